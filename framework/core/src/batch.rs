@@ -1,0 +1,184 @@
+//! Many records in one piece of memory: how logs hand them over, how tasks hand them back.
+//!
+//! Invariant: offsets inside a batch grow strictly. Entries are plain numbers into one byte arena, so
+//! that reading a record borrows and writing one copies its bytes once.
+
+use crate::record::{Headers, Offset, RawRecord, Timestamp};
+use std::{ops::Range, sync::Arc};
+
+const NULL: u32 = u32::MAX;
+/// A batch takes no further record beyond this many bytes of keys and values.
+pub const BATCH_BYTES_MAX: usize = 1 << 30;
+
+#[derive(Clone, Debug)]
+struct Entry {
+    offset: Offset,
+    timestamp: Timestamp,
+    start: u32,
+    key: u32,
+    value: u32,
+    headers: Headers,
+}
+
+/// Records of one partition, with their offsets, in one arena.
+#[derive(Clone, Debug, Default)]
+pub struct RecordBatch {
+    data: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+impl RecordBatch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends a record; `false` says that the batch is full and the record was not taken.
+    #[must_use = "a full batch does not take the record"]
+    pub fn push(&mut self, offset: Offset, record: RawRecord<'_>) -> bool {
+        let (key, value) = (
+            record.key.unwrap_or_default(),
+            record.value.unwrap_or_default(),
+        );
+        let start = self.data.len();
+        if start + key.len() + value.len() > BATCH_BYTES_MAX {
+            return false;
+        }
+        self.data.extend_from_slice(key);
+        self.data.extend_from_slice(value);
+        let length = |bytes: Option<&[u8]>| bytes.map_or(NULL, |b| u32_length(b.len()));
+        self.entries.push(Entry {
+            offset,
+            timestamp: record.timestamp,
+            start: u32_length(start),
+            key: length(record.key),
+            value: length(record.value),
+            headers: record.headers.clone(),
+        });
+        true
+    }
+
+    /// The record at a place in the batch.
+    ///
+    /// # Panics
+    /// Where `index` is not below [`RecordBatch::len`], as slices do.
+    #[inline]
+    pub fn get(&self, index: usize) -> RawRecord<'_> {
+        let entry = &self.entries[index];
+        let start = entry.start as usize;
+        let middle = start
+            + if entry.key == NULL {
+                0
+            } else {
+                entry.key as usize
+            };
+        let end = middle
+            + if entry.value == NULL {
+                0
+            } else {
+                entry.value as usize
+            };
+        RawRecord {
+            key: (entry.key != NULL).then(|| &self.data[start..middle]),
+            value: (entry.value != NULL).then(|| &self.data[middle..end]),
+            timestamp: entry.timestamp,
+            headers: &entry.headers,
+        }
+    }
+
+    /// The offset of the record at a place in the batch.
+    #[inline]
+    pub fn offset(&self, index: usize) -> Offset {
+        self.entries[index].offset
+    }
+
+    /// The timestamp of the record at a place in the batch.
+    #[inline]
+    pub fn timestamp(&self, index: usize) -> Timestamp {
+        self.entries[index].timestamp
+    }
+
+    /// The first place whose offset is at least `offset`.
+    pub fn position_of(&self, offset: Offset) -> usize {
+        self.entries.partition_point(|entry| entry.offset < offset)
+    }
+
+    /// The offset after the last record, if there is one.
+    pub fn next_offset(&self) -> Option<Offset> {
+        self.entries.last().map(|entry| entry.offset + 1)
+    }
+
+    /// All records with their offsets.
+    pub fn iter(&self) -> impl Iterator<Item = (Offset, RawRecord<'_>)> {
+        (0..self.len()).map(|index| (self.offset(index), self.get(index)))
+    }
+
+    /// How many records there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of keys and values.
+    pub fn bytes(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Gives every record the offsets from `base` on, one apart: what a log does when it accepts it.
+    pub fn rebase(&mut self, base: Offset) {
+        for (entry, offset) in self.entries.iter_mut().zip(base..) {
+            entry.offset = offset;
+        }
+    }
+
+    /// Forgets the records and keeps the memory.
+    pub fn clear(&mut self) {
+        self.data.clear();
+        self.entries.clear();
+    }
+}
+
+/// Lengths are checked against [`BATCH_BYTES_MAX`] before they come here.
+#[inline]
+fn u32_length(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(NULL - 1)
+}
+
+/// A shared stretch of a batch, as a log hands it out.
+#[derive(Clone, Debug)]
+pub struct Records {
+    /// The batch it lies in.
+    pub batch: Arc<RecordBatch>,
+    /// The stretch.
+    pub range: Range<usize>,
+}
+
+impl Records {
+    /// A whole batch.
+    pub fn all(batch: Arc<RecordBatch>) -> Self {
+        let range = 0..batch.len();
+        Self { batch, range }
+    }
+
+    /// How many records there are.
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// The records with their offsets.
+    pub fn iter(&self) -> impl Iterator<Item = (Offset, RawRecord<'_>)> {
+        self.range
+            .clone()
+            .map(|index| (self.batch.offset(index), self.batch.get(index)))
+    }
+}

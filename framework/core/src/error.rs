@@ -1,0 +1,86 @@
+//! Errors of the pure core, named after who must act.
+
+use millstream_state as state;
+
+/// The result of a core call. One pointer wide when it is `Result<()>`, so that it travels in a
+/// register on the path of every record.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong, boxed to stay small.
+#[derive(Debug)]
+pub struct Error(Box<ErrorKind>);
+
+/// Who must act on an error.
+#[derive(Debug, thiserror::Error)]
+pub enum ErrorKind {
+    /// A record's bytes are not what its serde expects: the policy of the source decides.
+    #[error("{0}")]
+    Deserialization(String),
+    /// A value cannot be written as bytes: the program must be changed.
+    #[error("{0}")]
+    Serialization(String),
+    /// A `try_*` closure or a processor refused a record: the policy of the source decides.
+    #[error("{0}")]
+    Processing(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The program itself is wrong; found at `build()` or at start, before any record.
+    #[error("{0}")]
+    Topology(String),
+    /// The storage below a store refused: the task is abandoned or the thread stops.
+    #[error(transparent)]
+    State(#[from] state::Error),
+}
+
+impl Error {
+    /// What kind it is.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0
+    }
+
+    /// A record's bytes are not what its serde expects.
+    #[cold]
+    pub fn deserialization(message: impl Into<String>) -> Self {
+        ErrorKind::Deserialization(message.into()).into()
+    }
+
+    /// A value cannot be written as bytes.
+    #[cold]
+    pub fn serialization(message: impl Into<String>) -> Self {
+        ErrorKind::Serialization(message.into()).into()
+    }
+
+    /// The user's code refused a record.
+    #[cold]
+    pub fn processing(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        ErrorKind::Processing(cause.into()).into()
+    }
+
+    /// The program itself is wrong.
+    #[cold]
+    pub fn topology(message: impl Into<String>) -> Self {
+        ErrorKind::Topology(message.into()).into()
+    }
+}
+
+impl From<ErrorKind> for Error {
+    fn from(kind: ErrorKind) -> Self {
+        Self(Box::new(kind))
+    }
+}
+
+impl From<state::Error> for Error {
+    fn from(error: state::Error) -> Self {
+        ErrorKind::State(error).into()
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}

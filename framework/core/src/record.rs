@@ -1,0 +1,170 @@
+//! A record: what travels along the edges of a topology, and its undecoded form on the log.
+
+use std::sync::Arc;
+
+/// Milliseconds since 1970-01-01 UTC, as Kafka counts them.
+pub type Timestamp = i64;
+/// The place of a record in its partition.
+pub type Offset = i64;
+/// The number of a partition in its topic.
+pub type Partition = u32;
+
+/// A key, a value, the time it is about, and headers.
+///
+/// An absent key or value is a question of type: `Option<K>`, `()`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record<K, V> {
+    /// What partitions and groups.
+    pub key: K,
+    /// What is said.
+    pub value: V,
+    /// When it happened.
+    pub timestamp: Timestamp,
+    /// Names and bytes carried along; usually none, and then free to clone.
+    pub headers: Headers,
+}
+
+impl<K, V> Record<K, V> {
+    /// A record without headers.
+    pub fn new(key: K, value: V, timestamp: Timestamp) -> Self {
+        Self {
+            key,
+            value,
+            timestamp,
+            headers: Headers::NONE,
+        }
+    }
+
+    /// The same record with another value.
+    #[inline]
+    pub fn with_value<W>(self, value: W) -> Record<K, W> {
+        Record {
+            key: self.key,
+            value,
+            timestamp: self.timestamp,
+            headers: self.headers,
+        }
+    }
+
+    /// The same record with another key.
+    #[inline]
+    pub fn with_key<L>(self, key: L) -> Record<L, V> {
+        Record {
+            key,
+            value: self.value,
+            timestamp: self.timestamp,
+            headers: self.headers,
+        }
+    }
+}
+
+/// One header: a name, and bytes or null.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The name; names may repeat.
+    pub name: String,
+    /// The bytes, `None` being Kafka's null.
+    pub value: Option<Vec<u8>>,
+}
+
+/// The headers of a record, in order. Empty ones cost a null pointer; others are shared until changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers(Option<Arc<Vec<Header>>>);
+
+impl Headers {
+    /// No headers.
+    pub const NONE: Self = Self(None);
+
+    /// Adds one at the end.
+    pub fn push(&mut self, name: impl Into<String>, value: Option<Vec<u8>>) {
+        let list = self.0.get_or_insert_with(Arc::default);
+        Arc::make_mut(list).push(Header {
+            name: name.into(),
+            value,
+        });
+    }
+
+    /// The last header of that name, as Kafka's `lastHeader`.
+    pub fn last(&self, name: &str) -> Option<&Header> {
+        self.iter().rev().find(|header| header.name == name)
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Header> {
+        self.0.as_deref().map_or(&[][..], Vec::as_slice).iter()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.as_deref().is_none_or(Vec::is_empty)
+    }
+}
+
+impl<'a> IntoIterator for &'a Headers {
+    type Item = &'a Header;
+    type IntoIter = std::slice::Iter<'a, Header>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl FromIterator<Header> for Headers {
+    fn from_iter<I: IntoIterator<Item = Header>>(headers: I) -> Self {
+        let list: Vec<_> = headers.into_iter().collect();
+        Self((!list.is_empty()).then(|| Arc::new(list)))
+    }
+}
+
+/// A record as bytes, borrowed from wherever they lie.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RawRecord<'a> {
+    /// The key's bytes, `None` being null.
+    pub key: Option<&'a [u8]>,
+    /// The value's bytes, `None` being null: a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// When it happened.
+    pub timestamp: Timestamp,
+    /// Its headers.
+    pub headers: &'a Headers,
+}
+
+/// A topic's name and one of its partitions.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicPartition {
+    /// The full name of the topic, `application.id` included where it is internal.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: Partition,
+}
+
+impl TopicPartition {
+    /// Puts the two together.
+    pub fn new(topic: impl Into<Arc<str>>, partition: Partition) -> Self {
+        Self {
+            topic: topic.into(),
+            partition,
+        }
+    }
+}
+
+impl std::fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+/// A task's name: one partition of one subtopology, written `1_4` as Kafka Streams does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId {
+    /// The subtopology's number.
+    pub subtopology: u32,
+    /// The partition of its inputs.
+    pub partition: Partition,
+}
+
+impl std::fmt::Display for TaskId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}_{}", self.subtopology, self.partition)
+    }
+}

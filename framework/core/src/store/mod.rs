@@ -1,0 +1,45 @@
+//! Stores: a task's state, decoded, above a backend that holds the last committed bytes.
+//!
+//! Invariant: a store writes nothing to its backend. It hands over its dirty entries as changelog
+//! records ([`StateStore::drain`]); the task applies those to the backend after the log took them.
+
+use crate::{batch::RecordBatch, error::Result, record::Timestamp};
+use millstream_state::{Backend, Column};
+use std::{any::Any, sync::Arc};
+
+/// What every store can do, whatever its shape.
+///
+/// A changelog record of a store is `key -> value` with a timestamp; the backend column holds, for
+/// the same key, eight big-endian bytes of that timestamp and then the value. Restore and standby
+/// replicas therefore need no knowledge of the store: they copy.
+pub trait StateStore: Any {
+    /// Takes the time of the record being processed: the timestamp of what is written from now on.
+    fn set_time(&mut self, now: Timestamp);
+
+    /// About how many bytes a commit would have to write now.
+    fn dirty_bytes(&self) -> usize;
+
+    /// Appends one changelog record per dirty entry, in an order that depends on nothing but the
+    /// input, and regards these entries as handed over.
+    fn drain(&mut self, changes: &mut RecordBatch) -> Result<()>;
+
+    /// The log took what was drained and the backend has it: clean entries may now be evicted.
+    fn applied(&mut self) -> Result<()>;
+
+    /// The commit was refused: back to what the backend holds.
+    fn abort(&mut self) -> Result<()>;
+
+    /// For the typed access through [`StoreRef`](crate::store::StoreRef).
+    fn as_any_mut(&mut self) -> &mut dyn Any;
+}
+
+/// Where a store finds its committed bytes when a task opens it. The backend is already restored.
+#[derive(Clone)]
+pub struct StoreEnv {
+    /// The task's backend.
+    pub backend: Arc<dyn Backend>,
+    /// This store's column in it.
+    pub column: Column,
+    /// How many bytes of clean entries the store may keep as a read cache.
+    pub cache_bytes: usize,
+}

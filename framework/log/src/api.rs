@@ -1,0 +1,238 @@
+//! The trait: everything that can happen between a StreamThread and its log, in one closed list.
+
+use millstream_core::{
+    batch::Records,
+    record::{Offset, Partition, RawRecord, TaskId, TopicPartition},
+};
+use std::time::Duration;
+
+/// The result of a log call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a log refused, by what the thread must do: retry, abandon its tasks, or stop.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Nothing was done and the same call may succeed later.
+    #[error("not now: {0}")]
+    Retry(String),
+    /// This member no longer owns its tasks: drop all uncommitted work, abort, join again.
+    #[error("fenced: {0}")]
+    Fenced(String),
+    /// The commit may or may not have happened: ask [`Log::resolve`] before anything else.
+    #[error("unknown commit outcome: {0}")]
+    UnknownOutcome(String),
+    /// The offset asked for is not (or no longer) in the partition.
+    #[error("offset {offset} of {partition} is out of range {start}..{end}")]
+    OffsetOutOfRange {
+        /// The partition.
+        partition: TopicPartition,
+        /// The offset asked for.
+        offset: Offset,
+        /// The first offset there is.
+        start: Offset,
+        /// The offset after the last.
+        end: Offset,
+    },
+    /// No such topic or partition.
+    #[error("unknown topic or partition {0}")]
+    UnknownTopic(String),
+    /// The program must stop: the message says why.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// What a member asks to take part in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// The group: the program's `application.id`.
+    pub group: String,
+    /// This member's stable name, unique in the group: instance and thread.
+    pub member: String,
+    /// The instance (process) the member belongs to: standbys go to another one.
+    pub instance: String,
+    /// All tasks of the program and what they read. Equal in every member of a group.
+    pub tasks: Vec<TaskInputs>,
+    /// How many standby replicas each task with state should have.
+    pub standbys: usize,
+}
+
+/// A task and the partitions it reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskInputs {
+    /// The task.
+    pub task: TaskId,
+    /// Its input partitions.
+    pub inputs: Vec<TopicPartition>,
+    /// Whether it has changelogged stores, and so can have standbys.
+    pub stateful: bool,
+}
+
+/// All tasks a member has after a rebalance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assignment {
+    /// Tasks to run, in order.
+    pub active: Vec<TaskId>,
+    /// Tasks to keep a replica of, in order.
+    pub standby: Vec<TaskId>,
+}
+
+/// What can happen to a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The member's whole assignment, the tasks it had before included. Tasks that moved away were
+    /// revoked before; tasks named here are owned by nobody else.
+    Assigned(Assignment),
+    /// These active tasks are asked back: commit or abandon them, then [`Log::acknowledge`].
+    Revoked(Vec<TaskId>),
+    /// The member was thrown out: all its tasks may already run elsewhere. Abandon them.
+    Lost,
+    /// Some partition has records that were not fetched.
+    Ready,
+    /// Nothing happened within the wait.
+    Idle,
+}
+
+/// A group's place in an input partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The next record to process.
+    pub offset: Offset,
+    /// What travels with it: stream time and transaction number.
+    pub metadata: Vec<u8>,
+}
+
+/// What an accepted commit came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// For each partition written to, the offset after the transaction's last record there.
+    pub ends: Vec<(TopicPartition, Offset)>,
+}
+
+/// What became of a commit whose answer was lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is in the log.
+    Committed(Commit),
+    /// It is not, and never will be.
+    Aborted,
+}
+
+/// A stretch of a partition, for restore, sinks and tails.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Committed records from the offset asked for on; may be empty before the end.
+    pub records: Records,
+    /// Where to read on.
+    pub next: Offset,
+    /// The offset after the last committed record of the partition.
+    pub end: Offset,
+}
+
+/// How a topic forgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cleanup {
+    /// Records older than this many milliseconds go; `None` keeps all.
+    Delete {
+        /// `retention.ms`.
+        retention_ms: Option<i64>,
+    },
+    /// Only the newest record of each key stays; tombstones for `delete_retention_ms` longer.
+    Compact {
+        /// `delete.retention.ms`.
+        delete_retention_ms: i64,
+    },
+}
+
+/// A topic to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// The full name.
+    pub name: String,
+    /// How many partitions.
+    pub partitions: u32,
+    /// How it forgets.
+    pub cleanup: Cleanup,
+}
+
+/// A topic that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicInfo {
+    /// Its identity: a topic made anew under the same name has another.
+    pub id: u128,
+    /// Its name, partitions and cleanup.
+    pub spec: TopicSpec,
+}
+
+/// What one StreamThread needs of a log. A client without a subscription can still read and send.
+///
+/// There is one open transaction per client: it begins with the first `send` and ends with `commit`
+/// or `abort`. All calls return promptly but `poll`, which waits up to `wait`.
+pub trait Log: Send {
+    /// The topic of that name, if there is one.
+    fn topic(&mut self, name: &str) -> Result<Option<TopicInfo>>;
+
+    /// Makes a topic; an equal one that exists already is fine, a different one is `Fatal`.
+    fn create_topic(&mut self, spec: &TopicSpec) -> Result<TopicInfo>;
+
+    /// Joins the group. Assignments come through `poll`.
+    fn subscribe(&mut self, subscription: Subscription) -> Result<()>;
+
+    /// The next event. Without a subscription: `Ready` as soon as anything new is committed.
+    fn poll(&mut self, wait: Duration) -> Result<Event>;
+
+    /// Gives back tasks that were revoked, after their work was committed and applied, or dropped.
+    fn acknowledge(&mut self, tasks: &[TaskId]) -> Result<()>;
+
+    /// Leaves the group; open work is aborted first.
+    fn leave(&mut self) -> Result<()>;
+
+    /// The group's committed places, in the order asked; waits for no one: a partition with a commit
+    /// in flight elsewhere gives `Retry`.
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>>;
+
+    /// Where `fetch` goes on in an owned input partition.
+    fn seek(&mut self, partition: &TopicPartition, offset: Offset) -> Result<()>;
+
+    /// The next records of an owned partition, at most `max`; `None` when there are none now.
+    /// After the partition's start has moved past the place, `OffsetOutOfRange`.
+    fn fetch(&mut self, partition: &TopicPartition, max: usize) -> Result<Option<Records>>;
+
+    /// The offset after the last committed record.
+    fn end(&mut self, partition: &TopicPartition) -> Result<Offset>;
+
+    /// The first offset there is.
+    fn start(&mut self, partition: &TopicPartition) -> Result<Offset>;
+
+    /// Adds a record to the open transaction. Without a partition the key chooses: murmur2 as
+    /// Kafka's producer does, round-robin for null keys.
+    fn send(
+        &mut self,
+        topic: &str,
+        partition: Option<Partition>,
+        record: RawRecord<'_>,
+    ) -> Result<()>;
+
+    /// Makes the open transaction visible together with these places of the member's group.
+    ///
+    /// `transaction` is a number that grows with each commit of this member; it is stored in the
+    /// places' metadata so that [`Log::resolve`] can tell what became of it.
+    fn commit(
+        &mut self,
+        transaction: u64,
+        places: &[(TopicPartition, Committed)],
+    ) -> Result<Commit>;
+
+    /// Drops the open transaction. Fetching goes on where it was; the caller seeks back.
+    fn abort(&mut self) -> Result<()>;
+
+    /// What became of commit `transaction` after `UnknownOutcome`. When it answers, the question is
+    /// settled for good. `places` are those that the commit had.
+    fn resolve(
+        &mut self,
+        transaction: u64,
+        places: &[(TopicPartition, Committed)],
+    ) -> Result<Outcome>;
+
+    /// Committed records of any partition from an offset on, about `max_bytes` of them.
+    fn read(&mut self, partition: &TopicPartition, from: Offset, max_bytes: usize) -> Result<Page>;
+}

@@ -1,0 +1,11 @@
+//! The log under a program: topics, groups and transactions.
+//!
+//! [`Log`] is what one StreamThread needs of a log. Invariant: outputs, changelog records and input
+//! offsets of a commit become visible together or not at all.
+
+mod api;
+
+pub use api::{
+    Assignment, Cleanup, Commit, Committed, Error, Event, Log, Outcome, Page, Result, Subscription,
+    TaskInputs, TopicInfo, TopicSpec,
+};

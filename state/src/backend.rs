@@ -1,0 +1,91 @@
+//! The trait every storage engine implements, and the values it speaks in.
+
+use crate::{Result, WriteBatch};
+use std::{ops::Bound, ops::ControlFlow};
+
+/// The number of a store inside its task's backend: its index in [`Backend::columns`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Column(pub u16);
+
+/// Whether a key was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// The value was written to the caller's buffer.
+    Found,
+    /// There is no such key; the caller's buffer is empty.
+    Missing,
+}
+
+/// Which way a scan runs through the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Smallest key first.
+    Ascending,
+    /// Largest key first.
+    Descending,
+}
+
+/// How much of a changelog partition a column holds, stored in the same batch as the data.
+///
+/// `offset` is the next changelog offset to replay: everything below it is in the column. It may be
+/// smaller than what was applied (replay is idempotent) and must never be larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The next changelog offset to apply.
+    pub offset: i64,
+    /// The identity of the changelog topic; a topic made anew under the old name has another.
+    pub topic_id: u128,
+    /// Wall-clock milliseconds of the apply, to judge whether tombstones may have been lost since.
+    pub applied_at: i64,
+    /// The number of the committed transaction that wrote it.
+    pub transaction: u64,
+}
+
+/// What a backend knows about its size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BackendStats {
+    /// Keys over all columns, as far as the engine can tell without counting.
+    pub keys_estimate: u64,
+    /// Bytes in files.
+    pub disk_bytes: u64,
+    /// Bytes held in memory for writes not yet in a table file.
+    pub memory_bytes: u64,
+}
+
+/// An ordered key-value engine that holds all stores of one task.
+///
+/// Reads may come from any thread while the owner applies batches; each single call sees one state
+/// between two batches, never half of one.
+pub trait Backend: Send + Sync {
+    /// The columns' names, in the order of their numbers.
+    fn columns(&self) -> &[String];
+
+    /// Reads one value into `out`, which is cleared first.
+    fn get(&self, column: Column, key: &[u8], out: &mut Vec<u8>) -> Result<Presence>;
+
+    /// Visits the keys between two bounds in byte order until `visit` breaks.
+    ///
+    /// The scan sees one state, however long it runs. Inverted bounds are an empty range.
+    fn scan(
+        &self,
+        column: Column,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        direction: Direction,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<()>;
+
+    /// Applies a whole batch, its positions included, or nothing of it.
+    fn apply(&self, batch: &WriteBatch) -> Result<()>;
+
+    /// The position stored with a column, if any batch has brought one.
+    fn position(&self, column: Column) -> Result<Option<Position>>;
+
+    /// Deletes everything of a column, its position included: the start of a full restore.
+    fn clear(&self, column: Column) -> Result<()>;
+
+    /// Asks that what was applied survive the loss of the machine's power, not just of the process.
+    fn flush(&self) -> Result<()>;
+
+    /// Sizes, for metrics.
+    fn stats(&self) -> BackendStats;
+}

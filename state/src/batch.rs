@@ -1,0 +1,131 @@
+//! A list of puts and deletes over one task's columns, in one reusable piece of memory.
+
+use crate::{Column, Position};
+use std::ops::Range;
+
+/// One change to a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op<'a> {
+    /// Sets a key.
+    Put {
+        /// The column.
+        column: Column,
+        /// The key.
+        key: &'a [u8],
+        /// The new value.
+        value: &'a [u8],
+    },
+    /// Removes a key.
+    Delete {
+        /// The column.
+        column: Column,
+        /// The key.
+        key: &'a [u8],
+    },
+}
+
+struct Entry {
+    column: Column,
+    key: Range<usize>,
+    value: Option<Range<usize>>,
+}
+
+/// Changes that a [`Backend`](crate::Backend) applies together or not at all.
+///
+/// Later entries win over earlier ones for the same key. The memory is kept by [`WriteBatch::clear`],
+/// so that a commit loop allocates nothing once it is warm.
+#[derive(Default)]
+pub struct WriteBatch {
+    data: Vec<u8>,
+    entries: Vec<Entry>,
+    positions: Vec<(Column, Position)>,
+}
+
+impl WriteBatch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets a key.
+    pub fn put(&mut self, column: Column, key: &[u8], value: &[u8]) {
+        self.put_parts(column, key, &[value]);
+    }
+
+    /// Sets a key to the parts written one after the other, so that callers need not join them.
+    pub fn put_parts(&mut self, column: Column, key: &[u8], parts: &[&[u8]]) {
+        let key = self.append(key);
+        let start = self.data.len();
+        for part in parts {
+            self.data.extend_from_slice(part);
+        }
+        self.entries.push(Entry {
+            column,
+            key,
+            value: Some(start..self.data.len()),
+        });
+    }
+
+    /// Removes a key; a key that is not there is no error.
+    pub fn delete(&mut self, column: Column, key: &[u8]) {
+        let key = self.append(key);
+        self.entries.push(Entry {
+            column,
+            key,
+            value: None,
+        });
+    }
+
+    /// Says how far the column is after this batch.
+    pub fn set_position(&mut self, column: Column, position: Position) {
+        self.positions.push((column, position));
+    }
+
+    /// The changes in the order they were made.
+    pub fn ops(&self) -> impl Iterator<Item = Op<'_>> {
+        self.entries.iter().map(|entry| {
+            let (column, key) = (entry.column, &self.data[entry.key.clone()]);
+            match &entry.value {
+                Some(value) => Op::Put {
+                    column,
+                    key,
+                    value: &self.data[value.clone()],
+                },
+                None => Op::Delete { column, key },
+            }
+        })
+    }
+
+    /// The positions set, in order; the last one of a column holds.
+    pub fn positions(&self) -> &[(Column, Position)] {
+        &self.positions
+    }
+
+    /// The number of changes.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is nothing to apply, not even a position.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.positions.is_empty()
+    }
+
+    /// Bytes of keys and values held.
+    pub fn bytes(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Forgets the changes and keeps the memory.
+    pub fn clear(&mut self) {
+        self.data.clear();
+        self.entries.clear();
+        self.positions.clear();
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.data.len();
+        self.data.extend_from_slice(bytes);
+        start..self.data.len()
+    }
+}

@@ -1,0 +1,40 @@
+//! What can go wrong below a store, named after what the caller can do about it.
+
+use std::path::PathBuf;
+
+/// The result of a backend call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A backend's refusal.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another process, or another instance in this one, holds the directory.
+    #[error(
+        "state directory {path} is in use by another instance; give each instance its own state.dir"
+    )]
+    Locked {
+        /// The directory asked for.
+        path: PathBuf,
+    },
+    /// The directory was written in a format that this version does not read.
+    #[error(
+        "state directory {path} has format {found}, this version reads {expected}: restore it from the changelog by removing the directory"
+    )]
+    Format {
+        /// The directory.
+        path: PathBuf,
+        /// The version found on disk.
+        found: String,
+        /// The version this code writes.
+        expected: u32,
+    },
+    /// The bytes on disk do not say what they should.
+    #[error("corrupt state: {0}")]
+    Corrupt(String),
+    /// A column that the backend was not opened with.
+    #[error("unknown column {0}")]
+    UnknownColumn(u16),
+    /// The storage engine or the file system refused.
+    #[error("storage: {0}")]
+    Storage(String),
+}
