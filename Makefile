@@ -1,0 +1,60 @@
+# Every command of the project; each does its own set-up, and quickly when there is nothing to do.
+#
+#   make demo   the flagship on real reviews, at http://127.0.0.1:8080     make clean-demo  forgets it
+#   make test   all tests, the simulation, the lints: what .ci/run runs    make lint        lints only
+#   make bench  the benchmarks                                             make doc         the API pages
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/millstream
+data := $(cache)/data
+demo_state := $(cache)/demo
+simulation_seeds := 2000
+
+# Compiled code lies outside the checkout, so that a fresh clone need not compile RocksDB again.
+export CARGO_TARGET_DIR ?= $(cache)/target
+export PATH := $(cache)/bin:$(PATH)
+# These would replace the flags in .cargo/config.toml, and so compile RocksDB again.
+unexport RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS
+
+# One profile for everything, because RocksDB takes a quarter of an hour per profile; the tests add
+# their checks to the workspace's own crates only (Cargo.toml pins the shape of the others).
+checked := CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true
+cargo := cargo --locked
+
+.PHONY: help demo test lint bench doc clean-demo
+
+help:
+	@sed -n '3,5s/^# *//p' Makefile
+
+demo:
+	tests/setup/packages build
+	apps/sentiment/fetch-data imdb
+	@echo "The first build takes a quarter of an hour (RocksDB). Then: http://127.0.0.1:8080"
+	$(cargo) run --release -p sentiment -- run --input $(data)/imdb.tsv --state-dir $(demo_state)
+
+test:
+	tests/setup/packages build test
+	apps/sentiment/fetch-data
+	$(checked) $(cargo) test --release --workspace
+	$(checked) $(cargo) run --release -p millstream-tests --bin simulate -- --seeds $(simulation_seeds)
+	$(MAKE) --no-print-directory lint
+
+lint:
+	tests/setup/packages build
+	$(cargo) fmt --all --check
+	$(checked) $(cargo) clippy --release --workspace --all-targets -- -D warnings
+
+bench:
+	tests/setup/packages build
+	apps/sentiment/fetch-data
+	$(cargo) bench --workspace
+
+doc:
+	tests/setup/packages build
+	RUSTDOCFLAGS="-D warnings" $(cargo) doc --release --workspace --no-deps
+
+clean-demo:
+	rm -rf $(demo_state)
