@@ -9,7 +9,10 @@
 mod backend;
 mod batch;
 mod error;
+mod memory;
 
 pub use backend::{Backend, BackendStats, Column, Direction, Position, Presence};
 pub use batch::{Op, WriteBatch};
 pub use error::{Error, Result};
+pub use memory::MemoryBackend;
+pub use memory::MemoryBackend;

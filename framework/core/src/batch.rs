@@ -3,7 +3,11 @@
 //! Invariant: offsets inside a batch grow strictly. Entries are plain numbers into one byte arena, so
 //! that reading a record borrows and writing one copies its bytes once.
 
-use crate::record::{Headers, Offset, RawRecord, Timestamp};
+use crate::{
+    error::{Error, Result},
+    record::{Headers, Offset, RawRecord, Timestamp},
+    serde::Encoded,
+};
 use std::{ops::Range, sync::Arc};
 
 const NULL: u32 = u32::MAX;
@@ -56,6 +60,43 @@ impl RecordBatch {
             headers: record.headers.clone(),
         });
         true
+    }
+
+    /// Appends a record whose key and value are encoded straight into the arena.
+    ///
+    /// # Errors
+    /// Where an encoder fails or the batch is full; the batch is then as it was before.
+    #[inline]
+    pub fn encode(
+        &mut self,
+        timestamp: Timestamp,
+        headers: &Headers,
+        key: impl FnOnce(&mut Vec<u8>) -> Result<Encoded>,
+        value: impl FnOnce(&mut Vec<u8>) -> Result<Encoded>,
+    ) -> Result<()> {
+        let start = self.data.len();
+        let lengths = encoded_length(&mut self.data, key)
+            .and_then(|key| Ok((key, encoded_length(&mut self.data, value)?)));
+        let full = self.data.len() > BATCH_BYTES_MAX;
+        let (key, value) = match lengths {
+            Ok(lengths) if !full => lengths,
+            failed => {
+                self.data.truncate(start);
+                failed?;
+                return Err(Error::serialization("more output than one commit can hold"));
+            }
+        };
+        let offset = self.entries.len() as Offset;
+        let (start, headers) = (u32_length(start), headers.clone());
+        self.entries.push(Entry {
+            offset,
+            timestamp,
+            start,
+            key,
+            value,
+            headers,
+        });
+        Ok(())
     }
 
     /// The record at a place in the batch.
@@ -141,6 +182,18 @@ impl RecordBatch {
         self.data.clear();
         self.entries.clear();
     }
+}
+
+#[inline]
+fn encoded_length(
+    data: &mut Vec<u8>,
+    encode: impl FnOnce(&mut Vec<u8>) -> Result<Encoded>,
+) -> Result<u32> {
+    let before = data.len();
+    Ok(match encode(data)? {
+        Encoded::Bytes => u32_length(data.len() - before),
+        Encoded::Null => NULL,
+    })
 }
 
 /// Lengths are checked against [`BATCH_BYTES_MAX`] before they come here.

@@ -1,10 +1,37 @@
 //! Record, serde, topology, stores, task and test driver: pure, synchronous, deterministic.
+//!
+//! The engine is a value. A [`task::Task`] takes records in and gives back outputs and one commit;
+//! it has no clock, no thread and no I/O. Everything around it (threads, the log, restore) lives in
+//! crates above, and can therefore be simulated from a seed.
 
 pub mod batch;
+pub mod driver;
+pub mod dsl;
 pub mod error;
+pub mod link;
 pub mod record;
 pub mod serde;
 pub mod store;
+pub mod task;
 pub mod topic;
+pub mod topology;
 
 pub use error::{Error, ErrorKind, Result};
+
+/// Everything a program that declares topologies needs.
+pub mod prelude {
+    pub use crate::{
+        driver::TopologyTestDriver,
+        dsl::{
+            Change, Consumed, FixedKeyContext, FixedKeyProcessor, Grouped, KGroupedStream,
+            KGroupedTable, KStream, KTable, Pipe, ProcessResult, Processor, ProcessorContext,
+            Repartitioned, StreamsBuilder,
+        },
+        record::{Headers, Record, Timestamp},
+        serde::*,
+        store::{KeyValueStore, Materialized, StoreHandle, StoreRef},
+        task::{ErrorPolicy, PunctuationType, Schedule},
+        topic::Topic,
+        topology::Topology,
+    };
+}

@@ -2,6 +2,24 @@
 //!
 //! Invariant: decoding never panics, and never allocates more than a small multiple of the input.
 
+mod bincode;
+mod guard;
+mod json;
+mod numbers;
+mod option;
+mod text;
+
+pub use self::{
+    bincode::{Bincode, bincode},
+    json::{Json, json},
+    numbers::{
+        Bool, F32Be, F64Be, I16Be, I32Be, I64Be, OrderedI64, U32Be, U64Be, bool_, f32_be, f64_be,
+        i16_be, i32_be, i64_be, ordered_i64, ordered_u64, u32_be, u64_be,
+    },
+    option::{Optional, option},
+    text::{Bytes, Unit, Utf8, bytes, unit, utf8},
+};
+
 use crate::error::{Error, Result};
 
 /// What encoding a value came to.
@@ -31,6 +49,10 @@ pub trait Codec: Sync + 'static {
     fn to_json(&self, bytes: Option<&[u8]>) -> Result<serde_json::Value>;
 
     /// The inverse of [`Codec::to_json`], so that a person can write a key or a record by hand.
+    #[expect(
+        clippy::wrong_self_convention,
+        reason = "`self` is the codec, not the JSON"
+    )]
     fn from_json(&self, json: &serde_json::Value, out: &mut Vec<u8>) -> Result<Encoded>;
 }
 
@@ -75,11 +97,54 @@ impl<T> std::fmt::Debug for Serde<T> {
     }
 }
 
+/// A codec that exists as a constant and never writes null, so that [`option`](option()) can be
+/// built over it, in a `static` too. Implement it for a codec of your own to have it there.
+pub trait ConstCodec: Codec + Sized {
+    /// The codec.
+    const CODEC: Self;
+}
+
+/// The bytes, where null is not allowed.
+#[inline]
+fn present<'a>(bytes: Option<&'a [u8]>, format: &str) -> Result<&'a [u8]> {
+    bytes.ok_or_else(|| null(format))
+}
+
 /// Null where something must be.
 #[cold]
-#[allow(dead_code, reason = "the codecs below use it")]
 fn null(format: &str) -> Error {
     Error::deserialization(format!(
         "null where {format} must have bytes; use option::<..>() to allow it"
     ))
+}
+
+/// What was found, for an error: the length and the beginning, never a whole value.
+#[cold]
+fn found(bytes: &[u8]) -> String {
+    const SHOWN: usize = 16;
+    let dots = if bytes.len() > SHOWN { ".." } else { "" };
+    let start = &bytes[..bytes.len().min(SHOWN)];
+    match bytes.len() {
+        0 => "no bytes".into(),
+        1 => format!("1 byte {}", text::hex(start)),
+        len => format!("{len} bytes {}{dots}", text::hex(start)),
+    }
+}
+
+/// JSON that is not of the kind the format takes.
+#[cold]
+fn not_json(format: &str, expected: &str, json: &serde_json::Value) -> Error {
+    invalid(format, &format_args!("expected {expected}"), json)
+}
+
+/// JSON that a person wrote and the format cannot take, with the reason.
+#[cold]
+fn invalid(format: &str, reason: &dyn std::fmt::Display, json: &serde_json::Value) -> Error {
+    const SHOWN: usize = 60;
+    let mut text = json.to_string();
+    if let Some((end, _)) = text.char_indices().nth(SHOWN) {
+        text.truncate(end);
+        text.push_str("..");
+    }
+    Error::serialization(format!("{format} from JSON: {reason}, found {text}"))
 }

@@ -7,6 +7,16 @@ use crate::{batch::RecordBatch, error::Result, record::Timestamp};
 use millstream_state::{Backend, Column};
 use std::{any::Any, sync::Arc};
 
+mod handle;
+mod key_value;
+mod materialized;
+mod range;
+
+pub use handle::{StoreHandle, StoreRef, StoreSet};
+pub use key_value::KeyValueStore;
+pub use materialized::{Materialized, Storable};
+pub(crate) use materialized::{default_key, default_value};
+
 /// What every store can do, whatever its shape.
 ///
 /// A changelog record of a store is `key -> value` with a timestamp; the backend column holds, for

@@ -1,0 +1,331 @@
+//! `TopologyTestDriver`: a program on one thread and one partition, with no log at all.
+//!
+//! It commits after every record, as Kafka Streams' driver does, and follows records through the
+//! program's own repartition topics before it returns. Invariant: equal calls give equal outputs.
+
+use crate::{
+    batch::{RecordBatch, Records},
+    error::{Error, Result},
+    record::{Headers, Record, TaskId, Timestamp, TopicPartition},
+    store::{StateStore, StoreHandle},
+    task::{Dropped, Supply, Task, TaskConfig},
+    topic::Topic,
+    topology::Topology,
+};
+use millstream_state::{Backend, MemoryBackend, Position};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+/// The `application.id` of a driver's program.
+const APPLICATION: &str = "test";
+/// Records a driver takes in one `run` before it believes that the program feeds itself for ever.
+const STEPS_MAX: usize = 1_000_000;
+
+/// A record on its way through the driver.
+#[derive(Clone, Debug, PartialEq)]
+struct Raw {
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    timestamp: Timestamp,
+    headers: Headers,
+}
+
+/// Runs a topology record by record.
+///
+/// See [`StreamsBuilder`](crate::dsl::StreamsBuilder) for an example.
+pub struct TopologyTestDriver {
+    topology: Topology,
+    tasks: Vec<Task>,
+    offsets: BTreeMap<String, i64>,
+    outputs: BTreeMap<String, VecDeque<Raw>>,
+    changelog: BTreeMap<String, Vec<Raw>>,
+}
+
+impl TopologyTestDriver {
+    /// Opens all tasks of a program, over memory.
+    ///
+    /// # Errors
+    /// Where the topology cannot be run.
+    pub fn new(topology: Topology) -> Result<Self> {
+        Self::with_config(topology, &TaskConfig::new(APPLICATION))
+    }
+
+    /// As [`TopologyTestDriver::new`], with error policy and dead-letter topic.
+    ///
+    /// # Errors
+    /// Where the topology cannot be run.
+    pub fn with_config(topology: Topology, config: &TaskConfig) -> Result<Self> {
+        let mut tasks = Vec::new();
+        for (subtopology, sub) in (0u32..).zip(topology.subtopologies()) {
+            let names: Vec<_> = sub
+                .stores
+                .iter()
+                .map(|id| topology.store(*id).name.as_str())
+                .collect();
+            let backend: Arc<dyn Backend> = Arc::new(MemoryBackend::new(&names));
+            let id = TaskId {
+                subtopology,
+                partition: 0,
+            };
+            tasks.push(Task::open(&topology, id, config, backend)?);
+        }
+        let (offsets, outputs, changelog) = Default::default();
+        Ok(Self {
+            topology,
+            tasks,
+            offsets,
+            outputs,
+            changelog,
+        })
+    }
+
+    /// Puts one record on an input topic and runs the program until it is quiet.
+    ///
+    /// # Errors
+    /// What the program's error policy does not swallow, and an unknown topic.
+    pub fn pipe<K, V>(
+        &mut self,
+        topic: &Topic<K, V>,
+        key: K,
+        value: V,
+        timestamp: Timestamp,
+    ) -> Result<()> {
+        self.pipe_record(topic, &Record::new(key, value, timestamp))
+    }
+
+    /// Puts one record with headers on an input topic and runs the program until it is quiet.
+    ///
+    /// # Errors
+    /// As [`TopologyTestDriver::pipe`].
+    pub fn pipe_record<K, V>(&mut self, topic: &Topic<K, V>, record: &Record<K, V>) -> Result<()> {
+        let mut batch = RecordBatch::new();
+        batch.encode(
+            record.timestamp,
+            &record.headers,
+            |out| topic.key.encode(&record.key, out),
+            |out| topic.value.encode(&record.value, out),
+        )?;
+        self.pipe_batch(topic.name, batch)
+    }
+
+    /// Puts a deletion on an input topic that is read as a table.
+    ///
+    /// # Errors
+    /// As [`TopologyTestDriver::pipe`].
+    pub fn pipe_tombstone<K, V>(
+        &mut self,
+        topic: &Topic<K, V>,
+        key: &K,
+        timestamp: Timestamp,
+    ) -> Result<()> {
+        let mut bytes = Vec::new();
+        topic.key.encode(key, &mut bytes)?;
+        self.pipe_raw(topic.name, Some(&bytes), None, timestamp)
+    }
+
+    /// Puts any bytes on an input topic.
+    ///
+    /// # Errors
+    /// As [`TopologyTestDriver::pipe`].
+    pub fn pipe_raw(
+        &mut self,
+        topic: &str,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        timestamp: Timestamp,
+    ) -> Result<()> {
+        let mut batch = RecordBatch::new();
+        let headers = Headers::NONE;
+        let record = crate::record::RawRecord {
+            key,
+            value,
+            timestamp,
+            headers: &headers,
+        };
+        if !batch.push(0, record) {
+            return Err(Error::serialization("the record is too large"));
+        }
+        self.pipe_batch(topic, batch)
+    }
+
+    fn pipe_batch(&mut self, topic: &str, batch: RecordBatch) -> Result<()> {
+        let input = TopicPartition::new(topic, 0);
+        if !self.tasks.iter().any(|task| task.inputs().contains(&input)) {
+            return Err(Error::topology(format!(
+                "the program does not read the topic {topic:?}"
+            )));
+        }
+        self.feed(&input, batch);
+        self.run()
+    }
+
+    /// Moves the wall clock to a time; punctuations that are due are called.
+    ///
+    /// # Errors
+    /// What the punctuated processor returns.
+    pub fn advance_wall_clock(&mut self, now: Timestamp) -> Result<()> {
+        for task in &mut self.tasks {
+            task.advance_wall_clock(now)?;
+        }
+        self.run()
+    }
+
+    /// Takes the records that were written to a topic since the last look.
+    ///
+    /// # Errors
+    /// Where the topic's serdes cannot read them.
+    pub fn read<K, V>(&mut self, topic: &Topic<K, V>) -> Result<Vec<Record<K, V>>> {
+        let records = self.outputs.remove(topic.name).unwrap_or_default();
+        let decode = |raw: Raw| {
+            Ok(Record {
+                key: topic.key.decode(raw.key.as_deref())?,
+                value: topic.value.decode(raw.value.as_deref())?,
+                timestamp: raw.timestamp,
+                headers: raw.headers,
+            })
+        };
+        records.into_iter().map(decode).collect()
+    }
+
+    /// Takes keys and values written to a topic since the last look, tombstones being `None`.
+    ///
+    /// # Errors
+    /// Where the topic's serdes cannot read them.
+    pub fn read_key_values<K, V>(&mut self, topic: &Topic<K, V>) -> Result<Vec<(K, Option<V>)>> {
+        let records = self.outputs.remove(topic.name).unwrap_or_default();
+        let decode = |raw: Raw| {
+            let value = raw
+                .value
+                .map(|bytes| topic.value.decode(Some(&bytes)))
+                .transpose()?;
+            Ok((topic.key.decode(raw.key.as_deref())?, value))
+        };
+        records.into_iter().map(decode).collect()
+    }
+
+    /// Takes the bytes written to a topic since the last look: key, value, timestamp, headers.
+    pub fn read_raw(&mut self, topic: &str) -> Vec<RawOutput> {
+        let records = self.outputs.remove(topic).unwrap_or_default();
+        records
+            .into_iter()
+            .map(|raw| (raw.key, raw.value, raw.timestamp, raw.headers))
+            .collect()
+    }
+
+    /// All that was written to a store's changelog so far.
+    pub fn changelog(&self, store: &str) -> Vec<RawOutput> {
+        let name = crate::topology::changelog_name(APPLICATION, store);
+        let records = self.changelog.get(&name).cloned().unwrap_or_default();
+        records
+            .into_iter()
+            .map(|raw| (raw.key, raw.value, raw.timestamp, raw.headers))
+            .collect()
+    }
+
+    /// A store of the program, to look at or to fill.
+    ///
+    /// # Errors
+    /// Where the handle is of another program.
+    pub fn store<S: StateStore>(&mut self, handle: StoreHandle<S>) -> Result<&mut S> {
+        let subs = self.topology.subtopologies();
+        let found = subs.iter().position(|sub| sub.stores.contains(&handle.id));
+        let number = found.ok_or_else(|| Error::topology("the store is of another program"))?;
+        Ok(self.tasks[number].context().store(handle.reference()))
+    }
+
+    /// What was dropped so far, over all tasks.
+    pub fn dropped(&self) -> Dropped {
+        self.tasks
+            .iter()
+            .map(Task::dropped)
+            .fold(Dropped::default(), |a, b| a + b)
+    }
+
+    /// The program.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    fn feed(&mut self, to: &TopicPartition, mut batch: RecordBatch) {
+        let next = self.offsets.entry(to.topic.to_string()).or_default();
+        batch.rebase(*next);
+        *next = batch.next_offset().unwrap_or(*next);
+        let records = Records::all(Arc::new(batch));
+        for task in &mut self.tasks {
+            if let Some(input) = task.inputs().iter().position(|tp| tp == to) {
+                task.add(input, records.clone());
+            }
+        }
+    }
+
+    /// Runs all tasks in turn, one record and one commit at a time, until no queue has a record.
+    fn run(&mut self) -> Result<()> {
+        for _ in 0..STEPS_MAX {
+            let mut busy = false;
+            for number in 0..self.tasks.len() {
+                busy |= self.step(number)?;
+            }
+            if !busy {
+                return Ok(());
+            }
+        }
+        Err(Error::topology("the program feeds itself without end"))
+    }
+
+    fn step(&mut self, number: usize) -> Result<bool> {
+        let task = &mut self.tasks[number];
+        for input in 0..task.inputs().len() {
+            task.set_supply(input, Supply::Exhausted);
+        }
+        let processed = task.process(1);
+        if processed.is_err() {
+            task.abort()?;
+        }
+        let busy = processed? > 0;
+        let mut made = Vec::new();
+        for output in task.outputs() {
+            if !output.records.is_empty() {
+                made.push((output.topic.clone(), std::mem::take(&mut output.records)));
+            }
+        }
+        for changes in &task.prepare_commit()?.changes {
+            if let Some(topic) = &changes.changelog {
+                let log = self.changelog.entry(topic.topic.to_string()).or_default();
+                log.extend(changes.records.iter().map(|(_, record)| owned(record)));
+            }
+        }
+        let position = Position {
+            offset: 0,
+            topic_id: 0,
+            applied_at: 0,
+            transaction: 0,
+        };
+        task.committed(|_| Some(position))?;
+        for (topic, batch) in made {
+            let to = TopicPartition::new(topic.clone(), 0);
+            let internal = self.tasks.iter().any(|task| task.inputs().contains(&to));
+            if !internal || !topic.ends_with("-repartition") {
+                let queue = self.outputs.entry(topic.to_string()).or_default();
+                queue.extend(batch.iter().map(|(_, record)| owned(record)));
+            }
+            if internal {
+                self.feed(&to, batch);
+            }
+        }
+        Ok(busy)
+    }
+}
+
+/// A record as bytes: key, value, timestamp, headers.
+pub type RawOutput = (Option<Vec<u8>>, Option<Vec<u8>>, Timestamp, Headers);
+
+fn owned(record: crate::record::RawRecord<'_>) -> Raw {
+    Raw {
+        key: record.key.map(<[u8]>::to_vec),
+        value: record.value.map(<[u8]>::to_vec),
+        timestamp: record.timestamp,
+        headers: record.headers.clone(),
+    }
+}

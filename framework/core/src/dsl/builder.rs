@@ -1,0 +1,263 @@
+//! The builder: collects nodes and stores, and becomes a checked topology.
+
+use super::{Consumed, Fun, KStream, stream};
+use crate::{
+    error::Result,
+    link::{Data, Linker},
+    record::Record,
+    serde::Serde,
+    store::{KeyValueStore, Materialized, StoreHandle},
+    task::TaskContext,
+    topology::{
+        Draft, Mistake, Node, NodeId, NodeKind, Repartition, StoreId, StoreSpec, TopicName,
+        Topology, formats::Formats,
+    },
+};
+use std::{any::Any, cell::RefCell, marker::PhantomData, panic::Location, sync::Arc};
+
+/// Where a program declares its streams, tables and stores.
+///
+/// ```
+/// use millstream_core::prelude::*;
+///
+/// static LINES: Topic<(), String> = Topic::new("lines", unit(), utf8());
+/// static COUNTS: Topic<String, u64> = Topic::new("counts", utf8(), u64_be());
+///
+/// let builder = StreamsBuilder::new();
+/// builder
+///     .stream(&LINES)
+///     .flat_map_values(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+///     .group_by(|_, word| word.clone())
+///     .count("word-counts")
+///     .to(&COUNTS);
+///
+/// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+/// driver.pipe(&LINES, (), "to be or not to be".to_owned(), 0)?;
+/// let counts = driver.read_key_values(&COUNTS)?;
+/// assert_eq!(counts.last(), Some(&("be".to_owned(), Some(2))));
+/// # Ok::<(), millstream_core::Error>(())
+/// ```
+#[derive(Default)]
+pub struct StreamsBuilder {
+    draft: RefCell<Draft>,
+    /// How tables are read by key: `View<K, V>`s, and the stores each needs.
+    views: RefCell<Vec<(Arc<dyn Any + Send + Sync>, Vec<StoreId>)>>,
+}
+
+impl StreamsBuilder {
+    /// An empty program.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Checks the program.
+    ///
+    /// # Errors
+    /// `Topology`, with one line per mistake: file, line, and what to do.
+    pub fn build(self) -> Result<Topology> {
+        self.draft.into_inner().build()
+    }
+
+    /// Reads a topic as a stream: every record is an event.
+    #[track_caller]
+    pub fn stream<K: Data, V: Data>(&self, topic: impl Into<Consumed<K, V>>) -> KStream<'_, K, V> {
+        let Consumed { topic, policy } = topic.into();
+        let name = TopicName::User(topic.name.to_owned());
+        self.add_format(name.clone(), topic.key, topic.value);
+        let kind = NodeKind::Source {
+            topic: name,
+            policy,
+        };
+        self.source(kind, topic.key, move |bytes| topic.value.decode(bytes))
+    }
+
+    /// Declares a store for `process(..)`.
+    #[track_caller]
+    pub fn store<K: Data, V: Data>(
+        &self,
+        materialized: impl Into<Materialized<K, V>>,
+    ) -> StoreHandle<KeyValueStore<K, V>> {
+        let Materialized {
+            name,
+            key,
+            value,
+            logging,
+        } = materialized.into();
+        let format = format!("key-value/{}/{}", key.codec().name(), value.codec().name());
+        self.add_store(StoreSpec {
+            name,
+            logging,
+            format,
+            at: Location::caller(),
+            query: Some(Arc::new(Formats { key, value })),
+            open: Arc::new(move |env| Ok(Box::new(KeyValueStore::new(key, value, env)))),
+        })
+    }
+
+    /// Declares a store of any shape: what extensions of the DSL build on.
+    pub fn add_store<S>(&self, spec: StoreSpec) -> StoreHandle<S> {
+        let mut draft = self.draft.borrow_mut();
+        draft.stores.push(spec);
+        StoreHandle {
+            id: StoreId(draft.stores.len() - 1),
+            shape: PhantomData,
+        }
+    }
+
+    /// A source that decodes keys and values and sends them on.
+    #[track_caller]
+    pub(crate) fn source<K: Data, V: Data>(
+        &self,
+        kind: NodeKind,
+        key: Serde<K>,
+        value: impl Fn(Option<&[u8]>) -> Result<V> + Fun,
+    ) -> KStream<'_, K, V> {
+        let value = Arc::new(value);
+        let NodeKind::Source { topic, .. } = kind.clone() else {
+            return stream::handle(self, NodeId(0), None);
+        };
+        let node = self.add("source", kind, vec![], vec![], move |link| {
+            let (value, name) = (value.clone(), link.name().to_owned());
+            let mut down = link.downstream::<K, V>();
+            let repartition = matches!(topic, TopicName::Repartition(_));
+            link.source(
+                topic.clone(),
+                Box::new(move |ctx, raw| {
+                    if repartition && raw.key.is_none() {
+                        return ctx.drop_null_key();
+                    }
+                    match key
+                        .decode(raw.key)
+                        .and_then(|key| Ok((key, value(raw.value)?)))
+                    {
+                        Ok((key, value)) => {
+                            let (timestamp, headers) = (raw.timestamp, raw.headers.clone());
+                            down.push(
+                                ctx,
+                                Record {
+                                    key,
+                                    value,
+                                    timestamp,
+                                    headers,
+                                },
+                            )
+                        }
+                        Err(error) => ctx.refuse(&name, error),
+                    }
+                }),
+            );
+        });
+        stream::handle(self, node, None)
+    }
+
+    /// Adds a node. Its name follows Kafka's pattern, for tools that read `describe()`.
+    #[track_caller]
+    pub(crate) fn add(
+        &self,
+        label: &'static str,
+        kind: NodeKind,
+        parents: Vec<NodeId>,
+        stores: Vec<StoreId>,
+        link: impl Fn(&mut Linker<'_>) + Fun,
+    ) -> NodeId {
+        let mut draft = self.draft.borrow_mut();
+        let number = draft.nodes.len();
+        let word = label.to_ascii_uppercase().replace('_', "");
+        draft.nodes.push(Node {
+            name: format!("KSTREAM-{word}-{number:010}"),
+            label,
+            kind,
+            parents,
+            stores,
+            at: Location::caller(),
+            link: Arc::new(link),
+        });
+        NodeId(number)
+    }
+
+    pub(crate) fn add_repartition(
+        &self,
+        name: &str,
+        partitions: Option<u32>,
+        at: &'static Location<'static>,
+    ) -> TopicName {
+        let topic = Repartition {
+            name: name.to_owned(),
+            partitions,
+        };
+        self.draft.borrow_mut().repartitions.push((topic, at));
+        TopicName::Repartition(name.to_owned())
+    }
+
+    pub(crate) fn add_format<K, V>(&self, topic: TopicName, key: Serde<K>, value: Serde<V>) {
+        let format = Arc::new(Formats { key, value });
+        self.draft
+            .borrow_mut()
+            .formats
+            .push(crate::topology::TopicFormat { topic, format });
+    }
+
+    pub(crate) fn must_be_copartitioned(
+        &self,
+        a: NodeId,
+        b: NodeId,
+        at: &'static Location<'static>,
+    ) {
+        self.draft.borrow_mut().copartitions.push((a, b, at));
+    }
+
+    pub(crate) fn mistake(&self, at: &'static Location<'static>, text: String) {
+        self.draft.borrow_mut().mistakes.push(Mistake { at, text });
+    }
+
+    pub(crate) fn add_view<K: 'static, V: 'static>(
+        &self,
+        view: View<K, V>,
+        stores: Vec<StoreId>,
+    ) -> usize {
+        let mut views = self.views.borrow_mut();
+        views.push((Arc::new(view), stores));
+        views.len() - 1
+    }
+
+    /// A table's view. Its types are those of the `KTable` that holds its number.
+    #[expect(
+        clippy::expect_used,
+        reason = "the number comes from a KTable of these very types"
+    )]
+    pub(crate) fn view<K: 'static, V: 'static>(
+        &self,
+        number: usize,
+    ) -> (Arc<View<K, V>>, Vec<StoreId>) {
+        let (view, stores) = self.views.borrow()[number].clone();
+        (
+            view.downcast().expect("a KTable has the types of its view"),
+            stores,
+        )
+    }
+}
+
+/// A function from a key to a table's row, in a task.
+pub(crate) type Lookup<K, V> = dyn Fn(&mut TaskContext, &K) -> Result<Option<V>> + Send + Sync;
+
+/// How a table is read by key: from its own store, or through the tables it derives from.
+pub(crate) enum View<K: 'static, V: 'static> {
+    Store(StoreHandle<KeyValueStore<K, V>>),
+    Derived(Box<Lookup<K, V>>),
+}
+
+impl<K: Data, V: Data> View<K, V> {
+    /// Calls `then` with the row of a key, without cloning it where a store holds it.
+    #[inline]
+    pub(crate) fn with<R>(
+        &self,
+        ctx: &mut TaskContext,
+        key: &K,
+        then: impl FnOnce(Option<&V>) -> R,
+    ) -> Result<R> {
+        match self {
+            Self::Store(handle) => Ok(then(ctx.store(handle.reference()).get(key)?)),
+            Self::Derived(lookup) => Ok(then(lookup(ctx, key)?.as_ref())),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The config values that DSL methods take where Kafka Streams has overloads.
+
+use crate::{
+    serde::Serde,
+    store::Storable,
+    store::{default_key, default_value},
+    task::ErrorPolicy,
+    topic::Topic,
+};
+
+/// How a source reads its topic; a plain `&Topic` is enough where the defaults do.
+pub struct Consumed<K: 'static, V: 'static> {
+    pub(crate) topic: Topic<K, V>,
+    pub(crate) policy: Option<ErrorPolicy>,
+}
+
+impl<K, V> Consumed<K, V> {
+    /// Reads this topic.
+    pub fn of(topic: &Topic<K, V>) -> Self {
+        Self {
+            topic: *topic,
+            policy: None,
+        }
+    }
+
+    /// What becomes of records that cannot be decoded or that the program refuses; overrides
+    /// `deserialization.exception.handler`.
+    #[must_use]
+    pub fn on_error(self, policy: ErrorPolicy) -> Self {
+        Self {
+            policy: Some(policy),
+            ..self
+        }
+    }
+}
+
+impl<K, V> From<&Topic<K, V>> for Consumed<K, V> {
+    fn from(topic: &Topic<K, V>) -> Self {
+        Self::of(topic)
+    }
+}
+
+/// The serdes of a repartition topic in front of a group.
+pub struct Grouped<K: 'static, V: 'static> {
+    pub(crate) key: Serde<K>,
+    pub(crate) value: Serde<V>,
+}
+
+impl<K, V> Grouped<K, V> {
+    /// Writes keys and values so.
+    pub fn with(key: Serde<K>, value: Serde<V>) -> Self {
+        Self { key, value }
+    }
+}
+
+impl<K: Storable, V: Storable> Grouped<K, V> {
+    pub(crate) fn by_default() -> Self {
+        Self {
+            key: default_key(),
+            value: default_value(),
+        }
+    }
+}
+
+impl<K, V> Clone for Grouped<K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<K, V> Copy for Grouped<K, V> {}
+
+/// A repartition topic: its name, serdes and number of partitions.
+pub struct Repartitioned<K: 'static, V: 'static> {
+    pub(crate) name: String,
+    pub(crate) serdes: Grouped<K, V>,
+    pub(crate) partitions: Option<u32>,
+}
+
+impl<K, V> Repartitioned<K, V> {
+    /// A topic `<application.id>-<name>-repartition` with these serdes.
+    pub fn with(name: impl Into<String>, key: Serde<K>, value: Serde<V>) -> Self {
+        Self {
+            name: name.into(),
+            serdes: Grouped { key, value },
+            partitions: None,
+        }
+    }
+
+    /// How many partitions, where the largest topic upstream should not decide it.
+    #[must_use]
+    pub fn partitions(self, partitions: u32) -> Self {
+        Self {
+            partitions: Some(partitions.max(1)),
+            ..self
+        }
+    }
+}
+
+impl<K: Storable, V: Storable> From<&str> for Repartitioned<K, V> {
+    fn from(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            serdes: Grouped::by_default(),
+            partitions: None,
+        }
+    }
+}

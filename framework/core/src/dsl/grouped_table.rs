@@ -1,0 +1,281 @@
+//! `KGroupedTable`: aggregates over a table's rows that follow every change of them.
+//!
+//! A changed row is taken back from the group it was in and added to the one it is in. Both travel
+//! through a repartition topic as changes; where the group stays the same it is one record, so that
+//! the result is told once.
+
+use super::{Change, Fun, Grouped, KStream, KTable, table::stored};
+use crate::{
+    error::{Error, Result},
+    link::Data,
+    record::Record,
+    serde::{Encoded, Serde},
+    store::Materialized,
+    task::TaskContext,
+    topology::NodeKind,
+};
+use std::sync::Arc;
+
+/// A table grouped by a new key, waiting to be aggregated.
+pub struct KGroupedTable<'b, K: 'static, V: 'static> {
+    changes: KStream<'b, K, Change<V>>,
+    serdes: Grouped<K, V>,
+}
+
+impl<'b, K2: Data, V2: Data> KGroupedTable<'b, K2, V2> {
+    #[track_caller]
+    pub(super) fn new<K: Data, V: Data>(
+        table: KTable<'b, K, V>,
+        select: impl Fn(&K, &V) -> (K2, V2) + Fun,
+        serdes: Grouped<K2, V2>,
+    ) -> Self {
+        let select = Arc::new(select);
+        let changes = table.changes.operator("group_by", vec![], move |link| {
+            let (select, mut down) = (select.clone(), link.downstream::<K2, Change<V2>>());
+            let key = serdes.key;
+            link.want_old();
+            move |ctx: &mut TaskContext, record: Record<K, Change<V>>| {
+                let old = record
+                    .value
+                    .old
+                    .as_ref()
+                    .map(|row| select(&record.key, row));
+                let new = record
+                    .value
+                    .new
+                    .as_ref()
+                    .map(|row| select(&record.key, row));
+                let mut send = |key: K2, old: Option<V2>, new: Option<V2>| {
+                    let (timestamp, headers) = (record.timestamp, record.headers.clone());
+                    down.push(
+                        ctx,
+                        Record {
+                            key,
+                            value: Change { old, new },
+                            timestamp,
+                            headers,
+                        },
+                    )
+                };
+                match (old, new) {
+                    (Some((was, old)), Some((is, new))) if same(key, &was, &is)? => {
+                        send(is, Some(old), Some(new))
+                    }
+                    (old, new) => {
+                        if let Some((key, old)) = old {
+                            send(key, Some(old), None)?;
+                        }
+                        new.map_or(Ok(()), |(key, new)| send(key, None, Some(new)))
+                    }
+                }
+            }
+        });
+        Self { changes, serdes }
+    }
+
+    /// How many rows each group has.
+    #[track_caller]
+    pub fn count(self, store: impl Into<Materialized<K2, u64>>) -> KTable<'b, K2, u64> {
+        self.aggregate(
+            store,
+            || 0,
+            |_, _, n| *n += 1,
+            |_, _, n| *n = n.saturating_sub(1),
+        )
+    }
+
+    /// Folds each group's rows with `add`, and takes them back with `subtract`.
+    #[track_caller]
+    pub fn reduce(
+        self,
+        store: impl Into<Materialized<K2, V2>>,
+        add: impl Fn(V2, V2) -> V2 + Fun,
+        subtract: impl Fn(V2, V2) -> V2 + Fun,
+    ) -> KTable<'b, K2, V2> {
+        self.change(store, move |_, change, row| {
+            if let (Some(old), Some(so_far)) = (change.old, row.take()) {
+                *row = Some(subtract(so_far, old));
+            }
+            if let Some(new) = change.new {
+                *row = Some(match row.take() {
+                    Some(so_far) => add(so_far, new),
+                    None => new,
+                });
+            }
+        })
+    }
+
+    /// Changes an aggregate in place: `subtract` takes a row's old value back, `add` brings its new
+    /// one, in this order.
+    #[track_caller]
+    pub fn aggregate<A: Data>(
+        self,
+        store: impl Into<Materialized<K2, A>>,
+        init: impl Fn() -> A + Fun,
+        add: impl Fn(&K2, V2, &mut A) + Fun,
+        subtract: impl Fn(&K2, V2, &mut A) + Fun,
+    ) -> KTable<'b, K2, A> {
+        self.change(store, move |key, change, row| {
+            let row = row.get_or_insert_with(&init);
+            if let Some(old) = change.old {
+                subtract(key, old, row);
+            }
+            if let Some(new) = change.new {
+                add(key, new, row);
+            }
+        })
+    }
+
+    #[track_caller]
+    fn change<A: Data>(
+        self,
+        store: impl Into<Materialized<K2, A>>,
+        change: impl Fn(&K2, Change<V2>, &mut Option<A>) + Fun,
+    ) -> KTable<'b, K2, A> {
+        let materialized = store.into();
+        let input = self.through(&materialized.name);
+        let store = input.builder.store(materialized);
+        let change = Arc::new(change);
+        let changes = input.operator("aggregate", vec![store.id], move |link| {
+            let (change, at) = (change.clone(), store.reference());
+            let (mut down, name) = (link.downstream::<K2, Change<A>>(), link.name().to_owned());
+            move |ctx: &mut TaskContext, record: Record<K2, Change<V2>>| {
+                let Record {
+                    key,
+                    value,
+                    headers,
+                    ..
+                } = record;
+                let updated = ctx.store(at).update(&key, |row| {
+                    let old = if down.wants_old() { row.clone() } else { None };
+                    change(&key, value, row);
+                    Ok(old)
+                });
+                match updated {
+                    Ok(Some((old, new, timestamp))) => {
+                        let value = Change {
+                            old,
+                            new: new.clone(),
+                        };
+                        down.push(
+                            ctx,
+                            Record {
+                                key,
+                                value,
+                                timestamp,
+                                headers,
+                            },
+                        )
+                    }
+                    Ok(None) => ctx.drop_null_key(),
+                    Err(error) => ctx.refuse(&name, error),
+                }
+            }
+        });
+        stored(changes, store)
+    }
+
+    /// Always through a repartition topic, named after the store, as Kafka Streams does.
+    #[track_caller]
+    fn through(self, name: &str) -> KStream<'b, K2, Change<V2>> {
+        let Grouped { key, value } = self.serdes;
+        let builder = self.changes.builder;
+        let topic = builder.add_repartition(name, None, std::panic::Location::caller());
+        self.changes.sink(topic.clone(), key, move |change, out| {
+            encode(value, change, out)
+        });
+        let kind = NodeKind::Source {
+            topic,
+            policy: None,
+        };
+        builder.source(kind, key, move |bytes| decode(value, bytes))
+    }
+}
+
+/// Whether two keys are the same on the log.
+fn same<K>(serde: Serde<K>, a: &K, b: &K) -> Result<bool> {
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    Ok(serde.encode(a, &mut left)? == serde.encode(b, &mut right)? && left == right)
+}
+
+const OLD: u8 = 1;
+const NEW: u8 = 2;
+
+/// A byte that says which sides are there; if both are, the old one's length; then the sides.
+fn encode<V>(serde: Serde<V>, change: &Change<V>, out: &mut Vec<u8>) -> Result<Encoded> {
+    let flag = |side: &Option<V>, flag| if side.is_some() { flag } else { 0 };
+    out.push(flag(&change.old, OLD) | flag(&change.new, NEW));
+    let length_at = out.len();
+    if let (Some(_), Some(_)) = (&change.old, &change.new) {
+        out.extend([0; 4]);
+    }
+    let start = out.len();
+    for (side, other) in [(&change.old, &change.new), (&change.new, &None)] {
+        let Some(value) = side else { continue };
+        if serde.encode(value, out)? == Encoded::Null {
+            return Err(Error::serialization(
+                "a row of a grouped table cannot be null",
+            ));
+        }
+        if other.is_some() {
+            let length = u32::try_from(out.len() - start)
+                .map_err(|_| Error::serialization("a row of a grouped table is too large"))?;
+            out[length_at..start].copy_from_slice(&length.to_be_bytes());
+        }
+    }
+    Ok(Encoded::Bytes)
+}
+
+fn decode<V>(serde: Serde<V>, bytes: Option<&[u8]>) -> Result<Change<V>> {
+    let broken = || Error::deserialization("not a change of a grouped table's row");
+    let (&flags, rest) = bytes.and_then(<[u8]>::split_first).ok_or_else(broken)?;
+    let one = |bytes: &[u8]| serde.decode(Some(bytes)).map(Some);
+    Ok(match flags {
+        OLD => Change {
+            old: one(rest)?,
+            new: None,
+        },
+        NEW => Change {
+            old: None,
+            new: one(rest)?,
+        },
+        3 => {
+            let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(broken)?;
+            let length = u32::from_be_bytes(*length) as usize;
+            let (old, new) = rest.split_at_checked(length).ok_or_else(broken)?;
+            Change {
+                old: one(old)?,
+                new: one(new)?,
+            }
+        }
+        _ => return Err(broken()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serde::utf8;
+
+    #[test]
+    fn changes_survive_the_repartition_topic() {
+        let sides = [None, Some(String::new()), Some("row".to_owned())];
+        for old in &sides {
+            for new in sides.iter().filter(|new| new.is_some() || old.is_some()) {
+                let change = Change {
+                    old: old.clone(),
+                    new: new.clone(),
+                };
+                let mut out = Vec::new();
+                encode(utf8(), &change, &mut out).unwrap();
+                assert_eq!(decode(utf8(), Some(&out)).unwrap(), change);
+                for cut in 0..out.len() {
+                    // Whatever a cut-off record means, it must not panic.
+                    let _ = decode(utf8(), Some(&out[..cut])).is_ok();
+                }
+            }
+        }
+        assert!(decode(utf8(), Some(&[9])).is_err());
+        assert!(decode(utf8(), None).is_err());
+    }
+}

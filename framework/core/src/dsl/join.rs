@@ -1,0 +1,79 @@
+//! The stream-table join: each record meets the row that its key has at that moment.
+
+use super::{Fun, KStream, KTable};
+use crate::{link::Data, record::Record, task::TaskContext};
+use std::{panic::Location, sync::Arc};
+
+impl<'b, K: Data, V: Data> KStream<'b, K, V> {
+    /// Joins each record with its key's row; records without a row are left out.
+    #[track_caller]
+    pub fn join<T: Data, W: Data>(
+        self,
+        table: KTable<'b, K, T>,
+        join: impl Fn(V, &T) -> W + Fun,
+    ) -> KStream<'b, K, W> {
+        self.look_up(table, "join", move |value, row: Option<&T>| {
+            row.map(|row| join(value, row))
+        })
+    }
+
+    /// Joins each record with its key's row, or with `None` where there is no row.
+    #[track_caller]
+    pub fn left_join<T: Data, W: Data>(
+        self,
+        table: KTable<'b, K, T>,
+        join: impl Fn(V, Option<&T>) -> W + Fun,
+    ) -> KStream<'b, K, W> {
+        self.look_up(table, "left_join", move |value, row: Option<&T>| {
+            Some(join(value, row))
+        })
+    }
+
+    #[track_caller]
+    fn look_up<T: Data, W: Data>(
+        self,
+        table: KTable<'b, K, T>,
+        label: &'static str,
+        join: impl Fn(V, Option<&T>) -> Option<W> + Fun,
+    ) -> KStream<'b, K, W> {
+        let at = Location::caller();
+        if let Some(changed) = self.rekeyed {
+            self.builder.mistake(
+                at,
+                format!(
+                    "the stream's key was changed at {changed}, so its records are not where the \
+                     table's rows are: put .repartition(\"a-name\") before the join"
+                ),
+            );
+        }
+        self.builder
+            .must_be_copartitioned(self.node, table.changes.node, at);
+        let (view, stores) = self.builder.view::<K, T>(table.view);
+        let join = Arc::new(join);
+        self.operator(label, stores, move |link| {
+            let (view, join, mut down) = (view.clone(), join.clone(), link.downstream::<K, W>());
+            let name = link.name().to_owned();
+            move |ctx: &mut TaskContext, record: Record<K, V>| {
+                let Record {
+                    key,
+                    value,
+                    timestamp,
+                    headers,
+                } = record;
+                match view.with(ctx, &key, |row| join(value, row)) {
+                    Ok(Some(value)) => down.push(
+                        ctx,
+                        Record {
+                            key,
+                            value,
+                            timestamp,
+                            headers,
+                        },
+                    ),
+                    Ok(None) => Ok(()),
+                    Err(error) => ctx.refuse(&name, error),
+                }
+            }
+        })
+    }
+}

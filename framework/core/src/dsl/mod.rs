@@ -1,0 +1,32 @@
+//! The typed DSL: copy handles at build time, typed edges at run time.
+//!
+//! A [`KStream`] or [`KTable`] is a borrow of the builder and a number; every method adds a node to the
+//! draft of the topology together with a closure that the linker runs once per task. Invariant: only
+//! names that the program chose reach the log; operators themselves are never named there.
+
+mod branch;
+mod builder;
+mod consumed;
+mod fallible;
+mod fused;
+mod grouped;
+mod grouped_table;
+mod join;
+mod process;
+mod sink;
+mod stream;
+mod table;
+
+pub use branch::Split;
+pub use builder::StreamsBuilder;
+pub use consumed::{Consumed, Grouped, Repartitioned};
+pub use fused::Pipe;
+pub use grouped::KGroupedStream;
+pub use grouped_table::KGroupedTable;
+pub use process::{FixedKeyContext, FixedKeyProcessor, ProcessResult, Processor, ProcessorContext};
+pub use stream::KStream;
+pub use table::{Change, KTable};
+
+/// What the user's closures must be: shared by all tasks of all threads.
+pub trait Fun: Send + Sync + 'static {}
+impl<T: Send + Sync + 'static> Fun for T {}

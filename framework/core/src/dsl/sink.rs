@@ -1,0 +1,94 @@
+//! The ends of a program: topics written.
+
+use super::{Change, Fun, KStream, KTable};
+use crate::{
+    error::Result,
+    link::Data,
+    record::Record,
+    serde::{Encoded, Serde},
+    task::TaskContext,
+    topic::Topic,
+    topology::{NodeKind, TopicName},
+};
+use std::sync::Arc;
+
+impl<K: Data, V: Data> KStream<'_, K, V> {
+    /// Writes the stream to a topic. The key chooses the partition, as Kafka's producer does.
+    #[track_caller]
+    pub fn to(self, topic: &Topic<K, V>) {
+        let Topic { name, key, value } = *topic;
+        let name = TopicName::User(name.to_owned());
+        self.builder.add_format(name.clone(), key, value);
+        self.sink(name, key, move |v, out| value.encode(v, out));
+    }
+
+    /// Writes each record to the topic that `choose` names for it; the topics must exist.
+    #[track_caller]
+    pub fn to_chosen(
+        self,
+        choose: impl Fn(&K, &V) -> String + Fun,
+        key: Serde<K>,
+        value: Serde<V>,
+    ) {
+        let choose = Arc::new(choose);
+        let kind = NodeKind::Sink { topic: None };
+        self.builder
+            .add("sink", kind, vec![self.node], vec![], move |link| {
+                let (choose, name) = (choose.clone(), link.name().to_owned());
+                link.upstream(move |ctx: &mut TaskContext, record: Record<K, V>| {
+                    let to = ctx.output_named(&choose(&record.key, &record.value));
+                    let written = ctx.emit(
+                        to,
+                        &record,
+                        |k, out| key.encode(k, out),
+                        |v, out| value.encode(v, out),
+                    );
+                    written.or_else(|error| ctx.refuse(&name, error))
+                });
+            });
+    }
+
+    #[track_caller]
+    pub(crate) fn sink(
+        self,
+        topic: TopicName,
+        key: Serde<K>,
+        value: impl Fn(&V, &mut Vec<u8>) -> Result<Encoded> + Fun,
+    ) {
+        let value = Arc::new(value);
+        let kind = NodeKind::Sink {
+            topic: Some(topic.clone()),
+        };
+        self.builder
+            .add("sink", kind, vec![self.node], vec![], move |link| {
+                let (value, name) = (value.clone(), link.name().to_owned());
+                let to = link.context.output_id(&topic);
+                link.upstream(move |ctx: &mut TaskContext, record: Record<K, V>| {
+                    let written = ctx.emit(
+                        to,
+                        &record,
+                        |k, out| key.encode(k, out),
+                        |v, out| value(v, out),
+                    );
+                    written.or_else(|error| ctx.refuse(&name, error))
+                });
+            });
+    }
+}
+
+impl<K: Data, V: Data> KTable<'_, K, V> {
+    /// Writes the table's changes to a topic: rows as values, deletions as tombstones.
+    #[track_caller]
+    pub fn to(self, topic: &Topic<K, V>) {
+        let Topic { name, key, value } = *topic;
+        let name = TopicName::User(name.to_owned());
+        self.changes.builder.add_format(name.clone(), key, value);
+        self.changes
+            .sink(name, key, move |change: &Change<V>, out| {
+                match &change.new {
+                    Some(row) => value.encode(row, out),
+                    None => Ok(Encoded::Null),
+                }
+            });
+    }
+}

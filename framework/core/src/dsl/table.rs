@@ -1,0 +1,301 @@
+//! `KTable`: the latest row of each key, as a stream of changes and a view by key.
+
+use super::{
+    Consumed, Fun, Grouped, KGroupedTable, KStream, StreamsBuilder, builder::View, stream::handle,
+};
+use crate::{
+    error::Result,
+    link::Data,
+    record::Record,
+    store::{KeyValueStore, Materialized, Storable, StoreHandle},
+    task::TaskContext,
+    topology::{NodeKind, TopicName},
+};
+use std::sync::Arc;
+
+/// A change of one row. `old` is filled only where somebody downstream reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change<V> {
+    /// The row before.
+    pub old: Option<V>,
+    /// The row now; `None` where it was deleted.
+    pub new: Option<V>,
+}
+
+/// A table: a handle to copy around while the program is built.
+pub struct KTable<'b, K: 'static, V: 'static> {
+    pub(crate) changes: KStream<'b, K, Change<V>>,
+    /// The table's place among the builder's views.
+    pub(crate) view: usize,
+    store: Option<StoreHandle<KeyValueStore<K, V>>>,
+}
+
+impl<K, V> Clone for KTable<'_, K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<K, V> Copy for KTable<'_, K, V> {}
+
+/// A table that has a store of its own.
+pub(crate) fn stored<'b, K: Data, V: Data>(
+    changes: KStream<'b, K, Change<V>>,
+    store: StoreHandle<KeyValueStore<K, V>>,
+) -> KTable<'b, K, V> {
+    let view = changes.builder.add_view(View::Store(store), vec![store.id]);
+    KTable {
+        changes,
+        view,
+        store: Some(store),
+    }
+}
+
+/// What a table's store does with a row that arrives: `None` deletes.
+fn upsert<K: Data, V: Data>(
+    changes_from: KStream<'_, K, Option<V>>,
+    store: StoreHandle<KeyValueStore<K, V>>,
+) -> KStream<'_, K, Change<V>> {
+    changes_from.operator("table", vec![store.id], move |link| {
+        let mut down = link.downstream::<K, Change<V>>();
+        let (at, name) = (store.reference(), link.name().to_owned());
+        move |ctx: &mut TaskContext, record: Record<K, Option<V>>| {
+            let wants_old = down.wants_old();
+            let Record {
+                key,
+                value: new,
+                timestamp,
+                headers,
+            } = record;
+            let rows = ctx.store(at);
+            let replaced = rows.update(&key, |row| {
+                let old = if wants_old { row.take() } else { None };
+                row.clone_from(&new);
+                Ok(old)
+            });
+            match replaced {
+                Ok(Some((old, _, _))) => {
+                    let value = Change { old, new };
+                    down.push(
+                        ctx,
+                        Record {
+                            key,
+                            value,
+                            timestamp,
+                            headers,
+                        },
+                    )
+                }
+                Ok(None) => ctx.drop_null_key(),
+                Err(error) => ctx.refuse(&name, error),
+            }
+        }
+    })
+}
+
+impl StreamsBuilder {
+    /// Reads a topic as a table: each record is the new row of its key, a null value deletes it.
+    /// Records with a null key are dropped and counted. Out-of-order records are applied in offset
+    /// order, as Kafka Streams does without versioned stores.
+    #[track_caller]
+    pub fn table<K: Data, V: Data>(
+        &self,
+        topic: impl Into<Consumed<K, V>>,
+        materialized: impl Into<Materialized<K, V>>,
+    ) -> KTable<'_, K, V> {
+        let Consumed { topic, policy } = topic.into();
+        let store = self.store(materialized);
+        let name = TopicName::User(topic.name.to_owned());
+        self.add_format(name.clone(), topic.key, topic.value);
+        let kind = NodeKind::Source {
+            topic: name,
+            policy,
+        };
+        let rows = self.table_source(kind, topic.key, topic.value);
+        stored(upsert(rows, store), store)
+    }
+
+    #[track_caller]
+    fn table_source<K: Data, V: Data>(
+        &self,
+        kind: NodeKind,
+        key: crate::serde::Serde<K>,
+        value: crate::serde::Serde<V>,
+    ) -> KStream<'_, K, Option<V>> {
+        let NodeKind::Source { topic, .. } = kind.clone() else {
+            return handle(self, crate::topology::NodeId(0), None);
+        };
+        let node = self.add("source", kind, vec![], vec![], move |link| {
+            let name = link.name().to_owned();
+            let mut down = link.downstream::<K, Option<V>>();
+            let decode =
+                move |bytes: Option<&[u8]>| bytes.map(|b| value.decode(Some(b))).transpose();
+            link.source(
+                topic.clone(),
+                Box::new(move |ctx, raw| {
+                    if raw.key.is_none() {
+                        return ctx.drop_null_key();
+                    }
+                    match key
+                        .decode(raw.key)
+                        .and_then(|key| Ok((key, decode(raw.value)?)))
+                    {
+                        Ok((key, value)) => {
+                            let (timestamp, headers) = (raw.timestamp, raw.headers.clone());
+                            down.push(
+                                ctx,
+                                Record {
+                                    key,
+                                    value,
+                                    timestamp,
+                                    headers,
+                                },
+                            )
+                        }
+                        Err(error) => ctx.refuse(&name, error),
+                    }
+                }),
+            );
+        });
+        handle(self, node, None)
+    }
+}
+
+impl<'b, K: Storable, V: Storable> KStream<'b, K, V> {
+    /// The last value of each key as a table.
+    #[track_caller]
+    pub fn to_table(self, materialized: impl Into<Materialized<K, V>>) -> KTable<'b, K, V> {
+        let materialized = materialized.into();
+        let input = self.by_key(&materialized.name, Grouped::by_default());
+        let store = self.builder.store(materialized);
+        stored(upsert(input.map_values(Some), store), store)
+    }
+}
+
+impl<'b, K: Storable, V: Storable> KStream<'b, K, Option<V>> {
+    /// The last value of each key as a table, `None` deleting the row.
+    #[track_caller]
+    pub fn to_table_of_rows(self, materialized: impl Into<Materialized<K, V>>) -> KTable<'b, K, V> {
+        let materialized = materialized.into();
+        let input = self.by_key(&materialized.name, Grouped::by_default());
+        let store = self.builder.store(materialized);
+        stored(upsert(input, store), store)
+    }
+}
+
+impl<'b, K: Data, V: Data> KTable<'b, K, V> {
+    /// The table's own store, for queries and processors; derived tables have none.
+    pub fn store(self) -> Option<StoreHandle<KeyValueStore<K, V>>> {
+        self.store
+    }
+
+    /// The table's changes as a stream: new rows, and `None` for deleted ones.
+    #[track_caller]
+    pub fn to_stream(self) -> KStream<'b, K, Option<V>> {
+        self.changes.operator("to_stream", vec![], |link| {
+            let mut down = link.downstream();
+            move |ctx: &mut TaskContext, record: Record<K, Change<V>>| {
+                let Record {
+                    key,
+                    value,
+                    timestamp,
+                    headers,
+                } = record;
+                down.push(
+                    ctx,
+                    Record {
+                        key,
+                        value: value.new,
+                        timestamp,
+                        headers,
+                    },
+                )
+            }
+        })
+    }
+
+    /// The rows for which `keep` holds. A row that stops matching is deleted from the result.
+    #[track_caller]
+    #[must_use = "a filtered table goes nowhere by itself"]
+    pub fn filter(self, keep: impl Fn(&K, &V) -> bool + Fun) -> Self {
+        self.derive("filter", move |key, row: V| keep(key, &row).then_some(row))
+    }
+
+    /// The rows for which `drop` does not hold.
+    #[track_caller]
+    #[must_use = "a filtered table goes nowhere by itself"]
+    pub fn filter_not(self, drop: impl Fn(&K, &V) -> bool + Fun) -> Self {
+        self.derive("filter", move |key, row: V| {
+            (!drop(key, &row)).then_some(row)
+        })
+    }
+
+    /// Another row for each row.
+    #[track_caller]
+    pub fn map_values<V2: Data>(self, map: impl Fn(&K, V) -> V2 + Fun) -> KTable<'b, K, V2> {
+        self.derive("map_values", move |key, row| Some(map(key, row)))
+    }
+
+    /// A table computed from this one row by row. It has no store: whoever looks a key up computes
+    /// the row again from this table's.
+    #[track_caller]
+    fn derive<V2: Data>(
+        self,
+        label: &'static str,
+        row: impl Fn(&K, V) -> Option<V2> + Fun,
+    ) -> KTable<'b, K, V2> {
+        let row = Arc::new(row);
+        let (view, stores) = self.changes.builder.view::<K, V>(self.view);
+        let through = row.clone();
+        let changes = self.changes.operator(label, vec![], move |link| {
+            let (row, mut down) = (row.clone(), link.downstream::<K, Change<V2>>());
+            // Without the old row it would be unknown whether a deletion must be told.
+            link.want_old();
+            move |ctx: &mut TaskContext, record: Record<K, Change<V>>| {
+                let Record {
+                    key,
+                    value,
+                    timestamp,
+                    headers,
+                } = record;
+                let old = value.old.and_then(|old| row(&key, old));
+                let new = value.new.and_then(|new| row(&key, new));
+                if old.is_none() && new.is_none() {
+                    return Ok(());
+                }
+                down.push(
+                    ctx,
+                    Record {
+                        key,
+                        value: Change { old, new },
+                        timestamp,
+                        headers,
+                    },
+                )
+            }
+        });
+        let lookup = move |ctx: &mut TaskContext, key: &K| -> Result<Option<V2>> {
+            view.with(ctx, key, |found| {
+                found.and_then(|found| through(key, found.clone()))
+            })
+        };
+        let view = self
+            .changes
+            .builder
+            .add_view(View::Derived(Box::new(lookup)), stores);
+        KTable {
+            changes,
+            view,
+            store: None,
+        }
+    }
+
+    /// Groups the rows by another key; `select` may change the value too. What an aggregate over the
+    /// groups needs: when a row changes, its old value is subtracted and its new one added.
+    #[track_caller]
+    pub fn group_by<K2: Storable, V2: Storable>(
+        self,
+        select: impl Fn(&K, &V) -> (K2, V2) + Fun,
+    ) -> KGroupedTable<'b, K2, V2> {
+        KGroupedTable::new(self, select, Grouped::by_default())
+    }
+}

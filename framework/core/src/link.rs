@@ -1,0 +1,203 @@
+//! From a topology to running code: typed edges between operators.
+//!
+//! The linker walks a subtopology's nodes backwards. Every node takes the [`Fanout`] that its children
+//! have filled, builds a closure that owns it, and adds that closure to its parents' fanouts. All
+//! downcasts happen here, once per task and edge; none happens per record. Invariant: a node's
+//! children are called in the order in which the program declared them.
+
+use crate::{
+    error::Result,
+    record::{RawRecord, Record},
+    task::{TaskContext, Timer},
+    topology::{NodeId, TopicName, Topology},
+};
+use std::{any::Any, cell::RefCell, collections::BTreeMap, rc::Rc};
+
+/// Whatever may travel along an edge.
+pub trait Data: Clone + 'static {}
+impl<T: Clone + 'static> Data for T {}
+
+/// The receiving end of an edge.
+pub trait Push<K, V> {
+    /// Takes one record.
+    fn push(&mut self, ctx: &mut TaskContext, record: Record<K, V>) -> Result<()>;
+}
+
+impl<K, V, F> Push<K, V> for F
+where
+    F: FnMut(&mut TaskContext, Record<K, V>) -> Result<()>,
+{
+    #[inline]
+    fn push(&mut self, ctx: &mut TaskContext, record: Record<K, V>) -> Result<()> {
+        self(ctx, record)
+    }
+}
+
+enum Edge<K, V> {
+    Owned(Box<dyn Push<K, V>>),
+    /// A node with several parents; it is never entered twice at once, since a topology has no cycle.
+    Shared(Rc<RefCell<dyn Push<K, V>>>),
+}
+
+impl<K, V> Edge<K, V> {
+    #[inline]
+    fn push(&mut self, ctx: &mut TaskContext, record: Record<K, V>) -> Result<()> {
+        match self {
+            Self::Owned(push) => push.push(ctx, record),
+            Self::Shared(push) => push.borrow_mut().push(ctx, record),
+        }
+    }
+}
+
+/// All that lies downstream of a node.
+pub struct Fanout<K, V> {
+    /// Last declared first, as the linker meets them.
+    edges: Vec<Edge<K, V>>,
+    wants_old: bool,
+}
+
+impl<K, V> Default for Fanout<K, V> {
+    fn default() -> Self {
+        Self {
+            edges: Vec::new(),
+            wants_old: false,
+        }
+    }
+}
+
+impl<K: Data, V: Data> Fanout<K, V> {
+    /// Sends a record to every child, in the order they were declared. All but the last get a clone,
+    /// so that a straight chain never clones.
+    #[inline]
+    pub fn push(&mut self, ctx: &mut TaskContext, record: Record<K, V>) -> Result<()> {
+        match &mut self.edges[..] {
+            [] => Ok(()),
+            [only] => only.push(ctx, record),
+            [last, rest @ ..] => {
+                for edge in rest.iter_mut().rev() {
+                    edge.push(ctx, record.clone())?;
+                }
+                last.push(ctx, record)
+            }
+        }
+    }
+
+    /// Sends a record to the child declared in this place; to none if there is no such child.
+    pub(crate) fn push_to(
+        &mut self,
+        child: usize,
+        ctx: &mut TaskContext,
+        record: Record<K, V>,
+    ) -> Result<()> {
+        match self.edges.iter_mut().rev().nth(child) {
+            Some(edge) => edge.push(ctx, record),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether nobody listens.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.edges.is_empty()
+    }
+
+    /// Whether some child needs the old value of a change, which costs the parent a clone.
+    pub(crate) fn wants_old(&self) -> bool {
+        self.wants_old
+    }
+}
+
+/// What a source does with a record's bytes.
+pub(crate) type RawPush = Box<dyn FnMut(&mut TaskContext, RawRecord<'_>) -> Result<()>>;
+
+/// The state of linking one task.
+pub struct Linker<'t> {
+    topology: &'t Topology,
+    node: NodeId,
+    fans: BTreeMap<NodeId, Box<dyn Any>>,
+    wanting_old: bool,
+    pub(crate) sources: BTreeMap<TopicName, Vec<RawPush>>,
+    pub(crate) timers: Vec<Timer>,
+    pub(crate) context: TaskContext,
+}
+
+impl<'t> Linker<'t> {
+    /// Links the nodes of one subtopology into a context that already has its stores.
+    pub(crate) fn link(topology: &'t Topology, nodes: &[NodeId], context: TaskContext) -> Self {
+        let mut linker = Self {
+            topology,
+            node: NodeId(0),
+            fans: BTreeMap::new(),
+            wanting_old: false,
+            sources: BTreeMap::new(),
+            timers: Vec::new(),
+            context,
+        };
+        for &id in nodes.iter().rev() {
+            linker.node = id;
+            linker.wanting_old = false;
+            (topology.nodes[id.0].link)(&mut linker);
+        }
+        // Sources and timers were met last-declared first.
+        linker
+            .sources
+            .values_mut()
+            .for_each(|pushes| pushes.reverse());
+        linker.timers.reverse();
+        linker
+    }
+
+    /// What the children of the node in hand have become.
+    pub(crate) fn downstream<K: Data, V: Data>(&mut self) -> Fanout<K, V> {
+        match self.fans.remove(&self.node) {
+            Some(fan) => *typed(fan.downcast::<Fanout<K, V>>().ok()),
+            None => Fanout::default(),
+        }
+    }
+
+    /// Says that the node in hand reads the old values of changes.
+    pub(crate) fn want_old(&mut self) {
+        self.wanting_old = true;
+    }
+
+    /// Puts the node in hand below its parents.
+    pub(crate) fn upstream<K: Data, V: Data>(&mut self, push: impl Push<K, V> + 'static) {
+        match self.topology.nodes[self.node.0].parents[..] {
+            [one] => self.add(one, Edge::Owned(Box::new(push))),
+            ref many => {
+                let shared: Rc<RefCell<dyn Push<K, V>>> = Rc::new(RefCell::new(push));
+                for &parent in many {
+                    self.add(parent, Edge::Shared(shared.clone()));
+                }
+            }
+        }
+    }
+
+    /// Puts a source's closure below its topic.
+    pub(crate) fn source(&mut self, topic: TopicName, push: RawPush) {
+        self.sources.entry(topic).or_default().push(push);
+    }
+
+    /// The name of the node in hand.
+    pub(crate) fn name(&self) -> &'t str {
+        &self.topology.nodes[self.node.0].name
+    }
+
+    fn add<K: Data, V: Data>(&mut self, parent: NodeId, edge: Edge<K, V>) {
+        let fan = self
+            .fans
+            .entry(parent)
+            .or_insert_with(|| Box::new(Fanout::<K, V>::default()));
+        let fan: &mut Fanout<K, V> = typed(fan.downcast_mut());
+        fan.edges.push(edge);
+        fan.wants_old |= self.wanting_old;
+    }
+}
+
+/// The types on both ends of an edge come from one `KStream<K, V>`, so they agree.
+#[expect(
+    clippy::expect_used,
+    reason = "a mismatch is a bug of the DSL, found by any test"
+)]
+fn typed<T>(downcast: Option<T>) -> T {
+    downcast.expect("both ends of an edge have the types of one stream handle")
+}

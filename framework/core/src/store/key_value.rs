@@ -1,0 +1,417 @@
+//! The key-value store: a decoded write-back overlay above the committed bytes.
+//!
+//! Values live decoded and are updated in place; each dirty key is encoded once per commit. The
+//! overlay is also the read cache: clean entries stay up to a bound in bytes and go by second chance.
+//! Invariants: a dirty entry is never evicted; entries are handed over in the order in which they
+//! first became dirty, so nothing that leaves the store depends on a hash.
+
+use super::{StateStore, StoreEnv};
+use crate::{
+    batch::RecordBatch,
+    error::{Error, Result},
+    record::{Headers, Timestamp},
+    serde::{Encoded, Serde},
+};
+use hashbrown::{DefaultHashBuilder, HashTable};
+use millstream_state::Presence;
+use std::{any::Any, hash::BuildHasher, mem::size_of};
+
+/// Bytes of a stored value before the value itself: its timestamp.
+const STAMP: usize = 8;
+/// What an entry costs beside key and value, roughly: slot, index, allocation.
+const SLOT_BYTES: usize = 64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Freshness {
+    Clean,
+    Dirty,
+    /// Handed over to a commit whose outcome is not known yet.
+    Pending,
+}
+
+struct Slot<V> {
+    key: Box<[u8]>,
+    hash: u64,
+    value: Option<V>,
+    timestamp: Timestamp,
+    freshness: Freshness,
+    /// Looked at since the eviction hand last came by.
+    used: bool,
+}
+
+/// A store of values by key, each with the timestamp of its last change.
+///
+/// Operators reach it through `ctx.store(..)`; all its methods see what the task itself has written,
+/// committed or not.
+pub struct KeyValueStore<K: 'static, V: 'static> {
+    key: Serde<K>,
+    value: Serde<V>,
+    env: StoreEnv,
+    now: Timestamp,
+    hasher: DefaultHashBuilder,
+    index: HashTable<u32>,
+    slots: Vec<Slot<V>>,
+    free: Vec<u32>,
+    /// Dirty entries in the order of their first change.
+    dirty: Vec<u32>,
+    pending: Vec<u32>,
+    dirty_key_bytes: usize,
+    resident_bytes: usize,
+    /// Mean encoded size of a value, as seen at the last commits.
+    value_bytes: usize,
+    hand: usize,
+    scratch: Vec<u8>,
+    loaded: Vec<u8>,
+}
+
+impl<K: 'static, V: 'static> KeyValueStore<K, V> {
+    /// An empty overlay over a column.
+    pub fn new(key: Serde<K>, value: Serde<V>, env: StoreEnv) -> Self {
+        Self {
+            key,
+            value,
+            env,
+            now: Timestamp::MIN,
+            hasher: DefaultHashBuilder::default(),
+            index: HashTable::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            dirty: Vec::new(),
+            pending: Vec::new(),
+            dirty_key_bytes: 0,
+            resident_bytes: 0,
+            value_bytes: size_of::<V>(),
+            hand: 0,
+            scratch: Vec::new(),
+            loaded: Vec::new(),
+        }
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// Where storage fails or the stored bytes cannot be decoded.
+    pub fn get(&mut self, key: &K) -> Result<Option<&V>> {
+        Ok(self.get_with_timestamp(key)?.map(|(value, _)| value))
+    }
+
+    /// The value of a key and when it last changed.
+    ///
+    /// # Errors
+    /// As [`KeyValueStore::get`].
+    pub fn get_with_timestamp(&mut self, key: &K) -> Result<Option<(&V, Timestamp)>> {
+        let Some(slot) = self.resident(key)? else {
+            return Ok(None);
+        };
+        let slot = &self.slots[slot as usize];
+        Ok(slot.value.as_ref().map(|value| (value, slot.timestamp)))
+    }
+
+    /// Sets a key to a value, as of the record in hand.
+    ///
+    /// # Errors
+    /// Where the key is null or cannot be encoded.
+    pub fn put(&mut self, key: &K, value: V) -> Result<()> {
+        self.put_at(key, value, self.now)
+    }
+
+    /// Sets a key to a value, as of a time of the caller's.
+    ///
+    /// # Errors
+    /// As [`KeyValueStore::put`].
+    pub fn put_at(&mut self, key: &K, value: V, timestamp: Timestamp) -> Result<()> {
+        let slot = self.blind(key)?;
+        self.set(slot, Some(value), timestamp);
+        Ok(())
+    }
+
+    /// Sets a key that has no value, and returns the value of one that has.
+    ///
+    /// # Errors
+    /// As [`KeyValueStore::get`].
+    pub fn put_if_absent(&mut self, key: &K, value: V) -> Result<Option<&V>> {
+        let slot = self.required(key)?;
+        if self.slots[slot as usize].value.is_none() {
+            self.set(slot, Some(value), self.now);
+            return Ok(None);
+        }
+        Ok(self.slots[slot as usize].value.as_ref())
+    }
+
+    /// Removes a key and returns what it had.
+    ///
+    /// # Errors
+    /// As [`KeyValueStore::get`].
+    pub fn delete(&mut self, key: &K) -> Result<Option<V>> {
+        let slot = self.required(key)?;
+        if self.slots[slot as usize].value.is_none() {
+            return Ok(None);
+        }
+        self.touch(slot, self.now);
+        Ok(self.slots[slot as usize].value.take())
+    }
+
+    /// The value of a key for change in place, made by `init` where there is none. It counts as
+    /// changed, and costs no encoding before the commit.
+    ///
+    /// # Errors
+    /// As [`KeyValueStore::get`].
+    pub fn entry(&mut self, key: &K, init: impl FnOnce() -> V) -> Result<&mut V> {
+        let slot = self.required(key)?;
+        self.touch(slot, self.now);
+        Ok(self.slots[slot as usize].value.get_or_insert_with(init))
+    }
+
+    /// Replaces a key's value by what `change` makes of it; the timestamp becomes the later of the
+    /// old and the record's. Returns `None`, and calls nothing, where the key is null on the log.
+    pub(crate) fn update<R>(
+        &mut self,
+        key: &K,
+        change: impl FnOnce(&mut Option<V>) -> Result<R>,
+    ) -> Result<Option<(R, &Option<V>, Timestamp)>> {
+        let Some(slot) = self.resident(key)? else {
+            return Ok(None);
+        };
+        let entry = &mut self.slots[slot as usize];
+        let later = match entry.value {
+            Some(_) => entry.timestamp.max(self.now),
+            None => self.now,
+        };
+        let result = change(&mut entry.value)?;
+        self.touch(slot, later);
+        let entry = &self.slots[slot as usize];
+        Ok(Some((result, &entry.value, entry.timestamp)))
+    }
+
+    /// How many bytes of entries are held in memory, roughly.
+    pub fn resident_bytes(&self) -> usize {
+        self.resident_bytes
+    }
+
+    pub(super) fn env(&self) -> &StoreEnv {
+        &self.env
+    }
+
+    pub(super) fn serdes(&self) -> (Serde<K>, Serde<V>) {
+        (self.key, self.value)
+    }
+
+    /// Dirty and pending entries as key, value, timestamp; in no order.
+    pub(super) fn uncommitted(&self) -> impl Iterator<Item = (&[u8], Option<&V>, Timestamp)> {
+        self.dirty.iter().chain(&self.pending).map(|&number| {
+            let slot = &self.slots[number as usize];
+            (&*slot.key, slot.value.as_ref(), slot.timestamp)
+        })
+    }
+
+    fn required(&mut self, key: &K) -> Result<u32> {
+        self.resident(key)?.ok_or_else(null_key)
+    }
+
+    /// The slot of a key, read from the backend if it is not in memory; `None` for a null key.
+    #[inline]
+    fn resident(&mut self, key: &K) -> Result<Option<u32>> {
+        let Some(hash) = self.encode_key(key)? else {
+            return Ok(None);
+        };
+        if let Some(found) = self.find(hash) {
+            return Ok(Some(found));
+        }
+        let Self {
+            env,
+            scratch,
+            loaded,
+            ..
+        } = self;
+        let (value, timestamp) = match env.backend.get(env.column, scratch, loaded)? {
+            Presence::Missing => (None, Timestamp::MIN),
+            Presence::Found => {
+                let (timestamp, bytes) = split_stamp(loaded)?;
+                (Some(self.value.decode(Some(bytes))?), timestamp)
+            }
+        };
+        Ok(Some(self.insert(hash, value, timestamp)))
+    }
+
+    /// The slot of a key whose old value does not matter: nothing is read.
+    fn blind(&mut self, key: &K) -> Result<u32> {
+        let hash = self.encode_key(key)?.ok_or_else(null_key)?;
+        Ok(match self.find(hash) {
+            Some(found) => found,
+            None => self.insert(hash, None, Timestamp::MIN),
+        })
+    }
+
+    #[inline]
+    fn encode_key(&mut self, key: &K) -> Result<Option<u64>> {
+        self.scratch.clear();
+        Ok(match self.key.encode(key, &mut self.scratch)? {
+            Encoded::Bytes => Some(self.hasher.hash_one(&self.scratch[..])),
+            Encoded::Null => None,
+        })
+    }
+
+    #[inline]
+    fn find(&mut self, hash: u64) -> Option<u32> {
+        let (slots, scratch) = (&self.slots, &self.scratch);
+        let same = |number: &u32| *slots[*number as usize].key == scratch[..];
+        let found = *self.index.find(hash, same)?;
+        self.slots[found as usize].used = true;
+        Some(found)
+    }
+
+    fn insert(&mut self, hash: u64, value: Option<V>, timestamp: Timestamp) -> u32 {
+        // Two steps of the hand per new entry keep the clean ones within their bound.
+        self.evict(2);
+        let key: Box<[u8]> = self.scratch.as_slice().into();
+        self.resident_bytes += self.entry_bytes(key.len());
+        let slot = Slot {
+            key,
+            hash,
+            value,
+            timestamp,
+            freshness: Freshness::Clean,
+            used: true,
+        };
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.slots[number as usize] = slot;
+                number
+            }
+            None => {
+                self.slots.push(slot);
+                u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
+        let slots = &self.slots;
+        self.index
+            .insert_unique(hash, number, |number| slots[*number as usize].hash);
+        number
+    }
+
+    fn entry_bytes(&self, key: usize) -> usize {
+        key + SLOT_BYTES + size_of::<V>().max(self.value_bytes)
+    }
+
+    fn set(&mut self, slot: u32, value: Option<V>, timestamp: Timestamp) {
+        self.slots[slot as usize].value = value;
+        self.touch(slot, timestamp);
+    }
+
+    #[inline]
+    fn touch(&mut self, slot: u32, timestamp: Timestamp) {
+        let entry = &mut self.slots[slot as usize];
+        entry.timestamp = timestamp;
+        if entry.freshness != Freshness::Dirty {
+            entry.freshness = Freshness::Dirty;
+            self.dirty.push(slot);
+            self.dirty_key_bytes += entry.key.len() + STAMP;
+        }
+    }
+
+    /// Moves the hand over at most `steps` entries and drops clean, unused ones while there are more
+    /// bytes than allowed.
+    fn evict(&mut self, steps: usize) {
+        for _ in 0..steps.min(self.slots.len()) {
+            if self.resident_bytes <= self.env.cache_bytes {
+                return;
+            }
+            self.hand = (self.hand + 1) % self.slots.len();
+            let slot = &mut self.slots[self.hand];
+            if slot.freshness != Freshness::Clean || std::mem::take(&mut slot.used) {
+                continue;
+            }
+            let number = u32::try_from(self.hand).unwrap_or(u32::MAX);
+            if let Ok(entry) = self.index.find_entry(slot.hash, |at| *at == number) {
+                entry.remove();
+                let key = std::mem::take(&mut slot.key);
+                slot.value = None;
+                slot.used = true;
+                let bytes = self.entry_bytes(key.len());
+                self.resident_bytes = self.resident_bytes.saturating_sub(bytes);
+                self.free.push(number);
+            }
+        }
+    }
+}
+
+/// The timestamp in front of a stored value, and the value.
+pub(super) fn split_stamp(stored: &[u8]) -> Result<(Timestamp, &[u8])> {
+    match stored.split_first_chunk::<STAMP>() {
+        Some((stamp, value)) => Ok((Timestamp::from_be_bytes(*stamp), value)),
+        None => Err(Error::deserialization(format!(
+            "a stored value of {} bytes is too short for its timestamp",
+            stored.len()
+        ))),
+    }
+}
+
+#[cold]
+fn null_key() -> Error {
+    Error::processing("a store cannot hold a null key")
+}
+
+impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
+    #[inline]
+    fn set_time(&mut self, now: Timestamp) {
+        self.now = now;
+    }
+
+    fn dirty_bytes(&self) -> usize {
+        self.dirty_key_bytes + self.dirty.len() * self.value_bytes
+    }
+
+    fn drain(&mut self, changes: &mut RecordBatch) -> Result<()> {
+        let before = changes.bytes();
+        for &number in &self.dirty {
+            let slot = &mut self.slots[number as usize];
+            changes.encode(
+                slot.timestamp,
+                &Headers::NONE,
+                |out| {
+                    out.extend_from_slice(&slot.key);
+                    Ok(Encoded::Bytes)
+                },
+                |out| match &slot.value {
+                    Some(value) => self.value.encode(value, out),
+                    None => Ok(Encoded::Null),
+                },
+            )?;
+            slot.freshness = Freshness::Pending;
+        }
+        if !self.dirty.is_empty() {
+            let mean = (changes.bytes() - before) / self.dirty.len();
+            self.value_bytes = usize::midpoint(self.value_bytes, mean);
+        }
+        self.pending.append(&mut self.dirty);
+        self.dirty_key_bytes = 0;
+        Ok(())
+    }
+
+    fn applied(&mut self) -> Result<()> {
+        for number in self.pending.drain(..) {
+            let slot = &mut self.slots[number as usize];
+            if slot.freshness == Freshness::Pending {
+                slot.freshness = Freshness::Clean;
+            }
+        }
+        self.evict(2 * self.slots.len());
+        Ok(())
+    }
+
+    fn abort(&mut self) -> Result<()> {
+        self.index.clear();
+        self.slots.clear();
+        self.free.clear();
+        self.dirty.clear();
+        self.pending.clear();
+        self.dirty_key_bytes = 0;
+        self.resident_bytes = 0;
+        self.hand = 0;
+        Ok(())
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}

@@ -1,0 +1,229 @@
+//! What operators see of their task: stores, outputs, times, and where the record in hand is from.
+
+use super::policy::{Dropped, ErrorPolicy, Failure, Reason};
+use crate::{
+    batch::RecordBatch,
+    error::{Error, ErrorKind, Result},
+    record::{Headers, Offset, Record, Timestamp, TopicPartition},
+    serde::Encoded,
+    store::{StateStore, StoreRef},
+    topology::{StoreId, TopicName},
+};
+use std::sync::Arc;
+
+/// The place of an output topic in a task's list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutputId(usize);
+
+/// Records that a task made for one topic, in order; the key chooses the partition.
+pub struct Output {
+    /// The topic's full name.
+    pub topic: Arc<str>,
+    /// The records.
+    pub records: RecordBatch,
+}
+
+/// Where the record in hand comes from.
+#[derive(Clone, Debug)]
+pub struct RecordMetadata {
+    /// Topic and partition.
+    pub partition: TopicPartition,
+    /// The record's offset.
+    pub offset: Offset,
+}
+
+/// The inside of a task, as its operators see it.
+pub struct TaskContext {
+    application_id: Arc<str>,
+    /// By the stores' numbers in the whole topology; `None` for those of other subtopologies.
+    pub(super) stores: Vec<Option<Box<dyn StateStore>>>,
+    pub(super) outputs: Vec<Output>,
+    pub(super) stream_time: Timestamp,
+    pub(super) wall_clock: Timestamp,
+    pub(super) timestamp: Timestamp,
+    /// The task's input partitions, and which of them the record in hand is from.
+    pub(super) inputs: Vec<TopicPartition>,
+    pub(super) source: Option<usize>,
+    pub(super) offset: Offset,
+    pub(super) policy: ErrorPolicy,
+    pub(super) dropped: Dropped,
+    pub(super) failures: Vec<Failure>,
+    pub(super) commit_requested: bool,
+}
+
+impl TaskContext {
+    pub(crate) fn new(application_id: Arc<str>, stores: Vec<Option<Box<dyn StateStore>>>) -> Self {
+        Self {
+            application_id,
+            stores,
+            outputs: Vec::new(),
+            stream_time: Timestamp::MIN,
+            wall_clock: Timestamp::MIN,
+            timestamp: Timestamp::MIN,
+            inputs: Vec::new(),
+            source: None,
+            offset: -1,
+            policy: ErrorPolicy::Fail,
+            dropped: Dropped::default(),
+            failures: Vec::new(),
+            commit_requested: false,
+        }
+    }
+
+    /// A store of this task. A reference to a store of another subtopology cannot be had: the DSL
+    /// gives them out only to nodes that are connected to the store.
+    #[inline]
+    #[expect(
+        clippy::expect_used,
+        reason = "a StoreRef exists only where its store is connected"
+    )]
+    pub fn store<S: StateStore>(&mut self, at: StoreRef<S>) -> &mut S {
+        let store = self.stores[at.id.0]
+            .as_mut()
+            .expect("the store is in this subtopology");
+        store.set_time(self.timestamp);
+        store
+            .as_any_mut()
+            .downcast_mut()
+            .expect("a StoreRef has the type of its StoreHandle")
+    }
+
+    /// The greatest timestamp of all records this task has processed.
+    pub fn stream_time(&self) -> Timestamp {
+        self.stream_time
+    }
+
+    /// The wall clock as the driver last told it.
+    pub fn wall_clock(&self) -> Timestamp {
+        self.wall_clock
+    }
+
+    /// The timestamp of the record in hand, or the time of the punctuation.
+    pub fn timestamp(&self) -> Timestamp {
+        self.timestamp
+    }
+
+    /// Where the record in hand comes from; `None` in a punctuation.
+    pub fn record_metadata(&self) -> Option<RecordMetadata> {
+        let partition = self.inputs.get(self.source?)?.clone();
+        Some(RecordMetadata {
+            partition,
+            offset: self.offset,
+        })
+    }
+
+    /// Asks for a commit soon.
+    pub fn request_commit(&mut self) {
+        self.commit_requested = true;
+    }
+
+    /// The place of a topic's output; known topics keep theirs.
+    pub(crate) fn output_id(&mut self, topic: &TopicName) -> OutputId {
+        let name = topic.resolve(&self.application_id);
+        self.output_named(&name)
+    }
+
+    pub(crate) fn output_named(&mut self, name: &str) -> OutputId {
+        let known = self
+            .outputs
+            .iter()
+            .position(|output| &*output.topic == name);
+        OutputId(known.unwrap_or_else(|| {
+            self.outputs.push(Output {
+                topic: name.into(),
+                records: RecordBatch::new(),
+            });
+            self.outputs.len() - 1
+        }))
+    }
+
+    /// Encodes a record straight into the output's memory.
+    #[inline]
+    pub(crate) fn emit<K, V>(
+        &mut self,
+        to: OutputId,
+        record: &Record<K, V>,
+        key: impl FnOnce(&K, &mut Vec<u8>) -> Result<Encoded>,
+        value: impl FnOnce(&V, &mut Vec<u8>) -> Result<Encoded>,
+    ) -> Result<()> {
+        self.outputs[to.0].records.encode(
+            record.timestamp,
+            &record.headers,
+            |out| key(&record.key, out),
+            |out| value(&record.value, out),
+        )
+    }
+
+    pub(crate) fn emit_raw(
+        &mut self,
+        to: OutputId,
+        timestamp: Timestamp,
+        headers: &Headers,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<()> {
+        let write = |bytes: Option<&[u8]>, out: &mut Vec<u8>| {
+            Ok(match bytes {
+                Some(bytes) => {
+                    out.extend_from_slice(bytes);
+                    Encoded::Bytes
+                }
+                None => Encoded::Null,
+            })
+        };
+        let records = &mut self.outputs[to.0].records;
+        records.encode(
+            timestamp,
+            headers,
+            |out| write(key, out),
+            |out| write(value, out),
+        )
+    }
+
+    /// A node refused the record in hand: the source's policy decides what happens.
+    ///
+    /// # Errors
+    /// The error itself where the policy is to fail, and always where storage below a store failed:
+    /// to go on then would lose what the record did.
+    #[cold]
+    pub(crate) fn refuse(&mut self, node: &str, error: Error) -> Result<()> {
+        let reason = match error.kind() {
+            ErrorKind::State(_) => return Err(error),
+            ErrorKind::Deserialization(_) => Reason::Deserialization,
+            _ => Reason::Processing,
+        };
+        self.refuse_for(reason, node, error)
+    }
+
+    #[cold]
+    pub(super) fn refuse_for(&mut self, reason: Reason, node: &str, error: Error) -> Result<()> {
+        if self.policy == ErrorPolicy::Fail || self.source.is_none() {
+            return Err(error);
+        }
+        self.failures.push(Failure {
+            node: node.to_owned(),
+            reason,
+            error,
+        });
+        Ok(())
+    }
+
+    /// A null key where a key is needed: dropped as Kafka does, and counted.
+    #[cold]
+    pub(crate) fn drop_null_key(&mut self) -> Result<()> {
+        self.dropped.null_key += 1;
+        Ok(())
+    }
+
+    pub(super) fn dirty_bytes(&self) -> usize {
+        self.stores
+            .iter()
+            .flatten()
+            .map(|store| store.dirty_bytes())
+            .sum()
+    }
+
+    pub(super) fn store_mut(&mut self, id: StoreId) -> Option<&mut Box<dyn StateStore>> {
+        self.stores[id.0].as_mut()
+    }
+}

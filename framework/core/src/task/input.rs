@@ -1,0 +1,94 @@
+//! One input partition of a task: what was fetched and not processed, and how far processing came.
+
+use super::policy::ErrorPolicy;
+use crate::{
+    batch::Records,
+    link::RawPush,
+    record::{Offset, Timestamp},
+};
+use std::collections::VecDeque;
+
+/// Whether more records may be waiting on the log than are queued here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Supply {
+    /// The log may have more: a task with several inputs waits for them, to keep timestamp order.
+    Unknown,
+    /// The queue holds all that the log has.
+    Exhausted,
+}
+
+/// A partition's queue. Invariant: records leave it in offset order, and `next` is the offset of its
+/// head, or of the record to come.
+pub(super) struct Input {
+    pub(super) pushes: Vec<RawPush>,
+    pub(super) policy: ErrorPolicy,
+    pub(super) next: Offset,
+    pub(super) time: Timestamp,
+    pub(super) supply: Supply,
+    pub(super) moved: bool,
+    queue: VecDeque<Records>,
+    queued: usize,
+}
+
+impl Input {
+    pub(super) fn new(pushes: Vec<RawPush>, policy: ErrorPolicy) -> Self {
+        Self {
+            pushes,
+            policy,
+            next: 0,
+            time: Timestamp::MIN,
+            supply: Supply::Unknown,
+            moved: false,
+            queue: VecDeque::new(),
+            queued: 0,
+        }
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Records below `next` were processed before: a log may hand out a whole batch again.
+    pub(super) fn add(&mut self, mut records: Records) {
+        let known = records.batch.position_of(self.next);
+        records.range.start = records.range.start.max(known);
+        if !records.is_empty() {
+            self.queued += records.len();
+            self.queue.push_back(records);
+        }
+    }
+
+    /// The timestamp of the next record.
+    #[inline]
+    pub(super) fn head_timestamp(&self) -> Option<Timestamp> {
+        let head = self.queue.front()?;
+        Some(head.batch.timestamp(head.range.start))
+    }
+
+    /// Takes the head's stretch of batch out of the queue, for [`Input::put_back`] after its first
+    /// record was processed: moving it costs less than counting a reference per record.
+    #[inline]
+    pub(super) fn take_head(&mut self) -> Option<Records> {
+        self.queue.pop_front()
+    }
+
+    /// Puts a stretch back whose first record was processed.
+    #[inline]
+    pub(super) fn put_back(&mut self, mut records: Records) {
+        self.queued -= 1;
+        records.range.start += 1;
+        if !records.is_empty() {
+            self.queue.push_front(records);
+        }
+    }
+
+    /// Forgets what was fetched: the next record is the one at `offset`.
+    pub(super) fn rewind(&mut self, offset: Offset, time: Timestamp) {
+        self.queue.clear();
+        self.queued = 0;
+        self.next = offset;
+        self.time = time;
+        self.supply = Supply::Unknown;
+        self.moved = false;
+    }
+}

@@ -1,0 +1,477 @@
+//! A task: one partition of one subtopology, as a synchronous, deterministic value.
+//!
+//! Records go in ([`Task::add`], [`Task::process`]), outputs and one [`Commit`] come out. A task has no
+//! clock, no thread and no I/O but its backend's reads. Invariants: the record with the smallest
+//! timestamp over its inputs goes first; the backend is written only by [`Task::committed`], after the
+//! log has accepted what [`Task::prepare_commit`] handed over.
+
+mod context;
+mod input;
+mod place;
+mod policy;
+mod timer;
+
+pub(crate) use context::OutputId;
+pub use context::{Output, RecordMetadata, TaskContext};
+use input::Input;
+pub use input::Supply;
+pub use place::Place;
+use policy::Reason;
+pub use policy::{Dropped, ErrorPolicy};
+pub use timer::{PunctuationType, Schedule, Timer};
+
+use crate::{
+    batch::{RecordBatch, Records},
+    error::{Error, Result},
+    link::Linker,
+    record::{Offset, RawRecord, TaskId, Timestamp, TopicPartition},
+    store::StoreEnv,
+    topology::{Logging, NodeKind, StoreId, TopicName, Topology, changelog_name},
+};
+use millstream_state::{Backend, Column, Position, WriteBatch};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// What a task must know about the program around it.
+#[derive(Clone, Debug)]
+pub struct TaskConfig {
+    /// `application.id`: the prefix of all internal topics.
+    pub application_id: Arc<str>,
+    /// What becomes of bad records where the source does not say.
+    pub policy: ErrorPolicy,
+    /// `errors.dead.letter.queue.topic.name`.
+    pub dead_letter_topic: Option<String>,
+    /// How many bytes of clean entries each store may cache.
+    pub cache_bytes: usize,
+}
+
+impl TaskConfig {
+    /// Fails on bad records and caches 10 MiB a store.
+    pub fn new(application_id: impl Into<Arc<str>>) -> Self {
+        Self {
+            application_id: application_id.into(),
+            policy: ErrorPolicy::Fail,
+            dead_letter_topic: None,
+            cache_bytes: 10 << 20,
+        }
+    }
+}
+
+/// The changed entries of one store since the last commit.
+pub struct StoreChanges {
+    /// The changelog partition they belong to; `None` where the store is not logged.
+    pub changelog: Option<TopicPartition>,
+    /// One record per dirty key.
+    pub records: RecordBatch,
+    store: StoreId,
+    column: Column,
+}
+
+/// All that a commit must make visible at once, besides the outputs.
+#[derive(Default)]
+pub struct Commit {
+    /// Changelog records, by store.
+    pub changes: Vec<StoreChanges>,
+    /// The next record to process of each input that moved. Never empty when anything else is not: a
+    /// transaction without a place would not be fenced.
+    pub places: Vec<(TopicPartition, Place)>,
+}
+
+impl Commit {
+    /// Whether there is nothing to commit.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+}
+
+/// One partition of one subtopology.
+pub struct Task {
+    id: TaskId,
+    ctx: TaskContext,
+    inputs: Vec<Input>,
+    timers: Vec<Timer>,
+    backend: Arc<dyn Backend>,
+    commit: Commit,
+    batch: WriteBatch,
+    dead_letters: Option<OutputId>,
+    processed: u64,
+    touched: bool,
+}
+
+impl Task {
+    /// Links a task over a backend that is already restored. The backend's columns are the
+    /// subtopology's stores, in their order.
+    ///
+    /// # Errors
+    /// Where a store cannot read its backend.
+    pub fn open(
+        topology: &Topology,
+        id: TaskId,
+        config: &TaskConfig,
+        backend: Arc<dyn Backend>,
+    ) -> Result<Self> {
+        let sub = (usize::try_from(id.subtopology).ok())
+            .and_then(|number| topology.subtopologies.get(number))
+            .ok_or_else(|| Error::topology(format!("no subtopology for task {id}")))?;
+        let mut stores: Vec<_> = topology.stores.iter().map(|_| None).collect();
+        let mut commit = Commit::default();
+        for (column, &store) in (0u16..).map(Column).zip(&sub.stores) {
+            let spec = topology.store(store);
+            let cache_bytes = config.cache_bytes;
+            let env = StoreEnv {
+                backend: backend.clone(),
+                column,
+                cache_bytes,
+            };
+            stores[store.0] = Some((spec.open)(env)?);
+            let name = changelog_name(&config.application_id, &spec.name);
+            let changelog = (spec.logging == Logging::Changelog)
+                .then(|| TopicPartition::new(name, id.partition));
+            let records = RecordBatch::new();
+            commit.changes.push(StoreChanges {
+                changelog,
+                records,
+                store,
+                column,
+            });
+        }
+        let ctx = TaskContext::new(config.application_id.clone(), stores);
+        let linked = Linker::link(topology, &sub.nodes, ctx);
+        let (mut ctx, timers) = (linked.context, linked.timers);
+        let policies = source_policies(topology);
+        let mut inputs = Vec::new();
+        for (topic, pushes) in linked.sources {
+            let policy = policies
+                .get(&topic)
+                .copied()
+                .flatten()
+                .unwrap_or(config.policy);
+            inputs.push(Input::new(pushes, policy));
+            let name = topic.resolve(&config.application_id);
+            ctx.inputs.push(TopicPartition::new(name, id.partition));
+        }
+        let dead_letters = config
+            .dead_letter_topic
+            .as_deref()
+            .map(|name| ctx.output_named(name));
+        Ok(Self {
+            id,
+            ctx,
+            inputs,
+            timers,
+            backend,
+            commit,
+            batch: WriteBatch::new(),
+            dead_letters,
+            processed: 0,
+            touched: false,
+        })
+    }
+
+    /// The task's name.
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// The input partitions; their order is the numbering that the other methods use.
+    pub fn inputs(&self) -> &[TopicPartition] {
+        &self.ctx.inputs
+    }
+
+    /// The next record to process of an input.
+    pub fn next_offset(&self, input: usize) -> Offset {
+        self.inputs[input].next
+    }
+
+    /// How many records of an input are fetched and not processed.
+    pub fn queued(&self, input: usize) -> usize {
+        self.inputs[input].queued()
+    }
+
+    /// Goes on from an input's committed place. Call it for every input before the first record.
+    pub fn resume(&mut self, input: usize, place: Place) {
+        self.inputs[input].rewind(place.offset, place.partition_time);
+        self.ctx.stream_time = self
+            .inputs
+            .iter()
+            .map(|i| i.time)
+            .max()
+            .unwrap_or(Timestamp::MIN);
+        for timer in &mut self.timers {
+            timer.resume(self.ctx.stream_time);
+        }
+    }
+
+    /// Queues fetched records. Those before the input's next offset are ignored.
+    pub fn add(&mut self, input: usize, records: Records) {
+        self.inputs[input].add(records);
+        self.inputs[input].supply = Supply::Unknown;
+    }
+
+    /// Says whether the log has more of an input than is queued (`max.task.idle.ms`).
+    pub fn set_supply(&mut self, input: usize, supply: Supply) {
+        self.inputs[input].supply = supply;
+    }
+
+    /// Processes up to `max` queued records, smallest timestamp first, and returns how many.
+    ///
+    /// With several inputs it stops early when one is empty whose supply is not exhausted, since its
+    /// next record might be older than those at hand.
+    ///
+    /// # Errors
+    /// A bad record under the policy to fail, or a storage failure. The task must then be aborted.
+    pub fn process(&mut self, max: usize) -> Result<usize> {
+        let mut done = 0;
+        while done < max {
+            let Some(input) = self.choose() else { break };
+            self.process_head(input)?;
+            done += 1;
+        }
+        self.processed += done as u64;
+        Ok(done)
+    }
+
+    /// The input with the smallest head timestamp; the first of equals.
+    #[inline]
+    fn choose(&self) -> Option<usize> {
+        if let [only] = &self.inputs[..] {
+            return only.head_timestamp().map(|_| 0);
+        }
+        let mut best: Option<(Timestamp, usize)> = None;
+        for (number, input) in self.inputs.iter().enumerate() {
+            match input.head_timestamp() {
+                Some(time) if best.is_none_or(|(least, _)| time < least) => {
+                    best = Some((time, number));
+                }
+                Some(_) => {}
+                None if input.supply == Supply::Exhausted => {}
+                None => return None,
+            }
+        }
+        best.map(|(_, number)| number)
+    }
+
+    #[inline]
+    fn process_head(&mut self, number: usize) -> Result<()> {
+        let input = &mut self.inputs[number];
+        let Some(records) = input.take_head() else {
+            return Ok(());
+        };
+        let index = records.range.start;
+        let (offset, raw) = (records.batch.offset(index), records.batch.get(index));
+        self.ctx.source = Some(number);
+        self.ctx.offset = offset;
+        self.ctx.timestamp = raw.timestamp;
+        self.ctx.policy = input.policy;
+        let advanced = raw.timestamp > self.ctx.stream_time.max(-1);
+        if raw.timestamp < 0 {
+            // Kafka refuses such records too: no window and no stream time could hold them.
+            let error = Error::deserialization(format!("invalid timestamp {}", raw.timestamp));
+            self.ctx
+                .refuse_for(Reason::InvalidTimestamp, "source", error)?;
+        } else {
+            input.time = input.time.max(raw.timestamp);
+            self.ctx.stream_time = self.ctx.stream_time.max(raw.timestamp);
+            for push in &mut input.pushes {
+                push(&mut self.ctx, raw)?;
+            }
+        }
+        input.next = offset + 1;
+        input.moved = true;
+        if !self.ctx.failures.is_empty() {
+            self.settle_failures(number, offset, raw)?;
+        }
+        self.inputs[number].put_back(records);
+        if advanced && !self.timers.is_empty() {
+            self.punctuate(PunctuationType::StreamTime, self.ctx.stream_time)?;
+        }
+        Ok(())
+    }
+
+    /// Counts what nodes refused of the record in hand, and writes its dead letter if asked to.
+    #[cold]
+    fn settle_failures(&mut self, input: usize, offset: Offset, raw: RawRecord<'_>) -> Result<()> {
+        let failures = std::mem::take(&mut self.ctx.failures);
+        for failure in &failures {
+            self.ctx.dropped.count(failure.reason);
+        }
+        let (Some(first), ErrorPolicy::DeadLetter) = (failures.first(), self.ctx.policy) else {
+            return Ok(());
+        };
+        let Some(to) = self.dead_letters else {
+            return Err(Error::topology(
+                "a source sends bad records to the dead-letter topic, but \
+                 errors.dead.letter.queue.topic.name names none",
+            ));
+        };
+        let from = &self.ctx.inputs[input];
+        let headers = policy::dead_letter_headers(raw, from, offset, first);
+        self.ctx.dropped.dead_lettered += 1;
+        self.ctx
+            .emit_raw(to, raw.timestamp, &headers, raw.key, raw.value)
+    }
+
+    /// Tells the task what time it is; wall-clock punctuations that are due are called.
+    ///
+    /// # Errors
+    /// What the punctuated processor returns.
+    pub fn advance_wall_clock(&mut self, now: Timestamp) -> Result<()> {
+        self.ctx.wall_clock = now;
+        if self.timers.is_empty() {
+            return Ok(());
+        }
+        self.punctuate(PunctuationType::WallClockTime, now)
+    }
+
+    fn punctuate(&mut self, clock: PunctuationType, now: Timestamp) -> Result<()> {
+        self.ctx.source = None;
+        self.ctx.timestamp = now;
+        for timer in &mut self.timers {
+            // A call may change state or emit without any input having moved.
+            self.touched |= timer.advance(clock, now, &mut self.ctx)?;
+        }
+        Ok(())
+    }
+
+    /// The records made since the last call, by topic; the caller sends and then clears them.
+    pub fn outputs(&mut self) -> &mut [Output] {
+        &mut self.ctx.outputs
+    }
+
+    /// How many bytes a commit would have to write now.
+    pub fn dirty_bytes(&self) -> usize {
+        self.ctx.dirty_bytes()
+    }
+
+    /// Whether some operator asked for a commit.
+    pub fn commit_requested(&self) -> bool {
+        self.ctx.commit_requested
+    }
+
+    /// What was dropped since the task was opened.
+    pub fn dropped(&self) -> Dropped {
+        self.ctx.dropped
+    }
+
+    /// How many records were processed since the task was opened.
+    pub fn processed(&self) -> u64 {
+        self.processed
+    }
+
+    /// The greatest timestamp seen.
+    pub fn stream_time(&self) -> Timestamp {
+        self.ctx.stream_time
+    }
+
+    /// Typed access to a store, for test drivers.
+    pub fn context(&mut self) -> &mut TaskContext {
+        &mut self.ctx
+    }
+
+    /// Hands over what the commit must contain, besides the outputs. It stays the task's own until
+    /// [`Task::committed`] or [`Task::abort`].
+    ///
+    /// # Errors
+    /// Where a value in a store cannot be encoded.
+    pub fn prepare_commit(&mut self) -> Result<&Commit> {
+        let Self {
+            ctx,
+            commit,
+            inputs,
+            touched,
+            ..
+        } = self;
+        let mut changed = *touched;
+        for changes in &mut commit.changes {
+            changes.records.clear();
+            if let Some(store) = ctx.store_mut(changes.store) {
+                store.drain(&mut changes.records)?;
+                changed |= !changes.records.is_empty();
+            }
+        }
+        commit.places.clear();
+        let moved = inputs.iter().any(|input| input.moved);
+        for (number, input) in inputs.iter().enumerate() {
+            if input.moved || (changed && !moved && number == 0) {
+                let place = Place {
+                    offset: input.next,
+                    partition_time: input.time,
+                };
+                commit.places.push((ctx.inputs[number].clone(), place));
+            }
+        }
+        Ok(&self.commit)
+    }
+
+    /// The log accepted the commit: only now the backend gets it, with the changelog position.
+    ///
+    /// `position` gives, for a changelog partition, how far it is now; `None` where the transaction
+    /// wrote nothing there.
+    ///
+    /// # Errors
+    /// A storage failure: the task must be abandoned. Nothing is lost, since the changelog has it.
+    pub fn committed(
+        &mut self,
+        position: impl Fn(&TopicPartition) -> Option<Position>,
+    ) -> Result<()> {
+        self.batch.clear();
+        for changes in &self.commit.changes {
+            for (_, record) in changes.records.iter() {
+                restore_record(&mut self.batch, changes.column, record);
+            }
+            if let Some(position) = changes.changelog.as_ref().and_then(&position) {
+                self.batch.set_position(changes.column, position);
+            }
+        }
+        if !self.batch.is_empty() {
+            self.backend.apply(&self.batch)?;
+        }
+        for store in self.ctx.stores.iter_mut().flatten() {
+            store.applied()?;
+        }
+        for input in &mut self.inputs {
+            input.moved = false;
+        }
+        self.touched = false;
+        self.ctx.commit_requested = false;
+        Ok(())
+    }
+
+    /// Drops everything since the last commit. The caller then resumes every input at its committed
+    /// place.
+    ///
+    /// # Errors
+    /// A storage failure while a store goes back.
+    pub fn abort(&mut self) -> Result<()> {
+        for store in self.ctx.stores.iter_mut().flatten() {
+            store.abort()?;
+        }
+        for output in &mut self.ctx.outputs {
+            output.records.clear();
+        }
+        for changes in &mut self.commit.changes {
+            changes.records.clear();
+        }
+        self.ctx.failures.clear();
+        self.ctx.commit_requested = false;
+        self.touched = false;
+        Ok(())
+    }
+}
+
+/// Writes one changelog record into a column: the key, and the value behind its timestamp.
+/// Active tasks, standbys and restore all come through here, so their bytes are equal.
+pub fn restore_record(batch: &mut WriteBatch, column: Column, record: RawRecord<'_>) {
+    let Some(key) = record.key else { return };
+    match record.value {
+        Some(value) => batch.put_parts(column, key, &[&record.timestamp.to_be_bytes(), value]),
+        None => batch.delete(column, key),
+    }
+}
+
+fn source_policies(topology: &Topology) -> BTreeMap<TopicName, Option<ErrorPolicy>> {
+    let sources = topology.nodes.iter().filter_map(|node| match &node.kind {
+        NodeKind::Source { topic, policy } => Some((topic.clone(), *policy)),
+        _ => None,
+    });
+    sources.collect()
+}

@@ -1,0 +1,100 @@
+//! What becomes of a record that cannot be decoded, or that the program's own code refuses.
+
+use crate::{
+    error::{Error, ErrorKind},
+    record::{Headers, Offset, RawRecord, TopicPartition},
+};
+
+/// Kafka's exception handlers as a value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ErrorPolicy {
+    /// The thread stops at the record; after a restart it meets it again. Kafka's `LogAndFail`.
+    #[default]
+    Fail,
+    /// The record is dropped and counted. Kafka's `LogAndContinue`.
+    Skip,
+    /// The record's bytes go to the dead-letter topic with headers that say why (KIP-1034), in the
+    /// same commit; and it is counted.
+    DeadLetter,
+}
+
+/// Records dropped, by reason. Every drop is counted in exactly one of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Bytes that the source's serdes refused.
+    pub deserialization: u64,
+    /// Records that the program's own code refused.
+    pub processing: u64,
+    /// Null keys where a key is needed: table sources, groups, repartitions.
+    pub null_key: u64,
+    /// Negative timestamps.
+    pub invalid_timestamp: u64,
+    /// Of all the above, how many went to the dead-letter topic.
+    pub dead_lettered: u64,
+}
+
+/// Why a record was refused, as it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    Deserialization,
+    Processing,
+    InvalidTimestamp,
+}
+
+impl Dropped {
+    pub(crate) fn count(&mut self, reason: Reason) {
+        *match reason {
+            Reason::Deserialization => &mut self.deserialization,
+            Reason::Processing => &mut self.processing,
+            Reason::InvalidTimestamp => &mut self.invalid_timestamp,
+        } += 1;
+    }
+}
+
+/// A refusal met while one record ran through the operators.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) node: String,
+    pub(crate) reason: Reason,
+    pub(crate) error: Error,
+}
+
+/// KIP-1034's headers for a record that could not be processed.
+pub(crate) fn dead_letter_headers(
+    raw: RawRecord<'_>,
+    from: &TopicPartition,
+    offset: Offset,
+    failure: &Failure,
+) -> Headers {
+    let mut headers = raw.headers.clone();
+    let kind = match failure.error.kind() {
+        ErrorKind::Deserialization(_) => "DeserializationException",
+        ErrorKind::Serialization(_) => "SerializationException",
+        ErrorKind::Processing(_) => "ProcessingException",
+        ErrorKind::Topology(_) | ErrorKind::State(_) => "StreamsException",
+    };
+    let mut add = |name: &str, value: String| {
+        headers.push(format!("__streams.errors.{name}"), Some(value.into_bytes()));
+    };
+    add("exception", kind.to_owned());
+    add("stacktrace", format!("in {}", failure.node));
+    add("message", failure.error.to_string());
+    add("topic", from.topic.to_string());
+    add("partition", from.partition.to_string());
+    add("offset", offset.to_string());
+    headers
+}
+
+impl std::ops::Add for Dropped {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            deserialization: self.deserialization + other.deserialization,
+            processing: self.processing + other.processing,
+            null_key: self.null_key + other.null_key,
+            invalid_timestamp: self.invalid_timestamp + other.invalid_timestamp,
+            dead_lettered: self.dead_lettered + other.dead_lettered,
+        }
+    }
+}

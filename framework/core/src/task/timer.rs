@@ -1,0 +1,114 @@
+//! Punctuation: a processor asks to be called every so often of stream time or of wall clock.
+
+use super::TaskContext;
+use crate::{error::Result, record::Timestamp};
+
+/// Which clock a punctuation follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PunctuationType {
+    /// The greatest record timestamp seen: advances only with records.
+    StreamTime,
+    /// The machine's clock, looked at between records.
+    WallClockTime,
+}
+
+/// A wish to be called again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// Milliseconds between two calls, at least 1.
+    pub interval: Timestamp,
+    /// Of which clock.
+    pub clock: PunctuationType,
+}
+
+impl Schedule {
+    /// Every `interval` milliseconds of stream time.
+    pub const fn stream_time(interval: Timestamp) -> Self {
+        Self {
+            interval,
+            clock: PunctuationType::StreamTime,
+        }
+    }
+
+    /// Every `interval` milliseconds of wall clock.
+    pub const fn wall_clock(interval: Timestamp) -> Self {
+        Self {
+            interval,
+            clock: PunctuationType::WallClockTime,
+        }
+    }
+}
+
+type Fire = Box<dyn FnMut(&mut TaskContext, Timestamp) -> Result<()>>;
+
+/// A scheduled call.
+///
+/// Stream-time calls are due at multiples of their interval, so that a restarted task knows from its
+/// stream time alone which ones have been: nothing about timers needs to be logged. A gap of several
+/// intervals makes one call, not a burst, as in Kafka Streams.
+pub struct Timer {
+    schedule: Schedule,
+    due: Option<Timestamp>,
+    fire: Fire,
+}
+
+impl Timer {
+    pub(crate) fn new(schedule: Schedule, fire: Fire) -> Self {
+        let interval = schedule.interval.max(1);
+        Self {
+            schedule: Schedule {
+                interval,
+                ..schedule
+            },
+            due: None,
+            fire,
+        }
+    }
+
+    /// After a restart: what was due up to `stream_time` has been called before.
+    pub(super) fn resume(&mut self, stream_time: Timestamp) {
+        self.due = match self.schedule.clock {
+            PunctuationType::StreamTime if stream_time >= 0 => Some(self.after(stream_time)),
+            _ => None,
+        };
+    }
+
+    /// Calls the processor if its time has come, and says whether it did.
+    #[inline]
+    pub(super) fn advance(
+        &mut self,
+        clock: PunctuationType,
+        now: Timestamp,
+        ctx: &mut TaskContext,
+    ) -> Result<bool> {
+        if self.schedule.clock != clock {
+            return Ok(false);
+        }
+        let due = match (self.due, clock) {
+            (Some(due), _) => due,
+            // Stream time begins at its first record, which is called at once.
+            (None, PunctuationType::StreamTime) => 0,
+            (None, PunctuationType::WallClockTime) => {
+                self.due = Some(now + self.schedule.interval);
+                return Ok(false);
+            }
+        };
+        if now < due {
+            return Ok(false);
+        }
+        self.due = Some(match clock {
+            PunctuationType::StreamTime => self.after(now),
+            PunctuationType::WallClockTime => {
+                let interval = self.schedule.interval;
+                due + ((now - due) / interval + 1) * interval
+            }
+        });
+        (self.fire)(ctx, now)?;
+        Ok(true)
+    }
+
+    /// The first multiple of the interval after a time.
+    fn after(&self, time: Timestamp) -> Timestamp {
+        (time.div_euclid(self.schedule.interval) + 1) * self.schedule.interval
+    }
+}

@@ -1,0 +1,190 @@
+//! From a topology and the partition counts of its topics to tasks and internal topics.
+
+use super::{Logging, Subtopology, TopicName, Topology, changelog_name};
+use crate::{
+    error::{Error, Result},
+    record::{TaskId, TopicPartition},
+};
+use std::collections::BTreeMap;
+
+/// One task: what it reads, and whether it has state that can be replicated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskSpec {
+    /// Its name.
+    pub id: TaskId,
+    /// Its input partitions, sorted by the program's topic names.
+    pub inputs: Vec<TopicPartition>,
+    /// Whether it has changelogged stores.
+    pub stateful: bool,
+}
+
+/// Why a topic belongs to the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InternalKind {
+    /// Carries records to the task that owns their new key.
+    Repartition,
+    /// Replicates a store.
+    Changelog,
+}
+
+/// A topic that the program makes for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InternalTopic {
+    /// The full name.
+    pub name: String,
+    /// How many partitions it must have.
+    pub partitions: u32,
+    /// What for.
+    pub kind: InternalKind,
+}
+
+/// What a topology comes to on a given log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskLayout {
+    /// All tasks, sorted.
+    pub tasks: Vec<TaskSpec>,
+    /// The topics to be made or checked before any task runs.
+    pub internal: Vec<InternalTopic>,
+}
+
+impl Topology {
+    /// Derives tasks and internal topics; `partitions` knows the counts of the user's topics.
+    ///
+    /// A subtopology has as many tasks as the largest of its source topics has partitions. A
+    /// repartition topic has as many partitions as the largest topic upstream of it, unless the
+    /// program says a number, and as many as the topics it is joined with.
+    ///
+    /// # Errors
+    /// `Topology`, for a source topic that does not exist and for joined topics whose partition
+    /// counts differ: a join of them would silently miss rows.
+    pub fn layout(
+        &self,
+        application_id: &str,
+        partitions: impl Fn(&str) -> Option<u32>,
+    ) -> Result<TaskLayout> {
+        let counts = self.partition_counts(partitions)?;
+        let mut layout = TaskLayout {
+            tasks: Vec::new(),
+            internal: Vec::new(),
+        };
+        for repartition in &self.repartitions {
+            let topic = TopicName::Repartition(repartition.name.clone());
+            layout.internal.push(InternalTopic {
+                name: topic.resolve(application_id),
+                partitions: count(&counts, &topic),
+                kind: InternalKind::Repartition,
+            });
+        }
+        for (subtopology, sub) in (0u32..).zip(&self.subtopologies) {
+            let tasks = largest(&counts, sub);
+            let logged = || {
+                sub.stores
+                    .iter()
+                    .filter(|id| self.store(**id).logging == Logging::Changelog)
+            };
+            for partition in 0..tasks {
+                let inputs = (sub.sources.iter())
+                    .filter(|topic| partition < count(&counts, topic))
+                    .map(|topic| TopicPartition::new(topic.resolve(application_id), partition))
+                    .collect();
+                let stateful = logged().next().is_some();
+                let id = TaskId {
+                    subtopology,
+                    partition,
+                };
+                layout.tasks.push(TaskSpec {
+                    id,
+                    inputs,
+                    stateful,
+                });
+            }
+            layout.internal.extend(logged().map(|id| InternalTopic {
+                name: changelog_name(application_id, &self.store(*id).name),
+                partitions: tasks,
+                kind: InternalKind::Changelog,
+            }));
+        }
+        Ok(layout)
+    }
+
+    fn partition_counts(
+        &self,
+        partitions: impl Fn(&str) -> Option<u32>,
+    ) -> Result<BTreeMap<TopicName, u32>> {
+        let mut counts = BTreeMap::new();
+        for name in self.user_sources() {
+            let Some(number) = partitions(&name).filter(|number| *number > 0) else {
+                return Err(Error::topology(format!(
+                    "the source topic {name:?} does not exist: create it before the program starts"
+                )));
+            };
+            counts.insert(TopicName::User(name), number);
+        }
+        for repartition in &self.repartitions {
+            let topic = TopicName::Repartition(repartition.name.clone());
+            counts.insert(topic, repartition.partitions.unwrap_or(1));
+        }
+        self.grow_repartitions(&mut counts);
+        for (topics, at) in &self.copartitions {
+            let mut numbers = topics.iter().map(|topic| count(&counts, topic));
+            let first = numbers.next().unwrap_or(1);
+            if numbers.any(|number| number != first) {
+                let list: Vec<_> = (topics.iter())
+                    .map(|topic| format!("{} has {}", topic.shown(), count(&counts, topic)))
+                    .collect();
+                return Err(Error::topology(format!(
+                    "{at}: joined topics must have equally many partitions, but {}; \
+                     put a repartition(..) before the join",
+                    list.join(", ")
+                )));
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Raises the repartition topics without a number of their own until nothing changes: counts
+    /// only grow and are bounded by the largest fixed one, so this ends.
+    fn grow_repartitions(&self, counts: &mut BTreeMap<TopicName, u32>) {
+        let free = |topic: &TopicName| {
+            self.repartitions.iter().any(|r| {
+                r.partitions.is_none() && matches!(topic, TopicName::Repartition(n) if *n == r.name)
+            })
+        };
+        loop {
+            let before = counts.clone();
+            for sub in &self.subtopologies {
+                let upstream = largest(counts, sub);
+                for topic in sub.sinks.iter().filter(|topic| free(topic)) {
+                    counts
+                        .entry(topic.clone())
+                        .and_modify(|n| *n = (*n).max(upstream));
+                }
+            }
+            for (topics, _) in &self.copartitions {
+                let most = topics
+                    .iter()
+                    .map(|topic| count(counts, topic))
+                    .max()
+                    .unwrap_or(1);
+                for topic in topics.iter().filter(|topic| free(topic)) {
+                    counts.insert(topic.clone(), most);
+                }
+            }
+            if *counts == before {
+                return;
+            }
+        }
+    }
+}
+
+fn count(counts: &BTreeMap<TopicName, u32>, topic: &TopicName) -> u32 {
+    counts.get(topic).copied().unwrap_or(1)
+}
+
+fn largest(counts: &BTreeMap<TopicName, u32>, sub: &Subtopology) -> u32 {
+    sub.sources
+        .iter()
+        .map(|topic| count(counts, topic))
+        .max()
+        .unwrap_or(1)
+}

@@ -1,0 +1,258 @@
+//! A topology as data: nodes, stores, topics and how they hang together.
+//!
+//! A [`Topology`] is what `StreamsBuilder::build()` returns: checked, immutable, shared by all threads.
+//! Invariant: children have higher numbers than their parents, so that walking the nodes backwards
+//! meets every child before its parents; the linker depends on it.
+
+mod build;
+mod describe;
+pub(crate) mod formats;
+mod layout;
+
+pub(crate) use build::{Draft, Mistake};
+pub use describe::Format;
+pub use layout::{InternalKind, InternalTopic, TaskLayout, TaskSpec};
+
+use crate::{
+    error::Result,
+    link::Linker,
+    store::{StateStore, StoreEnv},
+    task::ErrorPolicy,
+};
+use std::{panic::Location, sync::Arc};
+
+/// The number of a node in its topology.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub(crate) usize);
+
+/// The number of a store in its topology.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StoreId(pub(crate) usize);
+
+/// A topic as the program names it, before the `application.id` is known.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TopicName {
+    /// The user's own topic.
+    User(String),
+    /// `<application.id>-<name>-repartition`: made by the program, emptied behind it.
+    Repartition(String),
+}
+
+impl TopicName {
+    /// The name on the log.
+    pub fn resolve(&self, application_id: &str) -> String {
+        match self {
+            Self::User(name) => name.clone(),
+            Self::Repartition(name) => format!("{application_id}-{name}-repartition"),
+        }
+    }
+
+    /// How it is shown where no `application.id` is known, as Kafka's `describe()` does.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::User(name) => name.clone(),
+            Self::Repartition(name) => format!("{name}-repartition"),
+        }
+    }
+}
+
+/// The name of a store's changelog topic.
+pub fn changelog_name(application_id: &str, store: &str) -> String {
+    format!("{application_id}-{store}-changelog")
+}
+
+/// What a node is to the outside.
+#[derive(Clone, Debug)]
+pub enum NodeKind {
+    /// Reads a topic.
+    Source {
+        /// The topic.
+        topic: TopicName,
+        /// What to do with its bad records, where the program says so itself.
+        policy: Option<ErrorPolicy>,
+    },
+    /// Computes.
+    Operator,
+    /// Writes a topic; `None` where each record chooses its own.
+    Sink {
+        /// The topic.
+        topic: Option<TopicName>,
+    },
+}
+
+pub(crate) type Link = Arc<dyn Fn(&mut Linker<'_>) + Send + Sync>;
+pub(crate) type OpenStore = Arc<dyn Fn(StoreEnv) -> Result<Box<dyn StateStore>> + Send + Sync>;
+
+/// One operator of the program.
+#[derive(Clone)]
+pub struct Node {
+    /// Unique in the topology and only for people: nothing on the log depends on it.
+    pub name: String,
+    /// The operator's word: `filter`, `aggregate`.
+    pub label: &'static str,
+    /// What it is to the outside.
+    pub kind: NodeKind,
+    /// Where its records come from.
+    pub parents: Vec<NodeId>,
+    /// The stores it uses.
+    pub stores: Vec<StoreId>,
+    /// Where the program declares it.
+    pub at: &'static Location<'static>,
+    pub(crate) link: Link,
+}
+
+/// Whether a store's changes are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logging {
+    /// Every commit writes the changed entries to the changelog: the store can be restored.
+    Changelog,
+    /// The store lives on this instance's disk only and starts empty elsewhere.
+    Disabled,
+}
+
+/// A store that the program declares.
+#[derive(Clone)]
+pub struct StoreSpec {
+    /// The name, which also names its changelog.
+    pub name: String,
+    /// Whether its changes are logged.
+    pub logging: Logging,
+    /// What its bytes are, for the check at start: key and value formats and the shape.
+    pub format: String,
+    /// Where the program declares it.
+    pub at: &'static Location<'static>,
+    /// How people read it: `None` for shapes without keys of their own.
+    pub query: Option<Arc<dyn StoreQuery>>,
+    pub(crate) open: OpenStore,
+}
+
+/// How a person's key finds a store's bytes, and how those are shown.
+pub trait StoreQuery: Send + Sync {
+    /// The stored key for what a person wrote.
+    fn key(&self, json: &serde_json::Value) -> Result<Vec<u8>>;
+    /// What a stored key shows as.
+    fn show_key(&self, bytes: &[u8]) -> Result<serde_json::Value>;
+    /// What a stored value (without its timestamp) shows as.
+    fn show_value(&self, bytes: &[u8]) -> Result<serde_json::Value>;
+}
+
+/// How people read and write a topic's records.
+#[derive(Clone)]
+pub struct TopicFormat {
+    /// The topic.
+    pub topic: TopicName,
+    /// Its keys and values.
+    pub format: Arc<dyn RecordFormat>,
+}
+
+/// Between a person's JSON and a topic's bytes.
+pub trait RecordFormat: Send + Sync {
+    /// Shows a key.
+    fn show_key(&self, bytes: Option<&[u8]>) -> Result<serde_json::Value>;
+    /// Shows a value.
+    fn show_value(&self, bytes: Option<&[u8]>) -> Result<serde_json::Value>;
+    /// Reads a key; `None` is null.
+    fn read_key(&self, json: &serde_json::Value) -> Result<Option<Vec<u8>>>;
+    /// Reads a value; `None` is null.
+    fn read_value(&self, json: &serde_json::Value) -> Result<Option<Vec<u8>>>;
+}
+
+/// A repartition topic that the program needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Repartition {
+    pub(crate) name: String,
+    pub(crate) partitions: Option<u32>,
+}
+
+/// A connected part of the program: what one task runs for one partition.
+#[derive(Clone, Debug)]
+pub struct Subtopology {
+    /// Its nodes, in order.
+    pub nodes: Vec<NodeId>,
+    /// Its stores, in order: a store's place here is its column in the task's backend.
+    pub stores: Vec<StoreId>,
+    /// The topics it reads, sorted, each once.
+    pub sources: Vec<TopicName>,
+    /// The topics it writes.
+    pub sinks: Vec<TopicName>,
+}
+
+/// A checked program.
+pub struct Topology {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) stores: Vec<StoreSpec>,
+    pub(crate) repartitions: Vec<Repartition>,
+    pub(crate) formats: Vec<TopicFormat>,
+    /// Groups of source topics that must have equally many partitions, with where and why.
+    pub(crate) copartitions: Vec<(Vec<TopicName>, &'static Location<'static>)>,
+    pub(crate) subtopologies: Vec<Subtopology>,
+}
+
+impl Topology {
+    /// The nodes, parents before children.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The stores.
+    pub fn stores(&self) -> &[StoreSpec] {
+        &self.stores
+    }
+
+    /// The connected parts; a task's `subtopology` is a place in this list.
+    pub fn subtopologies(&self) -> &[Subtopology] {
+        &self.subtopologies
+    }
+
+    /// How people read and write the program's topics.
+    pub fn formats(&self) -> &[TopicFormat] {
+        &self.formats
+    }
+
+    /// A store by its number.
+    pub fn store(&self, id: StoreId) -> &StoreSpec {
+        &self.stores[id.0]
+    }
+
+    /// A store by its name, with its subtopology and its column there.
+    pub fn find_store(&self, name: &str) -> Option<(u32, u16, &StoreSpec)> {
+        (0u32..).zip(&self.subtopologies).find_map(|(number, sub)| {
+            (0u16..)
+                .zip(&sub.stores)
+                .map(|(column, id)| (number, column, self.store(*id)))
+                .find(|(_, _, store)| store.name == name)
+        })
+    }
+
+    /// The topics that somebody outside must provide, sorted.
+    pub fn user_sources(&self) -> Vec<String> {
+        let mut names: Vec<_> = self
+            .subtopologies
+            .iter()
+            .flat_map(|sub| &sub.sources)
+            .filter_map(|topic| match topic {
+                TopicName::User(name) => Some(name.clone()),
+                TopicName::Repartition(_) => None,
+            })
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The user's topics that the program writes, sorted.
+    pub fn user_sinks(&self) -> Vec<String> {
+        let mut names: Vec<_> = self
+            .subtopologies
+            .iter()
+            .flat_map(|sub| &sub.sinks)
+            .filter_map(|topic| match topic {
+                TopicName::User(name) => Some(name.clone()),
+                TopicName::Repartition(_) => None,
+            })
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+}
