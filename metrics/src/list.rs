@@ -1,0 +1,137 @@
+//! The list itself: each metric of the system once, with its help as its documentation.
+//!
+//! To add one, add an entry here; nothing else needs to be told. Kafka Streams ships averages and
+//! rates over JMX; here are counters and histograms, and the reader's query does the arithmetic.
+
+use crate::metric::{
+    Kind::{self, Counter, Gauge, Histogram},
+    Spec,
+    Unit::{self, Bytes, One, Seconds},
+};
+
+/// From a cached read to a batch that calls out: 100 microseconds to 10 seconds.
+const WORK: &[f64] = &[
+    0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
+/// From a store that was almost there to one that is read from the start: 0.1 seconds to 1 hour.
+const LONG: &[f64] = &[0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0];
+
+/// Makes the enum, its list and its specs from one table, so that they cannot disagree.
+macro_rules! metrics {
+    ($($variant:ident = $name:literal, $unit:expr, $kind:expr, $labels:expr, $help:literal;)*) => {
+        /// A metric of the system. See [`Metric::spec`] for its name, unit, kind and labels.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Metric {
+            $(#[doc = $help] #[doc = concat!("\n\nIn the exposition: `", $name, "`.")] $variant,)*
+        }
+
+        impl Metric {
+            /// Every metric, in the order of the list.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// All that is fixed about it.
+            pub const fn spec(self) -> &'static Spec {
+                match self {
+                    $(Self::$variant => {
+                        const UNIT: Unit = $unit;
+                        const KIND: Kind = $kind;
+                        const LABELS: &[&str] = &$labels;
+                        &Spec { name: $name, help: $help, unit: UNIT, kind: KIND, labels: LABELS }
+                    })*
+                }
+            }
+        }
+    };
+}
+
+metrics! {
+    // The client and its threads.
+    BuildInfo = "streams_build_info", One, Gauge, ["version", "revision"],
+        "What is running, always 1.";
+    ClientState = "streams_client_state", One, Gauge, ["application_id", "state"],
+        "Whether the client is in this state, 0 or 1.";
+    Threads = "streams_threads", One, Gauge, ["state"],
+        "StreamThreads by the state they are in.";
+    ThreadFailures = "streams_thread_failures_total", One, Counter, [],
+        "StreamThreads that ended by an error.";
+    ThreadBusySeconds = "streams_thread_busy_seconds_total", Seconds, Counter, ["thread", "phase"],
+        "Time a StreamThread spent in each phase of its loop.";
+
+    // Records.
+    RecordsProcessed = "streams_records_processed_total", One, Counter, ["task"],
+        "Input records that a task has taken in.";
+    RecordsSent = "streams_records_sent_total", One, Counter, ["task"],
+        "Output records that a task has sent to topics, changelogs left out.";
+    RecordsDropped = "streams_records_dropped_total", One, Counter, ["task", "reason"],
+        "Records left out of processing, by the reason.";
+    DeadLetters = "streams_dead_letters_total", One, Counter, ["source", "reason"],
+        "Records and rows put aside on a dead-letter topic.";
+    ProcessDuration = "streams_process_duration_seconds", Seconds, Histogram(WORK), ["task"],
+        "Time to process one batch of records.";
+    ConsumerLagRecords = "streams_consumer_lag_records", One, Gauge, ["topic", "partition"],
+        "Records of an input partition that are committed there but not yet processed here.";
+    ConsumerLagSeconds = "streams_consumer_lag_seconds", Seconds, Gauge, ["topic", "partition"],
+        "Age of the newest processed record of an input partition that lags, 0 when none lags.";
+
+    // Tasks, rebalances and restore.
+    Tasks = "streams_tasks", One, Gauge, ["role", "state"],
+        "Tasks of this client by role and state.";
+    Rebalances = "streams_rebalances_total", One, Counter, ["reason"],
+        "Changes of the assignment that this client took part in.";
+    RebalanceDuration = "streams_rebalance_duration_seconds", Seconds, Histogram(LONG), [],
+        "Time from a revocation to the assignment that follows it.";
+    RestoreRecords = "streams_restore_records_total", One, Counter, ["store", "partition"],
+        "Changelog records read to restore a store.";
+    RestoreRemaining = "streams_restore_remaining_records", One, Gauge, ["store", "partition"],
+        "Changelog records still to read before a store is restored.";
+    RestoreDuration = "streams_restore_duration_seconds", Seconds, Histogram(LONG), ["store"],
+        "Time to restore one partition of a store.";
+
+    // Commits.
+    Commits = "streams_commits_total", One, Counter, ["thread", "outcome"],
+        "Commits by what became of them: committed, aborted, fenced or unknown.";
+    CommitDuration = "streams_commit_duration_seconds", Seconds, Histogram(WORK), ["thread"],
+        "Time from the request of a commit to its answer.";
+
+    // Stores.
+    StoreDirtyBytes = "streams_store_dirty_bytes", Bytes, Gauge, ["task", "store"],
+        "Size of a store's changes that are not committed yet.";
+    CacheHits = "streams_cache_hits_total", One, Counter, ["store"],
+        "Reads of a store that its overlay of decoded values could answer.";
+    CacheMisses = "streams_cache_misses_total", One, Counter, ["store"],
+        "Reads of a store that had to go to its backend.";
+    RocksdbDiskBytes = "streams_rocksdb_disk_bytes", Bytes, Gauge, ["task"],
+        "Size of the files that RocksDB keeps for a task.";
+    RocksdbMemoryBytes = "streams_rocksdb_memory_bytes", Bytes, Gauge, ["task"],
+        "Memory that RocksDB holds for a task's writes.";
+
+    // Sinks.
+    SinkRows = "streams_sink_rows_total", One, Counter, ["sink", "outcome"],
+        "Rows a sink has handled: written, repeated or refused.";
+    SinkFlushDuration = "streams_sink_flush_duration_seconds", Seconds, Histogram(WORK), ["sink"],
+        "Time of one transaction of a sink with its database.";
+    SinkPendingRows = "streams_sink_pending_rows", One, Gauge, ["sink"],
+        "Rows that wait on the output topic for a sink.";
+
+    // Models.
+    ModelInfo = "streams_model_info", One, Gauge, ["model", "version"],
+        "The version of a model that predicts now, always 1.";
+    ModelPredictions = "streams_model_predictions_total", One, Counter, ["model"],
+        "Predictions a model has made.";
+    ModelLearned = "streams_model_learned_total", One, Counter, ["model"],
+        "Labelled examples a model has learned from.";
+    ModelQuality = "streams_model_quality", One, Gauge, ["model", "metric", "window"],
+        "Grade of a model's predictions made before it learned the label.";
+    ModelDriftEvents = "streams_model_drift_events_total", One, Counter, ["model", "detector"],
+        "Alarms of a drift detector.";
+
+    // The metrics themselves.
+    SeriesOverflow = "streams_metric_series_overflow_total", One, Counter, ["metric"],
+        "Requests for a label set beyond the bound, answered with the overflow series.";
+}
+
+impl std::fmt::Display for Metric {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.spec().name)
+    }
+}
