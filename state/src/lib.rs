@@ -8,11 +8,12 @@
 
 mod backend;
 mod batch;
+pub mod contract;
 mod error;
 mod memory;
+pub mod ordered;
 
 pub use backend::{Backend, BackendStats, Column, Direction, Position, Presence};
 pub use batch::{Op, WriteBatch};
 pub use error::{Error, Result};
-pub use memory::MemoryBackend;
 pub use memory::MemoryBackend;

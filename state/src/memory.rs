@@ -69,7 +69,10 @@ impl MemoryBackend {
     /// An empty backend with the named columns, numbered in the order given.
     pub fn new<N: AsRef<str>>(columns: &[N]) -> Self {
         Self {
-            columns: columns.iter().map(|name| name.as_ref().to_owned()).collect(),
+            columns: columns
+                .iter()
+                .map(|name| name.as_ref().to_owned())
+                .collect(),
             stores: RwLock::new(vec![Store::default(); columns.len()]),
         }
     }
@@ -86,7 +89,11 @@ impl MemoryBackend {
 
     fn check(&self, column: Column) -> Result<usize> {
         let index = usize::from(column.0);
-        if index < self.columns.len() { Ok(index) } else { Err(Error::UnknownColumn(column.0)) }
+        if index < self.columns.len() {
+            Ok(index)
+        } else {
+            Err(Error::UnknownColumn(column.0))
+        }
     }
 }
 

@@ -187,7 +187,11 @@ impl<'a> Reader<'a> {
             match mark {
                 Some(ESCAPED) => out.push(ZERO),
                 Some(END) => return Ok(()),
-                _ => return Err(Error::Corrupt("ordered key: broken escape in text".to_owned())),
+                _ => {
+                    return Err(Error::Corrupt(
+                        "ordered key: broken escape in text".to_owned(),
+                    ));
+                }
             }
         }
     }
@@ -212,7 +216,10 @@ impl<'a> Reader<'a> {
         if self.rest.is_empty() {
             return Ok(());
         }
-        Err(Error::Corrupt(format!("ordered key: {} bytes too many", self.rest.len())))
+        Err(Error::Corrupt(format!(
+            "ordered key: {} bytes too many",
+            self.rest.len()
+        )))
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N]> {

@@ -5,14 +5,10 @@
 //! that the backend itself reports comes back as one.
 
 use crate::{Backend, Column, Direction, Error, Position, Presence, Result, WriteBatch};
-use std::{
-    ops::{Bound, ControlFlow},
-    sync::{
-        Barrier,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-};
+use std::ops::{Bound, ControlFlow};
+
+mod scans;
+mod threads;
 
 /// The columns that a backend under test must have been opened with.
 pub const COLUMNS: [&str; 3] = ["first", "second", "third"];
@@ -43,7 +39,10 @@ pub fn position(offset: i64) -> Position {
 pub fn get(backend: &dyn Backend, column: Column, key: &[u8]) -> Result<Option<Vec<u8>>> {
     let mut out = b"left from an earlier read".to_vec();
     let presence = backend.get(column, key, &mut out)?;
-    assert!(presence == Presence::Found || out.is_empty(), "a missing key leaves the buffer empty");
+    assert!(
+        presence == Presence::Found || out.is_empty(),
+        "a missing key leaves the buffer empty"
+    );
     Ok((presence == Presence::Found).then_some(out))
 }
 
@@ -76,12 +75,12 @@ pub fn check(fresh: &dyn Fn() -> Box<dyn Backend>) -> Result<()> {
     starts_empty(&*fresh())?;
     reads_what_was_written(&*fresh())?;
     takes_big_values(&*fresh())?;
-    scans_every_kind_of_range(&*fresh())?;
-    scans_stop_and_stand_still(&*fresh())?;
+    scans::visits_every_kind_of_range(&*fresh())?;
+    scans::stops_and_stand_still(&*fresh())?;
     keeps_positions_with_data(&*fresh())?;
     refuses_unknown_columns_whole(&*fresh())?;
     clears_one_column(&*fresh())?;
-    shows_whole_batches_to_other_threads(&*fresh())
+    threads::shows_whole_batches_to_other_threads(&*fresh())
 }
 
 /// For backends that keep their data: `open` opens the same place each time, empty at first.
@@ -96,10 +95,20 @@ pub fn check_reopen(open: &dyn Fn() -> Box<dyn Backend>) -> Result<()> {
     for round in 0..4_u8 {
         let backend = open();
         let kept = scan(&*backend, FIRST, ALL, Direction::Ascending)?;
-        assert_eq!(kept, (0..round).map(|n| (vec![n], vec![n])).collect::<Pairs>());
+        assert_eq!(
+            kept,
+            (0..round).map(|n| (vec![n], vec![n])).collect::<Pairs>()
+        );
         let expected = (round > 0).then(|| position(i64::from(round) - 1));
-        assert_eq!(backend.position(FIRST)?, expected, "the position outlives a restart");
-        assert_eq!(get(&*backend, SECOND, b"overwritten")?, (round > 0).then(|| vec![round - 1]));
+        assert_eq!(
+            backend.position(FIRST)?,
+            expected,
+            "the position outlives a restart"
+        );
+        assert_eq!(
+            get(&*backend, SECOND, b"overwritten")?,
+            (round > 0).then(|| vec![round - 1])
+        );
         assert_eq!(scan(&*backend, THIRD, ALL, Direction::Ascending)?, []);
         batch.clear();
         batch.put(FIRST, &[round], &[round]);
@@ -145,118 +154,61 @@ fn reads_what_was_written(backend: &dyn Backend) -> Result<()> {
     backend.apply(&batch)?;
     let read = |column, key: &[u8]| get(backend, column, key);
     assert_eq!(read(FIRST, b"a")?.as_deref(), Some(&b"1"[..]));
-    assert_eq!(read(FIRST, b"")?.as_deref(), Some(&b"the empty key is a key"[..]));
-    assert_eq!(read(FIRST, b"empty")?.as_deref(), Some(&b""[..]), "an empty value is a value");
-    assert_eq!(read(FIRST, b"twice")?.as_deref(), Some(&b"new"[..]), "the later entry wins");
+    assert_eq!(
+        read(FIRST, b"")?.as_deref(),
+        Some(&b"the empty key is a key"[..])
+    );
+    assert_eq!(
+        read(FIRST, b"empty")?.as_deref(),
+        Some(&b""[..]),
+        "an empty value is a value"
+    );
+    assert_eq!(
+        read(FIRST, b"twice")?.as_deref(),
+        Some(&b"new"[..]),
+        "the later entry wins"
+    );
     assert_eq!(read(FIRST, b"gone")?, None);
     assert_eq!(read(FIRST, b"back")?.as_deref(), Some(&b"again"[..]));
     assert_eq!(read(FIRST, b"never was")?, None);
     assert_eq!(read(SECOND, b"a")?.as_deref(), Some(&b"another column"[..]));
     assert_eq!(read(SECOND, b"twice")?, None, "columns share no keys");
-    assert!(backend.stats().keys_estimate > 0, "a size is known once there is data");
+    assert!(
+        backend.stats().keys_estimate > 0,
+        "a size is known once there is data"
+    );
 
     batch.clear();
     batch.delete(FIRST, b"a");
     batch.put(FIRST, b"twice", b"and a longer value than before");
     backend.apply(&batch)?;
     assert_eq!(read(FIRST, b"a")?, None);
-    assert_eq!(read(FIRST, b"twice")?.as_deref(), Some(&b"and a longer value than before"[..]));
+    assert_eq!(
+        read(FIRST, b"twice")?.as_deref(),
+        Some(&b"and a longer value than before"[..])
+    );
     assert_eq!(read(SECOND, b"a")?.as_deref(), Some(&b"another column"[..]));
     Ok(())
 }
 
 fn takes_big_values(backend: &dyn Backend) -> Result<()> {
-    let big: Vec<u8> = (0..5_u32 << 20).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+    let big: Vec<u8> = (0..5_u32 << 20)
+        .map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0])
+        .collect();
     let long_key = vec![0xAB; 60_000];
     let mut batch = WriteBatch::new();
     batch.put(FIRST, b"big", &big);
     batch.put(FIRST, &long_key, b"long key");
     backend.apply(&batch)?;
     assert!(get(backend, FIRST, b"big")?.is_some_and(|value| value == big));
-    assert_eq!(get(backend, FIRST, &long_key)?.as_deref(), Some(&b"long key"[..]));
+    assert_eq!(
+        get(backend, FIRST, &long_key)?.as_deref(),
+        Some(&b"long key"[..])
+    );
     batch.clear();
     batch.put(FIRST, b"big", b"small");
     backend.apply(&batch)?;
     assert_eq!(get(backend, FIRST, b"big")?.as_deref(), Some(&b"small"[..]));
-    Ok(())
-}
-
-/// Every pair of bounds over keys that are there, are not, are empty, or begin one another.
-fn scans_every_kind_of_range(backend: &dyn Backend) -> Result<()> {
-    let keys: [&[u8]; 7] = [b"", b"\0", b"a", b"a\0", b"ab", b"b", b"\xFF\xFF"];
-    let mut batch = WriteBatch::new();
-    for (n, key) in keys.iter().enumerate() {
-        batch.put(SECOND, key, n.to_string().as_bytes());
-        batch.put(FIRST, &[*key, b"!"].concat(), b"not of this column");
-    }
-    backend.apply(&batch)?;
-    let absent: [&[u8]; 3] = [b"\0\0", b"aa", b"\xFF"];
-    let edges = keys.iter().chain(&absent).flat_map(|key| [Bound::Included(*key), Bound::Excluded(*key)]);
-    let edges: Vec<Bound<&[u8]>> = edges.chain([Bound::Unbounded]).collect();
-    for from in &edges {
-        for to in &edges {
-            let inside = |key: &[u8]| {
-                let above = match from {
-                    Bound::Included(from) => key >= *from,
-                    Bound::Excluded(from) => key > *from,
-                    Bound::Unbounded => true,
-                };
-                above
-                    && match to {
-                        Bound::Included(to) => key <= *to,
-                        Bound::Excluded(to) => key < *to,
-                        Bound::Unbounded => true,
-                    }
-            };
-            let mut expected: Pairs = (keys.iter().enumerate())
-                .filter(|(_, key)| inside(key))
-                .map(|(n, key)| (key.to_vec(), n.to_string().into_bytes()))
-                .collect();
-            let found = scan(backend, SECOND, (*from, *to), Direction::Ascending)?;
-            assert_eq!(found, expected, "ascending {from:?} to {to:?}");
-            expected.reverse();
-            let found = scan(backend, SECOND, (*from, *to), Direction::Descending)?;
-            assert_eq!(found, expected, "descending {from:?} to {to:?}");
-        }
-    }
-    Ok(())
-}
-
-fn scans_stop_and_stand_still(backend: &dyn Backend) -> Result<()> {
-    let mut batch = WriteBatch::new();
-    for n in 0..100_u8 {
-        batch.put(FIRST, &[n], b"old");
-    }
-    backend.apply(&batch)?;
-    let mut seen = 0;
-    backend.scan(FIRST, ALL, Direction::Ascending, &mut |_, _| {
-        seen += 1;
-        if seen == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    assert_eq!(seen, 3, "a scan ends where its visitor breaks");
-
-    // The visitor itself changes what lies ahead: the scan must go on in the state it began with.
-    for direction in [Direction::Ascending, Direction::Descending] {
-        let (mut seen, mut failed) = (0, None);
-        backend.scan(FIRST, ALL, direction, &mut |_, value| {
-            assert_eq!(value, b"old", "a scan sees one state");
-            seen += 1;
-            if seen == 1 {
-                let mut batch = WriteBatch::new();
-                for n in 0..100_u8 {
-                    batch.put(FIRST, &[n, n], b"between");
-                    batch.delete(FIRST, &[n]);
-                }
-                failed = backend.apply(&batch).err();
-            }
-            ControlFlow::Continue(())
-        })?;
-        failed.map_or(Ok(()), Err)?;
-        assert_eq!(seen, 100);
-        assert_eq!(get(backend, FIRST, &[9])?, None);
-        backend.clear(FIRST)?;
-        backend.apply(&batch)?;
-    }
     Ok(())
 }
 
@@ -267,15 +219,27 @@ fn keeps_positions_with_data(backend: &dyn Backend) -> Result<()> {
     batch.set_position(FIRST, position(6));
     batch.set_position(THIRD, position(i64::MAX));
     backend.apply(&batch)?;
-    assert_eq!(backend.position(FIRST)?, Some(position(6)), "the last position of a batch holds");
+    assert_eq!(
+        backend.position(FIRST)?,
+        Some(position(6)),
+        "the last position of a batch holds"
+    );
     assert_eq!(backend.position(SECOND)?, None, "each column has its own");
     assert_eq!(backend.position(THIRD)?, Some(position(i64::MAX)));
-    assert_eq!(scan(backend, FIRST, ALL, Direction::Ascending)?.len(), 1, "and it is no key");
+    assert_eq!(
+        scan(backend, FIRST, ALL, Direction::Ascending)?.len(),
+        1,
+        "and it is no key"
+    );
 
     batch.clear();
     batch.set_position(FIRST, position(0));
     backend.apply(&batch)?;
-    assert_eq!(backend.position(FIRST)?, Some(position(0)), "a position alone is applied, too");
+    assert_eq!(
+        backend.position(FIRST)?,
+        Some(position(0)),
+        "a position alone is applied, too"
+    );
     assert_eq!(get(backend, FIRST, b"k")?.as_deref(), Some(&b"v"[..]));
     Ok(())
 }
@@ -295,10 +259,16 @@ fn refuses_unknown_columns_whole(backend: &dyn Backend) -> Result<()> {
     for batch in [put, delete, moved] {
         assert!(unknown(backend.apply(&batch)));
     }
-    assert_eq!(get(backend, FIRST, b"k")?, None, "a refused batch leaves no trace");
+    assert_eq!(
+        get(backend, FIRST, b"k")?,
+        None,
+        "a refused batch leaves no trace"
+    );
     assert_eq!(backend.position(FIRST)?, None);
     assert!(unknown(get(backend, UNKNOWN, b"k").map(drop)));
-    assert!(unknown(scan(backend, UNKNOWN, ALL, Direction::Ascending).map(drop)));
+    assert!(unknown(
+        scan(backend, UNKNOWN, ALL, Direction::Ascending).map(drop)
+    ));
     assert!(unknown(backend.position(UNKNOWN).map(drop)));
     assert!(unknown(backend.clear(UNKNOWN)));
     Ok(())
@@ -316,63 +286,23 @@ fn clears_one_column(backend: &dyn Backend) -> Result<()> {
     backend.clear(FIRST)?;
     assert_eq!(scan(backend, FIRST, ALL, Direction::Ascending)?, []);
     assert_eq!(get(backend, FIRST, b"m")?, None);
-    assert_eq!(backend.position(FIRST)?, None, "the position goes with the data");
+    assert_eq!(
+        backend.position(FIRST)?,
+        None,
+        "the position goes with the data"
+    );
     assert_eq!(scan(backend, SECOND, ALL, Direction::Ascending)?.len(), 3);
     assert_eq!(backend.position(SECOND)?, Some(position(3)));
     backend.apply(&batch)?;
-    assert_eq!(scan(backend, FIRST, ALL, Direction::Descending)?.len(), 3, "and can be refilled");
-    assert_eq!(get(backend, FIRST, &[0xFF; 40])?.as_deref(), Some(&b"v"[..]));
+    assert_eq!(
+        scan(backend, FIRST, ALL, Direction::Descending)?.len(),
+        3,
+        "and can be refilled"
+    );
+    assert_eq!(
+        get(backend, FIRST, &[0xFF; 40])?.as_deref(),
+        Some(&b"v"[..])
+    );
     assert_eq!(backend.position(FIRST)?, Some(position(3)));
     Ok(())
-}
-
-/// A writer gives all keys of two columns the same new number per batch; readers must never see two.
-fn shows_whole_batches_to_other_threads(backend: &dyn Backend) -> Result<()> {
-    const BATCHES: i64 = 200;
-    const READERS: usize = 2;
-    let (start, done) = (Barrier::new(READERS + 1), AtomicBool::new(false));
-    let write = || -> Result<()> {
-        let mut batch = WriteBatch::new();
-        start.wait();
-        for n in 1..=BATCHES {
-            batch.clear();
-            for key in 0..40_u8 {
-                batch.put(if key % 2 == 0 { FIRST } else { SECOND }, &[key], &n.to_be_bytes());
-            }
-            batch.set_position(FIRST, position(n));
-            backend.apply(&batch)?;
-        }
-        Ok(())
-    };
-    let read = || -> Result<()> {
-        start.wait();
-        let mut last = 0;
-        while last < BATCHES {
-            let finished = done.load(Ordering::Acquire);
-            for (column, direction) in [(FIRST, Direction::Ascending), (SECOND, Direction::Descending)] {
-                let pairs = scan(backend, column, ALL, direction)?;
-                assert!(pairs.is_empty() || pairs.len() == 20, "half a batch: {}", pairs.len());
-                assert!(pairs.windows(2).all(|two| two[0].1 == two[1].1), "two batches in a scan");
-                let Some((key, value)) = pairs.first() else { continue };
-                let seen = value.as_slice().try_into().map_or(0, i64::from_be_bytes);
-                assert!(seen >= last, "a batch that was seen is gone");
-                last = seen;
-                let applied = backend.position(FIRST)?.map_or(0, |position| position.offset);
-                assert!(applied >= seen, "position {applied} is behind its data {seen}");
-                let again = get(backend, column, key)?.unwrap_or_default();
-                assert!(again.as_slice() >= value.as_slice(), "time runs backwards");
-            }
-            assert!(!finished || last == BATCHES, "the last batch is missing");
-        }
-        Ok(())
-    };
-    thread::scope(|scope| {
-        let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(read)).collect();
-        let written = write();
-        done.store(true, Ordering::Release);
-        for reader in readers {
-            reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        }
-        written
-    })
 }
