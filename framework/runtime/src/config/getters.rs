@@ -1,0 +1,225 @@
+//! The values by name and type, and the rules between keys.
+//!
+//! Invariant: each getter names a key of the list, of the kind that it reads (tested).
+
+use super::{
+    Config, Entry,
+    error::{Error, Result},
+    keys::Key,
+    source::Source,
+};
+use std::path::Path;
+
+/// Whether a record may count twice after a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessingGuarantee {
+    /// Outputs, state and offsets become visible together, once.
+    ExactlyOnceV2,
+    /// After a crash some records are processed again.
+    AtLeastOnce,
+}
+
+/// What happens to a record that cannot be read or processed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExceptionHandler {
+    /// The thread stops.
+    Fail,
+    /// The record is dropped and counted.
+    Continue,
+    /// The record goes to the dead-letter topic.
+    Dlq,
+}
+
+/// How fine the metrics are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RecordingLevel {
+    /// Per thread and task.
+    Info,
+    /// Per operator and store too.
+    Debug,
+    /// Per call too.
+    Trace,
+}
+
+/// What a commit on the embedded log survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The death of the process: the operating system has the bytes.
+    Process,
+    /// The death of the machine: the disk has the bytes.
+    Machine,
+}
+
+/// Why this default differs: under exactly-once, readers see nothing before a commit.
+const COMMIT_EXACTLY_ONCE: &str = "100";
+const COMMIT_AT_LEAST_ONCE: &str = "30000";
+
+impl Config {
+    /// Fills in what other keys decide, and checks what takes more than one key.
+    pub(super) fn complete(&mut self) -> Result<()> {
+        if self.get("application.id").is_none() {
+            let doc = Key::find("application.id").map_or("", |key| key.doc);
+            return Err(Error::Missing {
+                key: "application.id",
+                doc,
+            });
+        }
+        if self.get("commit.interval.ms").is_none() {
+            let text = match self.processing_guarantee() {
+                ProcessingGuarantee::ExactlyOnceV2 => COMMIT_EXACTLY_ONCE,
+                ProcessingGuarantee::AtLeastOnce => COMMIT_AT_LEAST_ONCE,
+            };
+            let kind = Key::find("commit.interval.ms").map(|key| key.kind);
+            let entry = Entry {
+                text: text.into(),
+                number: kind.and_then(|kind| kind.read(text)).unwrap_or_default(),
+                origin: Source::BuiltIn,
+            };
+            self.entries.insert("commit.interval.ms".into(), entry);
+        }
+        self.check_dead_letters("deserialization.exception.handler")?;
+        self.check_dead_letters("processing.exception.handler")
+    }
+
+    /// Records cannot go to a topic that has no name.
+    fn check_dead_letters(&self, key: &'static str) -> Result<()> {
+        if self.handler(key) != ExceptionHandler::Dlq || self.dead_letter_topic().is_some() {
+            return Ok(());
+        }
+        Err(Error::Needs {
+            key,
+            value: self.get(key).unwrap_or_default().into(),
+            origin: self.source(key).cloned().unwrap_or(Source::BuiltIn),
+            needs: "errors.dead.letter.queue.topic.name",
+        })
+    }
+
+    /// The number of a key that always has a value, by its default if need be.
+    fn number(&self, name: &str) -> i64 {
+        let entry = self.entries.get(name);
+        debug_assert!(entry.is_some(), "{name} has no default");
+        entry.map_or(0, |entry| entry.number)
+    }
+
+    /// The number of a key whose kind has no negative values.
+    fn size(&self, name: &str) -> usize {
+        usize::try_from(self.number(name)).unwrap_or(usize::MAX)
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.get(name).unwrap_or_default()
+    }
+
+    fn handler(&self, name: &str) -> ExceptionHandler {
+        match self.number(name) {
+            0 => ExceptionHandler::Fail,
+            1 => ExceptionHandler::Continue,
+            _ => ExceptionHandler::Dlq,
+        }
+    }
+
+    /// `processing.guarantee`.
+    pub fn processing_guarantee(&self) -> ProcessingGuarantee {
+        match self.number("processing.guarantee") {
+            0 => ProcessingGuarantee::ExactlyOnceV2,
+            _ => ProcessingGuarantee::AtLeastOnce,
+        }
+    }
+
+    /// `deserialization.exception.handler`.
+    pub fn deserialization_exception_handler(&self) -> ExceptionHandler {
+        self.handler("deserialization.exception.handler")
+    }
+
+    /// `processing.exception.handler`.
+    pub fn processing_exception_handler(&self) -> ExceptionHandler {
+        self.handler("processing.exception.handler")
+    }
+
+    /// `errors.dead.letter.queue.topic.name`; set whenever a handler is `dlq`.
+    pub fn dead_letter_topic(&self) -> Option<&str> {
+        self.get("errors.dead.letter.queue.topic.name")
+    }
+
+    /// `metrics.recording.level`.
+    pub fn metrics_recording_level(&self) -> RecordingLevel {
+        match self.number("metrics.recording.level") {
+            0 => RecordingLevel::Info,
+            1 => RecordingLevel::Debug,
+            _ => RecordingLevel::Trace,
+        }
+    }
+
+    /// `log.durability`.
+    pub fn log_durability(&self) -> Durability {
+        match self.number("log.durability") {
+            0 => Durability::Process,
+            _ => Durability::Machine,
+        }
+    }
+
+    /// `bootstrap.servers`, `None` for the embedded log.
+    pub fn bootstrap_servers(&self) -> Option<&str> {
+        self.get("bootstrap.servers")
+    }
+
+    /// `state.dir`.
+    pub fn state_dir(&self) -> &Path {
+        Path::new(self.text("state.dir"))
+    }
+
+    /// `replication.factor`, -1 for the broker's default.
+    pub fn replication_factor(&self) -> i32 {
+        i32::try_from(self.number("replication.factor")).unwrap_or(-1)
+    }
+
+    /// `embedded.partitions`.
+    pub fn embedded_partitions(&self) -> u32 {
+        u32::try_from(self.number("embedded.partitions")).unwrap_or(1)
+    }
+}
+
+/// Getters that only name a key and a way to read it.
+macro_rules! getters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $read:ident($key:literal);)*) => {
+        impl Config {$(
+            #[doc = concat!("`", $key, "`.")]
+            $(#[$doc])*
+            pub fn $name(&self) -> $type {
+                self.$read($key)
+            }
+        )*}
+
+        /// What each of them reads, for the tests.
+        #[cfg(test)]
+        pub(super) const PLAIN: &[(&str, &str)] = &[$((stringify!($read), $key)),*];
+    };
+}
+
+getters! {
+    application_id: &str = text("application.id");
+    /// Host and port.
+    application_server: &str = text("application.server");
+    num_stream_threads: usize = size("num.stream.threads");
+    num_standby_replicas: usize = size("num.standby.replicas");
+    buffered_records_per_partition: usize = size("buffered.records.per.partition");
+    commit_interval_ms: i64 = number("commit.interval.ms");
+    poll_ms: i64 = number("poll.ms");
+    /// -1: a task never waits.
+    max_task_idle_ms: i64 = number("max.task.idle.ms");
+    task_timeout_ms: i64 = number("task.timeout.ms");
+    state_cleanup_delay_ms: i64 = number("state.cleanup.delay.ms");
+    /// In records.
+    acceptable_recovery_lag: i64 = number("acceptable.recovery.lag");
+    /// -1: never.
+    log_summary_interval_ms: i64 = number("log.summary.interval.ms");
+    repartition_purge_interval_ms: i64 = number("repartition.purge.interval.ms");
+    /// Of the whole process.
+    statestore_cache_max_bytes: usize = size("statestore.cache.max.bytes");
+    /// Of the whole process.
+    statestore_uncommitted_max_bytes: usize = size("statestore.uncommitted.max.bytes");
+    /// Of the whole process.
+    rocksdb_block_cache_bytes: usize = size("rocksdb.block.cache.bytes");
+    /// Of the whole process.
+    rocksdb_write_buffer_bytes: usize = size("rocksdb.write.buffer.bytes");
+}

@@ -1,0 +1,243 @@
+//! Every key there is: name, form, default and meaning, in one list.
+//!
+//! Invariant: names are sorted, every default is a value of its kind (both tested), and a key that
+//! Kafka Streams has too means the same here.
+
+use super::value::Kind;
+
+/// One key of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Its name, Kafka's where Kafka has one.
+    pub name: &'static str,
+    /// The form of its values.
+    pub kind: Kind,
+    /// What holds when nobody says otherwise; `None` is not set, or decided by other keys.
+    pub default: Option<&'static str>,
+    /// What it means, for people.
+    pub doc: &'static str,
+}
+
+impl Key {
+    /// The key of that name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        let at = KEYS.binary_search_by(|key| key.name.cmp(name)).ok()?;
+        KEYS.get(at)
+    }
+
+    /// Whether its value must not be shown; see [`is_secret`].
+    pub fn secret(&self) -> bool {
+        is_secret(self.name)
+    }
+}
+
+/// Keys that start so belong to a client or to topics made by the program; they are passed on
+/// as they are, unchecked.
+pub const PREFIXES: [&str; 4] = ["admin.", "consumer.", "producer.", "topic."];
+
+/// Whether values under this name are credentials, which no log or error may show.
+///
+/// By name rather than by list, because the keys under [`PREFIXES`] are not ours to list.
+pub fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let ends = ["password", "secret", "sasl.jaas.config"];
+    ends.iter().any(|end| name.ends_with(end)) || name.contains("ssl.key")
+}
+
+const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        default: Some(default),
+        doc,
+    }
+}
+
+const fn unset(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key {
+        name,
+        kind,
+        default: None,
+        doc,
+    }
+}
+
+const fn count(min: i64, max: i64) -> Kind {
+    Kind::Whole {
+        min,
+        max,
+        minus_one: false,
+    }
+}
+
+const MILLIS: Kind = Kind::Millis { minus_one: false };
+const MILLIS_OR_MINUS_ONE: Kind = Kind::Millis { minus_one: true };
+const HANDLER: Kind = Kind::Choice(&["fail", "continue", "dlq"]);
+
+/// All keys, sorted by name.
+pub static KEYS: &[Key] = &[
+    key(
+        "acceptable.recovery.lag",
+        count(0, i64::MAX),
+        "10000",
+        "How many records of its changelogs a task may still have to read and count as caught up.",
+    ),
+    unset(
+        "application.id",
+        Kind::Name,
+        "The program's name: its group, and the prefix of its internal topics. Must be set.",
+    ),
+    key(
+        "application.server",
+        Kind::Address,
+        "127.0.0.1:8080",
+        "Where this instance serves metrics, probes, queries and its page.",
+    ),
+    unset(
+        "bootstrap.servers",
+        Kind::Text,
+        "The Kafka cluster, as host:port,host:port. Not set: the embedded log under state.dir.",
+    ),
+    key(
+        "buffered.records.per.partition",
+        count(1, 10_000_000),
+        "1000",
+        "How many records of one partition may wait in memory before its reading pauses.",
+    ),
+    unset(
+        "commit.interval.ms",
+        MILLIS,
+        "How long work may stay uncommitted. Default: 100 ms under exactly_once_v2, else 30 s.",
+    ),
+    key(
+        "deserialization.exception.handler",
+        HANDLER,
+        "fail",
+        "What happens to a record that cannot be read: stop, drop and count, or dead-letter topic.",
+    ),
+    key(
+        "embedded.partitions",
+        count(1, 4096),
+        "1",
+        "How many partitions a topic has that the program creates on the embedded log.",
+    ),
+    unset(
+        "errors.dead.letter.queue.topic.name",
+        Kind::Name,
+        "The topic that takes records under the handler dlq.",
+    ),
+    key(
+        "log.durability",
+        Kind::Choice(&["process", "machine"]),
+        "process",
+        "What a commit on the embedded log survives: the death of the process, or of the machine.",
+    ),
+    key(
+        "log.summary.interval.ms",
+        MILLIS_OR_MINUS_ONE,
+        "120000",
+        "How often each thread logs what it did; -1 is never.",
+    ),
+    key(
+        "max.task.idle.ms",
+        MILLIS_OR_MINUS_ONE,
+        "0",
+        "How long a task waits for the partition that has no records, to join by time; 0 waits \
+         only for records known to exist, -1 not at all.",
+    ),
+    key(
+        "metrics.recording.level",
+        Kind::Choice(&["info", "debug", "trace"]),
+        "info",
+        "How fine the metrics are.",
+    ),
+    key(
+        "num.standby.replicas",
+        count(0, 100),
+        "0",
+        "How many other instances keep a warm copy of each task's state.",
+    ),
+    key(
+        "num.stream.threads",
+        count(1, 1024),
+        "1",
+        "How many threads process tasks.",
+    ),
+    key(
+        "poll.ms",
+        MILLIS,
+        "100",
+        "How long one poll of the log may wait for records.",
+    ),
+    key(
+        "processing.exception.handler",
+        HANDLER,
+        "fail",
+        "What happens to a record that the program refuses: stop, drop and count, or dead-letter \
+         topic.",
+    ),
+    key(
+        "processing.guarantee",
+        Kind::Choice(&["exactly_once_v2", "at_least_once"]),
+        "exactly_once_v2",
+        "Whether a record may count twice after a crash.",
+    ),
+    key(
+        "repartition.purge.interval.ms",
+        MILLIS,
+        "30000",
+        "How often records of repartition topics that everyone has read are deleted.",
+    ),
+    key(
+        "replication.factor",
+        Kind::Whole {
+            min: 1,
+            max: 32_767,
+            minus_one: true,
+        },
+        "-1",
+        "How many copies Kafka keeps of internal topics; -1 leaves it to the broker.",
+    ),
+    key(
+        "rocksdb.block.cache.bytes",
+        Kind::Bytes,
+        "64MiB",
+        "Memory for blocks read from disk, shared by all stores of the process.",
+    ),
+    key(
+        "rocksdb.write.buffer.bytes",
+        Kind::Bytes,
+        "64MiB",
+        "Memory for writes not yet in files, shared by all stores of the process.",
+    ),
+    key(
+        "state.cleanup.delay.ms",
+        MILLIS,
+        "600000",
+        "How long the state of a task that moved away stays on disk.",
+    ),
+    key(
+        "state.dir",
+        Kind::Text,
+        "millstream-data",
+        "The directory of all state, and of the embedded log. It must survive a restart.",
+    ),
+    key(
+        "statestore.cache.max.bytes",
+        Kind::Bytes,
+        "10MiB",
+        "Memory for clean entries of all stores of the process, and for deduplicated emission.",
+    ),
+    key(
+        "statestore.uncommitted.max.bytes",
+        Kind::Bytes,
+        "64MiB",
+        "Uncommitted changes of all stores of the process beyond which a commit comes early.",
+    ),
+    key(
+        "task.timeout.ms",
+        MILLIS,
+        "300000",
+        "How long a task may retry what the log refuses before the thread stops.",
+    ),
+];
