@@ -1,0 +1,135 @@
+//! A sink on a thread of its own, so that a slow database slows nothing but its table.
+
+use crate::{
+    config::{SinkStats, Step},
+    error::{Error, Result},
+    sink::Sink,
+};
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+/// How long an idle sink waits for the log before it looks whether it should stop.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
+
+/// A running sink. Dropping the handle ends it after the step it is in; [`SinkHandle::stop`] lets it
+/// catch up first.
+#[derive(Debug)]
+pub struct SinkHandle {
+    stop: SyncSender<i64>,
+    shared: Arc<Shared>,
+    thread: JoinHandle<Result<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stats: Mutex<SinkStats>,
+    caught_up: AtomicBool,
+}
+
+impl Shared {
+    fn publish(&self, stats: &SinkStats, caught_up: bool) {
+        let mut shared = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.clone_from(stats);
+        drop(shared);
+        self.caught_up.store(caught_up, Ordering::Release);
+    }
+}
+
+impl SinkHandle {
+    /// Starts the thread. `clock` gives milliseconds; only differences matter.
+    ///
+    /// # Errors
+    /// [`Error::Thread`] where the system gives no thread.
+    pub fn spawn(sink: Sink, clock: impl Fn() -> i64 + Send + 'static) -> Result<Self> {
+        let (stop, commands) = mpsc::sync_channel(1);
+        let shared = Arc::<Shared>::default();
+        let publish = Arc::clone(&shared);
+        let name = format!("sink-{}", sink.name().replace('\0', ""));
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .spawn(move || run(sink, clock, &commands, &publish))
+            .map_err(|error| Error::Thread(error.to_string()))?;
+        Ok(Self {
+            stop,
+            shared,
+            thread,
+        })
+    }
+
+    /// Counts and places after the last step.
+    pub fn stats(&self) -> SinkStats {
+        let stats = self.shared.stats.lock();
+        stats.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the last step found nothing left to write. What was committed to the topic since is
+    /// not known here: for a moment compare [`SinkStats::next_offsets`] with the log's ends.
+    pub fn caught_up(&self) -> bool {
+        self.shared.caught_up.load(Ordering::Acquire)
+    }
+
+    /// Whether the thread has ended by itself; [`SinkHandle::stop`] says why.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Writes on to the end of the topic, for at most `drain_ms` of the clock, and ends the thread.
+    /// What is not written by then is written after the next start.
+    ///
+    /// # Errors
+    /// What stopped the sink, if it did not last until now.
+    pub fn stop(self, drain_ms: i64) -> Result<SinkStats> {
+        // A thread that has ended hears nothing; its result says why it did.
+        let _ = self.stop.send(drain_ms);
+        let ended = self.thread.join();
+        ended.map_err(|_| Error::Thread("panicked".into()))??;
+        let stats = self.shared.stats.lock();
+        Ok(stats.unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+fn run(
+    mut sink: Sink,
+    clock: impl Fn() -> i64,
+    commands: &Receiver<i64>,
+    shared: &Shared,
+) -> Result<()> {
+    let mut deadline = None;
+    loop {
+        match commands.try_recv() {
+            Ok(drain_ms) => deadline = Some(clock().saturating_add(drain_ms)),
+            Err(TryRecvError::Disconnected) => return Ok(()),
+            Err(TryRecvError::Empty) => {}
+        }
+        let step = sink.step(clock());
+        shared.publish(sink.stats(), matches!(step, Ok(Step::Idle)));
+        let step = step?;
+        let now = clock();
+        if deadline.is_some_and(|deadline| now >= deadline) {
+            return Ok(());
+        }
+        let pause = match step {
+            Step::Wrote { .. } => continue,
+            Step::Idle if deadline.is_some() => return Ok(()),
+            Step::Idle if sink.wait(IDLE_WAIT).is_ok() => continue,
+            Step::Idle => IDLE_WAIT,
+            Step::Retry { at_ms, .. } => {
+                let until = deadline.map_or(at_ms, |deadline| at_ms.min(deadline));
+                Duration::from_millis(until.saturating_sub(now).max(1).unsigned_abs())
+            }
+        };
+        // The channel is the wait: to be told to stop ends it at once.
+        match commands.recv_timeout(pause) {
+            Ok(drain_ms) => deadline = Some(clock().saturating_add(drain_ms)),
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}

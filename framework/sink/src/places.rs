@@ -1,0 +1,160 @@
+//! How far a sink has come, kept in the database beside the rows.
+//!
+//! Invariant: a place moves only in the transaction of the rows before it, and only under the epoch
+//! its sink took at start. A writer that was replaced (a zombie) therefore changes nothing any more.
+
+use crate::{
+    database::{Database, OFFSETS_TABLE, sql},
+    error::{Error, Trouble},
+    row::Column,
+    table::TableSpec,
+    value::{Kind, Value},
+};
+use millstream_core::record::{Offset, TopicPartition};
+use millstream_log::Log;
+use std::sync::Arc;
+
+const COLUMNS: [Column; 5] = [
+    Column::new("sink", Kind::Text).key(),
+    Column::new("topic", Kind::Text).key(),
+    Column::new("partition", Kind::Integer).key(),
+    Column::new("next_offset", Kind::Integer),
+    Column::new("epoch", Kind::Integer),
+];
+const SELECT: &str = "SELECT next_offset, epoch FROM millstream_offsets \
+    WHERE sink = ? AND topic = ? AND \"partition\" = ?";
+const SELECT_OTHER: &str = "SELECT topic FROM millstream_offsets WHERE sink = ? AND topic <> ?";
+const ADVANCE: &str = "UPDATE millstream_offsets SET next_offset = ? \
+    WHERE sink = ? AND topic = ? AND \"partition\" = ? AND epoch = ?";
+
+/// The bookkeeping table.
+pub(crate) fn table() -> TableSpec {
+    TableSpec {
+        name: OFFSETS_TABLE.into(),
+        columns: COLUMNS.into(),
+    }
+}
+
+/// The place in one partition, under the epoch this sink took.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) partition: TopicPartition,
+    pub(crate) next: Offset,
+    /// The partition's end when it was last read.
+    pub(crate) end: Offset,
+    epoch: i64,
+}
+
+impl Place {
+    /// Takes the next epoch of every partition, inside the caller's transaction: from its commit on
+    /// every older writer of this sink is refused.
+    pub(crate) fn claim(
+        database: &mut dyn Database,
+        log: &mut dyn Log,
+        sink: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Self>, Trouble> {
+        let upsert = sql::upsert(database.dialect(), &table(), 1);
+        let mut places = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            check_topic(database, sink, partition)?;
+            let (next, epoch) = match stored(database, sink, partition)? {
+                Some((next, epoch)) => (next, epoch + 1),
+                None => (log.start(partition)?, 1),
+            };
+            let [name, topic, number] = key(sink, partition);
+            let row = [name, topic, number, next.into(), epoch.into()];
+            database.execute(&upsert, &row)?;
+            places.push(Self {
+                partition: partition.clone(),
+                next,
+                end: next,
+                epoch,
+            });
+        }
+        Ok(places)
+    }
+
+    /// After a failure whose effect is unknown: goes on where the database says, if still allowed.
+    pub(crate) fn verify(
+        &mut self,
+        database: &mut dyn Database,
+        sink: &str,
+    ) -> Result<(), Trouble> {
+        match stored(database, sink, &self.partition)? {
+            Some((next, epoch)) if epoch == self.epoch => {
+                self.next = next;
+                Ok(())
+            }
+            other => Err(self.fenced(sink, other.map_or(0, |(_, epoch)| epoch))),
+        }
+    }
+
+    /// Moves the stored place, or finds that somebody else moves it now.
+    pub(crate) fn advance(
+        &self,
+        database: &mut dyn Database,
+        sink: &str,
+        next: Offset,
+    ) -> Result<(), Trouble> {
+        let [name, topic, number] = key(sink, &self.partition);
+        let values = [next.into(), name, topic, number, self.epoch.into()];
+        let update = sql::statement(database.dialect(), ADVANCE);
+        if database.execute(&update, &values)? == 1 {
+            return Ok(());
+        }
+        let found = stored(database, sink, &self.partition)?;
+        Err(self.fenced(sink, found.map_or(0, |(_, epoch)| epoch)))
+    }
+
+    fn fenced(&self, sink: &str, found: i64) -> Trouble {
+        Trouble::Stop(Error::Fenced {
+            sink: sink.into(),
+            partition: self.partition.clone(),
+            mine: self.epoch,
+            found,
+        })
+    }
+}
+
+/// Coordinates name rows within one topic only, so a table that took a second topic would mix them.
+fn check_topic(
+    database: &mut dyn Database,
+    sink: &str,
+    partition: &TopicPartition,
+) -> Result<(), Trouble> {
+    let [name, topic, _] = key(sink, partition);
+    let select = sql::statement(database.dialect(), SELECT_OTHER);
+    let others = database.query(&select, &[name, topic])?;
+    match others.first().map(Vec::as_slice) {
+        Some([Value::Text(other)]) => Err(Trouble::Stop(Error::Source {
+            sink: sink.into(),
+            problem: format!(
+                "its table is filled from topic {other}, not {}",
+                partition.topic
+            ),
+        })),
+        _ => Ok(()),
+    }
+}
+
+fn stored(
+    database: &mut dyn Database,
+    sink: &str,
+    partition: &TopicPartition,
+) -> Result<Option<(Offset, i64)>, Trouble> {
+    let select = sql::statement(database.dialect(), SELECT);
+    let rows = database.query(&select, &key(sink, partition))?;
+    Ok(match rows.first().map(Vec::as_slice) {
+        Some([Value::Integer(next), Value::Integer(epoch)]) => Some((*next, *epoch)),
+        _ => None,
+    })
+}
+
+fn key(sink: &str, partition: &TopicPartition) -> [Value; 3] {
+    [
+        sink.into(),
+        Arc::clone(&partition.topic).into(),
+        partition.partition.into(),
+    ]
+}

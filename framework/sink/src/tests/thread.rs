@@ -1,0 +1,44 @@
+//! A sink on its own thread: stopping drains, and errors come out at the end.
+
+use super::*;
+use crate::{Error, SinkHandle};
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// A clock that moves by one with each look, so that every wait ends.
+fn clock() -> impl Fn() -> i64 + Send + 'static {
+    let now = AtomicI64::new(0);
+    move || now.fetch_add(1, Ordering::Relaxed)
+}
+
+#[test]
+fn stop_drains_to_the_end_of_the_topic() {
+    let world = World::new(2);
+    for number in 0..200 {
+        world.log.produce(number % 2, b"k", b"word");
+    }
+    let handle = SinkHandle::spawn(world.word_sink(), clock()).unwrap();
+    let stats = handle.stop(i64::MAX).unwrap();
+    assert_eq!((stats.rows, stats.behind), (200, 0));
+    assert_eq!(world.sql("SELECT count(*) FROM words")[0][0], 200.into());
+}
+
+#[test]
+fn stop_gives_up_at_its_bound_and_the_next_start_goes_on() {
+    let world = World::new(1);
+    for _ in 0..200 {
+        world.log.produce(0, b"k", b"word");
+    }
+    let handle = SinkHandle::spawn(world.word_sink(), clock()).unwrap();
+    let stats = handle.stop(0).unwrap();
+    assert!(stats.rows <= 200);
+    drain(&mut world.word_sink());
+    assert_eq!(world.sql("SELECT count(*) FROM words")[0][0], 200.into());
+}
+
+#[test]
+fn what_stopped_the_sink_is_told_by_stop() {
+    let world = World::new(1);
+    world.sql("CREATE TABLE words (id INTEGER)");
+    let handle = SinkHandle::spawn(world.word_sink(), clock()).unwrap();
+    assert!(matches!(handle.stop(i64::MAX), Err(Error::Schema { .. })));
+}

@@ -1,0 +1,177 @@
+//! Databases that are locked or full, writers that were replaced, topics that forgot.
+
+use super::*;
+use crate::Error;
+
+#[test]
+fn a_locked_database_makes_the_sink_wait_and_then_go_on() {
+    let world = World::new(1);
+    world.log.produce(0, b"a", b"one");
+    let mut sink = world.word_sink();
+    drain(&mut sink);
+    world.log.produce(0, b"b", b"two");
+
+    let mut other = world.location().open(true);
+    other.connect().unwrap();
+    other.query(&"BEGIN EXCLUSIVE".into(), &[]).unwrap();
+    let Step::Retry { at_ms, reason } = sink.step(1000).unwrap() else {
+        panic!("not locked")
+    };
+    assert!(at_ms > 1000 && reason.contains("locked"), "{reason}");
+    // Before the time has come, nothing is tried; afterwards the wait doubles.
+    assert_eq!(sink.step(1001).unwrap(), Step::Retry { at_ms, reason });
+    let Step::Retry { at_ms: later, .. } = sink.step(at_ms).unwrap() else {
+        panic!("not locked")
+    };
+    assert_eq!(
+        (later - at_ms, sink.stats().retries),
+        (2 * (at_ms - 1000), 2)
+    );
+
+    other.rollback();
+    assert_eq!(
+        sink.step(later).unwrap(),
+        Step::Wrote {
+            rows: 1,
+            dead_letters: 0
+        }
+    );
+    assert_eq!(sink.stats().rows, 2);
+}
+
+#[test]
+fn a_locked_database_at_start_is_waited_for_too() {
+    let world = World::new(1);
+    let mut other = world.location().open(true);
+    other.connect().unwrap();
+    other.query(&"BEGIN EXCLUSIVE".into(), &[]).unwrap();
+    let mut sink = world.word_sink();
+    assert!(matches!(sink.step(0).unwrap(), Step::Retry { .. }));
+    other.rollback();
+    assert_eq!(sink.step(60_000).unwrap(), Step::Idle);
+}
+
+#[test]
+fn a_full_disk_makes_the_sink_wait_and_loses_nothing() {
+    let world = World::new(1);
+    let mut sink = world.sink("words", &Fuse::default(), word);
+    drain(&mut sink);
+    sink.limit_pages("PRAGMA max_page_count = 12");
+    for number in 0..500 {
+        world.log.produce(
+            0,
+            format!("key{number}").as_bytes(),
+            "x".repeat(200).as_bytes(),
+        );
+    }
+    let (mut now, mut full) = (0, false);
+    while !full {
+        match sink.step(now).unwrap() {
+            Step::Retry { reason, .. } => {
+                assert!(reason.contains("full"), "{reason}");
+                full = true;
+            }
+            Step::Wrote { .. } => now += 1,
+            Step::Idle => panic!("not full"),
+        }
+    }
+    let before = sink.stats().rows;
+    assert!(before < 500);
+    // SQLite ended the transaction itself, so the sink connects anew, and the limit is gone with the
+    // old connection: room was made.
+    for step in 1..1000 {
+        if sink.step(now + step * 60_000).unwrap() == Step::Idle {
+            break;
+        }
+    }
+    assert_eq!(
+        world.sql("SELECT count(*), min(_offset), max(_offset) FROM words")[0],
+        [500.into(), 0.into(), 499.into()]
+    );
+}
+
+#[test]
+fn an_older_writer_is_refused_for_good_and_writes_nothing() {
+    let world = World::new(2);
+    world.log.produce(0, b"a", b"one");
+    let mut zombie = world.word_sink();
+    drain(&mut zombie);
+    let mut heir = world.word_sink();
+    drain(&mut heir);
+
+    world.log.produce(0, b"b", b"\xff");
+    let error = zombie.step(1).unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            Error::Fenced {
+                mine: 1,
+                found: 2,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(zombie.step(2).unwrap_err(), error);
+    assert!(
+        world.log.entries("words-dead-letters").is_empty(),
+        "not even a dead letter"
+    );
+    drain(&mut heir);
+    assert_eq!(heir.stats().dead_letters, 1);
+}
+
+#[test]
+fn a_writer_that_had_to_reconnect_does_not_take_the_epoch_back() {
+    let world = World::new(1);
+    let mut zombie = world.word_sink();
+    drain(&mut zombie);
+    let mut other = world.location().open(true);
+    other.connect().unwrap();
+    other.query(&"BEGIN EXCLUSIVE".into(), &[]).unwrap();
+    world.log.produce(0, b"a", b"one");
+    assert!(matches!(zombie.step(0).unwrap(), Step::Retry { .. }));
+    other.rollback();
+    drain(&mut world.word_sink());
+    assert!(matches!(zombie.step(60_000), Err(Error::Fenced { .. })));
+}
+
+#[test]
+fn what_the_topic_forgot_is_counted_and_a_topic_made_anew_is_refused() {
+    let mut world = World::new(1);
+    for _ in 0..5 {
+        world.log.produce(0, b"a", b"one");
+    }
+    let mut sink = world.word_sink();
+    drain(&mut sink);
+    drop(sink);
+    for _ in 0..5 {
+        world.log.produce(0, b"a", b"two");
+    }
+    world.log.first = 8;
+    let mut sink = world.word_sink();
+    drain(&mut sink);
+    assert_eq!((sink.stats().rows, sink.stats().lost), (2, 3));
+    drop(sink);
+
+    world.log = MemoryLog::words(1);
+    let error = world.word_sink().step(0).unwrap_err();
+    assert!(error.to_string().contains("made anew"), "{error}");
+}
+
+#[test]
+fn a_topic_that_is_not_there_yet_is_waited_for() {
+    let world = World::new(1);
+    let words = world.log.topics.lock().unwrap().remove("words").unwrap();
+    let mut sink = world.word_sink();
+    assert!(matches!(sink.step(0).unwrap(), Step::Retry { .. }));
+    assert!(!sink.caught_up().unwrap());
+    world
+        .log
+        .topics
+        .lock()
+        .unwrap()
+        .insert("words".into(), words);
+    assert_eq!(sink.step(60_000).unwrap(), Step::Idle);
+    assert!(sink.caught_up().unwrap());
+}
