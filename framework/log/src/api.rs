@@ -92,13 +92,49 @@ pub enum Event {
     Idle,
 }
 
+/// How many bytes at the front of [`Committed::metadata`] are the transaction's number.
+const TRANSACTION_BYTES: usize = size_of::<u64>();
+
 /// A group's place in an input partition.
+///
+/// The convention of the metadata: the first 8 bytes are the number of the transaction that stored
+/// the place, big-endian; [`Log::resolve`] reads nothing else to tell whether a commit happened.
+/// What follows (stream time, say) is the caller's. A log stores the bytes as they are and neither
+/// checks nor adds anything.
+///
+/// ```
+/// use millstream_log::Committed;
+/// let place = Committed::new(120, 7, b"stream time");
+/// assert_eq!(place.transaction(), Some(7));
+/// assert_eq!(place.rest(), b"stream time");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
     /// The next record to process.
     pub offset: Offset,
-    /// What travels with it: stream time and transaction number.
+    /// What travels with it: the transaction's number, then whatever the caller adds.
     pub metadata: Vec<u8>,
+}
+
+impl Committed {
+    /// A place whose metadata follows the convention.
+    pub fn new(offset: Offset, transaction: u64, rest: &[u8]) -> Self {
+        let mut metadata = Vec::with_capacity(TRANSACTION_BYTES + rest.len());
+        metadata.extend_from_slice(&transaction.to_be_bytes());
+        metadata.extend_from_slice(rest);
+        Self { offset, metadata }
+    }
+
+    /// The number of the transaction that stored the place; `None` where the metadata is too short
+    /// to follow the convention, as with places stored by other programs.
+    pub fn transaction(&self) -> Option<u64> {
+        self.metadata.first_chunk().copied().map(u64::from_be_bytes)
+    }
+
+    /// What the caller added after the transaction's number.
+    pub fn rest(&self) -> &[u8] {
+        self.metadata.get(TRANSACTION_BYTES..).unwrap_or_default()
+    }
 }
 
 /// What an accepted commit came to.

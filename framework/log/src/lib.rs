@@ -4,8 +4,18 @@
 //! offsets of a commit become visible together or not at all.
 
 mod api;
+pub mod contract;
+mod embedded;
+mod faults;
+mod faulty;
+pub mod murmur2;
+mod rng;
 
 pub use api::{
     Assignment, Cleanup, Commit, Committed, Error, Event, Log, Outcome, Page, Result, Subscription,
     TaskInputs, TopicInfo, TopicSpec,
 };
+pub use embedded::{EmbeddedClient, EmbeddedLog, Limits, Maintenance};
+pub use faults::{CrashPoint, FaultCounts, FaultRates, Faults};
+pub use faulty::FaultyLog;
+pub use rng::Rng;

@@ -1,0 +1,189 @@
+//! A block: a run of records of one partition that is stored, cached and dropped as one.
+//!
+//! Invariant: the blocks of a partition do not overlap; a block covers the offsets `base..end`, and
+//! every record of the partition in that stretch is in it.
+
+use millstream_core::{
+    batch::{RecordBatch, Records},
+    record::{Offset, RawRecord, Timestamp},
+};
+use std::{ops::Range, sync::Arc};
+
+/// What a record costs in memory beside its key and value: its entry in a [`RecordBatch`].
+pub(super) const RECORD_OVERHEAD: usize = 48;
+
+/// What is known of a block without reading its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// The first offset it covers: its key on disk.
+    pub(super) base: Offset,
+    /// The offset after the last one it covers, compacted ones included.
+    pub(super) end: Offset,
+    /// When its tombstones may go (wall-clock milliseconds), once a compaction has seen them.
+    pub(super) horizon: Option<i64>,
+    /// The largest timestamp of its records: what retention by time goes by, as in Kafka.
+    pub(super) newest: Timestamp,
+    /// Keys, values and [`RECORD_OVERHEAD`] of each record.
+    pub(super) bytes: u64,
+}
+
+/// A block with its records.
+#[derive(Clone, Debug)]
+pub(super) struct Block {
+    pub(super) head: Head,
+    pub(super) records: Records,
+}
+
+impl Head {
+    /// The head of a block made of that stretch of a batch.
+    pub(super) fn of(
+        batch: &RecordBatch,
+        range: Range<usize>,
+        covers: Range<Offset>,
+        horizon: Option<i64>,
+    ) -> Self {
+        let bytes = if range.len() == batch.len() {
+            batch_bytes(batch)
+        } else {
+            range
+                .clone()
+                .map(|index| record_bytes(batch.get(index)))
+                .sum()
+        };
+        let newest = range.map(|index| batch.timestamp(index)).max();
+        Self {
+            base: covers.start,
+            end: covers.end,
+            horizon,
+            newest: newest.unwrap_or(Timestamp::MIN),
+            bytes: bytes as u64,
+        }
+    }
+}
+
+impl Block {
+    /// A block of a whole batch, whose offsets are final.
+    pub(super) fn all(batch: RecordBatch, covers: Range<Offset>, horizon: Option<i64>) -> Self {
+        let head = Head::of(&batch, 0..batch.len(), covers, horizon);
+        Self {
+            head,
+            records: Records::all(Arc::new(batch)),
+        }
+    }
+
+    /// The place in the batch of the first record at or after an offset; the end of the block's
+    /// stretch where there is none.
+    pub(super) fn position_of(&self, offset: Offset) -> usize {
+        let Range { start, end } = self.records.range;
+        self.records.batch.position_of(offset).clamp(start, end)
+    }
+}
+
+/// What one record counts for in every bound on bytes.
+pub(super) fn record_bytes(record: RawRecord<'_>) -> usize {
+    record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + RECORD_OVERHEAD
+}
+
+/// What a batch counts for in every bound on bytes.
+pub(super) fn batch_bytes(batch: &RecordBatch) -> usize {
+    batch.bytes() + batch.len() * RECORD_OVERHEAD
+}
+
+/// Cuts a batch into stretches of at most about that many bytes, each of one record at least.
+pub(super) fn cut(batch: &RecordBatch, bytes_max: usize) -> Vec<Range<usize>> {
+    let (mut cuts, mut start, mut bytes) = (Vec::new(), 0, 0);
+    let whole = batch_bytes(batch) <= bytes_max;
+    for index in (0..batch.len()).filter(|_| !whole) {
+        let size = record_bytes(batch.get(index));
+        if index > start && bytes + size > bytes_max {
+            cuts.push(start..index);
+            (start, bytes) = (index, 0);
+        }
+        bytes += size;
+    }
+    cuts.push(start..batch.len());
+    cuts
+}
+
+/// How much of a stretch a reader takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit {
+    pub(super) records: usize,
+    pub(super) bytes: usize,
+}
+
+impl Limit {
+    /// The longest front of a stretch within the limit, but one record at least, so that a reader
+    /// with a small limit gets on.
+    pub(super) fn apply(self, batch: &RecordBatch, range: Range<usize>) -> Range<usize> {
+        let last = range
+            .end
+            .min(range.start.saturating_add(self.records.max(1)));
+        if batch_bytes(batch) <= self.bytes {
+            return range.start..last;
+        }
+        let mut bytes = 0_usize;
+        let fits = (range.start..last).position(|index| {
+            bytes = bytes.saturating_add(record_bytes(batch.get(index)));
+            bytes > self.bytes && index > range.start
+        });
+        range.start..fits.map_or(last, |count| range.start + count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millstream_core::record::Headers;
+
+    fn batch(sizes: &[usize]) -> RecordBatch {
+        let mut batch = RecordBatch::new();
+        for (&size, offset) in sizes.iter().zip(0..) {
+            let value = vec![0; size];
+            let record = RawRecord {
+                key: None,
+                value: Some(&value),
+                timestamp: offset,
+                headers: &Headers::NONE,
+            };
+            assert!(batch.push(offset, record));
+        }
+        batch
+    }
+
+    #[test]
+    fn cuts_are_small_but_never_empty() {
+        let batch = batch(&[0, 0, 1_000, 0]);
+        assert_eq!(
+            cut(&batch, 1 << 20).as_slice(),
+            std::slice::from_ref(&(0..4))
+        );
+        assert_eq!(cut(&batch, 2 * RECORD_OVERHEAD), [0..2, 2..3, 3..4]);
+        assert_eq!(cut(&batch, 0), [0..1, 1..2, 2..3, 3..4]);
+    }
+
+    #[test]
+    fn a_limit_gives_one_record_at_least() {
+        let batch = batch(&[10, 10, 10]);
+        let limit = |records, bytes| Limit { records, bytes }.apply(&batch, 1..3);
+        assert_eq!(limit(0, 0), 1..2);
+        assert_eq!(limit(9, 2 * (10 + RECORD_OVERHEAD)), 1..3);
+        assert_eq!(limit(1, usize::MAX), 1..2);
+        assert_eq!(limit(usize::MAX, 10 + RECORD_OVERHEAD), 1..2);
+    }
+
+    #[test]
+    fn a_block_knows_its_size_and_newest_time() {
+        let batch = batch(&[1, 2, 3]);
+        let head = Head::of(&batch, 1..3, 1..3, None);
+        assert_eq!(head.bytes, 5 + 2 * RECORD_OVERHEAD as u64);
+        assert_eq!(head.newest, 2);
+        let records = Records {
+            batch: Arc::new(batch),
+            range: 1..3,
+        };
+        let block = Block { head, records };
+        assert_eq!(block.position_of(0), 1);
+        assert_eq!(block.position_of(9), 3);
+    }
+}

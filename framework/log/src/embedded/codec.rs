@@ -1,0 +1,287 @@
+//! Blocks as bytes on disk.
+//!
+//! Layout, version 1: the version byte; xxh3-64 of all that follows, big-endian; then variable-length
+//! numbers: the covered span, the horizon, the newest timestamp, the block's bytes and its count of
+//! records; then each record as the gap to the offset before, the difference to the timestamp
+//! before, the lengths of key and value (one more than it is, 0 for null), the headers, the bytes.
+//! Offsets are relative to the block's base, which is its key, so that a block can be encoded before
+//! its place in the partition is known.
+//!
+//! Invariant: decoding never panics, and bytes that were changed are refused, not misread.
+
+use super::{
+    block::{Block, Head},
+    wire::{Reader, put_option, put_varint, put_zigzag},
+};
+use millstream_core::{
+    batch::{RecordBatch, Records},
+    record::{Headers, Offset, RawRecord},
+};
+use std::{ops::Range, sync::Arc};
+use xxhash_rust::xxh3::xxh3_64;
+
+const VERSION: u8 = 1;
+/// The version byte and the checksum.
+const PREFIX: usize = 1 + size_of::<u64>();
+
+/// Why bytes are not a block.
+pub(super) type Corrupt = &'static str;
+
+/// Writes a block; `out` is cleared first.
+pub(super) fn encode(head: &Head, batch: &RecordBatch, range: Range<usize>, out: &mut Vec<u8>) {
+    out.clear();
+    out.resize(PREFIX, VERSION);
+    put_varint(out, (head.end - head.base).cast_unsigned());
+    put_option(out, head.horizon);
+    put_zigzag(out, head.newest);
+    put_varint(out, head.bytes);
+    put_varint(out, range.len() as u64);
+    let (mut next, mut timestamp) = (head.base, 0_i64);
+    for index in range {
+        let (offset, record) = (batch.offset(index), batch.get(index));
+        put_varint(out, (offset - next).cast_unsigned());
+        put_zigzag(out, record.timestamp.wrapping_sub(timestamp));
+        (next, timestamp) = (offset + 1, record.timestamp);
+        put_length(out, record.key);
+        put_length(out, record.value);
+        encode_headers(record.headers, out);
+        out.extend_from_slice(record.key.unwrap_or_default());
+        out.extend_from_slice(record.value.unwrap_or_default());
+    }
+    let checksum = xxh3_64(&out[PREFIX..]);
+    out[1..PREFIX].copy_from_slice(&checksum.to_be_bytes());
+}
+
+fn put_length(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    put_varint(out, bytes.map_or(0, |bytes| bytes.len() as u64 + 1));
+}
+
+fn encode_headers(headers: &Headers, out: &mut Vec<u8>) {
+    put_varint(out, headers.iter().len() as u64);
+    for header in headers {
+        put_varint(out, header.name.len() as u64);
+        out.extend_from_slice(header.name.as_bytes());
+        put_length(out, header.value.as_deref());
+        out.extend_from_slice(header.value.as_deref().unwrap_or_default());
+    }
+}
+
+/// Reads what is in front of the records. The checksum is not verified: heads are read to walk over
+/// many blocks, and whoever acts on a wrong one reads the records first or drops the block anyway.
+pub(super) fn decode_head(bytes: &[u8], base: Offset) -> Result<Head, Corrupt> {
+    let mut reader = Reader(bytes.get(PREFIX..).ok_or("it is too short")?);
+    if bytes[0] != VERSION {
+        return Err("its version is unknown to this program");
+    }
+    read_head(&mut reader, base).map(|(head, _)| head)
+}
+
+/// Appends to `batch` the records of a block at and after `from`.
+pub(super) fn decode(
+    bytes: &[u8],
+    base: Offset,
+    from: Offset,
+    batch: &mut RecordBatch,
+) -> Result<Head, Corrupt> {
+    let mut reader = Reader(bytes);
+    let version = reader.u8().ok_or("it is empty")?;
+    if version != VERSION {
+        return Err("its version is unknown to this program");
+    }
+    let checksum = reader.u64().ok_or("it is too short")?;
+    if checksum != xxh3_64(reader.0) {
+        return Err("its checksum does not match");
+    }
+    let (head, count) = read_head(&mut reader, base)?;
+    let (mut next, mut timestamp) = (base, 0_i64);
+    for _ in 0..count {
+        let gap = reader.varint().and_then(|gap| i64::try_from(gap).ok());
+        let offset = gap
+            .and_then(|gap| next.checked_add(gap))
+            .filter(|offset| *offset < head.end)
+            .ok_or("an offset is outside it")?;
+        let delta = reader.zigzag().ok_or("a timestamp is cut off")?;
+        (next, timestamp) = (offset + 1, timestamp.wrapping_add(delta));
+        let parts = read_parts(&mut reader).ok_or("a record is cut off")?;
+        let record = RawRecord {
+            key: parts.key,
+            value: parts.value,
+            timestamp,
+            headers: &parts.headers,
+        };
+        if offset >= from && !batch.push(offset, record) {
+            return Err("it holds more than memory should");
+        }
+    }
+    if reader.0.is_empty() {
+        Ok(head)
+    } else {
+        Err("bytes follow its last record")
+    }
+}
+
+/// Reads a whole block into memory of its own.
+pub(super) fn decode_block(bytes: &[u8], base: Offset) -> Result<Block, Corrupt> {
+    let mut batch = RecordBatch::new();
+    let head = decode(bytes, base, Offset::MIN, &mut batch)?;
+    Ok(Block {
+        head,
+        records: Records::all(Arc::new(batch)),
+    })
+}
+
+fn read_head(reader: &mut Reader<'_>, base: Offset) -> Result<(Head, usize), Corrupt> {
+    let mut read = || {
+        let span = i64::try_from(reader.varint()?).ok()?;
+        let head = Head {
+            base,
+            end: base.checked_add(span)?,
+            horizon: reader.option()?,
+            newest: reader.zigzag()?,
+            bytes: reader.varint()?,
+        };
+        Some((head, reader.length()?))
+    };
+    read().ok_or("its head is cut off")
+}
+
+struct Parts<'a> {
+    key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
+    headers: Headers,
+}
+
+fn read_parts<'a>(reader: &mut Reader<'a>) -> Option<Parts<'a>> {
+    let (key, value) = (reader.length()?, reader.length()?);
+    let headers = read_headers(reader)?;
+    Some(Parts {
+        key: read_bytes(reader, key)?,
+        value: read_bytes(reader, value)?,
+        headers,
+    })
+}
+
+fn read_headers(reader: &mut Reader<'_>) -> Option<Headers> {
+    let mut headers = Headers::NONE;
+    for _ in 0..reader.length()? {
+        let length = reader.length()?;
+        let name = std::str::from_utf8(reader.take(length)?).ok()?;
+        let length = reader.length()?;
+        headers.push(name, read_bytes(reader, length)?.map(<[u8]>::to_vec));
+    }
+    Some(headers)
+}
+
+/// Bytes whose length was written as one more than it is; the outer `None` is a corrupt length.
+fn read_bytes<'a>(reader: &mut Reader<'a>, length: usize) -> Option<Option<&'a [u8]>> {
+    match length {
+        0 => Some(None),
+        length => reader.take(length - 1).map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type Row = (
+        i64,
+        i64,
+        Option<Vec<u8>>,
+        Option<Vec<u8>>,
+        Vec<(String, Option<Vec<u8>>)>,
+    );
+
+    fn block(base: Offset, rows: &[Row], horizon: Option<i64>) -> Block {
+        let mut batch = RecordBatch::new();
+        let mut next = base;
+        for (gap, timestamp, key, value, headers) in rows {
+            let headers = headers
+                .iter()
+                .map(|(name, value)| millstream_core::record::Header {
+                    name: name.clone(),
+                    value: value.clone(),
+                })
+                .collect();
+            let record = RawRecord {
+                key: key.as_deref(),
+                value: value.as_deref(),
+                timestamp: *timestamp,
+                headers: &headers,
+            };
+            next += gap;
+            assert!(batch.push(next, record));
+            next += 1;
+        }
+        Block::all(batch, base..next + 3, horizon)
+    }
+
+    fn row() -> impl Strategy<Value = Row> {
+        let headers = prop::collection::vec(any::<(String, Option<Vec<u8>>)>(), 0..3);
+        (
+            0..5_i64,
+            any::<i64>(),
+            any::<Option<Vec<u8>>>(),
+            any::<Option<Vec<u8>>>(),
+            headers,
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_block_comes_back(
+            rows in prop::collection::vec(row(), 0..20), base in 0..1_000_i64, horizon: Option<i64>,
+        ) {
+            let block = block(base, &rows, horizon);
+            let mut bytes = Vec::new();
+            encode(&block.head, &block.records.batch, block.records.range.clone(), &mut bytes);
+            let read = decode_block(&bytes, base).unwrap();
+            prop_assert_eq!(read.head, block.head);
+            prop_assert_eq!(decode_head(&bytes, base).unwrap(), block.head);
+            prop_assert!(read.records.iter().eq(block.records.iter()));
+        }
+
+        #[test]
+        fn one_changed_byte_is_refused(
+            rows in prop::collection::vec(row(), 1..5), place: prop::sample::Index, flip in 1..=255_u8,
+        ) {
+            let block = block(7, &rows, None);
+            let mut bytes = Vec::new();
+            encode(&block.head, &block.records.batch, block.records.range.clone(), &mut bytes);
+            let place = place.index(bytes.len());
+            bytes[place] ^= flip;
+            prop_assert!(decode_block(&bytes, 7).is_err());
+        }
+
+        /// The checksum is made right, so that the parser itself meets the rubbish.
+        #[test]
+        fn rubbish_is_refused_without_panic(mut bytes: Vec<u8>, base: i64) {
+            let checksum = xxh3_64(&bytes);
+            bytes.splice(0..0, checksum.to_be_bytes());
+            bytes.insert(0, VERSION);
+            let _ = decode_block(&bytes, base);
+            let _ = decode_head(&bytes, base);
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_or_new_is_refused_by_name() {
+        let block = block(0, &[(0, 1, None, Some(vec![1]), Vec::new())], None);
+        let mut bytes = Vec::new();
+        encode(
+            &block.head,
+            &block.records.batch,
+            block.records.range.clone(),
+            &mut bytes,
+        );
+        for length in 0..bytes.len() {
+            assert!(decode_block(&bytes[..length], 0).is_err(), "{length}");
+        }
+        bytes[0] = 9;
+        assert_eq!(
+            decode_block(&bytes, 0).unwrap_err(),
+            "its version is unknown to this program"
+        );
+    }
+}

@@ -1,0 +1,272 @@
+//! Compaction: of each key only the newest record stays, at the offset it has.
+//!
+//! A pass first reads the records that no pass has seen and remembers the newest offset of each of
+//! their keys, then rewrites all blocks below, leaving out what a newer record replaced. It goes in
+//! bounded steps. A crash between them loses the pass, not the log: the next one starts over.
+//!
+//! Invariant: a reader that starts at the front ends with the newest value of each key, whenever it
+//! reads. A tombstone is kept for `delete.retention.ms` after the first pass that met it (as in
+//! Kafka since KIP-534), so that whoever reads at least that often learns of every deletion.
+
+use super::{
+    Shared,
+    block::{Block, Head, batch_bytes, record_bytes},
+    disk::{Spot, more_if},
+    maintain::{Maintainer, Work},
+};
+use crate::api::Result;
+use hashbrown::HashMap;
+use millstream_core::{
+    batch::RecordBatch,
+    record::{Offset, RawRecord},
+};
+
+/// What remembering a key costs beside its bytes: a table slot and an allocation.
+const KEY_OVERHEAD: usize = 48;
+
+/// A compaction under way. There is one at a time, so that its memory is bounded.
+pub(super) struct Pass {
+    pub(super) spot: Spot,
+    /// The newest offset of each key, of the records read so far.
+    newest: HashMap<Box<[u8]>, Offset>,
+    newest_bytes: usize,
+    /// Below here everything is clean after the pass.
+    upto: Offset,
+    /// Below here everything was clean before the pass.
+    clean_until: Offset,
+    step: Step,
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    /// Remembers keys; goes on at that offset.
+    Index(Offset),
+    /// Rewrites blocks; goes on at that offset.
+    Rewrite(Offset),
+    Done,
+}
+
+impl Shared {
+    /// Begins a pass where one is due, and takes one further as far as the work's bytes go.
+    pub(super) fn compact(
+        &self,
+        maintainer: &mut Maintainer,
+        spot: &Spot,
+        delete_retention_ms: i64,
+        work: &mut Work,
+    ) -> Result<()> {
+        if maintainer.pass.is_none() {
+            let due = self.row(spot)?.filter(|row| {
+                let half = row.dirty_bytes.saturating_mul(2) >= row.bytes;
+                half && row.bytes >= self.limits.compact_bytes_min && row.clean_until < row.end
+            });
+            maintainer.pass = due.map(|row| Pass {
+                spot: spot.clone(),
+                newest: HashMap::new(),
+                newest_bytes: 0,
+                upto: row.end,
+                clean_until: row.clean_until,
+                step: Step::Index(row.clean_until.max(row.start)),
+            });
+        }
+        let Some(pass) = maintainer.pass.as_mut().filter(|pass| pass.spot == *spot) else {
+            return Ok(());
+        };
+        while work.budget > 0 {
+            match pass.step {
+                Step::Index(from) => self.index(pass, from, work)?,
+                Step::Rewrite(from) => self.rewrite(pass, from, delete_retention_ms, work)?,
+                Step::Done => {
+                    self.finish(spot, pass.upto)?;
+                    maintainer.pass = None;
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Records how far the partition is clean, and what came in since the pass began.
+    fn finish(&self, spot: &Spot, upto: Offset) -> Result<()> {
+        let mut dirty_bytes = 0;
+        self.heads(spot, upto, &mut |head| {
+            dirty_bytes += if head.base >= upto { head.bytes } else { 0 };
+            more_if(true)
+        })?;
+        self.update(spot, |row| {
+            row.clean_until = upto;
+            row.dirty_bytes = dirty_bytes;
+        })
+    }
+
+    /// Remembers the keys of more blocks, up to the bound on keys.
+    fn index(&self, pass: &mut Pass, from: Offset, work: &mut Work) -> Result<()> {
+        let (mut next, mut full) = (from, false);
+        let upto = pass.upto;
+        self.blocks(&pass.spot.clone(), from, &mut |block| {
+            if block.head.base >= upto || work.budget == 0 {
+                return more_if(false);
+            }
+            work.spend(block.head.bytes);
+            for (offset, record) in block.records.iter().filter(|(offset, _)| *offset >= from) {
+                full = pass.newest_bytes >= self.limits.compact_keys_bytes_max;
+                if full || offset >= upto {
+                    next = offset;
+                    return more_if(false);
+                }
+                pass.remember(offset, record);
+            }
+            next = block.head.end;
+            more_if(true)
+        })?;
+        pass.step = if full || work.budget > 0 {
+            pass.upto = if full { next } else { upto };
+            Step::Rewrite(0)
+        } else {
+            Step::Index(next)
+        };
+        Ok(())
+    }
+
+    /// Leaves out of some more blocks what newer records replaced.
+    fn rewrite(
+        &self,
+        pass: &mut Pass,
+        from: Offset,
+        delete_retention_ms: i64,
+        work: &mut Work,
+    ) -> Result<()> {
+        let horizon = horizon(work.now, delete_retention_ms);
+        let (mut old, mut next) = (Vec::new(), None);
+        let mut output = Output::new(self.limits.block_bytes_max);
+        let mut changed = false;
+        self.blocks(&pass.spot, from, &mut |block| {
+            if block.head.base >= pass.upto {
+                return more_if(false);
+            }
+            if work.budget == 0 {
+                next = Some(block.head.base);
+                return more_if(false);
+            }
+            work.spend(block.head.bytes);
+            old.push(block.head);
+            let keep =
+                |offset, record: RawRecord<'_>| pass.keeps(&block.head, offset, record, work.now);
+            let removed = output.add(&block, horizon, pass.upto, &keep);
+            work.done.records_compacted += removed;
+            changed |= removed > 0;
+            more_if(true)
+        })?;
+        let new = output.finish();
+        let stamped = || new.iter().map(|block| block.head.horizon);
+        changed |= new.len() < old.len() || !stamped().eq(old.iter().map(|head| head.horizon));
+        if changed {
+            self.replace(&pass.spot, &old, new)?;
+        }
+        pass.step = next.map_or(Step::Done, Step::Rewrite);
+        Ok(())
+    }
+}
+
+impl Pass {
+    fn remember(&mut self, offset: Offset, record: RawRecord<'_>) {
+        let Some(key) = record.key else { return };
+        if let Some(newest) = self.newest.get_mut(key) {
+            *newest = offset;
+        } else {
+            self.newest_bytes += key.len() + KEY_OVERHEAD;
+            self.newest.insert(key.into(), offset);
+        }
+    }
+
+    fn keeps(&self, head: &Head, offset: Offset, record: RawRecord<'_>, now: i64) -> bool {
+        let replaced = |key| self.newest.get(key).is_some_and(|newest| offset < *newest);
+        let expired = record.value.is_none()
+            && offset < self.clean_until
+            && head.horizon.is_some_and(|horizon| horizon <= now);
+        offset >= self.upto || !(expired || record.key.is_some_and(replaced))
+    }
+}
+
+/// When tombstones that are met now may go. Rounded up to quarters of the retention, so that blocks
+/// of nearby passes have equal horizons and can become one block.
+fn horizon(now: i64, delete_retention_ms: i64) -> i64 {
+    let step = delete_retention_ms / 4 + 1;
+    let due = now.saturating_add(delete_retention_ms);
+    due.div_euclid(step).saturating_add(1).saturating_mul(step)
+}
+
+/// The blocks that a step of rewriting makes.
+struct Output {
+    blocks: Vec<Block>,
+    batch: RecordBatch,
+    covers: std::ops::Range<Offset>,
+    horizon: Option<i64>,
+    bytes_max: usize,
+}
+
+impl Output {
+    fn new(bytes_max: usize) -> Self {
+        let (blocks, batch) = (Vec::new(), RecordBatch::new());
+        Self {
+            blocks,
+            batch,
+            covers: 0..0,
+            horizon: None,
+            bytes_max,
+        }
+    }
+
+    /// Takes over what is kept of a block; how many records are not.
+    fn add(
+        &mut self,
+        block: &Block,
+        fresh_horizon: i64,
+        upto: Offset,
+        keep: &dyn Fn(Offset, RawRecord<'_>) -> bool,
+    ) -> u64 {
+        let kept = || {
+            block
+                .records
+                .iter()
+                .filter(|(offset, record)| keep(*offset, *record))
+        };
+        let tombstones = kept().any(|(_, record)| record.value.is_none());
+        // A block that the pass sees only in part is not clean: its tombstones' time has not begun.
+        let partly = block.head.end > upto;
+        let fresh = block.head.horizon.unwrap_or(fresh_horizon);
+        let horizon = (tombstones && !partly).then_some(fresh);
+        let differs = horizon.is_some() && self.horizon.is_some() && horizon != self.horizon;
+        if differs || partly {
+            self.cut();
+        }
+        let mut removed = block.records.len() as u64;
+        for (offset, record) in kept() {
+            if batch_bytes(&self.batch) + record_bytes(record) > self.bytes_max {
+                self.cut();
+            }
+            if self.batch.is_empty() {
+                self.covers.start = offset;
+            }
+            self.covers.end = offset + 1;
+            self.horizon = self.horizon.or(horizon);
+            // A batch takes far more than a block's bytes, so none is refused.
+            removed -= u64::from(self.batch.push(offset, record));
+        }
+        removed
+    }
+
+    fn cut(&mut self) {
+        if !self.batch.is_empty() {
+            let batch = std::mem::take(&mut self.batch);
+            self.blocks
+                .push(Block::all(batch, self.covers.clone(), self.horizon));
+        }
+        self.horizon = None;
+    }
+
+    fn finish(mut self) -> Vec<Block> {
+        self.cut();
+        self.blocks
+    }
+}

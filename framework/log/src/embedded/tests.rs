@@ -1,0 +1,411 @@
+//! The embedded log under the contract, and what only it can do.
+//!
+//! Invariant tested: in memory, on disk and reopened at every step it is one and the same log.
+
+use super::{EmbeddedLog, Limits};
+use crate::{
+    api::{Cleanup, Committed, Error, Log, TopicSpec},
+    contract::{self, Harness},
+    rng::Rng,
+};
+use millstream_core::record::{Headers, Offset, RawRecord, TopicPartition};
+use millstream_state::{Backend, MemoryBackend};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Small enough that every test cuts, merges, evicts and reads ahead.
+fn small() -> Limits {
+    Limits {
+        cache_bytes_max: 1_000,
+        cache_blocks_max: 4,
+        block_bytes_max: 500,
+        merge_bytes: 400,
+        merge_blocks: 4,
+        compact_bytes_min: 1_000,
+        compact_keys_bytes_max: 1_000,
+        maintain_bytes_max: 5_000,
+        read_ahead_bytes: 200,
+        ..Limits::default()
+    }
+}
+
+fn backend() -> Arc<dyn Backend> {
+    Arc::new(MemoryBackend::new(&EmbeddedLog::COLUMNS))
+}
+
+/// An embedded log; with a backend, one that is opened anew when asked.
+struct Embedded {
+    log: EmbeddedLog,
+    backend: Option<(Arc<dyn Backend>, Limits)>,
+}
+
+impl Harness for Embedded {
+    fn client(&mut self) -> Box<dyn Log> {
+        Box::new(self.log.client())
+    }
+
+    fn expire(&mut self, group: &str, member: &str) {
+        assert!(self.log.expire(group, member).unwrap());
+    }
+
+    fn delete_records(&mut self, partition: &TopicPartition, before: Offset) {
+        assert_eq!(self.log.delete_records(partition, before).unwrap(), before);
+    }
+
+    fn reopen(&mut self) {
+        self.log.maintain(0).unwrap();
+        if let Some((backend, limits)) = &self.backend {
+            self.log = EmbeddedLog::open_with(Arc::clone(backend), *limits).unwrap();
+        }
+    }
+}
+
+fn on_disk(limits: Limits) -> Embedded {
+    let backend = backend();
+    let log = EmbeddedLog::open_with(Arc::clone(&backend), limits).unwrap();
+    Embedded {
+        log,
+        backend: Some((backend, limits)),
+    }
+}
+
+#[test]
+fn in_memory_it_keeps_the_contract() {
+    contract::run(|| {
+        Box::new(Embedded {
+            log: EmbeddedLog::in_memory(),
+            backend: None,
+        })
+    });
+    let log = || EmbeddedLog::in_memory_with(small());
+    contract::run(|| {
+        Box::new(Embedded {
+            log: log(),
+            backend: None,
+        })
+    });
+}
+
+#[test]
+fn on_disk_and_reopened_it_keeps_the_contract() {
+    contract::run(|| Box::new(on_disk(Limits::default())));
+    contract::run(|| Box::new(on_disk(small())));
+    let nothing_cached = Limits {
+        cache_bytes_max: 0,
+        ..small()
+    };
+    contract::run(|| Box::new(on_disk(nothing_cached)));
+}
+
+fn compacted(log: &EmbeddedLog, name: &str) -> TopicPartition {
+    let cleanup = Cleanup::Compact {
+        delete_retention_ms: 1_000,
+    };
+    log.create_topic(&TopicSpec {
+        name: name.into(),
+        partitions: 1,
+        cleanup,
+    })
+    .unwrap();
+    TopicPartition::new(name, 0)
+}
+
+fn send(client: &mut dyn Log, topic: &str, key: Option<&[u8]>, value: Option<&[u8]>, time: i64) {
+    let record = RawRecord {
+        key,
+        value,
+        timestamp: time,
+        headers: &Headers::NONE,
+    };
+    client.send(topic, Some(0), record).unwrap();
+}
+
+/// All offsets, keys and values from the start on.
+fn dump(log: &EmbeddedLog, at: &TopicPartition) -> Vec<(Offset, Vec<u8>, Option<Vec<u8>>)> {
+    let mut client = log.client();
+    let (mut from, mut all) = (client.start(at).unwrap(), Vec::new());
+    loop {
+        let page = client.read(at, from, 300).unwrap();
+        all.extend(page.records.iter().map(|(offset, record)| {
+            let key = record.key.unwrap_or_default().to_vec();
+            (offset, key, record.value.map(<[u8]>::to_vec))
+        }));
+        if page.next == page.end {
+            return all;
+        }
+        from = page.next;
+    }
+}
+
+/// Random writes, tombstones, compaction, reopening: the table read from the front is always that
+/// of a map, offsets only grow, and a compacted log is not larger than what it says.
+fn compaction_keeps_the_table(seed: u64, mut harness: Embedded) {
+    let mut rng = Rng::new(seed);
+    let at = compacted(&harness.log, "table");
+    let (mut table, mut now, mut compacted) = (BTreeMap::new(), 0, 0);
+    for round in 0..60_u32 {
+        let mut client = harness.log.client();
+        for _ in 0..=rng.below(20) {
+            let key = [u8::try_from(rng.below(25)).unwrap()];
+            let value = round.to_be_bytes();
+            let value = (!rng.chance(0.2)).then_some(&value[..]);
+            send(&mut client, "table", Some(&key), value, 0);
+            table.insert(key.to_vec(), value.map(<[u8]>::to_vec));
+        }
+        client.commit(1, &[]).unwrap();
+        drop(client);
+        now += 300;
+        for _ in 0..rng.below(3) {
+            compacted += harness.log.maintain(now).unwrap().records_compacted;
+        }
+        if rng.chance(0.2) {
+            harness.reopen();
+        }
+        let all = dump(&harness.log, &at);
+        assert!(
+            all.is_sorted_by(|one, other| one.0 < other.0),
+            "seed {seed}"
+        );
+        let read: BTreeMap<_, _> = all
+            .into_iter()
+            .map(|(_, key, value)| (key, value))
+            .collect();
+        let living = |table: &BTreeMap<Vec<u8>, Option<Vec<u8>>>| -> Vec<_> {
+            table
+                .iter()
+                .filter(|(_, value)| value.is_some())
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect()
+        };
+        assert_eq!(living(&read), living(&table), "seed {seed}, round {round}");
+    }
+    assert!(
+        compacted > 100,
+        "seed {seed}: only {compacted} records were compacted"
+    );
+}
+
+#[test]
+fn a_compacted_topic_is_the_table_it_stands_for() {
+    for seed in 0..20 {
+        let log = EmbeddedLog::in_memory_with(small());
+        compaction_keeps_the_table(seed, Embedded { log, backend: None });
+        compaction_keeps_the_table(seed, on_disk(small()));
+    }
+}
+
+#[test]
+fn tombstones_stay_for_their_time_and_then_go() {
+    for mut harness in [
+        Embedded {
+            log: EmbeddedLog::in_memory_with(small()),
+            backend: None,
+        },
+        on_disk(small()),
+    ] {
+        let at = compacted(&harness.log, "table");
+        let churn = |log: &EmbeddedLog, now| {
+            let mut client = log.client();
+            for _ in 0..30 {
+                send(&mut client, "table", Some(b"hot"), Some(b"value"), 0);
+            }
+            client.commit(1, &[]).unwrap();
+            while log.maintain(now).unwrap().more {}
+        };
+        let mut client = harness.log.client();
+        send(&mut client, "table", Some(b"gone"), Some(b"x"), 0);
+        send(&mut client, "table", Some(b"gone"), None, 0);
+        client.commit(1, &[]).unwrap();
+        drop(client);
+        let tombstone = |log: &EmbeddedLog| dump(log, &at).iter().any(|(_, key, _)| key == b"gone");
+        churn(&harness.log, 10_000);
+        assert!(dump(&harness.log, &at).len() < 5, "it was compacted");
+        churn(&harness.log, 10_900);
+        harness.reopen();
+        assert!(tombstone(&harness.log), "its time has not come");
+        churn(&harness.log, 12_000);
+        assert!(!tombstone(&harness.log), "its time has come");
+        assert_eq!(dump(&harness.log, &at).len(), 1);
+    }
+}
+
+#[test]
+fn retention_drops_what_is_older() {
+    for harness in [
+        Embedded {
+            log: EmbeddedLog::in_memory(),
+            backend: None,
+        },
+        on_disk(small()),
+    ] {
+        let cleanup = Cleanup::Delete {
+            retention_ms: Some(100),
+        };
+        let spec = TopicSpec {
+            name: "in".into(),
+            partitions: 1,
+            cleanup,
+        };
+        harness.log.create_topic(&spec).unwrap();
+        let at = TopicPartition::new("in", 0);
+        let mut client = harness.log.client();
+        for time in [10, 20, 30, 500] {
+            send(&mut client, "in", None, Some(b"x"), time);
+            client.commit(1, &[]).unwrap();
+        }
+        let done = harness.log.maintain(125).unwrap();
+        assert_eq!((client.start(&at).unwrap(), done.blocks_dropped), (2, 2));
+        assert_eq!(dump(&harness.log, &at).len(), 2);
+        harness.log.maintain(1_000).unwrap();
+        assert_eq!(
+            (client.start(&at).unwrap(), client.end(&at).unwrap()),
+            (4, 4)
+        );
+    }
+}
+
+#[test]
+fn small_blocks_become_large_ones_and_say_the_same() {
+    for harness in [
+        Embedded {
+            log: EmbeddedLog::in_memory_with(small()),
+            backend: None,
+        },
+        on_disk(small()),
+    ] {
+        let cleanup = Cleanup::Delete { retention_ms: None };
+        let spec = TopicSpec {
+            name: "in".into(),
+            partitions: 1,
+            cleanup,
+        };
+        harness.log.create_topic(&spec).unwrap();
+        let at = TopicPartition::new("in", 0);
+        let mut client = harness.log.client();
+        for number in 0..100_u8 {
+            send(&mut client, "in", None, Some(&[number]), 0);
+            client.commit(1, &[]).unwrap();
+        }
+        let before = dump(&harness.log, &at);
+        let mut merged = 0;
+        for _ in 0..10 {
+            merged += harness.log.maintain(0).unwrap().blocks_merged;
+        }
+        assert!(merged > 80, "{merged}");
+        assert_eq!(dump(&harness.log, &at), before);
+    }
+}
+
+#[test]
+fn a_topic_made_anew_is_another() {
+    let harness = on_disk(small());
+    let log = &harness.log;
+    let at = compacted(log, "table");
+    let mut client = log.client();
+    let before = client.topic("table").unwrap().unwrap();
+    send(&mut client, "table", Some(b"k"), Some(b"v"), 0);
+    client
+        .commit_as("feeder", 1, &[(at.clone(), Committed::new(7, 1, b""))])
+        .unwrap();
+    assert_eq!(
+        client
+            .committed_as("feeder", std::slice::from_ref(&at))
+            .unwrap()[0]
+            .as_ref()
+            .unwrap()
+            .offset,
+        7
+    );
+    send(&mut client, "table", Some(b"k"), Some(b"late"), 0);
+    log.delete_topic("table").unwrap();
+    assert!(matches!(client.commit(2, &[]), Err(Error::UnknownTopic(_))));
+    compacted(log, "table");
+    assert_ne!(client.topic("table").unwrap().unwrap().id, before.id);
+    assert_eq!(
+        client
+            .committed_as("feeder", std::slice::from_ref(&at))
+            .unwrap(),
+        [None]
+    );
+    assert_eq!(dump(log, &at), []);
+    send(&mut client, "table", Some(b"k"), Some(b"new"), 0);
+    client.commit(3, &[]).unwrap();
+    assert_eq!(dump(log, &at).len(), 1);
+}
+
+#[test]
+fn what_is_too_large_is_refused_with_the_reason() {
+    let limits = Limits {
+        record_bytes_max: 100,
+        transaction_bytes_max: 400,
+        ..Limits::default()
+    };
+    let log = EmbeddedLog::in_memory_with(limits);
+    let at = compacted(&log, "table");
+    let mut client = log.client();
+    let mut refused = |key: Option<&[u8]>, size: usize| {
+        let value = vec![0; size];
+        let record = RawRecord {
+            key,
+            value: Some(&value),
+            timestamp: 0,
+            headers: &Headers::NONE,
+        };
+        let mut send = || client.send("table", None, record);
+        send()
+            .and_then(|()| send())
+            .and_then(|()| send())
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(refused(Some(b"k"), 100).contains("larger than the 100"));
+    assert!(refused(Some(b"k"), 99).contains("commit.interval.ms"));
+    assert!(refused(None, 1).contains("without a key"));
+    assert_eq!(log.client().end(&at).unwrap(), 0);
+}
+
+#[test]
+fn corrupt_blocks_are_named() {
+    let mut harness = on_disk(small());
+    let at = compacted(&harness.log, "table");
+    let mut client = harness.log.client();
+    send(&mut client, "table", Some(b"k"), Some(b"v"), 0);
+    client.commit(1, &[]).unwrap();
+    drop(client);
+    let (backend, _) = harness.backend.clone().unwrap();
+    let blocks = millstream_state::Column(3);
+    let mut found = Vec::new();
+    let all = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
+    backend
+        .scan(
+            blocks,
+            all,
+            millstream_state::Direction::Ascending,
+            &mut |key, value| {
+                found.push((key.to_vec(), value.to_vec()));
+                std::ops::ControlFlow::Continue(())
+            },
+        )
+        .unwrap();
+    let mut batch = millstream_state::WriteBatch::new();
+    found[0].1[15] ^= 1;
+    batch.put(blocks, &found[0].0, &found[0].1);
+    backend.apply(&batch).unwrap();
+    harness.reopen();
+    let error = harness
+        .log
+        .client()
+        .read(&at, 0, 1)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("table-0 at offset 0") && error.contains("checksum"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_backend_without_the_columns_is_refused() {
+    let backend = Arc::new(MemoryBackend::new(&["log-topics"]));
+    let error = EmbeddedLog::open(backend).err().unwrap().to_string();
+    assert!(error.contains("log-partitions"), "{error}");
+}

@@ -1,0 +1,238 @@
+//! A client's open transaction: what was sent and not yet committed.
+//!
+//! Invariant: nothing of it is seen by anyone before the commit. A record's bytes are copied once,
+//! into the arena of its partition, and that arena is what readers get after the commit.
+
+use super::{
+    block::{Head, RECORD_OVERHEAD, cut, record_bytes},
+    codec,
+    disk::Spot,
+    limits::Limits,
+    state::Topic,
+};
+use crate::{
+    api::{Cleanup, Error, Result},
+    murmur2,
+};
+use hashbrown::HashMap;
+use millstream_core::{
+    batch::RecordBatch,
+    record::{Offset, Partition, RawRecord},
+};
+use std::{ops::Range, sync::Arc};
+
+/// A client remembers at most this many topics that it sent to; beyond, it starts over.
+const SLOTS_MAX: usize = 1_024;
+
+/// A topic that the client sent to, and its buffers, one per partition.
+struct Slot {
+    topic: Arc<str>,
+    id: u128,
+    keys_needed: bool,
+    round_robin: Partition,
+    buffers: Vec<RecordBatch>,
+}
+
+/// What was sent to one partition, ready for the log.
+pub(super) struct Pending {
+    pub(super) spot: Spot,
+    /// Offsets count from 0 until the log gives them their base.
+    pub(super) batch: RecordBatch,
+    pub(super) pieces: Vec<Piece>,
+}
+
+/// A stretch of a pending batch that becomes a block.
+pub(super) struct Piece {
+    /// Relative to the batch's base.
+    pub(super) head: Head,
+    pub(super) range: Range<usize>,
+    /// The block's bytes; empty where there is no disk.
+    pub(super) encoded: Vec<u8>,
+}
+
+#[derive(Default)]
+pub(super) struct OpenTransaction {
+    slots: Vec<Slot>,
+    /// Asked only when two sends in a row go to different topics.
+    by_name: HashMap<Arc<str>, usize>,
+    last: usize,
+    /// Partitions with records: slot and partition.
+    touched: Vec<(usize, Partition)>,
+    bytes: usize,
+    catalog: u64,
+}
+
+impl OpenTransaction {
+    /// Whether nothing was sent.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.touched.is_empty()
+    }
+
+    /// Before the first record of a transaction: forgets what it knew of topics if any topic was
+    /// made or deleted since.
+    pub(super) fn begin(&mut self, catalog: u64) {
+        if self.catalog != catalog || self.slots.len() > SLOTS_MAX {
+            *self = Self {
+                catalog,
+                ..Self::default()
+            };
+        }
+    }
+
+    /// The slot of a topic, if the client has sent to it.
+    #[inline]
+    pub(super) fn slot(&mut self, topic: &str) -> Option<usize> {
+        if self
+            .slots
+            .get(self.last)
+            .is_some_and(|slot| &*slot.topic == topic)
+        {
+            return Some(self.last);
+        }
+        self.last = *self.by_name.get(topic)?;
+        Some(self.last)
+    }
+
+    /// Makes a slot for a topic.
+    pub(super) fn learn(&mut self, topic: &Topic) -> usize {
+        self.last = self.slots.len();
+        self.by_name.insert(Arc::clone(&topic.name), self.last);
+        self.slots.push(Slot {
+            topic: Arc::clone(&topic.name),
+            id: topic.info.id,
+            keys_needed: matches!(topic.info.spec.cleanup, Cleanup::Compact { .. }),
+            round_robin: 0,
+            buffers: topic
+                .partitions
+                .iter()
+                .map(|_| RecordBatch::new())
+                .collect(),
+        });
+        self.last
+    }
+
+    /// Adds a record to the slot's topic.
+    #[inline]
+    pub(super) fn push(
+        &mut self,
+        index: usize,
+        partition: Option<Partition>,
+        record: RawRecord<'_>,
+        limits: &Limits,
+    ) -> Result<()> {
+        let slot = &mut self.slots[index];
+        let bytes = record_bytes(record);
+        if bytes - RECORD_OVERHEAD > limits.record_bytes_max {
+            return Err(too_large(&slot.topic, bytes, limits));
+        }
+        if self.bytes + bytes > limits.transaction_bytes_max {
+            return Err(too_much(limits));
+        }
+        let count = u32::try_from(slot.buffers.len()).unwrap_or(u32::MAX);
+        let partition = match (partition, record.key) {
+            (Some(partition), _) => partition,
+            (None, Some(key)) => murmur2::partition(key, count),
+            (None, None) => {
+                let next = slot.round_robin;
+                slot.round_robin = if next + 1 < count { next + 1 } else { 0 };
+                next
+            }
+        };
+        if slot.keys_needed && record.key.is_none() {
+            return Err(key_missing(&slot.topic));
+        }
+        let Some(buffer) = slot.buffers.get_mut(partition as usize) else {
+            return Err(Error::UnknownTopic(format!("{}-{partition}", slot.topic)));
+        };
+        let offset = Offset::try_from(buffer.len()).unwrap_or(Offset::MAX);
+        if !buffer.push(offset, record) {
+            return Err(too_much(limits));
+        }
+        if offset == 0 {
+            self.touched.push((index, partition));
+        }
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Everything sent, by topic and partition, cut into blocks, and encoded if it goes to disk. The
+    /// transaction is empty afterwards.
+    pub(super) fn take(&mut self, limits: &Limits, to_disk: bool) -> Vec<Pending> {
+        let mut pending: Vec<_> = self
+            .touched
+            .drain(..)
+            .map(|(index, partition)| {
+                let slot = &mut self.slots[index];
+                let batch = std::mem::take(&mut slot.buffers[partition as usize]);
+                let spot = Spot {
+                    id: (slot.id, partition),
+                    topic: Arc::clone(&slot.topic),
+                };
+                let pieces = pieces(&batch, limits, to_disk);
+                Pending {
+                    spot,
+                    batch,
+                    pieces,
+                }
+            })
+            .collect();
+        pending.sort_unstable_by(|a, b| {
+            (&a.spot.topic, a.spot.id.1).cmp(&(&b.spot.topic, b.spot.id.1))
+        });
+        self.bytes = 0;
+        pending
+    }
+
+    /// Drops what was sent and keeps its memory for the next transaction.
+    pub(super) fn clear(&mut self) {
+        for (index, partition) in self.touched.drain(..) {
+            self.slots[index].buffers[partition as usize].clear();
+        }
+        self.bytes = 0;
+    }
+}
+
+fn pieces(batch: &RecordBatch, limits: &Limits, to_disk: bool) -> Vec<Piece> {
+    let piece = |range: Range<usize>| {
+        let covers = batch.offset(range.start)..batch.offset(range.end - 1) + 1;
+        let head = Head::of(batch, range.clone(), covers, None);
+        let mut encoded = Vec::new();
+        if to_disk {
+            codec::encode(&head, batch, range.clone(), &mut encoded);
+        }
+        Piece {
+            head,
+            range,
+            encoded,
+        }
+    };
+    cut(batch, limits.block_bytes_max)
+        .into_iter()
+        .map(piece)
+        .collect()
+}
+
+#[cold]
+fn too_large(topic: &str, bytes: usize, limits: &Limits) -> Error {
+    Error::Fatal(format!(
+        "a record of {} bytes for topic {topic} is larger than the {} that a record may have",
+        bytes - RECORD_OVERHEAD,
+        limits.record_bytes_max
+    ))
+}
+
+#[cold]
+fn too_much(limits: &Limits) -> Error {
+    Error::Fatal(format!(
+        "the open transaction would hold more than {} bytes: commit more often \
+         (commit.interval.ms)",
+        limits.transaction_bytes_max
+    ))
+}
+
+#[cold]
+fn key_missing(topic: &str) -> Error {
+    Error::Fatal(format!(
+        "a record without a key cannot go to {topic}: compaction goes by key"
+    ))
+}
