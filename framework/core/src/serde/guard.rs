@@ -6,9 +6,9 @@
 //! overflows the stack. bincode's own limit, a constant, guards against the second alone, and
 //! only down to that constant.
 //!
-//! Invariant: in total no more elements are yielded than the input has bytes, plus [`EMPTY`];
-//! size hints never exceed the input's length; strings are borrowed, so they are checked before
-//! they are copied; nesting ends at [`DEPTH`].
+//! Invariant: the lengths of all collections together are at most the input's bytes plus
+//! [`EMPTY`], and a length that is more is refused before anything is reserved for it; strings are
+//! borrowed, so they are checked before they are copied; nesting ends at [`DEPTH`].
 //!
 //! Why the first bound lets every honest value pass: an element of a collection either occupies
 //! at least one byte of its own or holds a collection, whose length occupies eight. So honest
@@ -86,21 +86,16 @@ impl<'l, X> Guard<'l, X> {
         Ok((self.inner, visitor))
     }
 
-    /// Takes one element, if there was one, from what is left.
-    #[inline]
-    fn element<E: Error>(&self, there: bool) -> Result<(), E> {
-        if there && self.counted {
-            let Some(left) = self.limits.elements.get().checked_sub(1) else {
+    /// Takes all elements of a collection from what is left, before any of them is read.
+    fn claim<E: Error>(&self, length: Option<usize>) -> Result<(), E> {
+        if self.counted {
+            let left = self.limits.elements.get();
+            let Some(left) = length.and_then(|length| left.checked_sub(length)) else {
                 return Err(E::custom("more elements than the input has bytes for"));
             };
             self.limits.elements.set(left);
         }
         Ok(())
-    }
-
-    /// A length to reserve for that the input justifies.
-    fn hint(&self, hint: Option<usize>) -> Option<usize> {
-        hint.map(|hint| hint.min(self.limits.elements.get().saturating_sub(EMPTY)))
     }
 }
 
@@ -220,11 +215,13 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Guard<'_, V> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
+        self.claim(access.size_hint())?;
         let guarded = self.around(access);
         self.inner.visit_seq(guarded)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
+        self.claim(access.size_hint())?;
         let guarded = self.around(access);
         self.inner.visit_map(guarded)
     }
@@ -244,13 +241,11 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Guard<'_, A> {
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
         let seed = self.around(Seed(seed));
-        let next = self.inner.next_element_seed(seed)?;
-        self.element(next.is_some())?;
-        Ok(next)
+        self.inner.next_element_seed(seed)
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.hint(self.inner.size_hint())
+        self.inner.size_hint()
     }
 }
 
@@ -263,9 +258,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Guard<'_, A> {
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
         let seed = self.around(Seed(seed));
-        let next = self.inner.next_key_seed(seed)?;
-        self.element(next.is_some())?;
-        Ok(next)
+        self.inner.next_key_seed(seed)
     }
 
     #[inline]
@@ -275,7 +268,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Guard<'_, A> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.hint(self.inner.size_hint())
+        self.inner.size_hint()
     }
 }
 
