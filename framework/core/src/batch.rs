@@ -37,6 +37,15 @@ impl RecordBatch {
         Self::default()
     }
 
+    /// An empty batch with room for so many records and bytes of keys and values: for writers that
+    /// know from the batch before what to expect, since growing copies everything again.
+    pub fn with_capacity(records: usize, bytes: usize) -> Self {
+        Self {
+            data: Vec::with_capacity(bytes.min(BATCH_BYTES_MAX)),
+            entries: Vec::with_capacity(records),
+        }
+    }
+
     /// Appends a record; `false` says that the batch is full and the record was not taken.
     #[must_use = "a full batch does not take the record"]
     pub fn push(&mut self, offset: Offset, record: RawRecord<'_>) -> bool {

@@ -222,8 +222,8 @@ pub trait Log: Send {
     /// Leaves the group; open work is aborted first.
     fn leave(&mut self) -> Result<()>;
 
-    /// The group's committed places, in the order asked; waits for no one: a partition with a commit
-    /// in flight elsewhere gives `Retry`.
+    /// The group's committed places, in the order asked; waits for no one: a partition with a
+    /// commit in flight elsewhere gives `Retry`.
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>>;
 
     /// Where `fetch` goes on in an owned input partition.

@@ -67,7 +67,8 @@ impl EmbeddedClient {
     /// which stores in its group how far it has read, and so feeds each line exactly once.
     ///
     /// # Errors
-    /// `Fatal` for a client that is subscribed, or a group that has members: their places are theirs.
+    /// `Fatal` for a client that is subscribed, or a group that has members: their places are
+    /// theirs.
     pub fn commit_as(
         &mut self,
         group: &str,

@@ -1,11 +1,11 @@
 //! Blocks as bytes on disk.
 //!
-//! Layout, version 1: the version byte; xxh3-64 of all that follows, big-endian; then variable-length
-//! numbers: the covered span, the horizon, the newest timestamp, the block's bytes and its count of
-//! records; then each record as the gap to the offset before, the difference to the timestamp
-//! before, the lengths of key and value (one more than it is, 0 for null), the headers, the bytes.
-//! Offsets are relative to the block's base, which is its key, so that a block can be encoded before
-//! its place in the partition is known.
+//! Layout, version 1: the version byte; xxh3-64 of all that follows, big-endian; then
+//! variable-length numbers: the covered span, the horizon, the newest timestamp, the block's bytes
+//! and its count of records; then each record as the gap to the offset before, the difference to
+//! the timestamp before, the lengths of key and value (one more than it is, 0 for null), the
+//! headers, the bytes. Offsets are relative to the block's base, which is its key, so that a block
+//! can be encoded before its place in the partition is known.
 //!
 //! Invariant: decoding never panics, and bytes that were changed are refused, not misread.
 
@@ -244,7 +244,9 @@ mod tests {
 
         #[test]
         fn one_changed_byte_is_refused(
-            rows in prop::collection::vec(row(), 1..5), place: prop::sample::Index, flip in 1..=255_u8,
+            rows in prop::collection::vec(row(), 1..5),
+            place: prop::sample::Index,
+            flip in 1..=255_u8,
         ) {
             let block = block(7, &rows, None);
             let mut bytes = Vec::new();

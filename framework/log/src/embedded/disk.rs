@@ -1,8 +1,9 @@
 //! The log's columns in a [`Backend`]: opening, reading and rewriting blocks.
 //!
-//! Invariant: blocks are found by scanning, never by an index in memory, so that a log of any length
-//! opens at once and costs memory per partition only. A block that is rewritten is never missed by a
-//! reader: a look-up takes two scans, and [`Disk::rewriting`] keeps rewrites out between them.
+//! Invariant: blocks are found by scanning, never by an index in memory, so that a log of any
+//! length opens at once and costs memory per partition only. A block that is rewritten is never
+//! missed by a reader: a look-up takes two scans, and [`Disk::rewriting`] keeps rewrites out
+//! between them.
 
 use super::{
     block::{Block, Head, batch_bytes},

@@ -1,8 +1,8 @@
 //! A log in one process: in memory, or on disk through a [`Backend`].
 //!
 //! It is for one machine. Its clients live in this process; a second process cannot open the same
-//! backend. Invariant: a commit is one batch in the backend and one change under one lock, so nobody
-//! ever sees half of it, whether the process lives or not.
+//! backend. Invariant: a commit is one batch in the backend and one change under one lock, so
+//! nobody ever sees half of it, whether the process lives or not.
 
 mod assign;
 mod block;
@@ -214,8 +214,8 @@ impl EmbeddedLog {
         self.shared.disk.as_ref().map_or(Ok(()), Disk::flush)
     }
 
-    /// Retention, compaction and merging: a bounded piece of the work that has come up. To be called
-    /// now and then (each second, say) with the wall clock in milliseconds, from any thread.
+    /// Retention, compaction and merging: a bounded piece of the work that has come up. To be
+    /// called now and then (each second, say) with the wall clock in milliseconds, from any thread.
     pub fn maintain(&self, now_ms: i64) -> Result<Maintenance> {
         self.shared.maintain(now_ms)
     }

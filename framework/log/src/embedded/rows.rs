@@ -1,7 +1,7 @@
 //! Topics, partitions and places as rows of a backend.
 //!
 //! Invariant: keys sort as the things they name do (big-endian numbers), so that the blocks of a
-//! partition lie side by side in offset order; a row that cannot be read is an error, never a guess.
+//! partition lie side by side in offset order; a row that cannot be read is an error, not a guess.
 
 use super::wire::Reader;
 use crate::api::{Cleanup, Committed, TopicInfo, TopicSpec};

@@ -30,7 +30,25 @@ struct Slot {
     id: u128,
     keys_needed: bool,
     round_robin: Partition,
-    buffers: Vec<RecordBatch>,
+    buffers: Vec<Buffer>,
+}
+
+/// What was sent to one partition.
+#[derive(Default)]
+struct Buffer {
+    batch: RecordBatch,
+    /// Records and bytes of the transaction before, with some room: growing a batch step by step
+    /// would cost more than filling it.
+    expected: (usize, usize),
+}
+
+impl Buffer {
+    fn take(&mut self) -> RecordBatch {
+        let batch = std::mem::take(&mut self.batch);
+        let roomy = |size: usize| size + size / 8;
+        self.expected = (roomy(batch.len()), roomy(batch.bytes()));
+        batch
+    }
 }
 
 /// What was sent to one partition, ready for the log.
@@ -102,11 +120,7 @@ impl OpenTransaction {
             id: topic.info.id,
             keys_needed: matches!(topic.info.spec.cleanup, Cleanup::Compact { .. }),
             round_robin: 0,
-            buffers: topic
-                .partitions
-                .iter()
-                .map(|_| RecordBatch::new())
-                .collect(),
+            buffers: topic.partitions.iter().map(|_| Buffer::default()).collect(),
         });
         self.last
     }
@@ -144,8 +158,12 @@ impl OpenTransaction {
         let Some(buffer) = slot.buffers.get_mut(partition as usize) else {
             return Err(Error::UnknownTopic(format!("{}-{partition}", slot.topic)));
         };
-        let offset = Offset::try_from(buffer.len()).unwrap_or(Offset::MAX);
-        if !buffer.push(offset, record) {
+        if buffer.expected.0 > 0 {
+            let (records, bytes) = std::mem::take(&mut buffer.expected);
+            buffer.batch = RecordBatch::with_capacity(records, bytes);
+        }
+        let offset = Offset::try_from(buffer.batch.len()).unwrap_or(Offset::MAX);
+        if !buffer.batch.push(offset, record) {
             return Err(too_much(limits));
         }
         if offset == 0 {
@@ -155,15 +173,15 @@ impl OpenTransaction {
         Ok(())
     }
 
-    /// Everything sent, by topic and partition, cut into blocks, and encoded if it goes to disk. The
-    /// transaction is empty afterwards.
+    /// Everything sent, by topic and partition, cut into blocks, and encoded if it goes to disk.
+    /// The transaction is empty afterwards.
     pub(super) fn take(&mut self, limits: &Limits, to_disk: bool) -> Vec<Pending> {
         let mut pending: Vec<_> = self
             .touched
             .drain(..)
             .map(|(index, partition)| {
                 let slot = &mut self.slots[index];
-                let batch = std::mem::take(&mut slot.buffers[partition as usize]);
+                let batch = slot.buffers[partition as usize].take();
                 let spot = Spot {
                     id: (slot.id, partition),
                     topic: Arc::clone(&slot.topic),
@@ -186,7 +204,7 @@ impl OpenTransaction {
     /// Drops what was sent and keeps its memory for the next transaction.
     pub(super) fn clear(&mut self) {
         for (index, partition) in self.touched.drain(..) {
-            self.slots[index].buffers[partition as usize].clear();
+            self.slots[index].buffers[partition as usize].batch.clear();
         }
         self.bytes = 0;
     }
