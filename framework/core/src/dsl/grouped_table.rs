@@ -32,7 +32,7 @@ impl<'b, K2: Data, V2: Data> KGroupedTable<'b, K2, V2> {
         let select = Arc::new(select);
         let changes = table.changes.operator("group_by", vec![], move |link| {
             let (select, mut down) = (select.clone(), link.downstream::<K2, Change<V2>>());
-            let key = serdes.key;
+            let (key, name) = (serdes.key, link.name().to_owned());
             link.want_old();
             move |ctx: &mut TaskContext, record: Record<K, Change<V>>| {
                 let old = record
@@ -45,6 +45,13 @@ impl<'b, K2: Data, V2: Data> KGroupedTable<'b, K2, V2> {
                     .new
                     .as_ref()
                     .map(|row| select(&record.key, row));
+                let same_group = match (&old, &new) {
+                    (Some((was, _)), Some((is, _))) => match same(key, was, is) {
+                        Ok(same) => same,
+                        Err(error) => return ctx.refuse(&name, error),
+                    },
+                    _ => false,
+                };
                 let mut send = |key: K2, old: Option<V2>, new: Option<V2>| {
                     let (timestamp, headers) = (record.timestamp, record.headers.clone());
                     down.push(
@@ -58,8 +65,8 @@ impl<'b, K2: Data, V2: Data> KGroupedTable<'b, K2, V2> {
                     )
                 };
                 match (old, new) {
-                    (Some((was, old)), Some((is, new))) if same(key, &was, &is)? => {
-                        send(is, Some(old), Some(new))
+                    (Some((_, old)), Some((key, new))) if same_group => {
+                        send(key, Some(old), Some(new))
                     }
                     (old, new) => {
                         if let Some((key, old)) = old {
@@ -93,8 +100,9 @@ impl<'b, K2: Data, V2: Data> KGroupedTable<'b, K2, V2> {
         subtract: impl Fn(V2, V2) -> V2 + Fun,
     ) -> KTable<'b, K2, V2> {
         self.change(store, move |_, change, row| {
-            if let (Some(old), Some(so_far)) = (change.old, row.take()) {
-                *row = Some(subtract(so_far, old));
+            // The row is taken only if something is subtracted: it must survive a bare addition.
+            if let Some(old) = change.old {
+                *row = row.take().map(|so_far| subtract(so_far, old));
             }
             if let Some(new) = change.new {
                 *row = Some(match row.take() {
@@ -116,12 +124,12 @@ impl<'b, K2: Data, V2: Data> KGroupedTable<'b, K2, V2> {
         subtract: impl Fn(&K2, V2, &mut A) + Fun,
     ) -> KTable<'b, K2, A> {
         self.change(store, move |key, change, row| {
-            let row = row.get_or_insert_with(&init);
-            if let Some(old) = change.old {
+            // From a group that was never begun there is nothing to take back.
+            if let (Some(old), Some(row)) = (change.old, row.as_mut()) {
                 subtract(key, old, row);
             }
             if let Some(new) = change.new {
-                add(key, new, row);
+                add(key, new, row.get_or_insert_with(&init));
             }
         })
     }
