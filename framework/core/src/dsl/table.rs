@@ -51,6 +51,7 @@ pub(crate) fn stored<'b, K: Data, V: Data>(
 }
 
 /// What a table's store does with a row that arrives: `None` deletes.
+#[track_caller]
 fn upsert<K: Data, V: Data>(
     changes_from: KStream<'_, K, Option<V>>,
     store: StoreHandle<KeyValueStore<K, V>>,
@@ -59,21 +60,15 @@ fn upsert<K: Data, V: Data>(
         let mut down = link.downstream::<K, Change<V>>();
         let (at, name) = (store.reference(), link.name().to_owned());
         move |ctx: &mut TaskContext, record: Record<K, Option<V>>| {
-            let wants_old = down.wants_old();
             let Record {
                 key,
-                value: new,
+                value: row,
                 timestamp,
                 headers,
             } = record;
-            let rows = ctx.store(at);
-            let replaced = rows.update(&key, |row| {
-                let old = if wants_old { row.take() } else { None };
-                row.clone_from(&new);
-                Ok(old)
-            });
-            match replaced {
-                Ok(Some((old, _, _))) => {
+            let new = if down.is_empty() { None } else { row.clone() };
+            match ctx.store(at).upsert(&key, row, down.wants_old()) {
+                Ok(Some(old)) => {
                     let value = Change { old, new };
                     down.push(
                         ctx,

@@ -13,7 +13,7 @@ use crate::{
     serde::{Encoded, Serde},
 };
 use hashbrown::{DefaultHashBuilder, HashTable};
-use millstream_state::Presence;
+use millstream_state::{self as state, Presence};
 use std::{any::Any, hash::BuildHasher, mem::size_of};
 
 /// Bytes of a stored value before the value itself: its timestamp.
@@ -34,6 +34,9 @@ struct Slot<V> {
     hash: u64,
     value: Option<V>,
     timestamp: Timestamp,
+    /// What the entry counts as in [`KeyValueStore::resident_bytes`]: kept, because the estimate may
+    /// be another one by the time the entry leaves.
+    bytes: usize,
     freshness: Freshness,
     /// Looked at since the eviction hand last came by.
     used: bool,
@@ -120,7 +123,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     /// # Errors
     /// As [`KeyValueStore::put`].
     pub fn put_at(&mut self, key: &K, value: V, timestamp: Timestamp) -> Result<()> {
-        let slot = self.blind(key)?;
+        let slot = self.blind(key)?.ok_or_else(null_key)?;
         self.set(slot, Some(value), timestamp);
         Ok(())
     }
@@ -183,6 +186,27 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         Ok(Some((result, &entry.value, entry.timestamp)))
     }
 
+    /// Sets a row, or deletes it, with the time of the record in hand: tables follow the order of
+    /// offsets, so a row's time may go back. Returns the old row if asked to read it; `None`, and
+    /// changes nothing, where the key is null on the log.
+    pub(crate) fn upsert(
+        &mut self,
+        key: &K,
+        row: Option<V>,
+        read_old: bool,
+    ) -> Result<Option<Option<V>>> {
+        let slot = if read_old {
+            self.resident(key)?
+        } else {
+            self.blind(key)?
+        };
+        let Some(slot) = slot else { return Ok(None) };
+        let old = std::mem::replace(&mut self.slots[slot as usize].value, row);
+        self.touch(slot, self.now);
+        // What happens to be in memory is not told to one who did not ask.
+        Ok(Some(old.filter(|_| read_old)))
+    }
+
     /// How many bytes of entries are held in memory, roughly.
     pub fn resident_bytes(&self) -> usize {
         self.resident_bytes
@@ -226,20 +250,26 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         let (value, timestamp) = match env.backend.get(env.column, scratch, loaded)? {
             Presence::Missing => (None, Timestamp::MIN),
             Presence::Found => {
-                let (timestamp, bytes) = split_stamp(loaded)?;
-                (Some(self.value.decode(Some(bytes))?), timestamp)
+                let stored = split_stamp(loaded).and_then(|(timestamp, bytes)| {
+                    Ok((Some(self.value.decode(Some(bytes))?), timestamp))
+                });
+                stored.map_err(|cause| corrupt(env, &cause))?
             }
         };
-        Ok(Some(self.insert(hash, value, timestamp)))
+        let encoded = self.loaded.len();
+        Ok(Some(self.insert(hash, value, timestamp, encoded)))
     }
 
     /// The slot of a key whose old value does not matter: nothing is read.
-    fn blind(&mut self, key: &K) -> Result<u32> {
-        let hash = self.encode_key(key)?.ok_or_else(null_key)?;
-        Ok(match self.find(hash) {
-            Some(found) => found,
-            None => self.insert(hash, None, Timestamp::MIN),
-        })
+    fn blind(&mut self, key: &K) -> Result<Option<u32>> {
+        let Some(hash) = self.encode_key(key)? else {
+            return Ok(None);
+        };
+        let found = self.find(hash);
+        let expected = self.value_bytes;
+        Ok(Some(found.unwrap_or_else(|| {
+            self.insert(hash, None, Timestamp::MIN, expected)
+        })))
     }
 
     #[inline]
@@ -260,16 +290,19 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         Some(found)
     }
 
-    fn insert(&mut self, hash: u64, value: Option<V>, timestamp: Timestamp) -> u32 {
+    /// `encoded` is what the value is, or is expected to be, in bytes.
+    fn insert(&mut self, hash: u64, value: Option<V>, timestamp: Timestamp, encoded: usize) -> u32 {
         // Two steps of the hand per new entry keep the clean ones within their bound.
         self.evict(2);
         let key: Box<[u8]> = self.scratch.as_slice().into();
-        self.resident_bytes += self.entry_bytes(key.len());
+        let bytes = Self::entry_bytes(key.len(), encoded);
+        self.resident_bytes += bytes;
         let slot = Slot {
             key,
             hash,
             value,
             timestamp,
+            bytes,
             freshness: Freshness::Clean,
             used: true,
         };
@@ -289,8 +322,8 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         number
     }
 
-    fn entry_bytes(&self, key: usize) -> usize {
-        key + SLOT_BYTES + size_of::<V>().max(self.value_bytes)
+    fn entry_bytes(key: usize, encoded: usize) -> usize {
+        key + SLOT_BYTES + size_of::<V>().max(encoded)
     }
 
     fn set(&mut self, slot: u32, value: Option<V>, timestamp: Timestamp) {
@@ -324,11 +357,10 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
             let number = u32::try_from(self.hand).unwrap_or(u32::MAX);
             if let Ok(entry) = self.index.find_entry(slot.hash, |at| *at == number) {
                 entry.remove();
-                let key = std::mem::take(&mut slot.key);
+                slot.key = Box::default();
                 slot.value = None;
                 slot.used = true;
-                let bytes = self.entry_bytes(key.len());
-                self.resident_bytes = self.resident_bytes.saturating_sub(bytes);
+                self.resident_bytes -= slot.bytes;
                 self.free.push(number);
             }
         }
@@ -351,6 +383,26 @@ fn null_key() -> Error {
     Error::processing("a store cannot hold a null key")
 }
 
+/// Null is how a deletion is written, so a value that is written as null would be gone as soon as it
+/// left the cache.
+#[cold]
+fn null_value() -> Error {
+    Error::serialization(
+        "a store cannot hold a value that its serde writes as null: delete the key instead",
+    )
+}
+
+/// What lies in the backend cannot be read. This is no fault of the record in hand, and must not be
+/// answered by dropping it.
+#[cold]
+pub(super) fn corrupt(env: &StoreEnv, cause: &Error) -> Error {
+    let columns = env.backend.columns();
+    let store = columns
+        .get(usize::from(env.column.0))
+        .map_or("", String::as_str);
+    state::Error::Corrupt(format!("store {store:?}: {cause}")).into()
+}
+
 impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
     #[inline]
     fn set_time(&mut self, now: Timestamp) {
@@ -365,6 +417,7 @@ impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
         let before = changes.bytes();
         for &number in &self.dirty {
             let slot = &mut self.slots[number as usize];
+            let start = changes.bytes();
             changes.encode(
                 slot.timestamp,
                 &Headers::NONE,
@@ -373,10 +426,18 @@ impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
                     Ok(Encoded::Bytes)
                 },
                 |out| match &slot.value {
-                    Some(value) => self.value.encode(value, out),
+                    Some(value) => match self.value.encode(value, out)? {
+                        Encoded::Bytes => Ok(Encoded::Bytes),
+                        Encoded::Null => Err(null_value()),
+                    },
                     None => Ok(Encoded::Null),
                 },
             )?;
+            // Values change in place and may have grown since they came in.
+            let encoded = changes.bytes() - start - slot.key.len();
+            let bytes = Self::entry_bytes(slot.key.len(), encoded);
+            self.resident_bytes = self.resident_bytes - slot.bytes + bytes;
+            slot.bytes = bytes;
             slot.freshness = Freshness::Pending;
         }
         if !self.dirty.is_empty() {

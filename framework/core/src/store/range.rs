@@ -3,7 +3,10 @@
 //! Order is the byte order of the encoded keys. It equals the order of the keys themselves for text,
 //! unsigned numbers and the `ordered_*` serdes, which is what keys get by default.
 
-use super::{KeyValueStore, key_value::split_stamp};
+use super::{
+    KeyValueStore,
+    key_value::{corrupt, split_stamp},
+};
 use crate::{
     error::{Error, Result},
     record::Timestamp,
@@ -63,8 +66,8 @@ impl<K: 'static, V: Clone + 'static> KeyValueStore<K, V> {
             .and_then(|(value, time)| Ok((key.decode(Some(k))?, value, time)))
         {
             Ok((key, value, time)) => visit(key, value, time),
-            Err(error) => {
-                failed = Some(error);
+            Err(cause) => {
+                failed = Some(corrupt(env, &cause));
                 ControlFlow::Break(())
             }
         };
@@ -114,10 +117,7 @@ impl<K: 'static, V: Clone + 'static> KeyValueStore<K, V> {
     }
 
     /// The uncommitted entries within bounds, sorted; `None` marks a deleted key.
-    fn fresh(
-        &self,
-        bounds: (Bound<&[u8]>, Bound<&[u8]>),
-    ) -> BTreeMap<Vec<u8>, Option<(V, Timestamp)>> {
+    fn fresh(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Fresh<V> {
         let inside = |key: &[u8]| RangeBounds::<[u8]>::contains(&bounds, key);
         (self.uncommitted())
             .filter(|(key, ..)| inside(key))
@@ -126,14 +126,16 @@ impl<K: 'static, V: Clone + 'static> KeyValueStore<K, V> {
     }
 }
 
-type Fresh<V> = BTreeMap<Vec<u8>, Option<(V, Timestamp)>>;
+/// An uncommitted row; `None` marks a deleted one.
+type Row<V> = Option<(V, Timestamp)>;
+type Fresh<V> = BTreeMap<Vec<u8>, Row<V>>;
 
 /// Takes the next uncommitted entry if it comes before a committed key.
 fn take_before<V>(
     fresh: &mut Fresh<V>,
     key: &[u8],
     direction: Direction,
-) -> Option<(Vec<u8>, Option<(V, Timestamp)>)> {
+) -> Option<(Vec<u8>, Row<V>)> {
     match direction {
         Direction::Ascending => {
             let first = fresh.first_entry()?;
