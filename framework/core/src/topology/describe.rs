@@ -50,7 +50,9 @@ impl Topology {
     fn text(&self) -> String {
         let mut out = String::from("Topologies:\n");
         for (number, sub) in self.subtopologies.iter().enumerate() {
-            let _ = writeln!(out, "   Sub-topology: {number}");
+            // Kafka indents the first one by a blank more than the others.
+            let indent = if number == 0 { "   " } else { "  " };
+            let _ = writeln!(out, "{indent}Sub-topology: {number}");
             for &id in &sub.nodes {
                 let node = &self.nodes[id.0];
                 let line = match &node.kind {
