@@ -32,11 +32,12 @@ struct Raw {
     headers: Headers,
 }
 
-/// Runs a topology record by record.
+/// Runs a topology record by record. Its wall clock begins at 0.
 ///
 /// See [`StreamsBuilder`](crate::dsl::StreamsBuilder) for an example.
 pub struct TopologyTestDriver {
     topology: Topology,
+    application_id: Arc<str>,
     tasks: Vec<Task>,
     offsets: BTreeMap<String, i64>,
     outputs: BTreeMap<String, VecDeque<Raw>>,
@@ -69,11 +70,14 @@ impl TopologyTestDriver {
                 subtopology,
                 partition: 0,
             };
-            tasks.push(Task::open(&topology, id, config, backend)?);
+            let mut task = Task::open(&topology, id, config, backend)?;
+            task.advance_wall_clock(0)?;
+            tasks.push(task);
         }
         let (offsets, outputs, changelog) = Default::default();
         Ok(Self {
             topology,
+            application_id: config.application_id.clone(),
             tasks,
             offsets,
             outputs,
@@ -216,7 +220,7 @@ impl TopologyTestDriver {
 
     /// All that was written to a store's changelog so far.
     pub fn changelog(&self, store: &str) -> Vec<RawOutput> {
-        let name = crate::topology::changelog_name(APPLICATION, store);
+        let name = crate::topology::changelog_name(&self.application_id, store);
         let records = self.changelog.get(&name).cloned().unwrap_or_default();
         records
             .into_iter()
