@@ -17,8 +17,8 @@ pub enum Supply {
     Exhausted,
 }
 
-/// A partition's queue. Invariant: records leave it in offset order, and `next` is the offset of its
-/// head, or of the record to come.
+/// A partition's queue. Invariant: records leave it in offset order, each once, and `next` is the
+/// offset of its head, or of the record to come.
 pub(super) struct Input {
     pub(super) pushes: Vec<RawPush>,
     pub(super) policy: ErrorPolicy,
@@ -28,6 +28,8 @@ pub(super) struct Input {
     pub(super) moved: bool,
     queue: VecDeque<Records>,
     queued: usize,
+    /// The offset after the last record that was queued.
+    end: Offset,
 }
 
 impl Input {
@@ -41,6 +43,7 @@ impl Input {
             moved: false,
             queue: VecDeque::new(),
             queued: 0,
+            end: 0,
         }
     }
 
@@ -48,11 +51,12 @@ impl Input {
         self.queued
     }
 
-    /// Records below `next` were processed before: a log may hand out a whole batch again.
+    /// Records below `end` were processed or queued before: a log may hand out a whole batch again.
     pub(super) fn add(&mut self, mut records: Records) {
-        let known = records.batch.position_of(self.next);
+        let known = records.batch.position_of(self.end);
         records.range.start = records.range.start.max(known);
         if !records.is_empty() {
+            self.end = records.batch.offset(records.range.end - 1) + 1;
             self.queued += records.len();
             self.queue.push_back(records);
         }
@@ -87,6 +91,7 @@ impl Input {
         self.queue.clear();
         self.queued = 0;
         self.next = offset;
+        self.end = offset;
         self.time = time;
         self.supply = Supply::Unknown;
         self.moved = false;
