@@ -40,9 +40,12 @@ use std::{any::Any, cell::RefCell, marker::PhantomData, panic::Location, sync::A
 #[derive(Default)]
 pub struct StreamsBuilder {
     draft: RefCell<Draft>,
-    /// How tables are read by key: `View<K, V>`s, and the stores each needs.
-    views: RefCell<Vec<(Arc<dyn Any + Send + Sync>, Vec<StoreId>)>>,
+    /// How tables are read by key.
+    views: RefCell<Vec<AnyView>>,
 }
+
+/// A `View<K, V>` with its types forgotten, and the stores that it needs.
+type AnyView = (Arc<dyn Any + Send + Sync>, Vec<StoreId>);
 
 impl StreamsBuilder {
     /// An empty program.

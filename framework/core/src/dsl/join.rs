@@ -48,7 +48,9 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         }
         self.builder
             .must_be_copartitioned(self.node, table.changes.node, at);
-        let (view, stores) = self.builder.view::<K, T>(table.view);
+        self.must_share_builder(table.changes.builder);
+        // The table's own builder knows its view, also where that is the wrong one.
+        let (view, stores) = table.changes.builder.view::<K, T>(table.view);
         let join = Arc::new(join);
         self.operator(label, stores, move |link| {
             let (view, join, mut down) = (view.clone(), join.clone(), link.downstream::<K, W>());

@@ -14,6 +14,18 @@ use std::sync::Arc;
 
 impl<K: Data, V: Data> KStream<'_, K, V> {
     /// Writes the stream to a topic. The key chooses the partition, as Kafka's producer does.
+    ///
+    /// The topic's types must be the stream's, else the program does not compile:
+    ///
+    /// ```compile_fail,E0308
+    /// use millstream_core::prelude::*;
+    ///
+    /// static IN: Topic<String, u64> = Topic::new("in", utf8(), u64_be());
+    /// static OUT: Topic<String, String> = Topic::new("out", utf8(), utf8());
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder.stream(&IN).to(&OUT);
+    /// ```
     #[track_caller]
     pub fn to(self, topic: &Topic<K, V>) {
         let Topic { name, key, value } = *topic;
@@ -22,7 +34,8 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
         self.sink(name, key, move |v, out| value.encode(v, out));
     }
 
-    /// Writes each record to the topic that `choose` names for it; the topics must exist.
+    /// Writes each record to the topic that `choose` names for it; the topics must exist. A record
+    /// whose topic's name is not a legal one is refused.
     #[track_caller]
     pub fn to_chosen(
         self,
@@ -36,7 +49,10 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
             .add("sink", kind, vec![self.node], vec![], move |link| {
                 let (choose, name) = (choose.clone(), link.name().to_owned());
                 link.upstream(move |ctx: &mut TaskContext, record: Record<K, V>| {
-                    let to = ctx.output_named(&choose(&record.key, &record.value));
+                    let to = match ctx.output_chosen(&choose(&record.key, &record.value)) {
+                        Ok(to) => to,
+                        Err(error) => return ctx.refuse(&name, error),
+                    };
                     let written = ctx.emit(
                         to,
                         &record,

@@ -59,6 +59,15 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         handle(self.builder, node, self.rekeyed)
     }
 
+    /// A handle of another builder means nothing here; `build()` says so.
+    #[track_caller]
+    pub(crate) fn must_share_builder(self, other: &StreamsBuilder) {
+        if !std::ptr::eq(self.builder, other) {
+            let text = "the two sides were declared with different StreamsBuilders".to_owned();
+            self.builder.mistake(Location::caller(), text);
+        }
+    }
+
     /// Remembers that the key is another one now, and where that happened.
     #[track_caller]
     pub(crate) fn with_new_key(self) -> Self {
@@ -251,6 +260,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     #[track_caller]
     #[must_use = "a merged stream goes nowhere by itself"]
     pub fn merge(self, other: Self) -> Self {
+        self.must_share_builder(other.builder);
         let parents = vec![self.node, other.node];
         let node = self
             .builder

@@ -7,7 +7,7 @@ use crate::{
     record::{Headers, Offset, Record, Timestamp, TopicPartition},
     serde::Encoded,
     store::{StateStore, StoreRef},
-    topology::{StoreId, TopicName},
+    topology::{StoreId, TopicName, check_topic},
 };
 use std::sync::Arc;
 
@@ -135,6 +135,16 @@ impl TaskContext {
             });
             self.outputs.len() - 1
         }))
+    }
+
+    /// The place of an output that a record chooses: names are checked once, when they first come.
+    pub(crate) fn output_chosen(&mut self, name: &str) -> Result<OutputId> {
+        let known = self.outputs.iter().any(|output| &*output.topic == name);
+        if !known && let Err(why) = check_topic(name) {
+            let text = format!("the chosen topic name {name:?} {why}");
+            return Err(Error::processing(text));
+        }
+        Ok(self.output_named(name))
     }
 
     /// Encodes a record straight into the output's memory.

@@ -26,10 +26,10 @@ use crate::{
     link::Linker,
     record::{Offset, RawRecord, TaskId, Timestamp, TopicPartition},
     store::StoreEnv,
-    topology::{Logging, NodeKind, StoreId, TopicName, Topology, changelog_name},
+    topology::{Logging, StoreId, Topology, changelog_name},
 };
 use millstream_state::{Backend, Column, Position, WriteBatch};
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// What a task must know about the program around it.
 #[derive(Clone, Debug)]
@@ -137,14 +137,17 @@ impl Task {
         let ctx = TaskContext::new(config.application_id.clone(), stores);
         let linked = Linker::link(topology, &sub.nodes, ctx);
         let (mut ctx, timers) = (linked.context, linked.timers);
-        let policies = source_policies(topology);
+        let policies = policy::of_sources(topology);
         let mut inputs = Vec::new();
         for (topic, pushes) in linked.sources {
-            let policy = policies
-                .get(&topic)
-                .copied()
-                .flatten()
-                .unwrap_or(config.policy);
+            let policy = policies.get(&topic).copied().unwrap_or(config.policy);
+            if policy == ErrorPolicy::DeadLetter && config.dead_letter_topic.is_none() {
+                return Err(Error::topology(format!(
+                    "the bad records of {} are to be kept as dead letters, but \
+                     errors.dead.letter.queue.topic.name names no topic",
+                    topic.shown()
+                )));
+            }
             inputs.push(Input::new(pushes, policy));
             let name = topic.resolve(&config.application_id);
             ctx.inputs.push(TopicPartition::new(name, id.partition));
@@ -175,6 +178,21 @@ impl Task {
     /// The input partitions; their order is the numbering that the other methods use.
     pub fn inputs(&self) -> &[TopicPartition] {
         &self.ctx.inputs
+    }
+
+    /// Keeps only the inputs that exist on the log: where the topics of a subtopology have different
+    /// numbers of partitions, the tasks of high partitions read fewer of them.
+    pub fn retain_inputs(&mut self, existing: &[TopicPartition]) {
+        let kept: Vec<_> = self
+            .ctx
+            .inputs
+            .iter()
+            .map(|tp| existing.contains(tp))
+            .collect();
+        let mut flags = kept.iter();
+        self.ctx.inputs.retain(|_| flags.next() == Some(&true));
+        let mut flags = kept.iter();
+        self.inputs.retain(|_| flags.next() == Some(&true));
     }
 
     /// The next record to process of an input.
@@ -294,20 +312,18 @@ impl Task {
         for failure in &failures {
             self.ctx.dropped.count(failure.reason);
         }
-        let (Some(first), ErrorPolicy::DeadLetter) = (failures.first(), self.ctx.policy) else {
+        let (Some(first), ErrorPolicy::DeadLetter, Some(to)) =
+            (failures.first(), self.ctx.policy, self.dead_letters)
+        else {
             return Ok(());
-        };
-        let Some(to) = self.dead_letters else {
-            return Err(Error::topology(
-                "a source sends bad records to the dead-letter topic, but \
-                 errors.dead.letter.queue.topic.name names none",
-            ));
         };
         let from = &self.ctx.inputs[input];
         let headers = policy::dead_letter_headers(raw, from, offset, first);
         self.ctx.dropped.dead_lettered += 1;
+        // A log takes no negative timestamp, though one may be what is wrong with the record.
+        let timestamp = raw.timestamp.max(0);
         self.ctx
-            .emit_raw(to, raw.timestamp, &headers, raw.key, raw.value)
+            .emit_raw(to, timestamp, &headers, raw.key, raw.value)
     }
 
     /// Tells the task what time it is; wall-clock punctuations that are due are called.
@@ -402,6 +418,11 @@ impl Task {
         Ok(&self.commit)
     }
 
+    /// What the last [`Task::prepare_commit`] handed over.
+    pub fn handed_over(&self) -> &Commit {
+        &self.commit
+    }
+
     /// The log accepted the commit: only now the backend gets it, with the changelog position.
     ///
     /// `position` gives, for a changelog partition, how far it is now; `None` where the transaction
@@ -466,12 +487,4 @@ pub fn restore_record(batch: &mut WriteBatch, column: Column, record: RawRecord<
         Some(value) => batch.put_parts(column, key, &[&record.timestamp.to_be_bytes(), value]),
         None => batch.delete(column, key),
     }
-}
-
-fn source_policies(topology: &Topology) -> BTreeMap<TopicName, Option<ErrorPolicy>> {
-    let sources = topology.nodes.iter().filter_map(|node| match &node.kind {
-        NodeKind::Source { topic, policy } => Some((topic.clone(), *policy)),
-        _ => None,
-    });
-    sources.collect()
 }

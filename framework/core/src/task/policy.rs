@@ -3,7 +3,9 @@
 use crate::{
     error::{Error, ErrorKind},
     record::{Headers, Offset, RawRecord, TopicPartition},
+    topology::{NodeKind, TopicName, Topology},
 };
+use std::collections::BTreeMap;
 
 /// Kafka's exception handlers as a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +51,18 @@ impl Dropped {
             Reason::InvalidTimestamp => &mut self.invalid_timestamp,
         } += 1;
     }
+}
+
+/// The policies that sources have of their own; `build()` saw to it that those of a topic agree.
+pub(super) fn of_sources(topology: &Topology) -> BTreeMap<TopicName, ErrorPolicy> {
+    let sources = topology.nodes.iter().filter_map(|node| match &node.kind {
+        NodeKind::Source {
+            topic,
+            policy: Some(policy),
+        } => Some((topic.clone(), *policy)),
+        _ => None,
+    });
+    sources.collect()
 }
 
 /// A refusal met while one record ran through the operators.

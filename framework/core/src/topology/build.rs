@@ -7,7 +7,9 @@ use super::{
 use crate::error::{Error, Result};
 use std::{collections::BTreeMap, panic::Location};
 
-/// Kafka's limit for a topic name; ours leaves room for `application.id` and suffix.
+/// Kafka's limit for a topic name.
+const TOPIC_LENGTH_MAX: usize = 249;
+/// Names that become part of a topic's leave room for `application.id` and suffix.
 const NAME_LENGTH_MAX: usize = 150;
 
 /// A mistake of the program and where it makes it.
@@ -35,6 +37,8 @@ impl Draft {
     /// `Topology`, listing every mistake with the user's file and line.
     pub(crate) fn build(mut self) -> Result<Topology> {
         self.check_names();
+        self.check_sources();
+        self.check_stores();
         if self.nodes.is_empty() {
             return Err(Error::topology(
                 "the program reads no topic: start with stream() or table()",
@@ -85,29 +89,34 @@ impl Draft {
         let mut seen: BTreeMap<(&str, String), &Location<'_>> = BTreeMap::new();
         let mut found = Vec::new();
         for (kind, name, at) in stores.chain(topics) {
-            if let Err(why) = check_name(&name) {
-                found.push(Mistake {
-                    at,
-                    text: format!("the {kind} name {name:?} {why}"),
-                });
+            let mut texts = Vec::new();
+            if let Err(why) = check_name(&name, NAME_LENGTH_MAX) {
+                texts.push(format!("the {kind} name {name:?} {why}"));
             }
             if let Some(first) = seen.insert((kind, name.clone()), at) {
-                let text = format!("the {kind} name {name:?} is already used at {first}");
-                found.push(Mistake { at, text });
+                texts.push(format!(
+                    "the {kind} name {name:?} is already used at {first}"
+                ));
+            }
+            // The repartition topic of a grouping is named after its store, and stores come first:
+            // one mistake is told once.
+            let told = found.iter().any(|mistake: &Mistake| mistake.at == at);
+            if !told {
+                found.extend(texts.into_iter().map(|text| Mistake { at, text }));
             }
         }
         for node in &self.nodes {
-            let topic = match &node.kind {
-                NodeKind::Source {
-                    topic: TopicName::User(name),
-                    ..
-                }
-                | NodeKind::Sink {
-                    topic: Some(TopicName::User(name)),
-                } => name,
-                _ => continue,
+            let (NodeKind::Source {
+                topic: TopicName::User(topic),
+                ..
+            }
+            | NodeKind::Sink {
+                topic: Some(TopicName::User(topic)),
+            }) = &node.kind
+            else {
+                continue;
             };
-            if let Err(why) = check_name(topic) {
+            if let Err(why) = check_topic(topic) {
                 found.push(Mistake {
                     at: node.at,
                     text: format!("the topic name {topic:?} {why}"),
@@ -115,6 +124,38 @@ impl Draft {
             }
         }
         self.mistakes.extend(found);
+    }
+
+    /// Two sources may read one topic, but a bad record of it can have only one fate.
+    fn check_sources(&mut self) {
+        let mut policies = BTreeMap::new();
+        for node in &self.nodes {
+            let NodeKind::Source {
+                topic,
+                policy: Some(policy),
+            } = &node.kind
+            else {
+                continue;
+            };
+            let &mut (first, at) = policies.entry(topic).or_insert((policy, node.at));
+            if first != policy {
+                let text = format!(
+                    "the topic {:?} is read with another error policy at {at}",
+                    topic.shown()
+                );
+                self.mistakes.push(Mistake { at: node.at, text });
+            }
+        }
+    }
+
+    /// A handle of another program's store may name a store that is not here.
+    fn check_stores(&mut self) {
+        for node in &self.nodes {
+            if node.stores.iter().any(|id| id.0 >= self.stores.len()) {
+                let text = "the store was declared with another StreamsBuilder".to_owned();
+                self.mistakes.push(Mistake { at: node.at, text });
+            }
+        }
     }
 
     /// Union-find over nodes: an edge, a shared store or a shared source topic joins two.
@@ -168,7 +209,12 @@ impl Draft {
     /// The source topics from which a node's records can come.
     fn sources_above(&self, node: NodeId) -> Vec<TopicName> {
         let (mut open, mut found) = (vec![node], Vec::new());
+        let mut seen = vec![false; self.nodes.len()];
         while let Some(id) = open.pop() {
+            // Once each: the paths through diamonds double with every one of them.
+            if std::mem::replace(&mut seen[id.0], true) {
+                continue;
+            }
             let node = &self.nodes[id.0];
             if let NodeKind::Source { topic, .. } = &node.kind {
                 found.push(topic.clone());
@@ -192,17 +238,25 @@ fn root(group: &[usize], mut number: usize) -> usize {
     number
 }
 
-/// Kafka's rule for topic names, which store and repartition names become part of.
-fn check_name(name: &str) -> std::result::Result<(), &'static str> {
+/// Kafka's rule for topic names.
+///
+/// # Errors
+/// What is wrong with the name, to be read after it.
+pub(crate) fn check_topic(name: &str) -> std::result::Result<(), String> {
+    check_name(name, TOPIC_LENGTH_MAX)
+}
+
+/// The same for store and repartition names, which become part of topic names.
+fn check_name(name: &str, length_max: usize) -> std::result::Result<(), String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty() {
-        Err("is empty")
+        Err("is empty".to_owned())
     } else if name == "." || name == ".." {
-        Err("would be a directory")
-    } else if name.len() > NAME_LENGTH_MAX {
-        Err("is longer than 150 characters")
+        Err("would be a directory".to_owned())
+    } else if name.len() > length_max {
+        Err(format!("is longer than {length_max} characters"))
     } else if !name.chars().all(legal) {
-        Err("may only hold ASCII letters, digits, '.', '_' and '-'")
+        Err("may only hold ASCII letters, digits, '.', '_' and '-'".to_owned())
     } else {
         Ok(())
     }

@@ -9,7 +9,7 @@ mod describe;
 pub(crate) mod formats;
 mod layout;
 
-pub(crate) use build::{Draft, Mistake};
+pub(crate) use build::{Draft, Mistake, check_topic};
 pub use describe::Format;
 pub use layout::{InternalKind, InternalTopic, TaskLayout, TaskSpec};
 
