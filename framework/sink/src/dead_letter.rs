@@ -1,4 +1,4 @@
-//! Records that cannot become rows go to a topic of their own, with the reason (KIP-1034's headers).
+//! Records that cannot become rows go to a topic of their own, with KIP-1034's headers.
 //!
 //! The log and the database cannot commit together, so the order is chosen that never loses: the
 //! dead letter first, then the SQL transaction that moves past the record. A crash between the two

@@ -18,8 +18,8 @@ use std::{
 /// How long an idle sink waits for the log before it looks whether it should stop.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 
-/// A running sink. Dropping the handle ends it after the step it is in; [`SinkHandle::stop`] lets it
-/// catch up first.
+/// A running sink. Dropping the handle ends it after the step it is in; [`SinkHandle::stop`] lets
+/// it catch up first.
 #[derive(Debug)]
 pub struct SinkHandle {
     stop: SyncSender<i64>,

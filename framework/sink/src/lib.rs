@@ -7,8 +7,8 @@
 //! a writer with an older one is refused with [`Error::Fenced`].
 //!
 //! A database that is locked, full or away slows the sink and never the stream: the step says
-//! [`Step::Retry`], and the topic keeps what the table does not have yet. A record that cannot become
-//! a row goes to a dead-letter topic with the reason in its headers and is counted.
+//! [`Step::Retry`], and the topic keeps what the table does not have yet. A record that cannot
+//! become a row goes to a dead-letter topic with the reason in its headers and is counted.
 //!
 //! ```
 //! use millstream_sink::{Millis, Table, row};

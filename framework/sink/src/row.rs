@@ -83,7 +83,7 @@ impl Column {
 /// assert!(Visit::columns()[0].key);
 /// ```
 pub trait Row {
-    /// The columns, in the order in which they are bound. Those that are `key` form the primary key.
+    /// The columns, in the order in which they are bound. Those with `key` are the primary key.
     fn columns() -> &'static [Column];
 
     /// Binds one value per column.

@@ -1,6 +1,6 @@
 //! The sink itself: a value that moves a topic into a table, one bounded step at a time.
 //!
-//! Invariant: rows and the places behind them change in one SQL transaction, so that after any crash
+//! Invariant: rows and the places behind them change in one SQL transaction, so that after a crash
 //! the table holds exactly what lies before the stored places. A sink keeps no other truth: after a
 //! failure it asks the database where it is.
 
@@ -365,7 +365,7 @@ fn page(
     let beyond = |end: Offset| Error::Source {
         sink: sink.into(),
         problem: format!(
-            "its place {} in {} is beyond the end {end}: was the topic made anew? Remove the sink's \
+            "its place {} in {} is beyond the end {end}: was the topic made anew? Remove its \
              rows from millstream_offsets to start over",
             place.next, place.partition
         ),

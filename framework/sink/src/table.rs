@@ -16,8 +16,9 @@ pub const OFFSET_COLUMN: &str = "_offset";
 /// A table written from a topic, one row of type `R` per record.
 ///
 /// With key columns a later record replaces the row of an earlier one with the same key. Without,
-/// each record has its own row, its coordinates [`PARTITION_COLUMN`] and [`OFFSET_COLUMN`] being the
-/// primary key. Both columns are there in either case. A table belongs to one sink and one topic.
+/// each record has its own row, its coordinates [`PARTITION_COLUMN`] and [`OFFSET_COLUMN`] being
+/// the primary key. Both columns are there in either case.
+/// A table belongs to one sink and one topic.
 pub struct Table<R> {
     name: &'static str,
     row: PhantomData<fn(R)>,

@@ -9,8 +9,8 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Inserts into one table. Statements have a power of two of rows, so that a few texts serve batches
-/// of every size and stay prepared.
+/// Inserts into one table. Statements have a power of two of rows, so that a few texts serve
+/// batches of every size and stay prepared.
 pub(crate) struct Writer {
     table: TableSpec,
     texts: BTreeMap<usize, Arc<str>>,

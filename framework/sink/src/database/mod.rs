@@ -118,8 +118,6 @@ pub(crate) struct Dialect {
     pub(crate) fits: fn(Kind, &str) -> bool,
     /// Writes the n-th placeholder, counted from 1.
     pub(crate) placeholder: fn(&mut String, usize),
-    /// What follows the closing parenthesis of CREATE TABLE.
-    pub(crate) table_options: &'static str,
     /// How many placeholders one statement may have.
     pub(crate) bind_limit: usize,
     /// How many rows one INSERT has at most, a power of two, found by measuring.

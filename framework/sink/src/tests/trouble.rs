@@ -77,8 +77,8 @@ fn a_full_disk_makes_the_sink_wait_and_loses_nothing() {
     }
     let before = sink.stats().rows;
     assert!(before < 500);
-    // SQLite ended the transaction itself, so the sink connects anew, and the limit is gone with the
-    // old connection: room was made.
+    // SQLite ended the transaction itself, so the sink connects anew, and the limit is gone
+    // with the old connection: room was made.
     for step in 1..1000 {
         if sink.step(now + step * 60_000).unwrap() == Step::Idle {
             break;
