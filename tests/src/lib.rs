@@ -1,1 +1,3 @@
-//! Skeleton.
+//! What the tests of the whole project share: above all the cases, which any engine can run.
+
+pub mod cases;
