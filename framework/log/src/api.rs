@@ -99,8 +99,9 @@ const TRANSACTION_BYTES: usize = size_of::<u64>();
 ///
 /// The convention of the metadata: the first 8 bytes are the number of the transaction that stored
 /// the place, big-endian; [`Log::resolve`] reads nothing else to tell whether a commit happened.
-/// What follows (stream time, say) is the caller's. A log stores the bytes as they are and neither
-/// checks nor adds anything.
+/// So a number must name one commit of a place: a member that takes a place over goes on above the
+/// number it finds there, whoever stored it. What follows (stream time, say) is the caller's. A log
+/// stores the bytes as they are and neither checks nor adds anything.
 ///
 /// ```
 /// use millstream_log::Committed;
@@ -250,8 +251,10 @@ pub trait Log: Send {
 
     /// Makes the open transaction visible together with these places of the member's group.
     ///
-    /// `transaction` is a number that grows with each commit of this member; it is stored in the
-    /// places' metadata so that [`Log::resolve`] can tell what became of it.
+    /// `transaction` is a number that grows with each commit of this member, and is above those in
+    /// the places it took over; it is stored in the places' metadata (see [`Committed`]) so that
+    /// [`Log::resolve`] can tell what became of it. After `Retry` the transaction is still open;
+    /// after any other error it is gone.
     fn commit(
         &mut self,
         transaction: u64,

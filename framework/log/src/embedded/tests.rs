@@ -6,6 +6,8 @@ use super::{EmbeddedLog, Limits};
 use crate::{
     api::{Cleanup, Committed, Error, Log, TopicSpec},
     contract::{self, Harness},
+    faults::{FaultRates, Faults},
+    faulty::FaultyLog,
     rng::Rng,
 };
 use millstream_core::record::{Headers, Offset, RawRecord, TopicPartition};
@@ -408,4 +410,85 @@ fn a_backend_without_the_columns_is_refused() {
     let backend = Arc::new(MemoryBackend::new(&["log-topics"]));
     let error = EmbeddedLog::open(backend).err().unwrap().to_string();
     assert!(error.contains("log-partitions"), "{error}");
+}
+
+#[test]
+fn an_unreliable_log_without_faults_keeps_the_contract() {
+    struct Faulty(Embedded);
+    impl Harness for Faulty {
+        fn client(&mut self) -> Box<dyn Log> {
+            let faults = Faults::new(0, FaultRates::default());
+            Box::new(FaultyLog::new(self.0.log.client(), faults))
+        }
+        fn expire(&mut self, group: &str, member: &str) {
+            self.0.expire(group, member);
+        }
+        fn delete_records(&mut self, partition: &TopicPartition, before: Offset) {
+            self.0.delete_records(partition, before);
+        }
+    }
+    contract::run(|| Box::new(Faulty(on_disk(Limits::default()))));
+}
+
+/// Writers, a reader and maintenance at once: the reader sees whole transactions, in order, once.
+#[test]
+fn threads_see_whole_transactions() {
+    const COMMITS: u32 = 300;
+    let harness = on_disk(small());
+    let log = &harness.log;
+    let cleanup = Cleanup::Delete { retention_ms: None };
+    log.create_topic(&TopicSpec {
+        name: "in".into(),
+        partitions: 2,
+        cleanup,
+    })
+    .unwrap();
+    let write = |name: u8| {
+        let mut client = log.client();
+        for commit in 0..COMMITS {
+            for partition in [0, 1, 0] {
+                let value = [&[name][..], &commit.to_be_bytes()].concat();
+                let value = Some(&value[..]);
+                let record = RawRecord {
+                    key: None,
+                    value,
+                    timestamp: 0,
+                    headers: &Headers::NONE,
+                };
+                client.send("in", Some(partition), record).unwrap();
+            }
+            client.commit(u64::from(commit), &[]).unwrap();
+            if commit % 16 == 0 {
+                log.maintain(0).unwrap();
+            }
+        }
+    };
+    let read = |partition: u32, each: usize| {
+        let at = TopicPartition::new("in", partition);
+        let mut client = log.client();
+        let (mut from, mut seen) = (0, BTreeMap::<u8, Vec<u32>>::new());
+        while seen.values().map(Vec::len).sum::<usize>() < 2 * each * COMMITS as usize {
+            let page = client.read(&at, from, 100).unwrap();
+            for (_, record) in page.records.iter() {
+                let (name, commit) = record.value.unwrap().split_first().unwrap();
+                let commit = u32::from_be_bytes(commit.try_into().unwrap());
+                seen.entry(*name).or_default().push(commit);
+            }
+            if page.next == from {
+                client.poll(std::time::Duration::from_secs(1)).unwrap();
+            }
+            from = page.next;
+        }
+        let expected: Vec<_> = (0..COMMITS)
+            .flat_map(|c| std::iter::repeat_n(c, each))
+            .collect();
+        assert!(seen.values().all(|commits| *commits == expected));
+    };
+    std::thread::scope(|scope| {
+        for name in [1, 2] {
+            scope.spawn(move || write(name));
+        }
+        scope.spawn(|| read(0, 2));
+        scope.spawn(|| read(1, 1));
+    });
 }
