@@ -19,9 +19,9 @@ use tokio::runtime::{Builder, Handle, Runtime};
 const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// 32 MB of pages in memory (negative numbers are KiB to SQLite), and as much in the WAL before it
-/// is copied back. With random keys each row touches a page of its own: measured over 400,000 rows of
-/// eight columns, 12 us of CPU per row against 21 us with SQLite's defaults, and 35 us in a table
-/// WITHOUT ROWID. Rows in key order cost 2 to 3 us whatever is set here.
+/// is copied back. With random keys each row touches a page of its own: measured over 400,000 rows
+/// of eight columns, 12 us of CPU per row against 21 us with SQLite's defaults, and 35 us in a
+/// table WITHOUT ROWID. Rows in key order cost 2 to 3 us whatever is set here.
 const CACHE_KIB: &str = "-32000";
 const CHECKPOINT_PAGES: &str = "8000";
 

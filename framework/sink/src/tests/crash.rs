@@ -62,8 +62,11 @@ fn run<R: Row + 'static>(seed: u64, table: &'static str, make: fn(&str, &str) ->
         for now in 0..40 {
             // An hour a step: waits are over, and what is left of the sink tries again.
             sink.step(now * 3_600_000).unwrap();
-            if fuse.burnt() && random.below(2) == 0 {
-                break;
+            // Either the process died, or only the connection and the last answer with it.
+            match (fuse.burnt(), random.below(3)) {
+                (true, 0) => break,
+                (true, 1) => fuse.mend(),
+                _ => {}
             }
         }
         produce(&world, &mut random, 10);
