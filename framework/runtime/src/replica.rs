@@ -1,0 +1,207 @@
+//! A task's stores as bytes, kept up from their changelogs: a standby, or a restore under way.
+//!
+//! Replay copies whole values, so doing it twice does no harm: the stored position need only never be
+//! ahead of what was applied. Invariant: each page is applied in one batch with its position.
+
+use crate::{
+    backends::Backends,
+    error::Result,
+    program::{ChangelogColumn, Program, TOMBSTONE_RETENTION_MS},
+};
+use millstream_core::{
+    record::{Offset, TaskId, Timestamp},
+    task::restore_record,
+};
+use millstream_log::{Error as LogError, Log};
+use millstream_state::{Backend, Column, Position, WriteBatch};
+use std::sync::Arc;
+
+/// About how many bytes of changelog one step replays.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// Why a store is restored from the first changelog record on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FullRestore {
+    /// There was no position: a new store here.
+    Empty,
+    /// The changelog topic is another one than the store was written from.
+    TopicReplaced,
+    /// The store is ahead of its changelog: the log lost its end.
+    BeyondEnd,
+    /// The position is older than tombstones are kept.
+    TooOld,
+    /// The changelog no longer has the position.
+    OutOfRange,
+}
+
+impl std::fmt::Display for FullRestore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "no position is stored here",
+            Self::TopicReplaced => "the changelog topic was made anew",
+            Self::BeyondEnd => "the store is ahead of the changelog's end",
+            Self::TooOld => "the store is older than tombstones are kept",
+            Self::OutOfRange => "the changelog no longer has the store's position",
+        })
+    }
+}
+
+/// How far one store's replay is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreProgress {
+    /// The store.
+    pub store: String,
+    /// The next changelog offset to apply.
+    pub position: Offset,
+    /// Where replay began on this instance.
+    pub from: Offset,
+    /// The changelog's end as last seen.
+    pub end: Offset,
+    /// Records applied so far.
+    pub records: u64,
+    /// Why it began at the first record, if it did.
+    pub full: Option<FullRestore>,
+}
+
+/// Whether a replica has all its changelogs have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// More may be there to replay.
+    Behind,
+    /// Every store is at its changelog's end.
+    CaughtUp,
+}
+
+/// The stores of one task on this instance.
+pub struct Replica {
+    task: TaskId,
+    backend: Arc<dyn Backend>,
+    stores: Vec<(ChangelogColumn, StoreProgress)>,
+    batch: WriteBatch,
+}
+
+impl Replica {
+    /// Opens a task's backend and decides, store by store, where replay goes on.
+    ///
+    /// # Errors
+    /// Where storage or log refuse.
+    pub fn open(
+        program: &Program,
+        backends: &dyn Backends,
+        task: TaskId,
+        log: &mut dyn Log,
+        now: Timestamp,
+    ) -> Result<Self> {
+        let backend = backends.open(task, &program.columns(task))?;
+        let mut stores = Vec::new();
+        for store in program.changelogs(task) {
+            let end = log.end(&store.changelog)?;
+            let position = backend.position(Column(store.column))?;
+            let (from, full) = match position.map(|p| (p, judge(p, &store, end, now))) {
+                Some((position, None)) => (position.offset, None),
+                Some((_, Some(why))) => (restart(&*backend, &store, log)?, Some(why)),
+                None => (restart(&*backend, &store, log)?, Some(FullRestore::Empty)),
+            };
+            let name = store.store.clone();
+            let progress = StoreProgress {
+                store: name,
+                position: from,
+                from,
+                end,
+                records: 0,
+                full,
+            };
+            stores.push((store, progress));
+        }
+        Ok(Self {
+            task,
+            backend,
+            stores,
+            batch: WriteBatch::new(),
+        })
+    }
+
+    /// The task.
+    pub fn task(&self) -> TaskId {
+        self.task
+    }
+
+    /// The bytes.
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+
+    /// How far each store is.
+    pub fn progress(&self) -> impl Iterator<Item = &StoreProgress> {
+        self.stores.iter().map(|(_, progress)| progress)
+    }
+
+    /// Replays one page of each store that is behind.
+    ///
+    /// # Errors
+    /// Where storage or log refuse; `Retry` errors of the log leave the replica as it was.
+    pub fn step(&mut self, log: &mut dyn Log, now: Timestamp) -> Result<Replay> {
+        let mut replay = Replay::CaughtUp;
+        for (store, progress) in &mut self.stores {
+            let page = match log.read(&store.changelog, progress.position, PAGE_BYTES) {
+                Ok(page) => page,
+                Err(LogError::OffsetOutOfRange { .. }) => {
+                    progress.position = restart(&*self.backend, store, log)?;
+                    progress.full = Some(FullRestore::OutOfRange);
+                    replay = Replay::Behind;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            progress.end = page.end;
+            if page.next > progress.position {
+                let column = Column(store.column);
+                self.batch.clear();
+                for (_, record) in page.records.iter() {
+                    restore_record(&mut self.batch, column, record);
+                }
+                self.batch.set_position(
+                    column,
+                    Position {
+                        offset: page.next,
+                        topic_id: store.topic_id,
+                        applied_at: now,
+                        transaction: 0,
+                    },
+                );
+                self.backend.apply(&self.batch)?;
+                progress.position = page.next;
+                progress.records += page.records.len() as u64;
+            }
+            if page.next < page.end {
+                replay = Replay::Behind;
+            }
+        }
+        Ok(replay)
+    }
+}
+
+/// Whether a stored position can be trusted.
+fn judge(
+    position: Position,
+    store: &ChangelogColumn,
+    end: Offset,
+    now: Timestamp,
+) -> Option<FullRestore> {
+    let missed = position.offset < end;
+    if position.topic_id != store.topic_id {
+        Some(FullRestore::TopicReplaced)
+    } else if position.offset > end {
+        Some(FullRestore::BeyondEnd)
+    } else if missed && now.saturating_sub(position.applied_at) > TOMBSTONE_RETENTION_MS {
+        Some(FullRestore::TooOld)
+    } else {
+        None
+    }
+}
+
+/// Empties a store, for replay from the changelog's first record.
+fn restart(backend: &dyn Backend, store: &ChangelogColumn, log: &mut dyn Log) -> Result<Offset> {
+    backend.clear(Column(store.column))?;
+    Ok(log.start(&store.changelog)?)
+}

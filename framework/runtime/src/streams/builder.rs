@@ -1,0 +1,89 @@
+//! From a topology, settings and a log to a [`Streams`] that can be started.
+
+use super::{
+    LogSource, StateListener, Streams, UncaughtHandler, UncaughtPolicy,
+    shared::{Parts, Shared},
+};
+use crate::{
+    backends::Backends,
+    clock::{Clock, SystemClock},
+    error::Result,
+    program::Program,
+    publish::Publisher,
+    worker::Settings,
+};
+use millstream_core::{task::TaskConfig, topology::Topology};
+use millstream_metrics::Registry;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+/// Everything a [`Streams`] is built from.
+pub struct StreamsConfig {
+    /// `application.id`, error policies and caches.
+    pub task: TaskConfig,
+    /// Commit interval, buffers, standbys and names.
+    pub settings: Settings,
+    /// `num.stream.threads`.
+    pub threads: usize,
+    /// `poll.ms`: how long an idle thread waits for news.
+    pub poll: Duration,
+    /// What a failed thread does.
+    pub uncaught: UncaughtHandler,
+    /// Who hears of changes of state.
+    pub listeners: Vec<StateListener>,
+    /// Where the metrics go.
+    pub registry: Registry,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl StreamsConfig {
+    /// One thread, Kafka's defaults, and a client that stops when a thread fails.
+    pub fn new(task: TaskConfig, settings: Settings, registry: Registry) -> Self {
+        Self {
+            task,
+            settings,
+            threads: 1,
+            poll: Duration::from_millis(100),
+            uncaught: Box::new(|_| UncaughtPolicy::ShutdownClient),
+            listeners: Vec::new(),
+            registry,
+            clock: Arc::new(SystemClock::new()),
+        }
+    }
+}
+
+impl Streams {
+    /// Prepares a program: derives its tasks, and makes its internal topics on the log.
+    ///
+    /// # Errors
+    /// Where the topology does not fit the log's topics.
+    pub fn new(
+        topology: Arc<Topology>,
+        config: StreamsConfig,
+        logs: LogSource,
+        backends: Arc<dyn Backends>,
+    ) -> Result<Self> {
+        let program = Program::prepare(topology, config.task, &mut *logs())?;
+        let publisher = Publisher::new(config.registry, &program.task.application_id);
+        let shared = Shared::new(Parts {
+            program: Arc::new(program),
+            backends,
+            logs,
+            settings: config.settings,
+            poll: config.poll,
+            clock: config.clock,
+            uncaught: config.uncaught,
+            publisher,
+            listeners: config.listeners,
+        });
+        let threads = Mutex::default();
+        Ok(Self {
+            shared: Arc::new(shared),
+            thread_count: config.threads.max(1),
+            threads,
+        })
+    }
+}

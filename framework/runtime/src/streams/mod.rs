@@ -1,0 +1,165 @@
+//! `Streams`: a running program. Kafka's `KafkaStreams`, by a name that does not promise Kafka.
+
+mod builder;
+mod query;
+mod shared;
+mod state;
+mod thread;
+
+pub use builder::StreamsConfig;
+pub use query::StoreRow;
+pub use shared::{LogSource, StateListener, UncaughtHandler};
+pub use state::State;
+
+use crate::{
+    error::{Error, Result},
+    program::Program,
+    worker::{Phase, TaskView, WorkerStats},
+};
+use shared::Shared;
+use std::{
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+/// What to do when a thread fails: its code panicked, a record was bad under the policy to fail, or
+/// the log or a store refused for good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UncaughtPolicy {
+    /// Start another thread in its place, which begins at the last commit.
+    ReplaceThread,
+    /// Stop all threads; the client ends in `ERROR`. Kafka's default.
+    #[default]
+    ShutdownClient,
+}
+
+/// What a thread was doing when it was last looked at.
+#[derive(Clone)]
+pub struct ThreadView {
+    /// How it stands.
+    pub phase: Phase,
+    /// Its counts.
+    pub stats: WorkerStats,
+    /// Its tasks.
+    pub tasks: Vec<TaskView>,
+}
+
+/// A program with its threads, from start to end.
+///
+/// Dropping it stops the threads and waits for them.
+pub struct Streams {
+    shared: Arc<Shared>,
+    thread_count: usize,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Streams {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// Where it was started before, or the system gives no thread.
+    pub fn start(&self) -> Result<()> {
+        if !self.shared.become_state(State::Rebalancing) {
+            let state = self.state();
+            return Err(Error::IllegalState(format!(
+                "cannot start a client that is {state}"
+            )));
+        }
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        if !threads.is_empty() {
+            return Err(Error::IllegalState(
+                "the client was started before".to_owned(),
+            ));
+        }
+        for index in 0..self.thread_count {
+            let shared = self.shared.clone();
+            let name = format!("StreamThread-{}", index + 1);
+            let thread = std::thread::Builder::new()
+                .name(name)
+                .spawn(move || thread::run(&shared, index))
+                .map_err(|error| Error::IllegalState(format!("no thread: {error}")))?;
+            threads.push(thread);
+        }
+        Ok(())
+    }
+
+    /// How it stands.
+    pub fn state(&self) -> State {
+        self.shared.state()
+    }
+
+    /// What stopped it, if something did.
+    pub fn failure(&self) -> Option<String> {
+        self.shared.failure()
+    }
+
+    /// Waits until the state satisfies `done` or the time is over; returns the state then.
+    pub fn wait_for(&self, done: impl Fn(State) -> bool, limit: Duration) -> State {
+        self.shared.wait_for(done, limit)
+    }
+
+    /// Stops processing and punctuation; membership, restores and standbys go on.
+    pub fn pause(&self) {
+        self.shared.settings.pause.store(true, Ordering::Relaxed);
+    }
+
+    /// Goes on processing.
+    pub fn resume(&self) {
+        self.shared.settings.pause.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether processing is paused.
+    pub fn is_paused(&self) -> bool {
+        self.shared.settings.pause.load(Ordering::Relaxed)
+    }
+
+    /// Asks the threads to commit, leave and end, without waiting for them.
+    pub fn request_close(&self) {
+        self.shared.become_state(State::PendingShutdown);
+        self.shared.ask_to_stop();
+    }
+
+    /// Stops: every thread commits what is done and leaves its group. Waits until all have ended.
+    pub fn close(&self) -> State {
+        self.request_close();
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A thread catches its own panics; one that could not is as ended as any.
+            drop(thread.join());
+        }
+        self.shared.views().clear();
+        let end = match self.state() {
+            State::PendingError | State::Error => State::Error,
+            _ => State::NotRunning,
+        };
+        self.shared.become_state(end);
+        self.state()
+    }
+
+    /// All threads as last looked at.
+    pub fn threads(&self) -> Vec<ThreadView> {
+        self.shared.views().values().cloned().collect()
+    }
+
+    /// All tasks of this instance as last looked at.
+    pub fn tasks(&self) -> Vec<TaskView> {
+        self.shared
+            .views()
+            .values()
+            .flat_map(|thread| thread.tasks.clone())
+            .collect()
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Arc<Program> {
+        &self.shared.program
+    }
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

@@ -1,0 +1,114 @@
+//! Interactive queries: reading a running program's stores, as of the last commit.
+//!
+//! A backend holds only what was committed, so any thread may read it while tasks run. Reads see the
+//! partitions that this instance has, active or standby.
+
+use super::Streams;
+use crate::error::{Error, Result};
+use millstream_core::{record::Timestamp, topology::StoreQuery};
+use millstream_state::{Backend, Column, Direction, Presence};
+use serde_json::Value;
+use std::{
+    ops::{Bound, ControlFlow},
+    sync::Arc,
+};
+
+/// A row of a store as people see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoreRow {
+    /// The key.
+    pub key: Value,
+    /// The value.
+    pub value: Value,
+    /// When it last changed, in milliseconds.
+    pub timestamp: Timestamp,
+}
+
+struct Found {
+    query: Arc<dyn StoreQuery>,
+    column: Column,
+    backends: Vec<Arc<dyn Backend>>,
+}
+
+impl Streams {
+    /// The committed row of a key. The key is JSON as the store's serde shows it: text for text.
+    ///
+    /// # Errors
+    /// For an unknown store, a key that is none, and failing storage.
+    pub fn get(&self, store: &str, key: &Value) -> Result<Option<StoreRow>> {
+        let found = self.find(store)?;
+        let bytes = found.query.key(key)?;
+        let mut stored = Vec::new();
+        for backend in &found.backends {
+            if backend.get(found.column, &bytes, &mut stored)? == Presence::Found {
+                return row(&*found.query, &bytes, &stored).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first `limit` committed rows, partition after partition, in key order within each.
+    ///
+    /// # Errors
+    /// As [`Streams::get`].
+    pub fn rows(&self, store: &str, limit: usize) -> Result<Vec<StoreRow>> {
+        let found = self.find(store)?;
+        let mut rows = Vec::new();
+        let mut failed = None;
+        for backend in &found.backends {
+            let all = (Bound::Unbounded, Bound::Unbounded);
+            backend.scan(
+                found.column,
+                all,
+                Direction::Ascending,
+                &mut |key, stored| {
+                    if rows.len() >= limit {
+                        return ControlFlow::Break(());
+                    }
+                    match row(&*found.query, key, stored) {
+                        Ok(row) => rows.push(row),
+                        Err(error) => failed = Some(error),
+                    }
+                    if failed.is_some() {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                },
+            )?;
+        }
+        failed.map_or(Ok(rows), Err)
+    }
+
+    fn find(&self, store: &str) -> Result<Found> {
+        let topology = &self.shared.program.topology;
+        let unknown = || Error::IllegalState(format!("the program has no store {store:?}"));
+        let (subtopology, column, spec) = topology.find_store(store).ok_or_else(unknown)?;
+        let no_rows = || {
+            Error::IllegalState(format!(
+                "the store {store:?} has no rows that can be shown by key"
+            ))
+        };
+        let query = spec.query.clone().ok_or_else(no_rows)?;
+        let mut views: Vec<_> = self.tasks();
+        views.retain(|task| task.id.subtopology == subtopology);
+        // Active tasks first: a standby of another thread may be a little behind.
+        views.sort_by_key(|task| (task.role != crate::worker::TaskRole::Active, task.id));
+        let backends = views.into_iter().map(|task| task.committed).collect();
+        Ok(Found {
+            query,
+            column: Column(column),
+            backends,
+        })
+    }
+}
+
+fn row(query: &dyn StoreQuery, key: &[u8], stored: &[u8]) -> Result<StoreRow> {
+    let broken = || Error::IllegalState("a stored value without its timestamp".to_owned());
+    let (stamp, value) = stored.split_first_chunk::<8>().ok_or_else(broken)?;
+    Ok(StoreRow {
+        key: query.show_key(key)?,
+        value: query.show_value(value)?,
+        timestamp: Timestamp::from_be_bytes(*stamp),
+    })
+}

@@ -1,0 +1,152 @@
+//! What the handle, its threads and its readers share. Invariant: the state changes only along
+//! [`State::may_become`], under one lock, and listeners hear of every change in order.
+
+use super::{State, ThreadView, UncaughtPolicy};
+use crate::{
+    backends::Backends, clock::Clock, error::Error, program::Program, publish::Publisher,
+    worker::Settings,
+};
+use millstream_log::Log;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// Hears of every change of state: old, then new.
+pub type StateListener = Box<dyn Fn(State, State) + Send + Sync>;
+
+/// Makes log clients, one per thread.
+pub type LogSource = Arc<dyn Fn() -> Box<dyn Log> + Send + Sync>;
+
+/// Answers what a failed thread should do.
+pub type UncaughtHandler = Box<dyn Fn(&Error) -> UncaughtPolicy + Send + Sync>;
+
+pub(crate) struct Shared {
+    pub(crate) program: Arc<Program>,
+    pub(crate) backends: Arc<dyn Backends>,
+    pub(crate) logs: LogSource,
+    pub(crate) settings: Settings,
+    pub(crate) poll: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) uncaught: UncaughtHandler,
+    pub(crate) publisher: Publisher,
+    pub(crate) stopping: AtomicBool,
+    listeners: Vec<StateListener>,
+    state: Mutex<State>,
+    changed: Condvar,
+    views: Mutex<BTreeMap<usize, ThreadView>>,
+    failure: Mutex<Option<String>>,
+}
+
+/// What a [`Shared`] is made of, besides what it keeps itself.
+pub(crate) struct Parts {
+    pub(crate) program: Arc<Program>,
+    pub(crate) backends: Arc<dyn Backends>,
+    pub(crate) logs: LogSource,
+    pub(crate) settings: Settings,
+    pub(crate) poll: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) uncaught: UncaughtHandler,
+    pub(crate) publisher: Publisher,
+    pub(crate) listeners: Vec<StateListener>,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            program: parts.program,
+            backends: parts.backends,
+            logs: parts.logs,
+            settings: parts.settings,
+            poll: parts.poll,
+            clock: parts.clock,
+            uncaught: parts.uncaught,
+            publisher: parts.publisher,
+            stopping: AtomicBool::new(false),
+            listeners: parts.listeners,
+            state: Mutex::new(State::Created),
+            changed: Condvar::new(),
+            views: Mutex::default(),
+            failure: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        *self.locked()
+    }
+
+    /// Changes the state where that is allowed; says whether it is the wanted one now.
+    pub(crate) fn become_state(&self, next: State) -> bool {
+        let mut state = self.locked();
+        let old = *state;
+        if old == next {
+            return true;
+        }
+        if !old.may_become(next) {
+            return false;
+        }
+        *state = next;
+        tracing::info!(%old, new = %next, "state changed");
+        self.publisher.state(next);
+        // Listeners run under the lock: they must not call back, and hear the changes in order.
+        for listener in &self.listeners {
+            listener(old, next);
+        }
+        self.changed.notify_all();
+        true
+    }
+
+    /// Waits until the state satisfies `done`, or the time is over; returns the state then.
+    pub(crate) fn wait_for(&self, done: impl Fn(State) -> bool, limit: Duration) -> State {
+        let state = self.locked();
+        let waited = self
+            .changed
+            .wait_timeout_while(state, limit, |state| !done(*state));
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Waits a while, or until somebody asks the threads to stop.
+    pub(crate) fn pause(&self, time: Duration) {
+        let state = self.locked();
+        let stopping = |_: &mut State| !self.stopping();
+        let _unused = self.changed.wait_timeout_while(state, time, stopping);
+    }
+
+    pub(crate) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn ask_to_stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        // Taking the lock orders this after a waiter's look at the flag.
+        drop(self.locked());
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn fail(&self, error: &Error) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert_with(|| error.to_string());
+        drop(failure);
+        self.become_state(State::PendingError);
+        self.ask_to_stop();
+    }
+
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn views(&self) -> MutexGuard<'_, BTreeMap<usize, ThreadView>> {
+        self.views.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

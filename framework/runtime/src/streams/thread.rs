@@ -1,0 +1,104 @@
+//! The OS thread around a [`Worker`]: it gives the worker time, shows what it does, and decides with
+//! the uncaught-error policy what happens after a failure.
+
+use super::{State, ThreadView, UncaughtPolicy, shared::Shared};
+use crate::{
+    error::{Error, Result},
+    worker::{Phase, Step, Worker},
+};
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+/// The first wait before a failed thread is replaced; it doubles with each failure in a row.
+const REPLACE_WAIT_MIN: Duration = Duration::from_millis(100);
+/// The longest wait before a failed thread is replaced.
+const REPLACE_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How often what a thread does is shown to readers and metrics.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Runs a thread until it is asked to stop or fails for good.
+pub(super) fn run(shared: &Arc<Shared>, index: usize) {
+    let mut wait = REPLACE_WAIT_MIN;
+    while !shared.stopping() {
+        let outcome = catch_unwind(AssertUnwindSafe(|| live(shared, index)));
+        shared.views().remove(&index);
+        let error = match outcome {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(panic) => Error::Panicked(panic_message(&*panic)),
+        };
+        shared.publisher.thread_failed();
+        match (shared.uncaught)(&error) {
+            UncaughtPolicy::ReplaceThread => {
+                tracing::error!(thread = index, %error, "thread failed; another takes its place");
+                shared.become_state(State::Rebalancing);
+                shared.pause(wait);
+                wait = (wait * 2).min(REPLACE_WAIT_MAX);
+            }
+            UncaughtPolicy::ShutdownClient => {
+                tracing::error!(thread = index, %error, "thread failed; the client stops");
+                shared.fail(&error);
+            }
+        }
+    }
+}
+
+/// One worker's life. Dropping it without `close` aborts what it had open.
+fn live(shared: &Arc<Shared>, index: usize) -> Result<()> {
+    let mut settings = shared.settings.clone();
+    settings.member = format!("{}-{}", settings.member, index + 1);
+    let (program, backends) = (shared.program.clone(), shared.backends.clone());
+    let mut worker = Worker::new(program, backends, (shared.logs)(), settings);
+    let mut wait = Duration::ZERO;
+    let mut published: Option<Duration> = None;
+    while !shared.stopping() {
+        wait = match worker.step(shared.clock.now(), wait)? {
+            Step::Busy => Duration::ZERO,
+            Step::Idle => shared.poll,
+        };
+        let now = shared.clock.elapsed();
+        let due = published.is_none_or(|last| now - last >= PUBLISH_INTERVAL);
+        let phase_is_old = shared
+            .views()
+            .get(&index)
+            .is_none_or(|v| v.phase != worker.phase());
+        if due || phase_is_old {
+            publish(shared, index, &worker);
+            published = Some(now);
+        }
+    }
+    publish(shared, index, &worker);
+    worker.close(shared.clock.now())
+}
+
+/// Shows a thread's work, and derives the client's state from all threads' phases.
+fn publish(shared: &Shared, index: usize, worker: &Worker) {
+    let view = ThreadView {
+        phase: worker.phase(),
+        stats: *worker.stats(),
+        tasks: worker.tasks(),
+    };
+    shared.publisher.thread(index, &view);
+    let all_run = {
+        let mut views = shared.views();
+        views.insert(index, view);
+        views.values().all(|view| view.phase == Phase::Running)
+    };
+    if !shared.stopping() {
+        shared.become_state(if all_run {
+            State::Running
+        } else {
+            State::Rebalancing
+        });
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}

@@ -1,0 +1,185 @@
+//! How tasks come and go: assigned, restored, promoted from standby, revoked, lost.
+
+use super::{Active, Worker};
+use crate::{
+    error::{Error, Result},
+    replica::{Replay, Replica},
+};
+use millstream_core::{
+    record::{TaskId, Timestamp},
+    task::{Place, Task},
+};
+use millstream_log::{Assignment, Error as LogError, Log};
+
+impl Worker {
+    /// Takes over what the group gave us. Tasks we have stay as they are.
+    pub(super) fn assign(&mut self, assignment: &Assignment, now: Timestamp) -> Result<()> {
+        // A task that is gone without having been revoked is nobody's transaction: the log says it
+        // was not active here. Its uncommitted work, if any, was dropped when it was revoked.
+        self.restoring
+            .retain(|task, _| assignment.active.contains(task));
+        let retired: Vec<_> = (self.standby.keys())
+            .filter(|task| !assignment.standby.contains(task) && !assignment.active.contains(task))
+            .copied()
+            .collect();
+        for task in retired {
+            self.standby.remove(&task);
+        }
+        for &task in &assignment.active {
+            if self.active.contains_key(&task) || self.restoring.contains_key(&task) {
+                continue;
+            }
+            // A standby is promoted with all it has: only the last commits are left to replay.
+            let replica = match self.standby.remove(&task) {
+                Some(standby) => standby,
+                None => self.open_replica(task, now)?,
+            };
+            self.restoring.insert(task, replica);
+        }
+        for &task in &assignment.standby {
+            if !self.standby.contains_key(&task) {
+                let replica = self.open_replica(task, now)?;
+                self.standby.insert(task, replica);
+            }
+        }
+        self.assigned = true;
+        self.stats.rebalances += 1;
+        Ok(())
+    }
+
+    fn open_replica(&mut self, task: TaskId, now: Timestamp) -> Result<Replica> {
+        let replica = Replica::open(&self.program, &*self.backends, task, &mut *self.log, now)?;
+        for store in replica
+            .progress()
+            .filter(|store| store.position < store.end)
+        {
+            let (name, from, end) = (&store.store, store.from, store.end);
+            match store.full {
+                Some(why) => tracing::info!(%task, store = name, from, end, %why, "full restore"),
+                None => tracing::info!(%task, store = name, from, end, "restore"),
+            }
+        }
+        Ok(replica)
+    }
+
+    /// Replays one page for each task being restored; those that are caught up begin to run.
+    pub(super) fn restore(&mut self, now: Timestamp) -> Result<bool> {
+        let mut ready = Vec::new();
+        for (&task, replica) in &mut self.restoring {
+            // The committed places first, then the changelogs' ends: once the places are stable, no
+            // earlier owner can add to the changelog any more.
+            let places = match self.log.committed(&inputs(&self.program, task)) {
+                Err(LogError::Retry(_)) => continue,
+                places => places?,
+            };
+            let before: u64 = replica.progress().map(|store| store.records).sum();
+            let replay = replica.step(&mut *self.log, now)?;
+            let after: u64 = replica.progress().map(|store| store.records).sum();
+            self.stats.restored += after - before;
+            if replay == Replay::CaughtUp {
+                ready.push((task, places));
+            }
+        }
+        let busy = !self.restoring.is_empty();
+        for (id, places) in ready {
+            let Some(replica) = self.restoring.remove(&id) else {
+                continue;
+            };
+            let backend = replica.backend().clone();
+            let config = &self.program.task;
+            let mut task = Task::open(&self.program.topology, id, config, backend.clone())?;
+            task.retain_inputs(&inputs(&self.program, id));
+            let number = resume(&mut task, &places, &mut *self.log)?;
+            self.transaction = self.transaction.max(number);
+            self.active.insert(id, Active { task, backend });
+        }
+        Ok(busy)
+    }
+
+    /// Replays one page for each standby.
+    pub(super) fn update_standbys(&mut self, now: Timestamp) -> Result<bool> {
+        let mut busy = false;
+        for replica in self.standby.values_mut() {
+            let replay = match replica.step(&mut *self.log, now) {
+                Err(Error::Log(LogError::Retry(_))) => continue,
+                replay => replay?,
+            };
+            busy |= replay == Replay::Behind;
+        }
+        Ok(busy)
+    }
+
+    /// Gives back the tasks that were asked for: their work is committed, or dropped, before the log
+    /// hears that we are done.
+    pub(super) fn finish_revocation(&mut self, now: Timestamp) -> Result<()> {
+        if self.revoking.is_empty() {
+            return Ok(());
+        }
+        if self
+            .revoking
+            .iter()
+            .any(|task| self.active.contains_key(task))
+        {
+            self.commit(now)?;
+            if self.unresolved.is_some() || self.rewinding {
+                return Ok(());
+            }
+        }
+        for task in &self.revoking {
+            self.active.remove(task);
+            self.restoring.remove(task);
+        }
+        self.log.acknowledge(&self.revoking)?;
+        self.revoking.clear();
+        Ok(())
+    }
+
+    /// Drops all tasks and everything uncommitted, and joins the group anew at the next step.
+    pub(super) fn abandon(&mut self) {
+        self.active.clear();
+        self.restoring.clear();
+        self.standby.clear();
+        self.unresolved = None;
+        self.rewinding = false;
+        self.revoking.clear();
+        self.subscribed = false;
+        self.assigned = false;
+        // Nothing that was sent may reach a later transaction. A client that cannot even abort is
+        // fenced, and its transaction with it.
+        if let Err(error) = self.log.abort() {
+            tracing::warn!(%error, "aborting after being fenced");
+        }
+    }
+}
+
+fn inputs(
+    program: &crate::program::Program,
+    task: TaskId,
+) -> Vec<millstream_core::record::TopicPartition> {
+    let spec = program.layout.tasks.iter().find(|spec| spec.id == task);
+    spec.map(|spec| spec.inputs.clone()).unwrap_or_default()
+}
+
+/// Puts a task and the log's fetching at committed places; returns the greatest transaction number
+/// found in them. `places` are in the order of the layout's inputs.
+pub(super) fn resume(
+    task: &mut Task,
+    places: &[Option<millstream_log::Committed>],
+    log: &mut dyn Log,
+) -> Result<u64> {
+    let mut greatest = 0;
+    for input in 0..task.inputs().len() {
+        let partition = task.inputs()[input].clone();
+        let place = match places.get(input).and_then(Option::as_ref) {
+            Some(committed) => {
+                let (place, number) = Place::from_metadata(committed.offset, &committed.metadata);
+                greatest = greatest.max(number.unwrap_or(0));
+                place
+            }
+            None => Place::start(log.start(&partition)?),
+        };
+        log.seek(&partition, place.offset)?;
+        task.resume(input, place);
+    }
+    Ok(greatest)
+}

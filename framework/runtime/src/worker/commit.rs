@@ -1,0 +1,212 @@
+//! The commit, the abort, and the question what became of a commit.
+//!
+//! Order: outputs and changelog records into the open transaction, then the log's commit with the
+//! input places, then, and only then, the backends.
+
+use super::{CommitOrder, Worker, assignment::resume};
+use crate::error::{Error, Result};
+use millstream_core::{
+    record::{Offset, Timestamp, TopicPartition},
+    task::Task,
+};
+use millstream_log::{Commit, Committed, Error as LogError, Log, Outcome};
+use millstream_state::Position;
+
+/// How often a call that the log asks to repeat is repeated before the transaction is aborted.
+const RETRIES_MAX: usize = 8;
+
+/// A commit whose answer was lost.
+pub(super) struct Unresolved {
+    transaction: u64,
+    places: Vec<(TopicPartition, Committed)>,
+}
+
+type Places = Vec<(TopicPartition, Committed)>;
+
+impl Worker {
+    pub(super) fn commit_is_due(&self, now: Timestamp) -> bool {
+        let dirty: usize = self
+            .active
+            .values()
+            .map(|active| active.task.dirty_bytes())
+            .sum();
+        now.saturating_sub(self.last_commit) >= self.settings.commit_interval_ms
+            || dirty > self.settings.uncommitted_bytes_max
+            || self
+                .active
+                .values()
+                .any(|active| active.task.commit_requested())
+    }
+
+    /// Commits the work of all tasks in one transaction; says whether there was any.
+    pub(super) fn commit(&mut self, now: Timestamp) -> Result<bool> {
+        self.last_commit = now;
+        let number = self.transaction + 1;
+        let places = match self.collect(number) {
+            Ok(places) if places.is_empty() => return Ok(false),
+            Ok(places) => places,
+            Err(error) => return self.give_up(error),
+        };
+        self.transaction = number;
+        if self.settings.commit_order == CommitOrder::DiskThenLog {
+            self.apply_before_the_log(now)?;
+        }
+        match retry(|| self.log.commit(number, &places)) {
+            Ok(commit) => self.apply(&commit, now)?,
+            Err(LogError::UnknownOutcome(why)) => {
+                tracing::warn!(member = %self.settings.member, why, "asking what became of a commit");
+                self.stats.unknown += 1;
+                self.unresolved = Some(Unresolved {
+                    transaction: number,
+                    places,
+                });
+            }
+            Err(error) => return self.give_up(error.into()),
+        }
+        Ok(true)
+    }
+
+    /// Puts outputs and changelog records into the transaction and collects the places.
+    fn collect(&mut self, number: u64) -> Result<Places> {
+        let mut places = Vec::new();
+        for active in self.active.values_mut() {
+            self.stats.sent += send_outputs(&mut active.task, &mut *self.log)?;
+            let commit = active.task.prepare_commit()?;
+            for changes in &commit.changes {
+                let Some(changelog) = &changes.changelog else {
+                    continue;
+                };
+                for (_, record) in changes.records.iter() {
+                    let partition = Some(changelog.partition);
+                    retry(|| self.log.send(&changelog.topic, partition, record))?;
+                }
+            }
+            for (partition, place) in &commit.places {
+                let metadata = place.metadata(number);
+                places.push((
+                    partition.clone(),
+                    Committed {
+                        offset: place.offset,
+                        metadata,
+                    },
+                ));
+            }
+        }
+        Ok(places)
+    }
+
+    /// The log has it: now the backends may.
+    fn apply(&mut self, commit: &Commit, now: Timestamp) -> Result<()> {
+        let ends = |changelog: &TopicPartition| {
+            let end = commit
+                .ends
+                .iter()
+                .find(|(partition, _)| partition == changelog);
+            end.map(|(_, end)| *end)
+        };
+        let (program, number) = (&self.program, self.transaction);
+        for active in self.active.values_mut() {
+            active.task.committed(|changelog| {
+                let topic_id = program.changelog_ids.get(&*changelog.topic).copied()?;
+                let offset = ends(changelog)?;
+                Some(Position {
+                    offset,
+                    topic_id,
+                    applied_at: now,
+                    transaction: number,
+                })
+            })?;
+        }
+        self.stats.commits += 1;
+        Ok(())
+    }
+
+    /// The wrong order, for the simulation: the backends get what the log has not accepted, under
+    /// positions that it would give.
+    fn apply_before_the_log(&mut self, now: Timestamp) -> Result<()> {
+        let mut ends: Vec<(TopicPartition, Offset)> = Vec::new();
+        for active in self.active.values() {
+            for changes in &active.task.handed_over().changes {
+                let Some(changelog) = &changes.changelog else {
+                    continue;
+                };
+                let made = changes.records.len() as Offset;
+                ends.push((changelog.clone(), self.log.end(changelog)? + made));
+            }
+        }
+        self.apply(&Commit { ends }, now)
+    }
+
+    /// Asks what became of the last commit, and acts on the answer.
+    pub(super) fn resolve(&mut self, now: Timestamp) -> Result<super::Step> {
+        let Some(question) = self.unresolved.take() else {
+            return Ok(super::Step::Idle);
+        };
+        match self.log.resolve(question.transaction, &question.places) {
+            Ok(Outcome::Committed(commit)) => self.apply(&commit, now)?,
+            Ok(Outcome::Aborted) => {
+                self.stats.aborted += 1;
+                self.rewind()?;
+            }
+            Err(error @ LogError::Retry(_)) => {
+                self.unresolved = Some(question);
+                return Err(error.into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(super::Step::Busy)
+    }
+
+    /// A commit that the log would not take even when asked again is aborted and done anew; all
+    /// other errors go up.
+    pub(super) fn give_up(&mut self, error: Error) -> Result<bool> {
+        let Error::Log(LogError::Retry(why)) = error else {
+            return Err(error);
+        };
+        tracing::warn!(member = %self.settings.member, why, "aborting a commit");
+        self.stats.aborted += 1;
+        self.rewind()?;
+        Ok(true)
+    }
+
+    /// Back to the last commit: the transaction, the stores, the queues and the fetching. Doing it
+    /// twice does no harm, so where the log interrupts it the next step begins it again.
+    pub(super) fn rewind(&mut self) -> Result<()> {
+        self.rewinding = true;
+        retry(|| self.log.abort())?;
+        for active in self.active.values_mut() {
+            active.task.abort()?;
+            let inputs = active.task.inputs().to_vec();
+            let places = retry(|| self.log.committed(&inputs))?;
+            let number = resume(&mut active.task, &places, &mut *self.log)?;
+            self.transaction = self.transaction.max(number);
+        }
+        self.rewinding = false;
+        Ok(())
+    }
+}
+
+/// Hands a task's outputs to the open transaction; returns how many.
+pub(super) fn send_outputs(task: &mut Task, log: &mut dyn Log) -> Result<u64> {
+    let mut sent = 0;
+    for output in task.outputs() {
+        for (_, record) in output.records.iter() {
+            retry(|| log.send(&output.topic, None, record))?;
+        }
+        sent += output.records.len() as u64;
+        output.records.clear();
+    }
+    Ok(sent)
+}
+
+/// Repeats a call that the log asks to repeat, a bounded number of times.
+fn retry<T>(mut call: impl FnMut() -> millstream_log::Result<T>) -> millstream_log::Result<T> {
+    let mut result = call();
+    for _ in 1..RETRIES_MAX {
+        match result {
+            Err(LogError::Retry(_)) => result = call(),
+            settled => return settled,
+        }
+    }
+    result
+}

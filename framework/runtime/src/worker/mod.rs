@@ -1,0 +1,267 @@
+//! One StreamThread's work as a value: everything it does, a step at a time, with time as argument.
+//!
+//! A step polls the log for what happened, moves restores on by a page, fetches, processes a bounded
+//! number of records, punctuates, and commits when it is due. The OS thread around it
+//! ([`crate::thread`]) and the simulation call the same [`Worker::step`]. Invariants: the tasks of a
+//! worker share one transaction; a store's backend is written only after the log has accepted the
+//! commit that holds its changes.
+
+mod assignment;
+mod commit;
+mod settings;
+mod stats;
+
+pub use settings::{CommitOrder, Settings};
+pub use stats::{TaskRole, TaskView, WorkerStats};
+
+use crate::{
+    backends::Backends,
+    error::{Error, Result},
+    program::Program,
+    replica::Replica,
+};
+use commit::Unresolved;
+use millstream_core::{
+    record::{TaskId, Timestamp},
+    task::{Supply, Task},
+};
+use millstream_log::{Error as LogError, Event, Log, Subscription};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Something was done: there may be more at once.
+    Busy,
+    /// There was nothing to do; the next step may wait in the log's poll.
+    Idle,
+}
+
+/// How a worker stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Waiting for its first assignment, or for restores to end.
+    Rebalancing,
+    /// All its tasks run.
+    Running,
+}
+
+/// A task that runs, with what its inputs' places must be seen against.
+struct Active {
+    task: Task,
+    backend: Arc<dyn millstream_state::Backend>,
+}
+
+/// The work of one StreamThread.
+pub struct Worker {
+    program: Arc<Program>,
+    backends: Arc<dyn Backends>,
+    log: Box<dyn Log>,
+    settings: Settings,
+    subscription: Subscription,
+    subscribed: bool,
+    assigned: bool,
+    active: BTreeMap<TaskId, Active>,
+    /// Active tasks whose stores are being replayed; the newest information wins over order.
+    restoring: BTreeMap<TaskId, Replica>,
+    standby: BTreeMap<TaskId, Replica>,
+    /// The number of the last transaction: above any number in the places of the tasks held here.
+    transaction: u64,
+    unresolved: Option<Unresolved>,
+    /// A rewind that the log interrupted: it is begun again before anything else.
+    rewinding: bool,
+    /// Tasks asked back that are not given back yet.
+    revoking: Vec<TaskId>,
+    last_commit: Timestamp,
+    stats: WorkerStats,
+}
+
+impl Worker {
+    /// A worker that joins the group at its first step.
+    pub fn new(
+        program: Arc<Program>,
+        backends: Arc<dyn Backends>,
+        log: Box<dyn Log>,
+        settings: Settings,
+    ) -> Self {
+        let subscription = Subscription {
+            group: program.task.application_id.to_string(),
+            member: settings.member.clone(),
+            instance: settings.instance.clone(),
+            tasks: program.task_inputs(),
+            standbys: settings.standby_replicas,
+        };
+        Self {
+            program,
+            backends,
+            log,
+            settings,
+            subscription,
+            subscribed: false,
+            assigned: false,
+            active: BTreeMap::new(),
+            restoring: BTreeMap::new(),
+            standby: BTreeMap::new(),
+            transaction: 0,
+            unresolved: None,
+            rewinding: false,
+            revoking: Vec::new(),
+            last_commit: Timestamp::MIN,
+            stats: WorkerStats::default(),
+        }
+    }
+
+    /// Does the next bit of everything. `wait` is how long the poll may wait for something to happen.
+    ///
+    /// # Errors
+    /// What must stop the thread: the log's `Fatal`, bad input under the policy to fail, storage.
+    /// The worker must then be dropped: the log's client aborts what was open.
+    pub fn step(&mut self, now: Timestamp, wait: Duration) -> Result<Step> {
+        if self.last_commit == Timestamp::MIN {
+            self.last_commit = now;
+        }
+        match self.try_step(now, wait) {
+            Err(Error::Log(LogError::Fenced(why))) => {
+                tracing::warn!(member = %self.settings.member, why, "fenced: abandoning all tasks");
+                self.stats.fenced += 1;
+                self.abandon();
+                Ok(Step::Busy)
+            }
+            Err(Error::Log(LogError::Retry(_))) => {
+                self.stats.retries += 1;
+                Ok(Step::Idle)
+            }
+            other => other,
+        }
+    }
+
+    fn try_step(&mut self, now: Timestamp, wait: Duration) -> Result<Step> {
+        if self.unresolved.is_some() {
+            // Nothing else may happen before it is known what became of the last commit.
+            return self.resolve(now);
+        }
+        if self.rewinding {
+            self.rewind()?;
+        }
+        self.finish_revocation(now)?;
+        if !self.subscribed {
+            self.log.subscribe(self.subscription.clone())?;
+            self.subscribed = true;
+        }
+        let event = self.log.poll(wait)?;
+        let mut busy = self.handle(event, now)?;
+        if self.unresolved.is_some() {
+            return Ok(Step::Busy);
+        }
+        busy |= self.restore(now)?;
+        busy |= self.update_standbys(now)?;
+        if !self.settings.paused() {
+            busy |= self.process(now)?;
+        }
+        if self.commit_is_due(now) {
+            busy |= self.commit(now)?;
+        }
+        Ok(if busy { Step::Busy } else { Step::Idle })
+    }
+
+    fn handle(&mut self, event: Event, now: Timestamp) -> Result<bool> {
+        match event {
+            Event::Assigned(assignment) => self.assign(&assignment, now)?,
+            Event::Revoked(tasks) => {
+                self.revoking.extend(tasks);
+                self.finish_revocation(now)?;
+            }
+            Event::Lost => self.abandon(),
+            Event::Ready | Event::Idle => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Fetches for and runs every active task, a bounded number of records each, so that no task
+    /// keeps the others, restores or the commit waiting.
+    fn process(&mut self, now: Timestamp) -> Result<bool> {
+        let mut busy = false;
+        for active in self.active.values_mut() {
+            let task = &mut active.task;
+            fetch(task, &mut *self.log, self.settings.buffered_records)?;
+            task.advance_wall_clock(now)?;
+            let done = task.process(self.settings.records_per_step)?;
+            self.stats.processed += done as u64;
+            busy |= done > 0;
+            match commit::send_outputs(task, &mut *self.log) {
+                Ok(sent) => self.stats.sent += sent,
+                // Some may be in the transaction and some not: only from the last commit on is it
+                // known again what is where.
+                Err(error) => return self.give_up(error),
+            }
+        }
+        Ok(busy)
+    }
+
+    /// How the worker stands.
+    pub fn phase(&self) -> Phase {
+        if self.assigned && self.restoring.is_empty() {
+            Phase::Running
+        } else {
+            Phase::Rebalancing
+        }
+    }
+
+    /// Counts since the worker was made.
+    pub fn stats(&self) -> &WorkerStats {
+        &self.stats
+    }
+
+    /// The worker's tasks, for people.
+    pub fn tasks(&self) -> Vec<TaskView> {
+        stats::views(&self.active, &self.restoring, &self.standby)
+    }
+
+    /// Commits what is done and leaves the group: a graceful end.
+    ///
+    /// # Errors
+    /// As [`Worker::step`]. What could not be committed is done again by the next owner.
+    pub fn close(&mut self, now: Timestamp) -> Result<()> {
+        if self.unresolved.is_none() {
+            match self.commit(now) {
+                Ok(_) | Err(Error::Log(LogError::Fenced(_) | LogError::Retry(_))) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        for active in self.active.values() {
+            active.backend.flush()?;
+        }
+        self.active.clear();
+        self.restoring.clear();
+        self.standby.clear();
+        self.log.leave()?;
+        Ok(())
+    }
+}
+
+/// Tops up a task's queues, and tells it which inputs have nothing more.
+fn fetch(task: &mut Task, log: &mut dyn Log, buffered_records: usize) -> Result<()> {
+    for input in 0..task.inputs().len() {
+        let queued = task.queued(input);
+        // Half empty before asking again: few large fetches, not many small ones.
+        if queued > buffered_records / 2 {
+            continue;
+        }
+        let partition = task.inputs()[input].clone();
+        match log.fetch(&partition, buffered_records - queued) {
+            Ok(Some(records)) => task.add(input, records),
+            Ok(None) if queued == 0 && log.end(&partition)? <= task.next_offset(input) => {
+                task.set_supply(input, Supply::Exhausted);
+            }
+            Ok(None) => task.set_supply(input, Supply::Unknown),
+            Err(LogError::OffsetOutOfRange { start, .. }) => {
+                // auto.offset.reset=earliest: what retention took cannot be processed any more.
+                let lost = start - task.next_offset(input);
+                tracing::error!(%partition, lost, "retention removed unprocessed records");
+                log.seek(&partition, start)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

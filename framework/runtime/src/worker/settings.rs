@@ -1,0 +1,61 @@
+//! What a worker must know besides its program, in numbers.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// In which order a commit's two steps are done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CommitOrder {
+    /// The log first, then the disk: the only right one.
+    #[default]
+    LogThenDisk,
+    /// The wrong one, there so that the simulation can show that it notices.
+    #[doc(hidden)]
+    DiskThenLog,
+}
+
+/// A worker's settings; the names are those of the config keys they come from.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The member's stable name in its group.
+    pub member: String,
+    /// The instance it belongs to.
+    pub instance: String,
+    /// `commit.interval.ms`.
+    pub commit_interval_ms: i64,
+    /// `statestore.uncommitted.max.bytes`: more dirty bytes than this commit early.
+    pub uncommitted_bytes_max: usize,
+    /// `buffered.records.per.partition`.
+    pub buffered_records: usize,
+    /// How many records of a task one step processes at most.
+    pub records_per_step: usize,
+    /// `num.standby.replicas`.
+    pub standby_replicas: usize,
+    /// The order of a commit's steps.
+    pub commit_order: CommitOrder,
+    /// Set while processing is paused: membership, restores and standbys go on.
+    pub pause: Arc<AtomicBool>,
+}
+
+impl Settings {
+    /// Kafka's defaults under exactly-once.
+    pub fn new(member: impl Into<String>, instance: impl Into<String>) -> Self {
+        Self {
+            member: member.into(),
+            instance: instance.into(),
+            commit_interval_ms: 100,
+            uncommitted_bytes_max: 64 << 20,
+            buffered_records: 1000,
+            records_per_step: 1000,
+            standby_replicas: 0,
+            commit_order: CommitOrder::LogThenDisk,
+            pause: Arc::default(),
+        }
+    }
+
+    pub(super) fn paused(&self) -> bool {
+        self.pause.load(Ordering::Relaxed)
+    }
+}

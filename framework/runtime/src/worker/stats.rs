@@ -1,0 +1,110 @@
+//! What a worker counts and shows; plain numbers that whoever drives it turns into metrics.
+
+use super::Active;
+use crate::replica::{Replica, StoreProgress};
+use millstream_core::{
+    record::{Offset, TaskId, Timestamp, TopicPartition},
+    task::Dropped,
+};
+use millstream_state::{Backend, BackendStats};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Counts since the worker was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkerStats {
+    /// Records processed, those of aborted transactions included.
+    pub processed: u64,
+    /// Records sent to output and repartition topics.
+    pub sent: u64,
+    /// Transactions committed.
+    pub commits: u64,
+    /// Transactions aborted and done again.
+    pub aborted: u64,
+    /// Times the member was fenced.
+    pub fenced: u64,
+    /// Commits whose outcome had to be asked for.
+    pub unknown: u64,
+    /// Calls that the log asked to repeat.
+    pub retries: u64,
+    /// Assignments received.
+    pub rebalances: u64,
+    /// Changelog records replayed into active tasks.
+    pub restored: u64,
+}
+
+/// What a task is on this instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskRole {
+    /// It processes.
+    Active,
+    /// It will process once its stores are replayed.
+    Restoring,
+    /// It keeps a replica.
+    Standby,
+}
+
+/// A task as people see it.
+#[derive(Clone)]
+pub struct TaskView {
+    /// Its name.
+    pub id: TaskId,
+    /// What it is here.
+    pub role: TaskRole,
+    /// Its inputs and the next record of each; empty unless it is active.
+    pub inputs: Vec<(TopicPartition, Offset)>,
+    /// Replay of its stores; empty if it is active.
+    pub restore: Vec<StoreProgress>,
+    /// Records it processed since it was opened.
+    pub processed: u64,
+    /// What it dropped since it was opened.
+    pub dropped: Dropped,
+    /// Bytes that the next commit would write.
+    pub dirty_bytes: usize,
+    /// The greatest timestamp seen.
+    pub stream_time: Timestamp,
+    /// Sizes of its backend.
+    pub backend: BackendStats,
+    /// The backend itself, which holds what was committed: for queries.
+    pub committed: Arc<dyn Backend>,
+}
+
+pub(super) fn views(
+    active: &BTreeMap<TaskId, Active>,
+    restoring: &BTreeMap<TaskId, Replica>,
+    standby: &BTreeMap<TaskId, Replica>,
+) -> Vec<TaskView> {
+    let running = active.iter().map(|(&id, active)| TaskView {
+        id,
+        role: TaskRole::Active,
+        inputs: (active.task.inputs().iter().cloned())
+            .enumerate()
+            .map(|(input, partition)| (partition, active.task.next_offset(input)))
+            .collect(),
+        restore: Vec::new(),
+        processed: active.task.processed(),
+        dropped: active.task.dropped(),
+        dirty_bytes: active.task.dirty_bytes(),
+        stream_time: active.task.stream_time(),
+        backend: active.backend.stats(),
+        committed: active.backend.clone(),
+    });
+    let replicas = |role, replicas: &BTreeMap<TaskId, Replica>| {
+        let views = replicas.iter().map(|(&id, replica)| TaskView {
+            id,
+            role,
+            inputs: Vec::new(),
+            restore: replica.progress().cloned().collect(),
+            processed: 0,
+            dropped: Dropped::default(),
+            dirty_bytes: 0,
+            stream_time: Timestamp::MIN,
+            backend: replica.backend().stats(),
+            committed: replica.backend().clone(),
+        });
+        views.collect::<Vec<_>>()
+    };
+    let mut all: Vec<_> = running.collect();
+    all.extend(replicas(TaskRole::Restoring, restoring));
+    all.extend(replicas(TaskRole::Standby, standby));
+    all
+}
