@@ -1,0 +1,294 @@
+//! The trait by which a program lets itself be looked at, and the shapes of its answers.
+//!
+//! Invariant: these are views for people and tools. Keys and values are decoded already, numbers are
+//! plain, and nothing here hands out the program's own structures or locks.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A running program as the server sees it.
+///
+/// All calls may block for a while and come from several threads at once; each answer should show
+/// one consistent, committed state. A call that panics is answered with status 500.
+pub trait Introspect: Send + Sync {
+    /// The client's state and its tasks. Called about once a second for the page: keep it cheap.
+    fn status(&self) -> Status;
+
+    /// Whether the process should go on living; the reasons when not. A lag, a restore or a broker
+    /// that is away are no reasons: a restart would not help.
+    fn liveness(&self) -> Result<(), Vec<String>>;
+
+    /// Whether queries can be answered; the reasons when not.
+    fn readiness(&self) -> Result<(), Vec<String>>;
+
+    /// The topology, written down. Its JSON is `{"subtopologies":[{"id","nodes":[{"name","kind",
+    /// "label","topic","stores","successors"}],"stores":[{"name","changelog"}]}]}`.
+    fn topology(&self, format: TopologyFormat) -> String;
+
+    /// The stores that can be asked, in order.
+    fn stores(&self) -> Vec<StoreStatus>;
+
+    /// One value of a store, by its key as people write it.
+    fn get(&self, store: &str, key: &str) -> Result<Option<Value>, QueryError>;
+
+    /// Entries of a store in the order of its keys, at most `range.limit`.
+    fn range(&self, store: &str, range: &Range) -> Result<RangePage, QueryError>;
+
+    /// The topics of the program, in order.
+    fn topics(&self) -> Vec<TopicStatus>;
+
+    /// Appends records to a topic, all or none, and returns their places in the same order.
+    fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Appended>, QueryError>;
+
+    /// Committed records of a partition, at most `limit`. Does not wait for new ones.
+    fn read(
+        &self,
+        topic: &str,
+        partition: u32,
+        from: ReadFrom,
+        limit: usize,
+    ) -> Result<RecordPage, QueryError>;
+
+    /// The models and their grades, in order. Called about once a second for the page.
+    fn models(&self) -> Vec<ModelStatus>;
+}
+
+/// A way to write a topology down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TopologyFormat {
+    /// Kafka Streams' own.
+    #[default]
+    Text,
+    /// For the page and for programs.
+    Json,
+    /// Graphviz.
+    Dot,
+    /// Mermaid's flowchart.
+    Mermaid,
+}
+
+/// The client and its tasks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Status {
+    /// The program's `application.id`.
+    pub application_id: String,
+    /// The program's version.
+    pub version: String,
+    /// Kafka Streams' word for the client's state: `CREATED`, `REBALANCING`, `RUNNING`,
+    /// `PENDING_SHUTDOWN`, `NOT_RUNNING`, `PENDING_ERROR` or `ERROR`.
+    pub state: String,
+    /// The topic whose records are predictions, if the program has one: the page shows its tail.
+    pub predictions_topic: Option<String>,
+    /// The tasks here, in order.
+    pub tasks: Vec<TaskStatus>,
+}
+
+/// One task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TaskStatus {
+    /// Subtopology and partition, as in `0_1`.
+    pub id: String,
+    /// Whether it processes or stands by.
+    pub role: Role,
+    /// `CREATED`, `RESTORING`, `RUNNING`, `SUSPENDED` or `CLOSED`.
+    pub state: String,
+    /// Input records that are committed but not yet processed, when known.
+    pub lag: Option<u64>,
+    /// How far each of its stores is restored; empty when none is being restored.
+    pub restore: Vec<RestoreProgress>,
+}
+
+/// What a task is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It processes its partitions.
+    Active,
+    /// It keeps a replica of another instance's stores.
+    Standby,
+}
+
+/// How far a store is restored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RestoreProgress {
+    /// The store.
+    pub store: String,
+    /// Changelog records read so far.
+    pub restored: u64,
+    /// Changelog records to read in all.
+    pub total: u64,
+}
+
+/// A store that can be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StoreStatus {
+    /// Its name.
+    pub name: String,
+    /// What it is: `key-value`, `window`, `session` and so on.
+    pub kind: String,
+    /// How many keys it holds here, about, when known.
+    pub keys: Option<u64>,
+}
+
+/// A topic of the program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TopicStatus {
+    /// Its name.
+    pub name: String,
+    /// How many partitions it has.
+    pub partitions: u32,
+}
+
+/// A stretch of a store's keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The first key, or from the start.
+    pub from: Option<String>,
+    /// The last key, included, or to the end.
+    pub to: Option<String>,
+    /// The most entries wanted.
+    pub limit: usize,
+}
+
+/// Entries of a store.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RangePage {
+    /// The entries, in the order of their keys.
+    pub entries: Vec<Entry>,
+    /// The key to go on from, when the range holds more.
+    pub next: Option<String>,
+}
+
+/// A key and its value.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Entry {
+    /// The key as people write it: [`Introspect::get`] takes it.
+    pub key: String,
+    /// The value.
+    pub value: Value,
+}
+
+/// A record to be appended.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewRecord {
+    /// Its key; null for none.
+    #[serde(default)]
+    pub key: Value,
+    /// Its value; null for a tombstone.
+    #[serde(default)]
+    pub value: Value,
+    /// Milliseconds since 1970 UTC; the time of arrival when absent.
+    pub timestamp: Option<i64>,
+    /// Its partition; the key chooses when absent.
+    pub partition: Option<u32>,
+}
+
+/// Where an appended record went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Appended {
+    /// The partition.
+    pub partition: u32,
+    /// The place in it.
+    pub offset: i64,
+}
+
+/// Where a read of a partition begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// At this offset, or at the first one after it that still exists.
+    Offset(i64),
+    /// At most this many records before the end; with 0 the page tells only where the end is.
+    Last(usize),
+}
+
+/// Records of a partition.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RecordPage {
+    /// The records, in order.
+    pub records: Vec<RecordView>,
+    /// The offset to read on from.
+    pub next: i64,
+    /// The first offset there is.
+    pub start: i64,
+    /// The offset after the last committed record.
+    pub end: i64,
+}
+
+/// A record, decoded for people. Bytes that are no text and no JSON come as the program sees fit.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RecordView {
+    /// Its partition.
+    pub partition: u32,
+    /// Its place there.
+    pub offset: i64,
+    /// Milliseconds since 1970 UTC.
+    pub timestamp: i64,
+    /// Its key.
+    pub key: Value,
+    /// Its value.
+    pub value: Value,
+}
+
+/// A model and how good it is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ModelStatus {
+    /// Its name.
+    pub name: String,
+    /// What learner it is.
+    pub kind: String,
+    /// The version that predicts now.
+    pub version: String,
+    /// Predictions made.
+    pub predictions: u64,
+    /// Labelled examples learned from.
+    pub learned: u64,
+    /// Its grades, in the order to be shown.
+    pub quality: Vec<Quality>,
+}
+
+/// One grade of a model's predictions, each made before the model learned the label.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Quality {
+    /// Which: `accuracy`, `log_loss`, `auc` and so on.
+    pub metric: String,
+    /// Over what: `all`, `rolling-1000`, `fading-0.999` and so on.
+    pub window: String,
+    /// The grade; what is no number is shown as unknown.
+    pub value: f64,
+}
+
+/// Why a program could not answer, by whose fault it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// There is no such store. Status 404.
+    #[error("no store {0:?}")]
+    UnknownStore(String),
+    /// There is no such topic. Status 404.
+    #[error("no topic {0:?}")]
+    UnknownTopic(String),
+    /// The topic has no such partition. Status 404.
+    #[error("no partition {partition} in topic {topic:?}")]
+    UnknownPartition {
+        /// The topic.
+        topic: String,
+        /// The partition asked for.
+        partition: u32,
+    },
+    /// The key is not what the store's keys look like. Status 400.
+    #[error("bad key: {0}")]
+    BadKey(String),
+    /// A record is not what the topic's serdes take. Status 400.
+    #[error("bad record: {0}")]
+    BadRecord(String),
+    /// The program does not allow this, as writing to a changelog. Status 403.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// Not now: restoring, rebalancing, or owned by another instance. Status 503.
+    #[error("not ready: {0}")]
+    NotReady(String),
+    /// The program failed. Status 500.
+    #[error("{0}")]
+    Internal(String),
+}
