@@ -3,6 +3,8 @@
 //! Invariant tested: the embedded log and the faults together leave a program that follows the
 //! trait's rules no way to lose or double a record, or to change the order in a partition.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as the test does")]
+
 use millstream_core::record::{Headers, Offset, RawRecord, TaskId, TopicPartition};
 use millstream_log::{
     Cleanup, Committed, CrashPoint, EmbeddedClient, EmbeddedLog, Error, Event, FaultRates, Faults,

@@ -4,7 +4,12 @@
 //! done, so that a member that was removed can neither commit nor read its tasks' input.
 
 use super::{
-    Shared, block::Limit, commit::Places, group::Group, reading::Ahead, state::State,
+    Shared,
+    block::Limit,
+    commit::Places,
+    member::{fenced, first_place, known, owned, places},
+    reading::Ahead,
+    state::State,
     transaction::OpenTransaction,
 };
 use crate::api::{
@@ -93,8 +98,7 @@ impl EmbeddedClient {
             .shared
             .commit(&mut state, pending, Some(Places { group, places }))?;
         drop(state);
-        self.last = Some((transaction, commit.clone()));
-        Ok(commit)
+        Ok(self.made(transaction, commit))
     }
 
     /// Any group's committed places, for producers that keep their own and for tools.
@@ -104,6 +108,15 @@ impl EmbeddedClient {
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<Committed>>> {
         places(&*self.shared.lock()?, group, partitions)
+    }
+
+    /// Tells those who wait of a commit, and remembers it.
+    fn made(&mut self, transaction: u64, commit: Commit) -> Commit {
+        if !commit.ends.is_empty() {
+            self.shared.news.notify_all();
+        }
+        self.last = Some((transaction, commit.clone()));
+        commit
     }
 
     /// The group and the member's name, or why there is none.
@@ -329,8 +342,7 @@ impl Log for EmbeddedClient {
         };
         let commit = self.shared.commit(&mut state, pending, with)?;
         drop(state);
-        self.last = Some((transaction, commit.clone()));
-        Ok(commit)
+        Ok(self.made(transaction, commit))
     }
 
     fn abort(&mut self) -> Result<()> {
@@ -393,52 +405,4 @@ impl Log for EmbeddedClient {
             end: stretch.end,
         })
     }
-}
-
-/// The group, if the client still speaks for the member.
-fn known<'a>(state: &'a mut State, group: &str, member: &str, id: u64) -> Option<&'a mut Group> {
-    state
-        .groups
-        .get_mut(group)
-        .filter(|group| group.has(member, id))
-}
-
-/// Whether the member may read and commit that partition now.
-fn owned(state: &State, group: &str, member: &str, id: u64, at: &TopicPartition) -> Result<()> {
-    let found = state
-        .groups
-        .get(group)
-        .filter(|group| group.has(member, id));
-    let found = found.ok_or_else(|| fenced(member))?;
-    match found.reader(at) {
-        Some(task) if found.owns(member, task) => Ok(()),
-        Some(task) => Err(Error::Fenced(format!(
-            "member {member} does not own task {task} ({at})"
-        ))),
-        None => Err(Error::Fatal(format!("no task of group {group} reads {at}"))),
-    }
-}
-
-fn fenced(member: &str) -> Error {
-    Error::Fenced(format!("member {member} was removed from its group"))
-}
-
-fn places(
-    state: &State,
-    group: &str,
-    partitions: &[TopicPartition],
-) -> Result<Vec<Option<Committed>>> {
-    partitions
-        .iter()
-        .map(|at| Ok(state.place(group, at)?.cloned()))
-        .collect()
-}
-
-/// Where a member begins that does not seek: the group's place, or the partition's start. A place
-/// below the start is kept, so that `fetch` says that records are gone.
-fn first_place(state: &State, group: &str, at: &TopicPartition) -> Option<Offset> {
-    let place = state.place(group, at).ok()?;
-    place
-        .map(|place| place.offset)
-        .or_else(|| Some(state.partition(at).ok()?.1.row.start))
 }

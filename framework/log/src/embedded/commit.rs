@@ -27,7 +27,8 @@ pub(super) struct Places<'a> {
 }
 
 impl Shared {
-    /// Makes everything pending visible at once. The caller has checked who may.
+    /// Makes everything pending visible at once. The caller has checked who may, and tells those
+    /// who wait once it has given back the lock.
     pub(super) fn commit(
         &self,
         state: &mut State,
@@ -64,7 +65,7 @@ impl Shared {
             };
             group.insert(id, place.clone());
         }
-        let records = !pending.is_empty();
+        state.sequence += u64::from(!pending.is_empty());
         let ends = pending.into_iter().zip(bases).map(|(part, base)| {
             let partition = part.spot.id.1;
             let topic = Arc::clone(&part.spot.topic);
@@ -73,14 +74,9 @@ impl Shared {
                 self.append(state, part, base),
             )
         });
-        let commit = Commit {
+        Ok(Commit {
             ends: ends.collect(),
-        };
-        if records {
-            state.sequence += 1;
-            self.news.notify_all();
-        }
-        Ok(commit)
+        })
     }
 
     /// Hands one partition's records over to it; the partition was checked to exist.

@@ -20,6 +20,8 @@ struct Member {
     told: Option<Assignment>,
     /// Tasks that it was told to give back and has not.
     revoking: BTreeSet<TaskId>,
+    /// Whether anything may have changed for it since it was told all: most polls find nothing.
+    news: bool,
 }
 
 /// The members of a group and their tasks.
@@ -60,6 +62,7 @@ impl Group {
             standbys: subscription.standbys,
             told: None,
             revoking: BTreeSet::new(),
+            news: true,
         };
         self.members.insert(subscription.member.clone(), member);
         self.rebalance();
@@ -107,6 +110,9 @@ impl Group {
 
     /// What the member must be told next, if anything; it counts as told.
     pub(super) fn event(&mut self, name: &str) -> Option<Event> {
+        if !self.members.get(name)?.news {
+            return None;
+        }
         let wanted = self.target.get(name).cloned().unwrap_or_default();
         let owned: Vec<_> = self.owned(name).collect();
         let member = self.members.get_mut(name)?;
@@ -130,6 +136,7 @@ impl Group {
         // A member that is still to give a task back cannot follow its changelog yet.
         now.standby.retain(|task| !member.revoking.contains(task));
         if member.told.as_ref() == Some(&now) {
+            member.news = false;
             return None;
         }
         member.told = Some(now.clone());
@@ -205,6 +212,9 @@ impl Group {
 
     /// Gives every task without an owner to the member it is meant for.
     fn settle(&mut self) {
+        self.members
+            .values_mut()
+            .for_each(|member| member.news = true);
         for (name, assignment) in &self.target {
             for task in &assignment.active {
                 self.owners.entry(*task).or_insert_with(|| name.clone());

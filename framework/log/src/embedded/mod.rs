@@ -14,6 +14,7 @@ mod disk;
 mod group;
 mod limits;
 mod maintain;
+mod member;
 mod partition;
 mod reading;
 mod rows;
@@ -216,6 +217,7 @@ impl EmbeddedLog {
 
     /// Retention, compaction and merging: a bounded piece of the work that has come up. To be
     /// called now and then (each second, say) with the wall clock in milliseconds, from any thread.
+    /// How old a record is goes by its own timestamp, as in Kafka.
     pub fn maintain(&self, now_ms: i64) -> Result<Maintenance> {
         self.shared.maintain(now_ms)
     }

@@ -12,7 +12,7 @@ use millstream_core::{
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A client keeps decoded stretches of at most this many partitions.
-const AHEAD_MAX: usize = 16;
+const AHEAD_MAX: usize = 32;
 
 /// What a reader gets.
 pub(super) struct Stretch {
