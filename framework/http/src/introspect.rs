@@ -1,7 +1,7 @@
 //! The trait by which a program lets itself be looked at, and the shapes of its answers.
 //!
-//! Invariant: these are views for people and tools. Keys and values are decoded already, numbers are
-//! plain, and nothing here hands out the program's own structures or locks.
+//! Invariant: these are views for people and tools. Keys and values are decoded already, numbers
+//! are plain, and nothing here hands out the program's own structures or locks.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -61,7 +61,7 @@ impl HttpServer {
         let address = listener.local_addr()?;
         let loopback = address.ip().is_loopback();
         if !loopback {
-            tracing::warn!(%address, "queries and appends are open to the network, unauthenticated");
+            tracing::warn!(%address, "open to the network, without authentication");
         }
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()

@@ -221,7 +221,7 @@ fn malformed_requests_are_answered_or_closed_and_harm_nobody() {
         b"GET\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 TLS?\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
-        b"POST /topics/predictions/records HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
+        b"POST /topics/x/records HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
         long.as_bytes(),
     ];
     for bytes in bad {

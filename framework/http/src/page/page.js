@@ -144,7 +144,8 @@ function showModels(models) {
   for (const model of models) {
     const { about, counts } = modelParts.get(model.name);
     about.textContent = `${model.kind} · version ${model.version}`;
-    counts.textContent = `${count(model.predictions)} predictions · ${count(model.learned)} learned`;
+    const made = `${count(model.predictions)} predictions`;
+    counts.textContent = `${made} · ${count(model.learned)} learned`;
     for (const { metric, window, value } of model.quality) {
       const key = `${model.name}/${metric}/${window}`;
       const part = gradeParts.get(key);
