@@ -1,8 +1,9 @@
 //! Metrics, probes, queries and the live page, on one port.
 //!
 //! The program behind is known only through the trait [`Introspect`], and nothing here can stop
-//! it: invariant, every request is bounded ([`Limits`]) in size, time and number, calls into the program
-//! run on threads where they may block, and a panic in one becomes an answer with status 500.
+//! it. Invariant: every request is bounded ([`Limits`]) in size, time and number, calls into the
+//! program run on threads where they may block, and a panic in one becomes an answer with status
+//! 500.
 //! This is the only crate that knows axum; its caller stays synchronous.
 //!
 //! | path | answers |

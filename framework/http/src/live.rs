@@ -1,7 +1,8 @@
 //! What the page shows, sampled once for all its viewers.
 //!
 //! Invariant: the program is asked at the same pace whether nobody looks or many do, and the
-//! history kept is bounded: rates of the last minutes, grades thinned so that they cover the whole run.
+//! history kept is bounded: rates of the last minutes, grades thinned so that they cover the whole
+//! run.
 
 use crate::{Introspect, ModelStatus, Status, app::App, server::stopped};
 use millstream_metrics::{Metric, Registry};
