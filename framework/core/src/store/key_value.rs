@@ -20,6 +20,9 @@ use std::{any::Any, hash::BuildHasher, mem::size_of};
 const STAMP: usize = 8;
 /// What an entry costs beside key and value, roughly: slot, index, allocation.
 const SLOT_BYTES: usize = 64;
+/// How far the eviction hand moves for a new entry at most. It meets dirty and free slots too, so
+/// between two commits the cache's bound is a soft one; each commit restores it.
+const STEPS_PER_ENTRY: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Freshness {
@@ -292,8 +295,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
 
     /// `encoded` is what the value is, or is expected to be, in bytes.
     fn insert(&mut self, hash: u64, value: Option<V>, timestamp: Timestamp, encoded: usize) -> u32 {
-        // Two steps of the hand per new entry keep the clean ones within their bound.
-        self.evict(2);
+        self.evict(STEPS_PER_ENTRY);
         let key: Box<[u8]> = self.scratch.as_slice().into();
         let bytes = Self::entry_bytes(key.len(), encoded);
         self.resident_bytes += bytes;
@@ -345,8 +347,8 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     /// Moves the hand over at most `steps` entries and drops clean, unused ones while there are more
     /// bytes than allowed.
     fn evict(&mut self, steps: usize) {
-        for _ in 0..steps.min(self.slots.len()) {
-            if self.resident_bytes <= self.env.cache_bytes {
+        for _ in 0..steps {
+            if self.resident_bytes <= self.env.cache_bytes || self.slots.is_empty() {
                 return;
             }
             self.hand = (self.hand + 1) % self.slots.len();
@@ -456,6 +458,7 @@ impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
                 slot.freshness = Freshness::Clean;
             }
         }
+        // The first pass forgets who was looked at, the second one evicts.
         self.evict(2 * self.slots.len());
         Ok(())
     }
