@@ -1,0 +1,45 @@
+//! Linear learners on sparse, hashed features: the ones that learn a text stream.
+//!
+//! Invariant: a feature's numbers lie beside each other in one row of a [`Table`], so that
+//! predicting brings into the cache what learning needs next. Sums run in the order of the vector.
+
+mod bias;
+mod logistic;
+mod softmax;
+
+pub use logistic::LogisticRegression;
+pub use softmax::{CLASSES_MAX, SoftmaxRegression};
+
+use crate::{
+    optim::{Optimizer, Slot},
+    weights::Table,
+};
+
+/// A weight's two numbers inside a row.
+#[inline]
+fn slot(row: &[f32], class: usize) -> Slot {
+    [f64::from(row[2 * class]), f64::from(row[2 * class + 1])]
+}
+
+/// One step of one weight: computed in `f64`, kept in `f32`.
+#[inline]
+fn step<O: Optimizer>(optimizer: &O, row: &mut [f32], class: usize, gradient: f64) {
+    let [first, second] = optimizer.step(slot(row, class), gradient);
+    #[expect(clippy::cast_possible_truncation, reason = "weights are kept in f32")]
+    {
+        row[2 * class] = first as f32;
+        row[2 * class + 1] = second as f32;
+    }
+}
+
+/// The row of a feature. Hashed indexes fit the table by construction; one that does not, from a
+/// vector made for a larger table, shares a row with another feature instead of ending the program.
+#[inline]
+fn place(table: &Table, index: u32) -> u32 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "tables have at most 2^26 rows"
+    )]
+    let mask = table.rows() as u32 - 1;
+    index & mask
+}
