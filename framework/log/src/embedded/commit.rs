@@ -55,7 +55,10 @@ impl Shared {
             } else {
                 disk.apply(&batch)
             };
-            state.batch = batch;
+            // One large commit must not hold its memory for good.
+            if batch.bytes() <= self.limits.block_bytes_max {
+                state.batch = batch;
+            }
             applied?;
         }
         for (group, id, place) in places {
