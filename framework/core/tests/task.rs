@@ -6,7 +6,7 @@
 #[path = "task/harness.rs"]
 mod harness;
 
-use harness::{Bench, COUNTS, FEW, LEFT, OUT, RIGHT, ends, position, records, texts};
+use harness::{Bench, COUNTS, FEW, LEFT, OUT, RIGHT, ends, position, records};
 use millstream_core::{
     ErrorKind,
     prelude::*,
@@ -157,8 +157,14 @@ fn the_changelog_has_one_record_a_dirty_key_in_the_order_of_first_touch() {
 
 #[test]
 fn an_abort_and_a_crash_come_to_what_an_undisturbed_run_does() {
-    let script: Vec<_> = (0..40i64)
-        .map(|n| (["a", "b", "c"][(n * n % 3) as usize], "", n % 7 * 10))
+    let script: Vec<_> = (0..40usize)
+        .map(|n| {
+            (
+                ["a", "b", "c"][n * n % 3],
+                "",
+                [0, 50, 20, 20, 60, 10][n % 6],
+            )
+        })
         .collect();
     let mut plain = counting();
     plain.task.add(0, records(0, &script));
@@ -387,8 +393,8 @@ fn an_unlogged_store_is_kept_without_a_changelog() {
 
 #[test]
 fn a_tiny_cache_changes_nothing() {
-    let script: Vec<_> = (0..200i64)
-        .map(|n| (FEW[(n * 7 % 13) as usize], "", n))
+    let script: Vec<_> = (0..200usize)
+        .map(|n| (FEW[n * 7 % 13], "", [3, 9, 1][n % 3]))
         .collect();
     let run = |cache_bytes| {
         let mut bench = counting();
@@ -402,5 +408,4 @@ fn a_tiny_cache_changes_nothing() {
         all
     };
     assert_eq!(run(0), run(1 << 20));
-    assert_eq!(texts(&[]), Vec::<String>::new());
 }

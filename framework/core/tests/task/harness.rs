@@ -76,7 +76,11 @@ impl Bench {
 
     /// The same as texts, key before value.
     pub(crate) fn texts(&mut self, topic: &str) -> Vec<String> {
-        texts(&self.outputs(topic))
+        let text = |(key, value, _): &Row| {
+            let bytes = [key.clone(), value.clone().unwrap_or_default()].concat();
+            String::from_utf8(bytes).unwrap()
+        };
+        self.outputs(topic).iter().map(text).collect()
     }
 
     /// Commits, and returns places and changelog records.
@@ -100,14 +104,6 @@ fn row(record: RawRecord<'_>) -> Row {
         value,
         record.timestamp,
     )
-}
-
-pub(crate) fn texts(rows: &[Row]) -> Vec<String> {
-    let text = |(key, value, _): &Row| {
-        let bytes = [key.clone(), value.clone().unwrap_or_default()].concat();
-        String::from_utf8(bytes).unwrap()
-    };
-    rows.iter().map(text).collect()
 }
 
 /// Counts by key, as rows.

@@ -1,0 +1,101 @@
+//! Children are called in the order in which the program declares them, depth first.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use millstream_core::prelude::*;
+use std::sync::{Arc, Mutex};
+
+static IN: Topic<String, i64> = Topic::new("in", utf8(), i64_be());
+static OTHER: Topic<String, i64> = Topic::new("other", utf8(), i64_be());
+
+/// Who was called, in order.
+#[derive(Clone, Default)]
+struct Calls(Arc<Mutex<Vec<&'static str>>>);
+
+impl Calls {
+    fn note(&self, name: &'static str) -> impl Fn(&String, &i64) + Send + Sync + 'static {
+        let calls = self.0.clone();
+        move |_, _| calls.lock().unwrap().push(name)
+    }
+
+    fn after(&self, builder: StreamsBuilder, topic: &Topic<String, i64>) -> Vec<&'static str> {
+        let mut driver = TopologyTestDriver::new(builder.build().unwrap()).unwrap();
+        driver.pipe(topic, "k".to_owned(), 1, 0).unwrap();
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+fn end(stream: KStream<'_, String, i64>) {
+    stream.for_each(|_, _| ());
+}
+
+#[test]
+fn three_children_and_theirs() {
+    let (calls, builder) = (Calls::default(), StreamsBuilder::new());
+    let stream = builder.stream(&IN);
+    let first = stream.peek(calls.note("1"));
+    let second = stream.peek(calls.note("2"));
+    // Declared later, but below the first: depth goes before breadth.
+    end(first.peek(calls.note("1.1")));
+    end(stream.peek(calls.note("3")));
+    end(second.peek(calls.note("2.1")));
+    end(first.peek(calls.note("1.2")));
+    let expected = ["1", "1.1", "1.2", "2", "2.1", "3"];
+    assert_eq!(calls.after(builder, &IN), expected);
+}
+
+#[test]
+fn a_diamond_is_entered_by_each_of_its_sides() {
+    let (calls, builder) = (Calls::default(), StreamsBuilder::new());
+    let stream = builder.stream(&IN);
+    let (a, b) = (stream.peek(calls.note("a")), stream.peek(calls.note("b")));
+    let c = stream.peek(calls.note("c"));
+    let merged = c.merge(a).merge(b);
+    end(merged.peek(calls.note("x")));
+    end(merged.peek(calls.note("y")));
+    let expected = ["a", "x", "y", "b", "x", "y", "c", "x", "y"];
+    assert_eq!(calls.after(builder, &IN), expected);
+}
+
+#[test]
+fn a_stream_merged_with_itself_comes_twice() {
+    let (calls, builder) = (Calls::default(), StreamsBuilder::new());
+    let stream = builder.stream(&IN);
+    end(stream.merge(stream).peek(calls.note("x")));
+    assert_eq!(calls.after(builder, &IN), ["x", "x"]);
+}
+
+#[test]
+fn two_sources_of_one_topic_are_served_in_order() {
+    let (calls, builder) = (Calls::default(), StreamsBuilder::new());
+    end(builder.stream(&IN).peek(calls.note("1")));
+    end(builder.stream(&OTHER).peek(calls.note("other")));
+    end(builder.stream(&IN).peek(calls.note("2")));
+    end(builder.stream(&IN).peek(calls.note("3")));
+    assert_eq!(calls.after(builder, &IN), ["1", "2", "3"]);
+}
+
+#[test]
+fn sharing_a_store_changes_no_order() {
+    let (calls, builder) = (Calls::default(), StreamsBuilder::new());
+    let rows = builder.table(&OTHER, "rows");
+    let stream = builder.stream(&IN);
+    end(stream.left_join(rows, |n, _| n).peek(calls.note("1")));
+    end(stream.peek(calls.note("2")));
+    end(stream.left_join(rows, |n, _| n).peek(calls.note("3")));
+    assert_eq!(calls.after(builder, &IN), ["1", "2", "3"]);
+}
+
+#[test]
+fn a_change_of_a_table_reaches_its_children_in_order() {
+    let (calls, builder) = (Calls::default(), StreamsBuilder::new());
+    let rows = builder.table(&IN, "rows");
+    let seen = |name| {
+        let note = calls.note(name);
+        move |key: String, row: Option<i64>| note(&key, &row.unwrap_or_default())
+    };
+    rows.to_stream().for_each(seen("1"));
+    rows.filter(|_, _| true).to_stream().for_each(seen("2"));
+    rows.to_stream().for_each(seen("3"));
+    assert_eq!(calls.after(builder, &IN), ["1", "2", "3"]);
+}
