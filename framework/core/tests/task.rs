@@ -409,3 +409,56 @@ fn a_tiny_cache_changes_nothing() {
     };
     assert_eq!(run(0), run(1 << 20));
 }
+
+#[test]
+fn the_last_timestamp_there_is_overflows_nothing() {
+    for interval in [1, 100, Timestamp::MAX] {
+        let mut bench = ticking(Schedule::stream_time(interval));
+        let end = Timestamp::MAX;
+        bench.task.add(
+            0,
+            records(0, &[("a", "", 0), ("a", "", end), ("a", "", end)]),
+        );
+        bench.task.process(9).unwrap();
+        assert_eq!(
+            bench.texts("out"),
+            ["tick0".to_owned(), format!("tick{end}")]
+        );
+        let place = bench.commit().0[0].1;
+        bench.task.resume(0, place);
+        let mut bench = ticking(Schedule::wall_clock(interval));
+        for now in [0, end - 1, end, end] {
+            bench.task.advance_wall_clock(now).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_record_made_before_all_time_is_refused_and_not_written() {
+    struct Early;
+    impl Processor<String, String> for Early {
+        type Key = String;
+        type Value = String;
+
+        fn process(
+            &mut self,
+            record: Record<String, String>,
+            ctx: &mut ProcessorContext<'_, String, String>,
+        ) -> ProcessResult {
+            Ok(ctx.forward(Record {
+                timestamp: record.timestamp - 10,
+                ..record
+            })?)
+        }
+    }
+    let builder = StreamsBuilder::new();
+    let consumed = Consumed::of(&LEFT).on_error(ErrorPolicy::Skip);
+    builder.stream(consumed).process((), |()| Early).to(&OUT);
+    let mut bench = Bench::new(builder.build().unwrap());
+    bench
+        .task
+        .add(0, records(0, &[("a", "1", 9), ("a", "2", 10)]));
+    bench.task.process(9).unwrap();
+    assert_eq!(bench.texts("out"), ["a2"]);
+    assert_eq!(bench.task.dropped().processing, 1);
+}

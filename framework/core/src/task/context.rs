@@ -147,7 +147,8 @@ impl TaskContext {
         Ok(self.output_named(name))
     }
 
-    /// Encodes a record straight into the output's memory.
+    /// Encodes a record straight into the output's memory. What has a negative timestamp is refused
+    /// here, where the processor that made it is near: no log takes it.
     #[inline]
     pub(crate) fn emit<K, V>(
         &mut self,
@@ -156,6 +157,9 @@ impl TaskContext {
         key: impl FnOnce(&K, &mut Vec<u8>) -> Result<Encoded>,
         value: impl FnOnce(&V, &mut Vec<u8>) -> Result<Encoded>,
     ) -> Result<()> {
+        if record.timestamp < 0 {
+            return Err(negative(record.timestamp));
+        }
         self.outputs[to.0].records.encode(
             record.timestamp,
             &record.headers,
@@ -236,4 +240,9 @@ impl TaskContext {
     pub(super) fn store_mut(&mut self, id: StoreId) -> Option<&mut Box<dyn StateStore>> {
         self.stores[id.0].as_mut()
     }
+}
+
+#[cold]
+fn negative(timestamp: Timestamp) -> Error {
+    Error::processing(format!("cannot write a record with timestamp {timestamp}"))
 }

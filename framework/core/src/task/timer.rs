@@ -89,7 +89,7 @@ impl Timer {
             // Stream time begins at its first record, which is called at once.
             (None, PunctuationType::StreamTime) => 0,
             (None, PunctuationType::WallClockTime) => {
-                self.due = Some(now + self.schedule.interval);
+                self.due = Some(now.saturating_add(self.schedule.interval));
                 return Ok(false);
             }
         };
@@ -100,15 +100,18 @@ impl Timer {
             PunctuationType::StreamTime => self.after(now),
             PunctuationType::WallClockTime => {
                 let interval = self.schedule.interval;
-                due + ((now - due) / interval + 1) * interval
+                let missed = now.saturating_sub(due) / interval;
+                due.saturating_add(interval.saturating_mul(missed.saturating_add(1)))
             }
         });
         (self.fire)(ctx, now)?;
         Ok(true)
     }
 
-    /// The first multiple of the interval after a time.
+    /// The first multiple of the interval after a time. Records may say any time, also the last one
+    /// there is.
     fn after(&self, time: Timestamp) -> Timestamp {
-        (time.div_euclid(self.schedule.interval) + 1) * self.schedule.interval
+        let interval = self.schedule.interval;
+        interval.saturating_mul(time.div_euclid(interval).saturating_add(1))
     }
 }
