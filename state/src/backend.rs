@@ -52,6 +52,9 @@ pub struct BackendStats {
     pub memory_bytes: u64,
 }
 
+/// What a scan calls with each key and value; it ends the scan by breaking.
+pub type Visitor<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 /// An ordered key-value engine that holds all stores of one task.
 ///
 /// Reads may come from any thread while the owner applies batches; each single call sees one state
@@ -71,7 +74,7 @@ pub trait Backend: Send + Sync {
         column: Column,
         bounds: (Bound<&[u8]>, Bound<&[u8]>),
         direction: Direction,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: Visitor<'_>,
     ) -> Result<()>;
 
     /// Applies a whole batch, its positions included, or nothing of it.

@@ -4,16 +4,24 @@
 //! is always a whole number of applied [`WriteBatch`]es, and since a task applies a batch only after
 //! the log has accepted the commit it belongs to, every read from any thread sees committed state.
 //!
-//! Without the feature `rocksdb` the crate does no I/O and builds for any target.
+//! Without the features `fs` and `rocksdb` the crate does no I/O and builds for any target.
 
 mod backend;
 mod batch;
 pub mod contract;
+#[cfg(feature = "fs")]
+mod dir;
 mod error;
 mod memory;
 pub mod ordered;
+#[cfg(feature = "rocksdb")]
+mod rocks;
 
-pub use backend::{Backend, BackendStats, Column, Direction, Position, Presence};
+pub use backend::{Backend, BackendStats, Column, Direction, Position, Presence, Visitor};
 pub use batch::{Op, WriteBatch};
+#[cfg(feature = "fs")]
+pub use dir::{FORMAT, StateDir};
 pub use error::{Error, Result};
 pub use memory::MemoryBackend;
+#[cfg(feature = "rocksdb")]
+pub use rocks::{Durability, Limits, RocksBackend, Shared};

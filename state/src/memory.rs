@@ -5,11 +5,12 @@
 //! backend, and no writer ever waits for a slow reader.
 
 use crate::{
-    Backend, BackendStats, Column, Direction, Error, Op, Position, Presence, Result, WriteBatch,
+    Backend, BackendStats, Column, Direction, Error, Op, Position, Presence, Result, Visitor,
+    WriteBatch,
 };
 use std::{
     collections::BTreeMap,
-    ops::{Bound, ControlFlow},
+    ops::Bound,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -119,7 +120,7 @@ impl Backend for MemoryBackend {
         column: Column,
         bounds: (Bound<&[u8]>, Bound<&[u8]>),
         direction: Direction,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: Visitor<'_>,
     ) -> Result<()> {
         let index = self.check(column)?;
         if is_empty_range(bounds) {

@@ -1,0 +1,197 @@
+//! The directory of one instance's state: who owns it, in which format it is, which tasks are in it.
+//!
+//! ```text
+//! <state.dir>/LOCK      locked while an instance runs
+//! <state.dir>/FORMAT    the version of everything below
+//! <state.dir>/0_3/      subtopology 0, partition 3
+//! ```
+//!
+//! Invariant: a task's directory is there whole or not at all. It is removed by first giving it a
+//! name that is no task's, so that a crash half-way leaves rubbish for the next start, not a task.
+
+use crate::{Error, Result};
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+/// The version of the on-disk format that this code reads and writes.
+pub const FORMAT: u32 = 1;
+
+const LOCK_FILE: &str = "LOCK";
+const FORMAT_FILE: &str = "FORMAT";
+/// What a task directory's name ends in while it is being removed.
+const REMOVED_SUFFIX: &str = ".removed";
+
+/// A state directory that this instance owns until the value is dropped.
+///
+/// ```
+/// use millstream_state::{Error, StateDir};
+///
+/// let parent = tempfile::tempdir().unwrap();
+/// let state = StateDir::open(parent.path().join("state"))?;
+/// assert!(matches!(StateDir::open(state.path()), Err(Error::Locked { .. })));
+///
+/// std::fs::create_dir(state.task_path("0_3")?).unwrap();
+/// assert_eq!(state.tasks()?, ["0_3"]);
+/// state.remove_task("0_3")?;
+/// assert!(state.tasks()?.is_empty());
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Debug)]
+pub struct StateDir {
+    path: PathBuf,
+    /// Open for as long as the directory is owned; the lock goes with the file.
+    _lock: File,
+}
+
+impl StateDir {
+    /// Creates the directory where it is missing, takes its lock and checks its format.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] while another instance has it, [`Error::Format`] where it holds tasks of
+    /// another version, [`Error::Storage`] where the file system refuses.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        fs::create_dir_all(&path).map_err(|error| refused(&path, &error))?;
+        let lock_path = path.join(LOCK_FILE);
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(|error| refused(&lock_path, &error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::Locked { path }),
+            Err(TryLockError::Error(error)) => return Err(refused(&lock_path, &error)),
+        }
+        let state = Self { path, _lock: lock };
+        state.check_format()?;
+        state.sweep()?;
+        Ok(state)
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a task, such as `0_3`, keeps its state. Nothing is created.
+    ///
+    /// # Errors
+    /// The name is not `<subtopology>_<partition>`.
+    pub fn task_path(&self, task: &str) -> Result<PathBuf> {
+        if !is_task(task) {
+            return Err(Error::Storage(format!(
+                "{task:?} is no task: expected <subtopology>_<partition>"
+            )));
+        }
+        Ok(self.path.join(task))
+    }
+
+    /// The tasks that have a directory, sorted by subtopology and partition.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where the file system refuses.
+    pub fn tasks(&self) -> Result<Vec<String>> {
+        let mut tasks: Vec<String> = self
+            .entries()?
+            .into_iter()
+            .filter(|name| is_task(name))
+            .collect();
+        tasks.sort_by_cached_key(|name| {
+            // By length first, which puts 0_9 before 0_10 without a limit on the numbers.
+            name.split('_')
+                .map(|part| (part.len(), part.to_owned()))
+                .collect::<Vec<_>>()
+        });
+        Ok(tasks)
+    }
+
+    /// Deletes a task's state; the backend in it must be closed. `false`: there was none.
+    ///
+    /// # Errors
+    /// The name is no task's, or the file system refuses.
+    pub fn remove_task(&self, task: &str) -> Result<bool> {
+        let path = self.task_path(task)?;
+        let doomed = self.path.join(format!("{task}{REMOVED_SUFFIX}"));
+        match fs::rename(&path, &doomed) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(refused(&path, &error)),
+        }
+        fs::remove_dir_all(&doomed).map_err(|error| refused(&doomed, &error))?;
+        Ok(true)
+    }
+
+    /// A directory without a version is new, unless there are tasks in it already.
+    fn check_format(&self) -> Result<()> {
+        let path = self.path.join(FORMAT_FILE);
+        let found = match fs::read(&path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.tasks()?.is_empty() => {
+                return self
+                    .write_format(&path)
+                    .map_err(|error| refused(&path, &error));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => "unknown".to_owned(),
+            Err(error) => return Err(refused(&path, &error)),
+        };
+        if found == FORMAT.to_string() {
+            return Ok(());
+        }
+        Err(Error::Format {
+            path: self.path.clone(),
+            found,
+            expected: FORMAT,
+        })
+    }
+
+    /// Under another name first: a version file that exists is a version file that is complete.
+    fn write_format(&self, path: &Path) -> io::Result<()> {
+        let fresh = self.path.join("FORMAT.new");
+        let mut file = File::create(&fresh)?;
+        writeln!(file, "{FORMAT}")?;
+        file.sync_all()?;
+        fs::rename(fresh, path)
+    }
+
+    /// Finishes the removals that a crash interrupted.
+    fn sweep(&self) -> Result<()> {
+        for name in self.entries()? {
+            if name.strip_suffix(REMOVED_SUFFIX).is_some_and(is_task) {
+                let path = self.path.join(name);
+                fs::remove_dir_all(&path).map_err(|error| refused(&path, &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of the directories in this one; names that are not Unicode are nobody's of ours.
+    fn entries(&self) -> Result<Vec<String>> {
+        let list = || -> io::Result<Vec<String>> {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(&self.path)? {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    names.extend(entry.file_name().into_string().ok());
+                }
+            }
+            Ok(names)
+        };
+        list().map_err(|error| refused(&self.path, &error))
+    }
+}
+
+/// Whether a name is two numbers with an underscore between them. Nothing else ever becomes a path.
+fn is_task(name: &str) -> bool {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    name.split_once('_')
+        .is_some_and(|(left, right)| number(left) && number(right))
+}
+
+fn refused(path: &Path, error: &io::Error) -> Error {
+    Error::Storage(format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,114 @@
+//! How RocksDB is tuned, and what all backends of a process share.
+//!
+//! Invariant: memory and threads are bounded per process, not per task: one block cache, one budget
+//! for unwritten data, and one pool of background threads, however many tasks are open.
+
+use rocksdb::{
+    BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, DataBlockIndexType, LogLevel,
+    Options, WriteBufferManager,
+};
+
+const MIB: usize = 1 << 20;
+
+/// Flushes and compactions that run at once, over all databases: they share the process's pool.
+const BACKGROUND_JOBS: i32 = 2;
+/// Unflushed writes that one database may have to replay when it opens; see the module above.
+const MAX_WAL_BYTES: u64 = 48 * MIB as u64;
+/// Unflushed writes of one column.
+const WRITE_BUFFER_BYTES: usize = 16 * MIB;
+/// Files one database keeps open; more are opened again on use.
+const MAX_OPEN_FILES: i32 = 256;
+/// Bloom filter bits per key: about one point read in a hundred goes to a file in vain.
+const FILTER_BITS: f64 = 10.0;
+
+/// How much memory the backends of one process may use together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of blocks, their indexes and filters kept for reading.
+    pub block_cache_bytes: usize,
+    /// Bytes of writes not yet in a file. Reaching it starts a flush; it never stops a writer.
+    pub write_buffer_bytes: usize,
+}
+
+impl Default for Limits {
+    /// 128 MiB for reading and 64 MiB for writing: a process of a few hundred megabytes.
+    fn default() -> Self {
+        Self {
+            block_cache_bytes: 128 * MIB,
+            write_buffer_bytes: 64 * MIB,
+        }
+    }
+}
+
+/// What all [`RocksBackend`](super::RocksBackend)s of a process share. Make one and pass it around.
+#[derive(Clone)]
+pub struct Shared {
+    cache: Cache,
+    writes: WriteBufferManager,
+}
+
+impl Shared {
+    /// Caches of the given sizes, empty.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            cache: Cache::new_lru_cache(limits.block_cache_bytes),
+            writes: WriteBufferManager::new_write_buffer_manager(limits.write_buffer_bytes, false),
+        }
+    }
+
+    /// Bytes that the block cache holds now.
+    pub fn block_cache_bytes(&self) -> usize {
+        self.cache.get_usage()
+    }
+
+    /// Bytes of writes that are held in memory now.
+    pub fn write_buffer_bytes(&self) -> usize {
+        self.writes.get_usage()
+    }
+
+    /// The options of one database.
+    pub(super) fn database(&self) -> Options {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        options.set_write_buffer_manager(&self.writes);
+        options.set_max_background_jobs(BACKGROUND_JOBS);
+        options.set_max_open_files(MAX_OPEN_FILES);
+        options.set_max_total_wal_size(MAX_WAL_BYTES);
+        // A log that ends in the middle of a record is what a crash leaves: all whole records up to
+        // there are taken, and the database opens.
+        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+        // Written-back little by little, so that no single sync has to wait for all of it.
+        options.set_bytes_per_sync(MIB as u64);
+        // The engine's own log is for post-mortems only: warnings, in two small files.
+        options.set_log_level(LogLevel::Warn);
+        options.set_keep_log_file_num(2);
+        options.set_max_log_file_size(MIB);
+        options.set_stats_dump_period_sec(0);
+        options.set_stats_persist_period_sec(0);
+        options
+    }
+
+    /// The options of one column: small values, read by key.
+    pub(super) fn family(&self) -> Options {
+        let mut blocks = BlockBasedOptions::default();
+        blocks.set_block_cache(&self.cache);
+        blocks.set_block_size(4 << 10);
+        blocks.set_bloom_filter(FILTER_BITS, false);
+        blocks.set_optimize_filters_for_memory(true);
+        // Indexes and filters count against the cache, or memory would grow with the state.
+        blocks.set_cache_index_and_filter_blocks(true);
+        blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+        blocks.set_format_version(6);
+        let mut options = Options::default();
+        options.set_block_based_table_factory(&blocks);
+        options.set_compression_type(DBCompressionType::Lz4);
+        options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+        // Small pieces, so that a column with ten keys does not occupy a megabyte.
+        options.set_arena_block_size(64 << 10);
+        options.set_memtable_whole_key_filtering(true);
+        options.set_memtable_prefix_bloom_ratio(0.02);
+        options
+    }
+}

@@ -1,0 +1,110 @@
+//! The state directory: its lock, its format and its tasks, with the accidents that can happen.
+#![cfg(feature = "fs")]
+
+use millstream_state::{Error, FORMAT, StateDir};
+use std::fs;
+
+#[test]
+fn one_owner_at_a_time_and_the_error_names_the_directory() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("deep/state");
+    let owner = StateDir::open(&path).unwrap();
+    let refusal = StateDir::open(&path).unwrap_err();
+    assert!(matches!(&refusal, Error::Locked { path: named } if *named == path));
+    assert!(refusal.to_string().contains(&path.display().to_string()));
+    drop(owner);
+    StateDir::open(&path).unwrap();
+}
+
+#[test]
+fn another_format_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(StateDir::open(directory.path()).unwrap());
+    let file = directory.path().join("FORMAT");
+    assert_eq!(fs::read_to_string(&file).unwrap(), format!("{FORMAT}\n"));
+    for (text, named) in [("2\n", "2"), ("", ""), ("rubbish", "rubbish")] {
+        fs::write(&file, text).unwrap();
+        let refusal = StateDir::open(directory.path()).unwrap_err();
+        let Error::Format {
+            path,
+            found,
+            expected,
+        } = refusal
+        else {
+            panic!("{refusal}")
+        };
+        assert_eq!(
+            (path.as_path(), found.as_str(), expected),
+            (directory.path(), named, FORMAT)
+        );
+        assert_eq!(fs::read_to_string(&file).unwrap(), text);
+    }
+}
+
+#[test]
+fn tasks_without_a_format_are_of_an_unknown_one() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("0_0")).unwrap();
+    let refusal = StateDir::open(directory.path()).unwrap_err();
+    assert!(matches!(refusal, Error::Format { found, .. } if found == "unknown"));
+}
+
+#[test]
+fn tasks_are_listed_in_the_order_of_their_numbers_and_nothing_else_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = StateDir::open(directory.path()).unwrap();
+    for name in ["0_10", "1_0", "0_9", "log", "0_1x", "_", "1_", "0_0_0"] {
+        fs::create_dir(directory.path().join(name)).unwrap();
+    }
+    fs::write(directory.path().join("7_7"), "a file").unwrap();
+    assert_eq!(state.tasks().unwrap(), ["0_9", "0_10", "1_0"]);
+}
+
+#[test]
+fn no_name_leads_out_of_the_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = StateDir::open(directory.path().join("state")).unwrap();
+    for name in [
+        "",
+        "..",
+        "../0_0",
+        "0_0/..",
+        "/0_0",
+        "FORMAT",
+        "0",
+        "0_-1",
+        "0_0.removed",
+    ] {
+        assert!(state.task_path(name).is_err(), "{name}");
+        assert!(state.remove_task(name).is_err(), "{name}");
+    }
+    assert_eq!(
+        state.task_path("12_345").unwrap(),
+        directory.path().join("state/12_345")
+    );
+}
+
+#[test]
+fn a_removed_task_is_gone_with_all_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = StateDir::open(directory.path()).unwrap();
+    let task = state.task_path("0_3").unwrap();
+    fs::create_dir_all(task.join("below")).unwrap();
+    fs::write(task.join("below/file"), "x").unwrap();
+    assert!(state.remove_task("0_3").unwrap());
+    assert!(!state.remove_task("0_3").unwrap());
+    assert!(!task.exists());
+}
+
+#[test]
+fn an_interrupted_removal_is_finished_by_the_next_start() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(StateDir::open(directory.path()).unwrap());
+    let rubbish = directory.path().join("0_3.removed");
+    let other = directory.path().join("mine.removed");
+    fs::create_dir(&rubbish).unwrap();
+    fs::create_dir(&other).unwrap();
+    StateDir::open(directory.path()).unwrap();
+    assert!(!rubbish.exists());
+    assert!(other.exists(), "only what a task left is swept");
+}
