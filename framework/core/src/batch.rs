@@ -1,7 +1,7 @@
 //! Many records in one piece of memory: how logs hand them over, how tasks hand them back.
 //!
-//! Invariant: offsets inside a batch grow strictly. Entries are plain numbers into one byte arena, so
-//! that reading a record borrows and writing one copies its bytes once.
+//! Invariant: offsets inside a batch grow strictly. Entries are plain numbers into one byte arena,
+//! so that reading a record borrows and writing one copies its bytes once.
 
 use crate::{
     error::{Error, Result},
@@ -179,7 +179,8 @@ impl RecordBatch {
         self.data.len()
     }
 
-    /// Gives every record the offsets from `base` on, one apart: what a log does when it accepts it.
+    /// Gives every record the offsets from `base` on, one apart: what a log does when it accepts
+    /// it.
     pub fn rebase(&mut self, base: Offset) {
         for (entry, offset) in self.entries.iter_mut().zip(base..) {
             entry.offset = offset;

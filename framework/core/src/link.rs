@@ -1,9 +1,9 @@
 //! From a topology to running code: typed edges between operators.
 //!
-//! The linker walks a subtopology's nodes backwards. Every node takes the [`Fanout`] that its children
-//! have filled, builds a closure that owns it, and adds that closure to its parents' fanouts. All
-//! downcasts happen here, once per task and edge; none happens per record. Invariant: a node's
-//! children are called in the order in which the program declared them.
+//! The linker walks a subtopology's nodes backwards. Every node takes the [`Fanout`] that its
+//! children have filled, builds a closure that owns it, and adds that closure to its parents'
+//! fanouts. All downcasts happen here, once per task and edge; none happens per record. Invariant:
+//! a node's children are called in the order in which the program declared them.
 
 use crate::{
     error::Result,
@@ -35,7 +35,8 @@ where
 
 enum Edge<K, V> {
     Owned(Box<dyn Push<K, V>>),
-    /// A node with several parents; it is never entered twice at once, since a topology has no cycle.
+    /// A node with several parents; it is never entered twice at once, since a topology has no
+    /// cycle.
     Shared(Rc<RefCell<dyn Push<K, V>>>),
 }
 
@@ -66,8 +67,8 @@ impl<K, V> Default for Fanout<K, V> {
 }
 
 impl<K: Data, V: Data> Fanout<K, V> {
-    /// Sends a record to every child, in the order they were declared. All but the last get a clone,
-    /// so that a straight chain never clones.
+    /// Sends a record to every child, in the order they were declared. All but the last get a
+    /// clone, so that a straight chain never clones.
     #[inline]
     pub fn push(&mut self, ctx: &mut TaskContext, record: Record<K, V>) -> Result<()> {
         match &mut self.edges[..] {

@@ -67,7 +67,8 @@ pub struct Header {
     pub value: Option<Vec<u8>>,
 }
 
-/// The headers of a record, in order. Empty ones cost a null pointer; others are shared until changed.
+/// The headers of a record, in order. Empty ones cost a null pointer; others are shared until
+/// changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers(Option<Arc<Vec<Header>>>);
 

@@ -1,23 +1,23 @@
 //! Cases as data: a script of records, and what must come of it, to the byte and in order.
 //!
-//! A case names a topology of [`topologies`], says in TOML what is written to which topic, and what
-//! every output topic, store and drop counter must hold in the end. It says nothing of how it is run:
-//! an [`Engine`] is anything that can take records and show what they became. Invariant: what a case
-//! does not list must be empty, so that nothing happens unseen.
+//! A case names a topology of [`topologies`], says in TOML what is written to which topic, and
+//! what every output topic, store and drop counter must hold in the end. It says nothing of how it
+//! is run: an [`Engine`] is anything that can take records and show what they became. Invariant:
+//! what a case does not list must be empty, so that nothing happens unseen.
 //!
 //! ```toml
 //! [[case]]
 //! name = "a case"
-//! topology = "count"          # see topologies
-//! order = "per-key"           # "total" by default; "per-key" is all that several partitions promise
-//! policy = "skip"             # "fail" by default, or "dead-letter", which goes to the topic "dead"
+//! topology = "count"   # see `topologies`
+//! order = "per-key"    # "total" by default; "per-key" is all that several partitions promise
+//! policy = "skip"      # "fail" by default, or "dead-letter", which goes to the topic "dead"
 //! script = [
-//!   { to = "text", key = "a", value = "x", time = 5 },         # no value is a tombstone
+//!   { to = "text", key = "a", value = "x", time = 5 },     # no value is a tombstone
 //!   { to = "text", raw_key = "0x61", raw_value = "0xff", time = 6 },
-//!   { clock = 1000 },                                          # the wall clock is now there
-//!   { to = "text", key = "a", raw_value = "0xff", time = 7, fails = "utf8" },  # only as the last
+//!   { clock = 1000 },                                      # the wall clock is now there
+//!   { to = "text", key = "a", time = 7, fails = "utf8" },  # stops the program; only as the last
 //! ]
-//! outputs.counts = [{ key = "a", value = 1, time = 5 }]        # headers = [["name", "value"]] if told
+//! outputs.counts = [{ key = "a", value = 1, time = 5, headers = [["name", "value"]] }]
 //! stores.counts = [{ key = "a", value = 1, time = 5 }]
 //! dropped.deserialization = 1
 //! ```

@@ -159,7 +159,8 @@ fn texts(headers: &Headers) -> Vec<(String, String)> {
     headers.iter().map(text).collect()
 }
 
-/// A store is what its changelog compacts to: the last record of each key, sorted by the key's bytes.
+/// A store is what its changelog compacts to: the last record of each key, sorted by the key's
+/// bytes.
 fn compare_stores(
     case: &Case,
     topology: &Topology,

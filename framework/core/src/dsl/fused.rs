@@ -1,4 +1,5 @@
-//! Static fusion: a chain of stateless operators inside one node, `stream.fused(|p| p.map_values(..))`.
+//! Static fusion: a chain of stateless operators inside one node, declared as
+//! `stream.fused(|p| p.map_values(..))`.
 //!
 //! A node costs a call through a pointer; a fused step costs what the compiler leaves of it, which
 //! for small closures is nothing. The topology shows the chain as one operator.

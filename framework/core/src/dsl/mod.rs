@@ -1,8 +1,8 @@
 //! The typed DSL: copy handles at build time, typed edges at run time.
 //!
-//! A [`KStream`] or [`KTable`] is a borrow of the builder and a number; every method adds a node to the
-//! draft of the topology together with a closure that the linker runs once per task. Invariant: only
-//! names that the program chose reach the log; operators themselves are never named there.
+//! A [`KStream`] or [`KTable`] is a borrow of the builder and a number; every method adds a node to
+//! the draft of the topology together with a closure that the linker runs once per task. Invariant:
+//! only names that the program chose reach the log; operators themselves are never named there.
 
 mod branch;
 mod builder;

@@ -10,12 +10,12 @@ use crate::{
 };
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-/// What a processor returns: `?` works on any error. Errors of stores keep their meaning; all others
-/// are a refusal of the record, which the source's policy answers.
+/// What a processor returns: `?` works on any error. Errors of stores keep their meaning; all
+/// others are a refusal of the record, which the source's policy answers.
 pub type ProcessResult = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
-/// An operator of the user's own. Each task has its own instance; all of its lasting state must be in
-/// stores, since an instance dies with every rebalance.
+/// An operator of the user's own. Each task has its own instance; all of its lasting state must be
+/// in stores, since an instance dies with every rebalance.
 pub trait Processor<K, V>: 'static {
     /// The key it sends on.
     type Key: Data;

@@ -284,8 +284,8 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
         }
     }
 
-    /// Groups the rows by another key; `select` may change the value too. What an aggregate over the
-    /// groups needs: when a row changes, its old value is subtracted and its new one added.
+    /// Groups the rows by another key; `select` may change the value too. What an aggregate over
+    /// the groups needs: when a row changes, its old value is subtracted and its new one added.
     #[track_caller]
     pub fn group_by<K2: Storable, V2: Storable>(
         self,

@@ -1,9 +1,9 @@
 //! The key-value store: a decoded write-back overlay above the committed bytes.
 //!
 //! Values live decoded and are updated in place; each dirty key is encoded once per commit. The
-//! overlay is also the read cache: clean entries stay up to a bound in bytes and go by second chance.
-//! Invariants: a dirty entry is never evicted; entries are handed over in the order in which they
-//! first became dirty, so nothing that leaves the store depends on a hash.
+//! overlay is also the read cache: clean entries stay up to a bound in bytes and go by second
+//! chance. Invariants: a dirty entry is never evicted; entries are handed over in the order in
+//! which they first became dirty, so nothing that leaves the store depends on a hash.
 
 use super::{StateStore, StoreEnv};
 use crate::{
@@ -37,8 +37,8 @@ struct Slot<V> {
     hash: u64,
     value: Option<V>,
     timestamp: Timestamp,
-    /// What the entry counts as in [`KeyValueStore::resident_bytes`]: kept, because the estimate may
-    /// be another one by the time the entry leaves.
+    /// What the entry counts as in [`KeyValueStore::resident_bytes`]: kept, because the estimate
+    /// may be another one by the time the entry leaves.
     bytes: usize,
     freshness: Freshness,
     /// Looked at since the eviction hand last came by.
@@ -47,8 +47,8 @@ struct Slot<V> {
 
 /// A store of values by key, each with the timestamp of its last change.
 ///
-/// Operators reach it through `ctx.store(..)`; all its methods see what the task itself has written,
-/// committed or not.
+/// Operators reach it through `ctx.store(..)`; all its methods see what the task itself has
+/// written, committed or not.
 pub struct KeyValueStore<K: 'static, V: 'static> {
     key: Serde<K>,
     value: Serde<V>,
@@ -344,8 +344,8 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         }
     }
 
-    /// Moves the hand over at most `steps` entries and drops clean, unused ones while there are more
-    /// bytes than allowed.
+    /// Moves the hand over at most `steps` entries and drops clean, unused ones while there are
+    /// more bytes than allowed.
     fn evict(&mut self, steps: usize) {
         for _ in 0..steps {
             if self.resident_bytes <= self.env.cache_bytes || self.slots.is_empty() {
@@ -385,8 +385,8 @@ fn null_key() -> Error {
     Error::processing("a store cannot hold a null key")
 }
 
-/// Null is how a deletion is written, so a value that is written as null would be gone as soon as it
-/// left the cache.
+/// Null is how a deletion is written, so a value that is written as null would be gone as soon as
+/// it left the cache.
 #[cold]
 fn null_value() -> Error {
     Error::serialization(

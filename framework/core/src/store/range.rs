@@ -1,7 +1,7 @@
 //! Ordered scans of a key-value store: the uncommitted entries merged into the committed ones.
 //!
-//! Order is the byte order of the encoded keys. It equals the order of the keys themselves for text,
-//! unsigned numbers and the `ordered_*` serdes, which is what keys get by default.
+//! Order is the byte order of the encoded keys. It equals the order of the keys themselves for
+//! text, unsigned numbers and the `ordered_*` serdes, which is what keys get by default.
 
 use super::{
     KeyValueStore,

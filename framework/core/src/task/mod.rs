@@ -1,9 +1,9 @@
 //! A task: one partition of one subtopology, as a synchronous, deterministic value.
 //!
-//! Records go in ([`Task::add`], [`Task::process`]), outputs and one [`Commit`] come out. A task has no
-//! clock, no thread and no I/O but its backend's reads. Invariants: the record with the smallest
-//! timestamp over its inputs goes first; the backend is written only by [`Task::committed`], after the
-//! log has accepted what [`Task::prepare_commit`] handed over.
+//! Records go in ([`Task::add`], [`Task::process`]), outputs and one [`Commit`] come out. A task
+//! has no clock, no thread and no I/O but its backend's reads. Invariants: the record with the
+//! smallest timestamp over its inputs goes first; the backend is written only by
+//! [`Task::committed`], after the log has accepted what [`Task::prepare_commit`] handed over.
 
 mod context;
 mod input;
@@ -71,8 +71,8 @@ pub struct StoreChanges {
 pub struct Commit {
     /// Changelog records, by store.
     pub changes: Vec<StoreChanges>,
-    /// The next record to process of each input that moved. Never empty when anything else is not: a
-    /// transaction without a place would not be fenced.
+    /// The next record to process of each input that moved. Never empty when anything else is not:
+    /// a transaction without a place would not be fenced.
     pub places: Vec<(TopicPartition, Place)>,
 }
 
@@ -180,8 +180,8 @@ impl Task {
         &self.ctx.inputs
     }
 
-    /// Keeps only the inputs that exist on the log: where the topics of a subtopology have different
-    /// numbers of partitions, the tasks of high partitions read fewer of them.
+    /// Keeps only the inputs that exist on the log: where the topics of a subtopology have
+    /// different numbers of partitions, the tasks of high partitions read fewer of them.
     pub fn retain_inputs(&mut self, existing: &[TopicPartition]) {
         let kept: Vec<_> = self
             .ctx
@@ -232,8 +232,8 @@ impl Task {
 
     /// Processes up to `max` queued records, smallest timestamp first, and returns how many.
     ///
-    /// With several inputs it stops early when one is empty whose supply is not exhausted, since its
-    /// next record might be older than those at hand.
+    /// With several inputs it stops early when one is empty whose supply is not exhausted, since
+    /// its next record might be older than those at hand.
     ///
     /// # Errors
     /// A bad record under the policy to fail, or a storage failure. The task must then be aborted.

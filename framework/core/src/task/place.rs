@@ -6,8 +6,8 @@ const VERSION: u8 = 1;
 
 /// The next record to process of a partition, and the greatest timestamp before it.
 ///
-/// The timestamp travels with the offset so that stream time survives a restart (Kafka Streams keeps
-/// it in the offset's metadata too).
+/// The timestamp travels with the offset so that stream time survives a restart (Kafka Streams
+/// keeps it in the offset's metadata too).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The next record to process.

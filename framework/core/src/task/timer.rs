@@ -43,9 +43,9 @@ type Fire = Box<dyn FnMut(&mut TaskContext, Timestamp) -> Result<()>>;
 
 /// A scheduled call.
 ///
-/// Stream-time calls are due at multiples of their interval, so that a restarted task knows from its
-/// stream time alone which ones have been: nothing about timers needs to be logged. A gap of several
-/// intervals makes one call, not a burst, as in Kafka Streams.
+/// Stream-time calls are due at multiples of their interval, so that a restarted task knows from
+/// its stream time alone which ones have been: nothing about timers needs to be logged. A gap of
+/// several intervals makes one call, not a burst, as in Kafka Streams.
 pub struct Timer {
     schedule: Schedule,
     due: Option<Timestamp>,

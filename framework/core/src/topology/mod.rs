@@ -1,8 +1,8 @@
 //! A topology as data: nodes, stores, topics and how they hang together.
 //!
-//! A [`Topology`] is what `StreamsBuilder::build()` returns: checked, immutable, shared by all threads.
-//! Invariant: children have higher numbers than their parents, so that walking the nodes backwards
-//! meets every child before its parents; the linker depends on it.
+//! A [`Topology`] is what `StreamsBuilder::build()` returns: checked, immutable, shared by all
+//! threads. Invariant: children have higher numbers than their parents, so that walking the nodes
+//! backwards meets every child before its parents; the linker depends on it.
 
 mod build;
 mod describe;
