@@ -1,3 +1,4 @@
 //! What the tests of the whole project share: above all the cases, which any engine can run.
 
 pub mod cases;
+pub mod sim;

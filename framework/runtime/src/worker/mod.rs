@@ -207,6 +207,11 @@ impl Worker {
         }
     }
 
+    /// The member's name in its group.
+    pub fn member(&self) -> &str {
+        &self.settings.member
+    }
+
     /// Counts since the worker was made.
     pub fn stats(&self) -> &WorkerStats {
         &self.stats

@@ -1,0 +1,76 @@
+//! `simulate --seeds N [--seed S]`: the simulation over many seeds, or one again.
+//!
+//! The last line says `N seeds, M crashes, D divergences`; the exit code is not 0 where D is not.
+
+use anyhow::{Context, Result, bail};
+use millstream_runtime::worker::CommitOrder;
+use millstream_tests::sim::{self, Report};
+use std::{
+    process::ExitCode,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// How many divergences are told in full.
+const TOLD_MAX: usize = 20;
+
+struct Arguments {
+    seeds: u64,
+    first: u64,
+}
+
+fn arguments() -> Result<Arguments> {
+    let mut parsed = Arguments { seeds: 1, first: 1 };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut number = || -> Result<u64> {
+            let text = words.next().with_context(|| format!("{word} needs a number"))?;
+            text.parse().with_context(|| format!("{word} {text}"))
+        };
+        match word.as_str() {
+            "--seeds" => parsed.seeds = number()?,
+            "--seed" => parsed.first = number()?,
+            other => bail!("unknown argument {other:?}; usage: simulate --seeds N [--seed S]"),
+        }
+    }
+    Ok(parsed)
+}
+
+#[expect(clippy::print_stdout, reason = "the program's result is its standard output")]
+fn main() -> Result<ExitCode> {
+    let Arguments { seeds, first } = arguments()?;
+    let next = AtomicU64::new(first);
+    let end = first.saturating_add(seeds);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let reports: Vec<(u64, Report)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| work(&next, end))).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+    });
+    let total = |count: fn(&Report) -> u64| reports.iter().map(|(_, r)| count(r)).sum::<u64>();
+    let mut diverged: Vec<_> = reports.iter().filter(|(_, r)| !r.divergences.is_empty()).collect();
+    diverged.sort_by_key(|(seed, _)| *seed);
+    for (seed, report) in diverged.iter().take(TOLD_MAX) {
+        for divergence in report.divergences.iter().take(3) {
+            println!("seed {seed}: {divergence}");
+        }
+    }
+    let lost = (end - first) - reports.len() as u64;
+    println!("{} zombies, {} unknown outcomes", total(|r| r.zombies), total(|r| r.unknown));
+    println!(
+        "{} seeds, {} crashes, {} divergences",
+        reports.len(),
+        total(|report| report.crashes),
+        diverged.len() as u64 + lost
+    );
+    Ok(if diverged.is_empty() && lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn work(next: &AtomicU64, end: u64) -> Vec<(u64, Report)> {
+    let mut reports = Vec::new();
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= end {
+            return reports;
+        }
+        reports.push((seed, sim::run(seed, CommitOrder::LogThenDisk)));
+    }
+}

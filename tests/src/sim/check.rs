@@ -1,0 +1,147 @@
+//! What must hold: disks are prefixes of their changelogs, and a stormy log equals a calm one.
+
+use super::{
+    disk::Disk,
+    program::Script,
+    world::{Contents, Entry},
+};
+use anyhow::Result;
+use millstream_core::record::TopicPartition;
+use millstream_log::{EmbeddedLog, Log};
+use millstream_runtime::program::Program;
+use millstream_state::{Backend, Column, Direction};
+use std::{
+    collections::BTreeMap,
+    ops::{Bound, ControlFlow},
+};
+
+const PAGE: usize = 1 << 20;
+
+/// All committed records of a partition up to an offset.
+fn records(log: &EmbeddedLog, at: &TopicPartition, end: Option<i64>) -> Result<Vec<Entry>> {
+    let mut client = log.client();
+    let mut from = client.start(at)?;
+    let mut found = Vec::new();
+    loop {
+        let page = client.read(at, from, PAGE)?;
+        for (offset, record) in page.records.iter() {
+            if end.is_none_or(|end| offset < end) {
+                let bytes = |side: Option<&[u8]>| side.map(<[u8]>::to_vec);
+                found.push((bytes(record.key), bytes(record.value), record.timestamp));
+            }
+        }
+        from = page.next;
+        if page.next >= page.end {
+            return Ok(found);
+        }
+    }
+}
+
+/// Everything the log holds but the repartition topics, whose records come again after an abort in
+/// other company.
+pub(super) fn contents(log: &EmbeddedLog) -> Result<Contents> {
+    let mut all = Contents::new();
+    for topic in log.topics()? {
+        for partition in 0..topic.spec.partitions {
+            let at = TopicPartition::new(topic.spec.name.clone(), partition);
+            all.insert((topic.spec.name.clone(), partition), records(log, &at, None)?);
+        }
+    }
+    Ok(all)
+}
+
+/// A store's rows as its changelog gives them: stored bytes by key.
+fn replay(entries: &[Entry]) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut rows = BTreeMap::new();
+    for (key, value, timestamp) in entries {
+        let key = key.clone().unwrap_or_default();
+        match value {
+            Some(value) => {
+                let mut stored = timestamp.to_be_bytes().to_vec();
+                stored.extend(value);
+                rows.insert(key, stored);
+            }
+            None => {
+                rows.remove(&key);
+            }
+        }
+    }
+    rows
+}
+
+/// A store on a disk must hold exactly what its changelog says up to the stored position.
+pub(super) fn disk(program: &Program, log: &EmbeddedLog, disk: &Disk, name: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for task in &program.layout.tasks {
+        let Ok(backend) = disk.inside(task.id, &program.columns(task.id)) else { continue };
+        for store in program.changelogs(task.id) {
+            let column = Column(store.column);
+            let Ok(position) = backend.position(column) else { continue };
+            let offset = position.map_or(0, |position| position.offset);
+            let logged = records(log, &store.changelog, Some(offset));
+            let expected = replay(&logged.unwrap_or_default());
+            let end = log.client().end(&store.changelog).unwrap_or_default();
+            if offset > end {
+                let (id, store) = (task.id, &store.store);
+                wrong.push(format!("{name}: {id} {store} is at {offset}, its changelog at {end}"));
+            }
+            let found = stored(&*backend, column);
+            if found != expected {
+                let (id, store) = (task.id, &store.store);
+                wrong.push(format!(
+                    "{name}: {id} {store} at {offset} holds {found:?}, its changelog {expected:?}"
+                ));
+            }
+        }
+    }
+    wrong
+}
+
+fn stored(backend: &dyn Backend, column: Column) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut rows = BTreeMap::new();
+    let everything = (Bound::Unbounded, Bound::Unbounded);
+    let scanned = backend.scan(column, everything, Direction::Ascending, &mut |key, value| {
+        rows.insert(key.to_vec(), value.to_vec());
+        ControlFlow::Continue(())
+    });
+    assert!(scanned.is_ok(), "a disk in memory can be read");
+    rows
+}
+
+/// Outputs record for record; changelogs by the rows they come to, since how many records say so
+/// depends on where commits fall.
+pub(super) fn compare(script: &Script, calm: &Contents, stormy: &Contents) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (at, expected) in calm {
+        let found = stormy.get(at).cloned().unwrap_or_default();
+        let (topic, partition) = at;
+        let same = if topic.ends_with("-repartition") {
+            true
+        } else if topic.ends_with("-changelog") || Script::only_the_end_matters(topic) {
+            without_times(&replay(expected)) == without_times(&replay(&found))
+                && (Script::only_the_end_matters(topic) || replay(expected) == replay(&found))
+        } else {
+            *expected == found
+        };
+        if !same {
+            wrong.push(format!(
+                "{:?}: {topic}-{partition} has {} records, {} in peace: {}",
+                script.shape,
+                found.len(),
+                expected.len(),
+                first_difference(expected, &found)
+            ));
+        }
+    }
+    wrong
+}
+
+fn without_times(rows: &BTreeMap<Vec<u8>, Vec<u8>>) -> BTreeMap<&[u8], &[u8]> {
+    rows.iter().map(|(key, stored)| (key.as_slice(), stored.get(8..).unwrap_or(&[]))).collect()
+}
+
+fn first_difference(expected: &[Entry], found: &[Entry]) -> String {
+    let longest = expected.len().max(found.len());
+    let at = (0..longest).find(|at| expected.get(*at) != found.get(*at)).unwrap_or(longest);
+    format!("first at {at}: {:?} instead of {:?}", found.get(at), expected.get(at))
+}
