@@ -92,27 +92,27 @@ impl<'a> Tokenizer<'a> {
     #[inline]
     fn word(&mut self) -> u64 {
         let bytes = self.text.as_bytes();
-        let mut hash = self.basis;
-        while let Some(&byte) = bytes.get(self.at) {
-            match CLASSES[byte as usize] {
-                Class::Word => {
-                    // Sets the bit that makes a letter small; digits have it already.
-                    hash = step(hash, byte | 0x20);
-                    self.at += 1;
-                }
-                Class::Wide => {
-                    let (class, character) = wide_class(&self.text[self.at..]);
-                    if class != Class::Word {
-                        break;
-                    }
-                    for small in character.to_lowercase() {
-                        hash = step_char(hash, small);
-                    }
-                    self.at += character.len_utf8();
-                }
-                Class::Space | Class::Mark => break,
+        let (mut hash, mut at) = (self.basis, self.at);
+        loop {
+            // Plain comparisons, the frequent case first: a jump table mispredicts here.
+            while at < bytes.len() && CLASSES[bytes[at] as usize] == Class::Word {
+                // Sets the bit that makes a letter small; digits have it already.
+                hash = step(hash, bytes[at] | 0x20);
+                at += 1;
             }
+            if at == bytes.len() || bytes[at].is_ascii() {
+                break;
+            }
+            let (class, character) = wide_class(&self.text[at..]);
+            if class != Class::Word {
+                break;
+            }
+            for small in character.to_lowercase() {
+                hash = step_char(hash, small);
+            }
+            at += character.len_utf8();
         }
+        self.at = at;
         mix(hash)
     }
 
@@ -143,14 +143,14 @@ impl<'a> Tokenizer<'a> {
             && matches!(self.class_at(self.at + 1), Some((Class::Word, _)))
     }
 
+    #[cold]
     fn is_address(&self) -> bool {
         let bytes = &self.text.as_bytes()[self.at..];
-        matches!(bytes[0] | 0x20, b'h' | b'w')
-            && [&b"http://"[..], b"https://", b"www."].iter().any(|start| {
-                bytes
-                    .get(..start.len())
-                    .is_some_and(|head| head.eq_ignore_ascii_case(start))
-            })
+        let begins = |start: &[u8]| {
+            let head = bytes.get(..start.len());
+            head.is_some_and(|head| head.eq_ignore_ascii_case(start))
+        };
+        begins(b"http://") || begins(b"https://") || begins(b"www.")
     }
 
     /// One token for all of a kind. The bytes cannot come from a text: 0xff is not UTF-8.
@@ -190,13 +190,23 @@ impl Iterator for Tokenizer<'_> {
     fn next(&mut self) -> Option<u64> {
         loop {
             let (class, character) = self.class_at(self.at)?;
-            match class {
-                Class::Word if self.tweet && self.is_address() => return Some(self.address()),
-                Class::Word => return Some(self.word()),
-                Class::Mark if self.tweet && self.is_mention() => return Some(self.mention()),
-                Class::Mark if self.tweet && !self.is_hashtag() => return Some(self.marks()),
-                _ => self.at += character.len_utf8(),
+            if class == Class::Word {
+                // Only two letters can begin an address.
+                let may_be_address = matches!(character, 'h' | 'H' | 'w' | 'W');
+                if may_be_address && self.tweet && self.is_address() {
+                    return Some(self.address());
+                }
+                return Some(self.word());
             }
+            if class == Class::Mark && self.tweet {
+                if self.is_mention() {
+                    return Some(self.mention());
+                }
+                if !self.is_hashtag() {
+                    return Some(self.marks());
+                }
+            }
+            self.at += character.len_utf8();
         }
     }
 }

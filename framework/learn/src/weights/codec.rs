@@ -81,8 +81,11 @@ impl RowWriter {
 
     pub(super) fn row(&mut self, row: u32, values: &[f32], out: &mut Vec<u8>) {
         put_varint(u64::from(row - self.next), out);
-        for value in values {
-            out.extend_from_slice(&value.to_le_bytes());
+        // Makes room once for all values instead of once for each.
+        let start = out.len();
+        out.resize(start + 4 * values.len(), 0);
+        for (bytes, value) in out[start..].chunks_exact_mut(4).zip(values) {
+            bytes.copy_from_slice(&value.to_le_bytes());
         }
         self.next = row + 1;
     }

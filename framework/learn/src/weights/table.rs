@@ -9,11 +9,15 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// The largest row: two numbers for each class.
 const WIDTH_MAX: usize = 2 * crate::linear::CLASSES_MAX;
 
+/// So many rows are copied before they are looked at: copies wait for memory side by side.
+const GATHER: usize = 64;
+
 /// Rows of equal width, `f32`, all zero in the beginning.
 ///
 /// A learner reads with [`Table::row`] and writes through [`Table::row_mut`]; a store of weights
 /// turns [tracking](Table::track) on and asks what was written.
 pub struct Table {
+    rows: usize,
     width: usize,
     values: Vec<f32>,
     /// Whether a store wants to know what changes.
@@ -34,6 +38,7 @@ impl Table {
     pub fn new(rows: usize, width: usize) -> Self {
         let width = width.clamp(1, WIDTH_MAX);
         Self {
+            rows,
             width,
             values: vec![0.0; rows * width],
             tracking: false,
@@ -46,8 +51,9 @@ impl Table {
     }
 
     /// How many rows there are.
+    #[inline]
     pub fn rows(&self) -> usize {
-        self.values.len() / self.width
+        self.rows
     }
 
     /// How many numbers a row has.
@@ -107,20 +113,36 @@ impl Table {
 
     /// Visits the rows changed since the last hand-over, lowest first, and hands them over.
     pub(super) fn hand_over(&mut self, mut visit: impl FnMut(u32, &[f32])) {
-        self.fingerprint = self.fingerprint();
-        for (word, bits) in self.touched.iter_mut().enumerate() {
-            let mut rest = std::mem::take(bits);
-            while rest != 0 {
-                let row = word * 64 + rest.trailing_zeros() as usize;
-                rest &= rest - 1;
-                let start = row * self.width;
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "a learner's indexes are u32"
-                )]
-                visit(row as u32, &self.values[start..start + self.width]);
+        // The old values lie in the undo list in order, the new ones are visited in order below: so
+        // the fingerprint costs no jump through the table of its own.
+        let old = self.undo_values[self.handed_over * self.width..].chunks_exact(self.width);
+        let mut sum = self.undo_rows[self.handed_over..]
+            .iter()
+            .zip(old)
+            .fold(self.fingerprint, |sum, (row, old)| {
+                sum.wrapping_sub(row_hash(*row, old))
+            });
+        let (mut rows, mut values) = (Vec::with_capacity(GATHER), Vec::new());
+        for word in 0..self.touched.len() {
+            let mut bits = std::mem::take(&mut self.touched[word]);
+            while bits != 0 {
+                #[expect(clippy::cast_possible_truncation, reason = "learners index by u32")]
+                rows.push(word as u32 * 64 + bits.trailing_zeros());
+                bits &= bits - 1;
             }
+            if rows.len() < GATHER && word + 1 < self.touched.len() {
+                continue;
+            }
+            for row in &rows {
+                values.extend_from_slice(self.row(*row));
+            }
+            for (row, values) in rows.drain(..).zip(values.chunks_exact(self.width)) {
+                sum = sum.wrapping_add(row_hash(row, values));
+                visit(row, values);
+            }
+            values.clear();
         }
+        self.fingerprint = sum;
         self.handed_over = self.undo_rows.len();
     }
 
