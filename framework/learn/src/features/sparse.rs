@@ -19,11 +19,14 @@ impl SparseVector {
         Self::default()
     }
 
-    /// Adds a feature. The caller sees to it that the index is new.
+    /// Adds a feature. The caller sees to it that the index is new; a value that is not a finite
+    /// number is missing, and left out, because it would spoil every weight it touches.
     #[inline]
     pub fn push(&mut self, index: u32, value: f32) {
-        self.indexes.push(index);
-        self.values.push(value);
+        if value.is_finite() {
+            self.indexes.push(index);
+            self.values.push(value);
+        }
     }
 
     /// The indexes, in the order in which they were added.
@@ -67,5 +70,21 @@ impl SparseVector {
 
     pub(crate) fn push_index(&mut self, index: u32) {
         self.indexes.push(index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_are_not_finite_are_left_out() {
+        let mut vector = SparseVector::new();
+        for (index, value) in [(1, f32::NAN), (2, 0.5), (3, f32::INFINITY)] {
+            vector.push(index, value);
+        }
+        assert_eq!(vector.iter().collect::<Vec<_>>(), [(2, 0.5)]);
+        vector.clear();
+        assert!(vector.is_empty());
     }
 }

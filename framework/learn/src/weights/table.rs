@@ -31,6 +31,8 @@ pub struct Table {
     handed_over: usize,
     /// The sum of the rows' hashes as of the last hand-over.
     fingerprint: u64,
+    /// The same sum as of the last applied commit.
+    committed_fingerprint: u64,
 }
 
 impl Table {
@@ -47,6 +49,7 @@ impl Table {
             undo_values: Vec::new(),
             handed_over: 0,
             fingerprint: 0,
+            committed_fingerprint: 0,
         }
     }
 
@@ -104,6 +107,7 @@ impl Table {
         self.undo_values.clear();
         self.handed_over = 0;
         self.fingerprint = self.recomputed_fingerprint();
+        self.committed_fingerprint = self.fingerprint;
     }
 
     /// How many rows changed since the last hand-over.
@@ -151,27 +155,23 @@ impl Table {
         self.undo_rows.drain(..self.handed_over);
         self.undo_values.drain(..self.handed_over * self.width);
         self.handed_over = 0;
+        self.committed_fingerprint = self.fingerprint;
     }
 
     /// Back to the last applied commit.
     pub(super) fn abort(&mut self) {
-        self.fingerprint = self.fingerprint();
         // Newest first: a row saved by two hand-overs ends with its oldest values.
         for place in (0..self.undo_rows.len()).rev() {
             let row = self.undo_rows[place];
             let old = &self.undo_values[place * self.width..][..self.width];
             let start = row as usize * self.width;
-            let now = &mut self.values[start..start + self.width];
-            self.fingerprint = self
-                .fingerprint
-                .wrapping_sub(row_hash(row, now))
-                .wrapping_add(row_hash(row, old));
-            now.copy_from_slice(old);
+            self.values[start..start + self.width].copy_from_slice(old);
             self.touched[row as usize / 64] = 0;
         }
         self.undo_rows.clear();
         self.undo_values.clear();
         self.handed_over = 0;
+        self.fingerprint = self.committed_fingerprint;
     }
 
     /// Back to zeros, before the table is loaded.
