@@ -3,6 +3,10 @@
 //! The test starts itself as a child that applies batches and says so, line by line, until it is
 //! killed. Nothing waits for time to pass: the parent reads lines, kills, and reads what is left.
 #![cfg(feature = "rocksdb")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a helper of tests, too, a panic is the report"
+)]
 
 use millstream_state::{
     Backend, Column, Direction, Limits, RocksBackend, Shared, WriteBatch, contract,

@@ -4,6 +4,10 @@
 //! [`FORMAT`] and add a fixture of the new version beside it. To write one, set the variable
 //! `MILLSTREAM_FIXTURE` to a directory that does not exist and run this test.
 #![cfg(feature = "rocksdb")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a helper of tests, too, a panic is the report"
+)]
 
 use millstream_state::{
     Backend, Column, Direction, FORMAT, Limits, Position, RocksBackend, Shared, StateDir,

@@ -1,5 +1,9 @@
 //! The backend on disk: the contract, and what only it promises.
 #![cfg(feature = "rocksdb")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a helper of tests, too, a panic is the report"
+)]
 
 mod model;
 

@@ -22,11 +22,12 @@
 //! A fifth more CPU per put buys that a restarted process replays nothing over the network. Those
 //! puts are deduplicated per commit already, so there are few of them. The log is not synced: the
 //! operating system keeps what a dead process wrote. Its total size is bounded, because that bound,
-//! and not the size of the state, is what reopening takes its time for.
+//! and not the size of the state, is what reopening takes its time for: the table was made with
+//! 64 MiB, and 32 MiB brought reopening below 0.6 s at no cost that could be measured.
 //!
 //! After a loss of power the tail of the log may be missing. RocksDB then opens at the end of the
-//! last whole batch; it syncs finished logs before it lists a table file of several column families,
-//! so no column can be ahead of another.
+//! last whole batch; where there are several column families it syncs the finished logs before it
+//! lists a new table file, so no column can be ahead of another.
 
 mod options;
 mod position;

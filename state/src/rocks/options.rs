@@ -13,7 +13,7 @@ const MIB: usize = 1 << 20;
 /// Flushes and compactions that run at once, over all databases: they share the process's pool.
 const BACKGROUND_JOBS: i32 = 2;
 /// Unflushed writes that one database may have to replay when it opens; see the module above.
-const MAX_WAL_BYTES: u64 = 48 * MIB as u64;
+const MAX_WAL_BYTES: u64 = 32 * MIB as u64;
 /// Unflushed writes of one column.
 const WRITE_BUFFER_BYTES: usize = 16 * MIB;
 /// Files one database keeps open; more are opened again on use.
