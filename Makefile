@@ -33,7 +33,7 @@ demo:
 	tests/setup/packages build
 	apps/sentiment/fetch-data imdb
 	@echo "The first build takes a quarter of an hour (RocksDB). Then: http://127.0.0.1:8080"
-	$(cargo) run --release -p sentiment -- run --input $(data)/imdb.tsv --state-dir $(demo_state)
+	$(cargo) run --release -p sentiment -- run --input $(data)/imdb-mixed.tsv --state-dir $(demo_state)
 
 test:
 	tests/setup/packages build test

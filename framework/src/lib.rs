@@ -1,1 +1,26 @@
-//! Skeleton.
+#![doc = include_str!("../../README.md")]
+
+pub mod cli;
+pub mod embedded;
+mod feed;
+mod introspect;
+mod purge;
+mod signals;
+
+pub use cli::App;
+pub use embedded::{Embedded, Node};
+pub use feed::Feed;
+pub use millstream_core as core;
+pub use millstream_core::{Error, Result};
+pub use millstream_http as http;
+pub use millstream_learn as learn;
+pub use millstream_log as log;
+pub use millstream_metrics as metrics;
+pub use millstream_runtime as runtime;
+pub use millstream_sink as sink;
+pub use millstream_state as state;
+
+/// Everything a program needs to declare its topology.
+pub mod prelude {
+    pub use millstream_core::prelude::*;
+}

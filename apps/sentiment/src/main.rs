@@ -1,2 +1,53 @@
-//! Skeleton.
-fn main() {}
+//! `sentiment`: learns, while texts stream by, whether they are favourable.
+//!
+//! Texts go into the topic `reviews`; a model that is the state of a task predicts each one, is graded
+//! on it and learns from it; predictions go to the topic `predictions` and from there into a table.
+
+mod feeder;
+mod model;
+mod progress;
+mod run;
+mod source;
+mod usage;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use millstream::cli::{App, Inspect};
+use std::process::ExitCode;
+
+/// What this app sets where nobody else does. One partition: one model over the whole stream.
+const DEFAULTS: &[(&str, &str)] = &[
+    ("application.id", "sentiment"),
+    ("embedded.partitions", "1"),
+    ("rocksdb.block.cache.bytes", "16MiB"),
+    ("rocksdb.write.buffer.bytes", "16MiB"),
+];
+
+/// Learns, while texts stream by, whether they are favourable
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(flatten)]
+    app: App,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Stream texts, and predict, grade and learn each of them
+    Run(run::Options),
+    #[command(flatten)]
+    Inspect(Inspect),
+}
+
+fn main() -> Result<ExitCode> {
+    let cli = Cli::parse();
+    millstream::cli::log_to_stderr();
+    let config = cli.app.load(DEFAULTS)?;
+    match cli.verb {
+        Verb::Run(options) => run::run(config, &options)?,
+        Verb::Inspect(verb) => verb.run(model::topology()?, config)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

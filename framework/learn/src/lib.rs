@@ -12,6 +12,7 @@
 //! | [`dense`] | scaler, logistic regression, passive-aggressive on numbers, in `f64` as River's |
 //! | [`optim`] | SGD, AdaGrad, FTRL-proximal |
 //! | [`grades`] | accuracy, log-loss, AUC, F1, kappa, MAE, RMSE as mergeable, serialisable state |
+//! | [`LearnExt`] | the operator `learn(name, model)` on a stream |
 //! | [`model`] | predict, grade, learn in one step; what a prediction carries |
 //! | [`weights`] | a model's changelog: sparse deltas, rolling snapshot, manifest, fingerprint |
 //!
@@ -19,6 +20,7 @@
 //! unseeded randomness, one implementation of `exp` and `ln` ([`math`]) on every machine.
 
 pub mod dense;
+mod dsl;
 pub mod features;
 pub mod grades;
 pub mod learner;
@@ -28,5 +30,6 @@ pub mod model;
 pub mod optim;
 pub mod weights;
 
+pub use dsl::{LearnExt, Scored};
 pub use learner::Learner;
 pub use model::{Example, Prediction, Prequential, TextClassifier};

@@ -2,10 +2,11 @@
 
 use crate::error::Result;
 use millstream_core::record::TaskId;
-use millstream_state::{Backend, MemoryBackend};
+use millstream_state::{Backend, MemoryBackend, RocksBackend, Shared, StateDir};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 /// Opens tasks' backends. A task's backend is opened by one owner at a time in an instance; what was
@@ -31,5 +32,40 @@ impl Backends for MemoryBackends {
             .entry(task)
             .or_insert_with(|| Arc::new(MemoryBackend::new(columns)));
         Ok(backend.clone())
+    }
+}
+
+/// Backends under a state directory, one RocksDB per task. The directory is locked while this lives.
+pub struct RocksBackends {
+    dir: StateDir,
+    shared: Shared,
+    /// Backends that somebody still holds: a query may outlive the task's thread for a moment, and
+    /// a directory can be opened only once.
+    opened: Mutex<BTreeMap<TaskId, Weak<RocksBackend>>>,
+}
+
+impl RocksBackends {
+    /// Takes the directory.
+    ///
+    /// # Errors
+    /// Where another instance has it, or it is of another format.
+    pub fn open(dir: impl Into<PathBuf>, shared: Shared) -> Result<Self> {
+        Ok(Self { dir: StateDir::open(dir)?, shared, opened: Mutex::default() })
+    }
+}
+
+impl Backends for RocksBackends {
+    fn open(&self, task: TaskId, columns: &[String]) -> Result<Arc<dyn Backend>> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(backend) = opened.get(&task).and_then(Weak::upgrade) {
+            return Ok(backend);
+        }
+        let path = self.dir.task_path(&task.to_string())?;
+        let backend = Arc::new(RocksBackend::open(path, columns, &self.shared)?);
+        for column in backend.undeclared_columns() {
+            tracing::warn!(%task, column, "a store on disk that the program no longer declares");
+        }
+        opened.insert(task, Arc::downgrade(&backend));
+        Ok(backend)
     }
 }

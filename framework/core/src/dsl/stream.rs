@@ -40,6 +40,11 @@ pub(crate) fn handle<'b, K, V>(
 }
 
 impl<'b, K: Data, V: Data> KStream<'b, K, V> {
+    /// The builder of the program that the stream is part of.
+    pub fn builder(self) -> &'b StreamsBuilder {
+        self.builder
+    }
+
     /// The one primitive that every operator is written in: a closure that, given the linker, takes
     /// what lies downstream and becomes what to do with a record. Extensions of the DSL use it too.
     #[track_caller]

@@ -126,6 +126,26 @@ pub struct StoreSpec {
     pub(crate) open: OpenStore,
 }
 
+impl StoreSpec {
+    /// A logged store of a shape that this crate does not have: what extensions of the DSL declare.
+    /// `format` is compared at start with what is on disk.
+    #[track_caller]
+    pub fn custom(
+        name: impl Into<String>,
+        format: impl Into<String>,
+        open: impl Fn(StoreEnv) -> Result<Box<dyn StateStore>> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            logging: Logging::Changelog,
+            format: format.into(),
+            at: Location::caller(),
+            query: None,
+            open: Arc::new(open),
+        }
+    }
+}
+
 /// How a person's key finds a store's bytes, and how those are shown.
 pub trait StoreQuery: Send + Sync {
     /// The stored key for what a person wrote.

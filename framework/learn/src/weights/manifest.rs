@@ -5,12 +5,16 @@
 use super::{
     Schema,
     codec::{corrupt, seal, unseal},
+    store::MANIFEST_KEY,
 };
 use millstream_core::{Error, Result};
+use millstream_state::{Backend, Column, Presence};
 use serde::{Deserialize, Serialize};
 
 /// The version of everything that a [`WeightStore`](super::WeightStore) writes.
 const FORMAT: u16 = 1;
+/// What a column keeps in front of every value: the timestamp of its last change.
+const STAMP_BYTES: usize = 8;
 /// No manifest is larger; a length beyond it is damage.
 const MANIFEST_BYTES_MAX: usize = 1 << 20;
 
@@ -72,6 +76,27 @@ impl Manifest {
             return Err(corrupt(message).into());
         }
         decode(body, "manifest")
+    }
+
+    /// The manifest that a backend holds for a model, as of the last commit.
+    ///
+    /// # Errors
+    /// Where storage fails or the bytes are damaged.
+    pub fn read(backend: &dyn Backend, column: Column) -> Result<Option<Self>> {
+        let mut stored = Vec::new();
+        match backend.get(column, MANIFEST_KEY, &mut stored)? {
+            Presence::Missing => Ok(None),
+            Presence::Found => Self::decode(stored.get(STAMP_BYTES..).unwrap_or_default()).map(Some),
+        }
+    }
+
+    /// The model's state outside its table: what [`Replicated::rest`](super::Replicated) gave, such
+    /// as bias and grades.
+    ///
+    /// # Errors
+    /// Where it is of another type.
+    pub fn rest<R: serde::de::DeserializeOwned>(&self) -> Result<R> {
+        decode(&self.rest, "model state")
     }
 
     /// Refuses weights of another kind of model, saying what differs.

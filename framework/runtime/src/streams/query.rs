@@ -47,19 +47,28 @@ impl Streams {
         Ok(None)
     }
 
-    /// The first `limit` committed rows, partition after partition, in key order within each.
+    /// The first `limit` committed rows between two keys, both included, `None` being without end;
+    /// partition after partition, in key order within each.
     ///
     /// # Errors
     /// As [`Streams::get`].
-    pub fn rows(&self, store: &str, limit: usize) -> Result<Vec<StoreRow>> {
+    pub fn rows(
+        &self,
+        store: &str,
+        (from, to): (Option<&Value>, Option<&Value>),
+        limit: usize,
+    ) -> Result<Vec<StoreRow>> {
         let found = self.find(store)?;
+        let bytes = |key: Option<&Value>| key.map(|key| found.query.key(key)).transpose();
+        let (from, to) = (bytes(from)?, bytes(to)?);
+        let from = from.as_deref().map_or(Bound::Unbounded, Bound::Included);
+        let to = to.as_deref().map_or(Bound::Unbounded, Bound::Included);
         let mut rows = Vec::new();
         let mut failed = None;
         for backend in &found.backends {
-            let all = (Bound::Unbounded, Bound::Unbounded);
             backend.scan(
                 found.column,
-                all,
+                (from, to),
                 Direction::Ascending,
                 &mut |key, stored| {
                     if rows.len() >= limit {

@@ -1,0 +1,171 @@
+//! The program: its topics, its topology, its table, and how the model shows itself.
+
+use anyhow::Result;
+use millstream::{
+    http::{ModelStatus, Quality},
+    learn::{
+        Example, LearnExt, Scored, TextClassifier,
+        grades::BinaryGrades,
+        weights::{Manifest, Replicated},
+    },
+    prelude::*,
+    runtime::{streams::Streams, worker::TaskRole},
+    sink::{Millis, RecordMeta, Table, row},
+    state::Column,
+};
+use serde::{Deserialize, Serialize};
+
+/// The model's name: of its store, and in its predictions.
+pub(crate) const MODEL: &str = "sentiment";
+/// Over how many of the last texts the rolling grades go.
+const ROLLING: usize = 1_000;
+
+/// A text, and whether it is favourable, where somebody has said so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Review {
+    pub(crate) text: String,
+    pub(crate) favourable: Option<bool>,
+}
+
+pub(crate) type Judged = Scored<f64, bool>;
+
+pub(crate) static REVIEWS: Topic<String, Review> = Topic::new("reviews", utf8(), bincode());
+pub(crate) static PREDICTIONS: Topic<String, Judged> = Topic::new("predictions", utf8(), json());
+
+/// Every review is predicted, graded and learned from.
+pub(crate) fn topology() -> millstream::Result<Topology> {
+    let builder = StreamsBuilder::new();
+    builder
+        .stream(&REVIEWS)
+        .map_values(|review| Example {
+            input: review.text,
+            label: review.favourable,
+        })
+        .learn(MODEL, fresh)
+        .to(&PREDICTIONS);
+    builder.build()
+}
+
+fn fresh() -> TextClassifier {
+    TextClassifier::new(MODEL, Default::default(), BinaryGrades::new(ROLLING))
+}
+
+/// A row of the table `predictions`.
+pub(crate) struct Prediction {
+    id: String,
+    written_at: Millis,
+    model: String,
+    version: i64,
+    probability: f64,
+    predicted: bool,
+    truth: Option<bool>,
+    correct: Option<bool>,
+    review_partition: i64,
+    review_offset: i64,
+}
+
+row!(Prediction {
+    id: key,
+    written_at,
+    model,
+    version,
+    probability,
+    predicted,
+    truth,
+    correct,
+    review_partition,
+    review_offset,
+});
+
+pub(crate) static TABLE: Table<Prediction> = Table::new("predictions");
+
+/// The row that a record of the topic `predictions` becomes.
+pub(crate) fn to_row(id: &String, judged: &Judged, meta: &RecordMeta<'_>) -> Prediction {
+    let said = &judged.prediction;
+    Prediction {
+        id: id.clone(),
+        written_at: Millis(meta.timestamp),
+        model: said.model.to_string(),
+        version: i64::try_from(said.version).unwrap_or(i64::MAX),
+        probability: said.output,
+        predicted: said.predicted,
+        truth: said.truth,
+        correct: said.correct,
+        review_partition: i64::from(judged.partition),
+        review_offset: judged.offset,
+    }
+}
+
+/// The model over all partitions, as of the last commit.
+pub(crate) struct Standing {
+    pub(crate) grades: BinaryGrades,
+    pub(crate) learned: u64,
+    /// Equal for two runs whose weights and grades have the same bits.
+    pub(crate) fingerprint: u64,
+}
+
+/// Reads how the model stands. Invariant: what is read was committed.
+pub(crate) fn standing(streams: &Streams) -> Result<Standing> {
+    let mut standing = Standing {
+        grades: BinaryGrades::new(ROLLING),
+        learned: 0,
+        fingerprint: 0,
+    };
+    let Some((subtopology, column, _)) = streams.program().topology.find_store(MODEL) else {
+        return Ok(standing);
+    };
+    let mut found = 0;
+    for task in streams.tasks() {
+        if task.id.subtopology != subtopology || task.role != TaskRole::Active {
+            continue;
+        }
+        let Some(manifest) = Manifest::read(&*task.committed, Column(column))? else {
+            continue;
+        };
+        let (_, grades): <TextClassifier as Replicated>::Rest = manifest.rest()?;
+        if found == 0 {
+            standing.grades = grades;
+        } else {
+            standing.grades.merge(&grades);
+        }
+        found += 1;
+        standing.learned += manifest.learned;
+        standing.fingerprint = standing.fingerprint.wrapping_add(manifest.fingerprint);
+    }
+    Ok(standing)
+}
+
+/// The model as the page shows it.
+pub(crate) fn status(streams: &Streams) -> Vec<ModelStatus> {
+    let Ok(Standing {
+        grades, learned, ..
+    }) = standing(streams)
+    else {
+        return Vec::new();
+    };
+    let rolling = format!("rolling-{ROLLING}");
+    let values = [
+        ("accuracy", "all", grades.accuracy()),
+        ("accuracy", &rolling, grades.rolling_accuracy()),
+        ("log_loss", "all", grades.log_loss()),
+        ("log_loss", &rolling, grades.rolling_log_loss()),
+        ("auc", "all", grades.auc()),
+        ("auc", &rolling, grades.rolling_auc()),
+    ];
+    let quality = values.into_iter().filter_map(|(metric, window, value)| {
+        Some(Quality {
+            metric: metric.to_owned(),
+            window: window.to_owned(),
+            value: value?,
+        })
+    });
+    let processed = streams.tasks().iter().map(|task| task.processed).sum();
+    vec![ModelStatus {
+        name: MODEL.to_owned(),
+        kind: "logistic regression, AdaGrad".to_owned(),
+        version: learned.to_string(),
+        predictions: processed,
+        learned,
+        quality: quality.collect(),
+    }]
+}

@@ -1,0 +1,267 @@
+//! The command line that every app shares: settings, and the verbs that look at a program.
+//!
+//! Data goes to standard output, everything else to standard error; verbs that destroy something
+//! print what they would do and need `--execute`.
+
+use crate::embedded::Embedded;
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
+use millstream_core::{
+    record::TopicPartition,
+    task::Place,
+    topology::{Format, StoreQuery, Topology},
+};
+use millstream_log::{Committed, Log};
+use millstream_runtime::config::{Config, ConfigBuilder};
+use millstream_state::{Backend, Column, Direction, Limits, RocksBackend, Shared, StateDir};
+use serde_json::{Value, json};
+use std::{
+    ops::{Bound, ControlFlow},
+    path::PathBuf,
+};
+
+pub use crate::signals::stop_flag;
+
+/// Writes the program's own log to standard error: warnings, or what `MILLSTREAM_LOG` asks for in
+/// the form `info` or `millstream_runtime=debug`.
+pub fn log_to_stderr() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("MILLSTREAM_LOG").unwrap_or_else(|_| "warn".into());
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // Whoever has set up a log before us keeps it.
+    drop(log.try_init());
+}
+
+/// Variables under the settings' prefix that are not settings.
+const OTHER_VARIABLES: [&str; 1] = ["MILLSTREAM_LOG"];
+
+/// The settings' flags, to be flattened into an app's own.
+#[derive(Args, Clone, Debug, Default)]
+pub struct App {
+    /// Set a configuration key, as in `--set commit.interval.ms=200`; wins over all other sources
+    #[arg(long = "set", value_name = "KEY=VALUE", global = true)]
+    pub set: Vec<String>,
+    /// Read settings from a .properties or .toml file
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Keep the log and the state under this directory: short for `--set state.dir=DIR`
+    #[arg(long, value_name = "DIR", global = true)]
+    pub state_dir: Option<PathBuf>,
+}
+
+impl App {
+    /// The effective settings: flags, then environment, then file, then the app's defaults, then the
+    /// built-in ones.
+    ///
+    /// # Errors
+    /// For unknown keys and bad values, naming where they come from.
+    pub fn load(&self, defaults: &[(&str, &str)]) -> Result<Config> {
+        let mut builder = ConfigBuilder::new().defaults(defaults);
+        if let Some(file) = &self.config {
+            builder = builder.file(file)?;
+        }
+        let variables = std::env::vars().filter(|(name, _)| !OTHER_VARIABLES.contains(&&**name));
+        builder = builder.env(variables)?;
+        if let Some(dir) = &self.state_dir {
+            builder = builder.set(&format!("state.dir={}", dir.display()))?;
+        }
+        for setting in &self.set {
+            builder = builder.set(setting)?;
+        }
+        Ok(builder.build()?)
+    }
+}
+
+/// The verbs every app has besides its own `run`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Inspect {
+    /// Print the topology
+    Topology {
+        /// text (Kafka's own format), json, dot or mermaid
+        #[arg(long, default_value = "text")]
+        format: Format,
+    },
+    /// Print every effective setting with its value and where that comes from
+    Config,
+    /// Show what the stores of a stopped program hold
+    State {
+        /// The store; without it, all stores are listed
+        store: Option<String>,
+        /// Only this key
+        #[arg(long)]
+        key: Option<String>,
+        /// At most this many rows
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Forget state, internal topics and places, so that the next run begins at the first record
+    Reset {
+        /// Do it; without this flag the plan is only printed
+        #[arg(long)]
+        execute: bool,
+    },
+}
+
+impl Inspect {
+    /// Runs the verb.
+    ///
+    /// # Errors
+    /// Where the program is running, or there is nothing to look at.
+    #[expect(clippy::print_stdout, reason = "this is what the user asked to see")]
+    pub fn run(self, topology: Topology, config: Config) -> Result<()> {
+        match self {
+            Self::Topology { format } => print!("{}", topology.describe(format)),
+            Self::Config => print!("{}", config.explain()),
+            Self::State { store: None, .. } => {
+                for store in topology.stores() {
+                    println!("{}\t{}", store.name, store.format);
+                }
+            }
+            Self::State {
+                store: Some(store),
+                key,
+                limit,
+            } => {
+                for row in rows(&topology, &config, &store, key.as_deref(), limit)? {
+                    println!("{row}");
+                }
+            }
+            Self::Reset { execute } => {
+                for line in reset(topology, config, execute)? {
+                    println!("{line}");
+                }
+                if !execute {
+                    println!("nothing was done: add --execute to do it");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows of a stopped program's store, each as JSON.
+fn rows(
+    topology: &Topology,
+    config: &Config,
+    store: &str,
+    key: Option<&str>,
+    limit: usize,
+) -> Result<Vec<Value>> {
+    let (number, column, spec) = (topology.find_store(store))
+        .with_context(|| format!("the program has no store {store:?}"))?;
+    let query = (spec.query.as_deref())
+        .with_context(|| format!("the store {store:?} has no rows that can be shown by key"))?;
+    let names: Vec<_> = (topology.subtopologies()[number as usize].stores.iter())
+        .map(|id| topology.store(*id).name.clone())
+        .collect();
+    let dir = StateDir::open(
+        config
+            .state_dir()
+            .join(config.application_id())
+            .join("tasks"),
+    )?;
+    let shared = Shared::new(Limits::default());
+    let wanted = key
+        .map(|key| query.key(&Value::String(key.to_owned())))
+        .transpose()?;
+    let bound = || wanted.as_deref().map_or(Bound::Unbounded, Bound::Included);
+    let mut found = Vec::new();
+    for task in dir
+        .tasks()?
+        .iter()
+        .filter(|task| task.starts_with(&format!("{number}_")))
+    {
+        let backend = RocksBackend::open(dir.task_path(task)?, &names, &shared)?;
+        backend.scan(
+            Column(column),
+            (bound(), bound()),
+            Direction::Ascending,
+            &mut |k, v| {
+                found.push(shown(query, task, k, v));
+                if found.len() < limit {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            },
+        )?;
+        if found.len() >= limit {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// A row for people; bytes that cannot be read say so in place of the value.
+fn shown(query: &dyn StoreQuery, task: &str, key: &[u8], stored: &[u8]) -> Value {
+    let told = |read: millstream_core::Result<Value>| {
+        read.unwrap_or_else(|error| json!({ "error": error.to_string() }))
+    };
+    let (stamp, value) = stored.split_at(stored.len().min(8));
+    let timestamp = stamp.first_chunk().copied().map(i64::from_be_bytes);
+    json!({
+        "task": task,
+        "key": told(query.show_key(key)),
+        "value": told(query.show_value(value)),
+        "timestamp": timestamp,
+    })
+}
+
+/// Forgets a stopped program's progress; returns what was, or would be, done.
+fn reset(topology: Topology, config: Config, execute: bool) -> Result<Vec<String>> {
+    let embedded = Embedded::open(topology, config)?;
+    let root = embedded.root().join("tasks");
+    let dir = StateDir::open(&root).context("the program must be stopped")?;
+    let (log, config) = (embedded.log(), embedded.config());
+    let counts = log.topics()?;
+    let partitions = |name: &str| {
+        counts
+            .iter()
+            .find(|info| info.spec.name == name)
+            .map(|info| info.spec.partitions)
+    };
+    let layout = embedded
+        .topology()
+        .layout(config.application_id(), partitions)?;
+    let mut done = Vec::new();
+    for task in dir.tasks()? {
+        done.push(format!("delete the state of task {task}"));
+        if execute {
+            dir.remove_task(&task)?;
+        }
+    }
+    for topic in layout
+        .internal
+        .iter()
+        .filter(|topic| partitions(&topic.name).is_some())
+    {
+        done.push(format!("delete the topic {}", topic.name));
+        if execute {
+            log.delete_topic(&topic.name)?;
+        }
+    }
+    let mut inputs: Vec<&TopicPartition> = layout.tasks.iter().flat_map(|t| &t.inputs).collect();
+    inputs.retain(|at| !layout.internal.iter().any(|topic| *topic.name == *at.topic));
+    inputs.sort();
+    inputs.dedup();
+    let mut client = log.client();
+    let mut places = Vec::new();
+    for at in inputs {
+        let start = client.start(at)?;
+        done.push(format!("go back to {start} in {at}"));
+        let metadata = Place::start(start).metadata(0);
+        places.push((
+            at.clone(),
+            Committed {
+                offset: start,
+                metadata,
+            },
+        ));
+    }
+    if execute {
+        client.commit_as(config.application_id(), 1, &places)?;
+    }
+    Ok(done)
+}

@@ -1,0 +1,373 @@
+//! The running program as the HTTP server sees it. Invariant: reads show committed state only, and
+//! records from outside go only to the user's own topics.
+
+use crate::embedded::ModelsView;
+use millstream_core::{
+    record::{Headers, RawRecord, TopicPartition},
+    topology::{Format, RecordFormat, TopicName, Topology},
+};
+use millstream_http::{
+    Appended, Entry, Introspect, ModelStatus, NewRecord, QueryError, Range, RangePage, ReadFrom,
+    RecordPage, RecordView, RestoreProgress, Role, Status, StoreStatus, TaskStatus, TopicStatus,
+    TopologyFormat,
+};
+use millstream_log::{EmbeddedLog, Error as LogError, Log};
+use millstream_runtime::{
+    clock::{Clock, SystemClock},
+    streams::{State, Streams},
+    worker::{TaskRole, TaskView},
+};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Bytes of a topic read for one page of records.
+const READ_BYTES: usize = 1 << 20;
+
+pub(crate) struct Inspector {
+    pub(crate) streams: Arc<Streams>,
+    pub(crate) log: EmbeddedLog,
+    pub(crate) application_id: String,
+    pub(crate) predictions_topic: Option<String>,
+    pub(crate) models: Option<Arc<ModelsView>>,
+}
+
+impl Inspector {
+    fn topology(&self) -> &Topology {
+        &self.streams.program().topology
+    }
+
+    fn format(&self, topic: &str) -> Option<Arc<dyn RecordFormat>> {
+        let id = &self.application_id;
+        let mut formats = self.topology().formats().iter();
+        formats
+            .find(|known| known.topic.resolve(id) == topic)
+            .map(|known| known.format.clone())
+    }
+
+    fn task(&self, task: &TaskView) -> TaskStatus {
+        let mut client = self.log.client();
+        let lags = task.inputs.iter().map(|(partition, next)| {
+            client
+                .end(partition)
+                .ok()
+                .and_then(|end| u64::try_from(end - next).ok())
+        });
+        let lag = lags.sum::<Option<u64>>();
+        let count = |offsets: i64| u64::try_from(offsets).unwrap_or(0);
+        TaskStatus {
+            id: task.id.to_string(),
+            role: if task.role == TaskRole::Standby {
+                Role::Standby
+            } else {
+                Role::Active
+            },
+            state: if task.role == TaskRole::Restoring {
+                "RESTORING"
+            } else {
+                "RUNNING"
+            }
+            .into(),
+            lag: if task.role == TaskRole::Active {
+                lag
+            } else {
+                None
+            },
+            restore: (task.restore.iter())
+                .map(|store| RestoreProgress {
+                    store: store.store.clone(),
+                    restored: count(store.position - store.from),
+                    total: count(store.end - store.from),
+                })
+                .collect(),
+        }
+    }
+}
+
+fn internal(error: impl std::fmt::Display) -> QueryError {
+    QueryError::Internal(error.to_string())
+}
+
+/// What a person wrote as a key: JSON if it is JSON, else text.
+fn candidates(key: &str) -> Vec<Value> {
+    let text = Value::String(key.to_owned());
+    match serde_json::from_str::<Value>(key) {
+        Ok(json) if json != text => vec![text, json],
+        _ => vec![text],
+    }
+}
+
+/// A key as people write it.
+fn written(key: &Value) -> String {
+    key.as_str().map_or_else(|| key.to_string(), str::to_owned)
+}
+
+impl Introspect for Inspector {
+    fn status(&self) -> Status {
+        Status {
+            application_id: self.application_id.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            state: self.streams.state().to_string(),
+            predictions_topic: self.predictions_topic.clone(),
+            tasks: self
+                .streams
+                .tasks()
+                .iter()
+                .map(|task| self.task(task))
+                .collect(),
+        }
+    }
+
+    fn liveness(&self) -> Result<(), Vec<String>> {
+        match self.streams.state() {
+            State::Error | State::PendingError => Err(vec![
+                self.streams
+                    .failure()
+                    .unwrap_or_else(|| "a thread failed".to_owned()),
+            ]),
+            _ => Ok(()),
+        }
+    }
+
+    fn readiness(&self) -> Result<(), Vec<String>> {
+        match self.streams.state() {
+            State::Running => Ok(()),
+            other => Err(vec![format!("the client is {other}")]),
+        }
+    }
+
+    fn topology(&self, format: TopologyFormat) -> String {
+        self.topology().describe(match format {
+            TopologyFormat::Text => Format::Text,
+            TopologyFormat::Json => Format::Json,
+            TopologyFormat::Dot => Format::Dot,
+            TopologyFormat::Mermaid => Format::Mermaid,
+        })
+    }
+
+    fn stores(&self) -> Vec<StoreStatus> {
+        let stores = self.topology().stores().iter().map(|store| StoreStatus {
+            name: store.name.clone(),
+            kind: store
+                .format
+                .split('/')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+            keys: None,
+        });
+        stores.collect()
+    }
+
+    fn get(&self, store: &str, key: &str) -> Result<Option<Value>, QueryError> {
+        if self.topology().find_store(store).is_none() {
+            return Err(QueryError::UnknownStore(store.to_owned()));
+        }
+        let mut refused = None;
+        for key in candidates(key) {
+            match self.streams.get(store, &key) {
+                Ok(Some(row)) => return Ok(Some(row.value)),
+                Ok(None) => refused = Some(None),
+                Err(error) if refused.is_none() => refused = Some(Some(error.to_string())),
+                Err(_) => {}
+            }
+        }
+        match refused.flatten() {
+            Some(why) => Err(QueryError::BadKey(why)),
+            None => Ok(None),
+        }
+    }
+
+    fn range(&self, store: &str, range: &Range) -> Result<RangePage, QueryError> {
+        if self.topology().find_store(store).is_none() {
+            return Err(QueryError::UnknownStore(store.to_owned()));
+        }
+        let from = range.from.as_deref().map(candidates).unwrap_or_default();
+        let to = range.to.as_deref().map(candidates).unwrap_or_default();
+        let bounds = (from.first(), to.first());
+        let rows = self
+            .streams
+            .rows(store, bounds, range.limit + 1)
+            .map_err(internal)?;
+        let mut entries: Vec<_> = rows
+            .into_iter()
+            .map(|row| Entry {
+                key: written(&row.key),
+                value: row.value,
+            })
+            .collect();
+        let next = (entries.len() > range.limit)
+            .then(|| entries.pop())
+            .flatten();
+        Ok(RangePage {
+            entries,
+            next: next.map(|entry| entry.key),
+        })
+    }
+
+    fn topics(&self) -> Vec<TopicStatus> {
+        let topics = self.log.topics().unwrap_or_default().into_iter();
+        topics
+            .map(|info| TopicStatus {
+                name: info.spec.name,
+                partitions: info.spec.partitions,
+            })
+            .collect()
+    }
+
+    fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Appended>, QueryError> {
+        let mut client = self.log.client();
+        let info = client.topic(topic).map_err(internal)?;
+        let partitions = info
+            .ok_or_else(|| QueryError::UnknownTopic(topic.to_owned()))?
+            .spec
+            .partitions;
+        let user = TopicName::User(topic.to_owned());
+        let known = self
+            .topology()
+            .formats()
+            .iter()
+            .find(|known| known.topic == user);
+        let Some(format) = known.map(|known| known.format.clone()) else {
+            return Err(QueryError::Refused(format!(
+                "{topic} is not a topic of the program's user"
+            )));
+        };
+        let bad = |error: millstream_core::Error| QueryError::BadRecord(error.to_string());
+        let (headers, now) = (Headers::NONE, SystemClock::new().now());
+        let mut places = Vec::new();
+        for record in &records {
+            let key = match &record.key {
+                Value::Null => None,
+                key => format.read_key(key).map_err(bad)?,
+            };
+            let value = match &record.value {
+                Value::Null => None,
+                value => format.read_value(value).map_err(bad)?,
+            };
+            // Chosen here rather than by the log, so that the answer can say where it went.
+            let partition = record.partition.unwrap_or_else(|| {
+                let key = key.as_deref().unwrap_or_default();
+                millstream_log::murmur2::partition(key, partitions)
+            });
+            if partition >= partitions {
+                return Err(QueryError::UnknownPartition {
+                    topic: topic.to_owned(),
+                    partition,
+                });
+            }
+            let (key, value) = (key.as_deref(), value.as_deref());
+            let timestamp = record.timestamp.unwrap_or(now);
+            let raw = RawRecord {
+                key,
+                value,
+                timestamp,
+                headers: &headers,
+            };
+            client.send(topic, Some(partition), raw).map_err(internal)?;
+            places.push(partition);
+        }
+        let commit = client.commit(1, &[]).map_err(internal)?;
+        Ok(appended(topic, &places, &commit))
+    }
+
+    fn read(
+        &self,
+        topic: &str,
+        partition: u32,
+        from: ReadFrom,
+        limit: usize,
+    ) -> Result<RecordPage, QueryError> {
+        let mut client = self.log.client();
+        let known = client.topic(topic).map_err(internal)?;
+        let known = known.ok_or_else(|| QueryError::UnknownTopic(topic.to_owned()))?;
+        if partition >= known.spec.partitions {
+            return Err(QueryError::UnknownPartition {
+                topic: topic.to_owned(),
+                partition,
+            });
+        }
+        let at = TopicPartition::new(topic, partition);
+        let (start, end) = (
+            client.start(&at).map_err(internal)?,
+            client.end(&at).map_err(internal)?,
+        );
+        let back = |records: usize| end - i64::try_from(records).unwrap_or(i64::MAX);
+        let first = match from {
+            ReadFrom::Offset(offset) => offset,
+            ReadFrom::Last(records) => back(records),
+        };
+        let first = first.clamp(start, end);
+        let page = match client.read(&at, first, READ_BYTES) {
+            Ok(page) => page,
+            Err(LogError::OffsetOutOfRange { .. }) => return Ok(RecordPage::default()),
+            Err(error) => return Err(internal(error)),
+        };
+        let format = self.format(topic);
+        let mut records = Vec::new();
+        let mut next = page.next;
+        for (offset, record) in page.records.iter() {
+            if records.len() >= limit {
+                next = offset;
+                break;
+            }
+            records.push(view(partition, offset, record, format.as_deref()));
+        }
+        Ok(RecordPage {
+            records,
+            next,
+            start,
+            end,
+        })
+    }
+
+    fn models(&self) -> Vec<ModelStatus> {
+        self.models
+            .as_ref()
+            .map(|view| view(&self.streams))
+            .unwrap_or_default()
+    }
+}
+
+/// The places of records appended in one transaction: per partition they end where it ended.
+fn appended(topic: &str, partitions: &[u32], commit: &millstream_log::Commit) -> Vec<Appended> {
+    let end = |partition: u32| {
+        let mut ends = commit.ends.iter();
+        let of = ends.find(|(at, _)| &*at.topic == topic && at.partition == partition);
+        of.map_or(0, |(_, end)| *end)
+    };
+    let places = partitions.iter().enumerate().map(|(place, &partition)| {
+        let after = partitions[place..]
+            .iter()
+            .filter(|other| **other == partition)
+            .count();
+        Appended {
+            partition,
+            offset: end(partition) - i64::try_from(after).unwrap_or(0),
+        }
+    });
+    places.collect()
+}
+
+fn view(
+    partition: u32,
+    offset: i64,
+    record: RawRecord<'_>,
+    format: Option<&dyn RecordFormat>,
+) -> RecordView {
+    let hex = |bytes: Option<&[u8]>| match bytes {
+        Some(bytes) => Value::String(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+        None => Value::Null,
+    };
+    let shown = |bytes, show: &dyn Fn(&dyn RecordFormat) -> millstream_core::Result<Value>| {
+        format
+            .and_then(|format| show(format).ok())
+            .unwrap_or_else(|| hex(bytes))
+    };
+    RecordView {
+        partition,
+        offset,
+        timestamp: record.timestamp,
+        key: shown(record.key, &|format| format.show_key(record.key)),
+        value: shown(record.value, &|format| format.show_value(record.value)),
+    }
+}
