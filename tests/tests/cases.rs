@@ -1,15 +1,14 @@
-//! Every case on the test driver: the semantics of the operators, to the byte.
+//! Every case on every engine: the semantics of the operators, to the byte.
 
-use millstream_tests::cases::{self, TestDriver};
+use millstream_tests::cases::{self, OnEmbeddedLog, Open, TestDriver};
 use std::path::Path;
 
-#[test]
-fn the_test_driver_passes_every_case() {
+fn every_case_passes_on(open: &Open<'_>) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
     let cases = cases::load(&directory).unwrap();
     let mut failed = Vec::new();
     for case in &cases {
-        if let Err(error) = cases::run(case, &TestDriver::open) {
+        if let Err(error) = cases::run(case, open) {
             failed.push(format!("{} ({}):\n{error:#}", case.name, case.topology));
         }
     }
@@ -20,6 +19,16 @@ fn the_test_driver_passes_every_case() {
         failed.join("\n\n")
     );
     assert!(count.1 > 0, "no cases in {}", directory.display());
+}
+
+#[test]
+fn the_test_driver_passes_every_case() {
+    every_case_passes_on(&TestDriver::open);
+}
+
+#[test]
+fn the_runtime_on_the_embedded_log_passes_every_case() {
+    every_case_passes_on(&OnEmbeddedLog::open);
 }
 
 #[test]

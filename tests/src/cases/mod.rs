@@ -23,11 +23,13 @@
 //! ```
 
 mod driver;
+mod embedded;
 mod format;
 mod run;
 pub mod topologies;
 
 pub use driver::TestDriver;
+pub use embedded::OnEmbeddedLog;
 pub use format::{Case, Expected, Order, Step, load};
 pub use run::run;
 

@@ -1,0 +1,228 @@
+//! The second engine: the runtime's worker on the embedded log, with one partition.
+//!
+//! Invariant: a record is piped, processed, committed and at rest before the next one comes, so that
+//! what the test driver promises in total order holds here too.
+
+use super::{DEAD_LETTERS, Engine, Raw, Settings};
+use anyhow::{Result, anyhow, bail};
+use millstream_core::{
+    record::{RawRecord, Timestamp, TopicPartition},
+    task::{Dropped, Place, TaskConfig},
+    topology::{Topology, changelog_name},
+};
+use millstream_log::{
+    Cleanup, Committed, EmbeddedClient, EmbeddedLog, Error as LogError, Log, TopicSpec,
+};
+use millstream_runtime::{
+    Error,
+    backends::MemoryBackends,
+    program::Program,
+    worker::{self, Step, TaskRole, Worker},
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+const APPLICATION: &str = "cases";
+/// Idle steps in a row that mean rest, and steps after which there is none to come.
+const QUIET: usize = 4;
+const STEPS_MAX: usize = 10_000;
+const PAGE: usize = 1 << 20;
+
+/// A program on a log in memory.
+pub struct OnEmbeddedLog {
+    log: EmbeddedLog,
+    client: EmbeddedClient,
+    program: Arc<Program>,
+    disk: Arc<MemoryBackends>,
+    worker: Worker,
+    now: Timestamp,
+    /// Where the last look at each topic ended.
+    seen: BTreeMap<String, i64>,
+    /// Drops of workers that ended.
+    dropped: Dropped,
+    transaction: u64,
+}
+
+impl OnEmbeddedLog {
+    /// Starts a program.
+    ///
+    /// # Errors
+    /// Where it cannot be run.
+    pub fn open(topology: Topology, settings: &Settings) -> Result<Box<dyn Engine>> {
+        let log = EmbeddedLog::in_memory();
+        let mut client = log.client();
+        let names = topology
+            .user_sources()
+            .into_iter()
+            .chain(topology.user_sinks());
+        for name in names.chain([DEAD_LETTERS.to_owned()]) {
+            create(&mut client, &name)?;
+        }
+        let config = TaskConfig {
+            policy: settings.policy,
+            dead_letter_topic: Some(DEAD_LETTERS.to_owned()),
+            ..TaskConfig::new(APPLICATION)
+        };
+        let program = Arc::new(Program::prepare(Arc::new(topology), config, &mut client)?);
+        let disk = Arc::new(MemoryBackends::default());
+        let worker = worker(&log, &program, &disk);
+        let (seen, dropped) = Default::default();
+        let mut engine = Self {
+            log,
+            client,
+            program,
+            disk,
+            worker,
+            now: 0,
+            seen,
+            dropped,
+            transaction: 0,
+        };
+        engine.run()?;
+        Ok(Box::new(engine))
+    }
+
+    /// Steps until nothing happens any more.
+    fn run(&mut self) -> Result<()> {
+        let mut quiet = 0;
+        for _ in 0..STEPS_MAX {
+            match self.worker.step(self.now, Duration::ZERO) {
+                Ok(Step::Busy) => quiet = 0,
+                Ok(Step::Idle) => quiet += 1,
+                // Records may choose topics that nobody has declared; a user would make them first.
+                Err(Error::Log(LogError::UnknownTopic(name))) => {
+                    create(&mut self.client, name.split(' ').next().unwrap_or(&name))?;
+                    self.restart();
+                }
+                Err(error) => {
+                    self.restart();
+                    self.pass_over()?;
+                    return Err(anyhow!(error));
+                }
+            }
+            if quiet == QUIET {
+                return Ok(());
+            }
+        }
+        bail!("no rest after {STEPS_MAX} steps")
+    }
+
+    fn restart(&mut self) {
+        self.dropped = self.dropped();
+        self.worker = worker(&self.log, &self.program, &self.disk);
+    }
+
+    /// What an operator does who wants to go on after a record that stops the program.
+    fn pass_over(&mut self) -> Result<()> {
+        self.transaction += 1;
+        let mut places = Vec::new();
+        for at in self
+            .program
+            .layout
+            .tasks
+            .iter()
+            .flat_map(|task| &task.inputs)
+        {
+            let place = Place::start(self.client.end(at)?);
+            let metadata = place.metadata(self.transaction);
+            places.push((
+                at.clone(),
+                Committed {
+                    offset: place.offset,
+                    metadata,
+                },
+            ));
+        }
+        self.client
+            .commit_as(APPLICATION, self.transaction, &places)?;
+        Ok(())
+    }
+
+    fn records(&mut self, topic: &str, from: i64) -> Result<(Vec<Raw>, i64)> {
+        if self.client.topic(topic)?.is_none() {
+            return Ok((Vec::new(), from));
+        }
+        let at = TopicPartition::new(topic, 0);
+        let (mut found, mut next) = (Vec::new(), from);
+        loop {
+            let page = self.client.read(&at, next, PAGE)?;
+            found.extend(page.records.iter().map(|(_, record)| owned(record)));
+            next = page.next;
+            if next >= page.end {
+                return Ok((found, next));
+            }
+        }
+    }
+}
+
+fn worker(log: &EmbeddedLog, program: &Arc<Program>, disk: &Arc<MemoryBackends>) -> Worker {
+    let mut settings = worker::Settings::new("member", "instance");
+    settings.commit_interval_ms = 0;
+    Worker::new(
+        program.clone(),
+        disk.clone(),
+        Box::new(log.client()),
+        settings,
+    )
+}
+
+fn create(client: &mut EmbeddedClient, name: &str) -> Result<()> {
+    let cleanup = Cleanup::Delete { retention_ms: None };
+    client.create_topic(&TopicSpec {
+        name: name.to_owned(),
+        partitions: 1,
+        cleanup,
+    })?;
+    Ok(())
+}
+
+fn owned(record: RawRecord<'_>) -> Raw {
+    Raw {
+        key: record.key.map(<[u8]>::to_vec),
+        value: record.value.map(<[u8]>::to_vec),
+        timestamp: record.timestamp,
+        headers: record.headers.clone(),
+    }
+}
+
+impl Engine for OnEmbeddedLog {
+    fn pipe(&mut self, topic: &str, record: &Raw) -> Result<()> {
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        let (timestamp, headers) = (record.timestamp, &record.headers);
+        self.client.send(
+            topic,
+            None,
+            RawRecord {
+                key,
+                value,
+                timestamp,
+                headers,
+            },
+        )?;
+        self.client.commit(1, &[])?;
+        self.run()
+    }
+
+    fn advance_wall_clock(&mut self, now: Timestamp) -> Result<()> {
+        self.now = now;
+        self.run()
+    }
+
+    fn read(&mut self, topic: &str) -> Result<Vec<Raw>> {
+        let from = self.seen.get(topic).copied().unwrap_or(0);
+        let (records, next) = self.records(topic, from)?;
+        self.seen.insert(topic.to_owned(), next);
+        Ok(records)
+    }
+
+    fn changelog(&mut self, store: &str) -> Result<Vec<Raw>> {
+        Ok(self.records(&changelog_name(APPLICATION, store), 0)?.0)
+    }
+
+    fn dropped(&self) -> Dropped {
+        let tasks = self.worker.tasks();
+        let active = tasks.iter().filter(|task| task.role == TaskRole::Active);
+        active
+            .map(|task| task.dropped)
+            .fold(self.dropped, |a, b| a + b)
+    }
+}
