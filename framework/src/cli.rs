@@ -52,8 +52,8 @@ pub struct App {
 }
 
 impl App {
-    /// The effective settings: flags, then environment, then file, then the app's defaults, then the
-    /// built-in ones.
+    /// The effective settings: flags, then environment, then file, then the app's defaults, then
+    /// the built-in ones.
     ///
     /// # Errors
     /// For unknown keys and bad values, naming where they come from.

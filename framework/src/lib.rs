@@ -1,3 +1,4 @@
+//! The facade: all of Millstream under one name, and the README as its documentation.
 #![doc = include_str!("../../README.md")]
 
 pub mod cli;

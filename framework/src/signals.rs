@@ -1,5 +1,5 @@
-//! SIGTERM and SIGINT: the first asks the program to stop after a last commit, the second ends it at
-//! once, which loses nothing that was committed.
+//! SIGTERM and SIGINT: the first asks the program to stop after a last commit, the second ends it
+//! at once, which loses nothing that was committed.
 
 use anyhow::{Context, Result};
 use signal_hook::{

@@ -1,4 +1,5 @@
-//! The directory of one instance's state: who owns it, in which format it is, which tasks are in it.
+//! The directory of one instance's state: who owns it, in which format it is, which tasks are in
+//! it.
 //!
 //! ```text
 //! <state.dir>/LOCK      locked while an instance runs

@@ -18,7 +18,8 @@ pub enum Error {
     },
     /// The directory was written in a format that this version does not read.
     #[error(
-        "state directory {path} has format {found}, this version reads {expected}: restore it from the changelog by removing the directory"
+        "state directory {path} has format {found}, this version reads {expected}: \
+         restore it from the changelog by removing the directory"
     )]
     Format {
         /// The directory.

@@ -1,7 +1,8 @@
-//! The backend that forgets: sorted maps in memory, for tests, simulations and tasks without a disk.
+//! The backend that forgets: sorted maps in memory, for tests, simulations and tasks without a
+//! disk.
 //!
-//! Invariant: a scan holds no lock while it calls its visitor. It keeps the map it began with, and a
-//! batch that arrives meanwhile changes a copy; so a visitor may read, or even write, the same
+//! Invariant: a scan holds no lock while it calls its visitor. It keeps the map it began with, and
+//! a batch that arrives meanwhile changes a copy; so a visitor may read, or even write, the same
 //! backend, and no writer ever waits for a slow reader.
 
 use crate::{

@@ -89,7 +89,8 @@ pub fn put_str(out: &mut Vec<u8>, value: &str) {
     put_bytes(out, value.as_bytes());
 }
 
-/// Turns a prefix into the first key behind all keys that start with it: the excluded end of a scan.
+/// Turns a prefix into the first key behind all keys that start with it: the excluded end of a
+/// scan.
 ///
 /// Returns `false`, and leaves the prefix empty, where there is no such key because it consists of
 /// `0xFF` only; the scan then has no upper bound.

@@ -77,7 +77,8 @@ fn verify(path: &Path) -> u64 {
     last
 }
 
-/// The child: writes until it is killed. Without the variable, in the parent, there is nothing to do.
+/// The child: writes until it is killed. Without the variable, in the parent, there is nothing to
+/// do.
 #[test]
 fn child() {
     let Some(directory) = env::var_os(DIRECTORY) else {

@@ -80,7 +80,8 @@ proptest! {
         prop_assert_eq!(decode(&encode(&a)).unwrap(), a);
     }
 
-    /// Whatever the bytes, there is an answer; and bytes that decode are the encoding of the answer.
+    /// Whatever the bytes, there is an answer; and bytes that decode are the encoding of the
+    /// answer.
     #[test]
     fn decoding_never_panics_and_accepts_one_encoding_per_value(
         noise in prop::collection::vec(prop::sample::select(vec![0u8, 0x61, 0xFF]), 0..60),

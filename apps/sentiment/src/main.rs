@@ -1,7 +1,8 @@
 //! `sentiment`: learns, while texts stream by, whether they are favourable.
 //!
-//! Texts go into the topic `reviews`; a model that is the state of a task predicts each one, is graded
-//! on it and learns from it; predictions go to the topic `predictions` and from there into a table.
+//! Texts go into the topic `reviews`; a model that is the state of a task predicts each one, is
+//! graded on it and learns from it; predictions go to the topic `predictions` and from there into a
+//! table.
 
 mod feeder;
 mod model;

@@ -1,4 +1,5 @@
-//! What a person sees while it runs: a bar on a terminal, else a line per interval, on standard error.
+//! What a person sees while it runs: a bar on a terminal, else a line per interval, on standard
+//! error.
 
 use crate::model::Standing;
 use indicatif::{ProgressBar, ProgressStyle};

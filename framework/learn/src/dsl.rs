@@ -33,8 +33,7 @@ pub struct Scored<P, Y> {
 }
 
 /// The stream a model makes of examples with labels of the learner `L`.
-type ScoredStream<'b, K, L> =
-    KStream<'b, K, Scored<<L as Learner>::Output, <L as Learner>::Label>>;
+type ScoredStream<'b, K, L> = KStream<'b, K, Scored<<L as Learner>::Output, <L as Learner>::Label>>;
 
 /// Learning as an operator.
 pub trait LearnExt<'b, K, X, Y>: Sized {
@@ -48,7 +47,8 @@ pub trait LearnExt<'b, K, X, Y>: Sized {
     /// use millstream_core::prelude::*;
     /// use millstream_learn::{Example, LearnExt, Scored, TextClassifier};
     ///
-    /// static REVIEWS: Topic<String, Example<String, bool>> = Topic::new("reviews", utf8(), bincode());
+    /// type Text = Example<String, bool>;
+    /// static REVIEWS: Topic<String, Text> = Topic::new("reviews", utf8(), bincode());
     /// static SCORED: Topic<String, Scored<f64, bool>> = Topic::new("scored", utf8(), json());
     ///
     /// let builder = StreamsBuilder::new();
@@ -96,7 +96,9 @@ impl<'b, K: Data, X: Data, Y: Data> LearnExt<'b, K, X, Y> for KStream<'b, K, Exa
         let spec = StoreSpec::custom(name, "weights", move |env| {
             Ok(Box::new(WeightStore::open(&store, fresh(), &env)?))
         });
-        let model = self.builder().add_store::<WeightStore<Prequential<F, L, G>>>(spec);
+        let model = self
+            .builder()
+            .add_store::<WeightStore<Prequential<F, L, G>>>(spec);
         self.process_values(model, |model| Learn { model })
     }
 }
@@ -128,7 +130,12 @@ where
             Some(at) => (at.partition.topic, at.partition.partition, at.offset),
             None => (Arc::from(""), 0, -1),
         };
-        ctx.forward(Scored { prediction, topic, partition, offset })?;
+        ctx.forward(Scored {
+            prediction,
+            topic,
+            partition,
+            offset,
+        })?;
         Ok(())
     }
 }

@@ -9,8 +9,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-/// Opens tasks' backends. A task's backend is opened by one owner at a time in an instance; what was
-/// applied to it is there when it is opened again.
+/// Opens tasks' backends. A task's backend is opened by one owner at a time in an instance; what
+/// was applied to it is there when it is opened again.
 pub trait Backends: Send + Sync {
     /// The backend of a task, with these columns.
     ///
@@ -35,7 +35,8 @@ impl Backends for MemoryBackends {
     }
 }
 
-/// Backends under a state directory, one RocksDB per task. The directory is locked while this lives.
+/// Backends under a state directory, one RocksDB per task. The directory is locked while this
+/// lives.
 pub struct RocksBackends {
     dir: StateDir,
     shared: Shared,
@@ -50,7 +51,11 @@ impl RocksBackends {
     /// # Errors
     /// Where another instance has it, or it is of another format.
     pub fn open(dir: impl Into<PathBuf>, shared: Shared) -> Result<Self> {
-        Ok(Self { dir: StateDir::open(dir)?, shared, opened: Mutex::default() })
+        Ok(Self {
+            dir: StateDir::open(dir)?,
+            shared,
+            opened: Mutex::default(),
+        })
     }
 }
 

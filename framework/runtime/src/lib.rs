@@ -1,7 +1,8 @@
 //! Threads around tasks: the StreamThread loop, restore, standby, lifecycle and config.
 //!
 //! [`worker::Worker`] is the loop as a value, driven by OS threads here and by a seed in the
-//! simulation; [`streams::Streams`] is the program's handle. Invariant: only [`clock`] reads a clock.
+//! simulation; [`streams::Streams`] is the program's handle. Invariant: only [`clock`] reads a
+//! clock.
 
 pub mod backends;
 pub mod clock;

@@ -1,5 +1,5 @@
-//! From workers' plain counts to metrics. Counters get the difference to what was published last, so
-//! that a replaced thread's counts begin anew without the metric going back.
+//! From workers' plain counts to metrics. Counters get the difference to what was published last,
+//! so that a replaced thread's counts begin anew without the metric going back.
 
 use crate::{
     streams::{State, ThreadView},

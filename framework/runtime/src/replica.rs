@@ -1,7 +1,7 @@
 //! A task's stores as bytes, kept up from their changelogs: a standby, or a restore under way.
 //!
-//! Replay copies whole values, so doing it twice does no harm: the stored position need only never be
-//! ahead of what was applied. Invariant: each page is applied in one batch with its position.
+//! Replay copies whole values, so doing it twice does no harm: the stored position need only never
+//! be ahead of what was applied. Invariant: each page is applied in one batch with its position.
 
 use crate::{
     backends::Backends,

@@ -10,7 +10,8 @@ use std::{
     thread,
 };
 
-/// A writer gives all keys of two columns the same new number per batch; readers must never see two.
+/// A writer gives all keys of two columns the same new number per batch; readers must never see
+/// two.
 pub(super) fn shows_whole_batches_to_other_threads(backend: &dyn Backend) -> Result<()> {
     const BATCHES: i64 = 200;
     const READERS: usize = 2;

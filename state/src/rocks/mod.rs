@@ -1,7 +1,7 @@
 //! The backend on disk: one RocksDB per task, a column family per column.
 //!
-//! Invariant: a batch and its positions are one RocksDB write, so data and positions agree after any
-//! crash; and nothing that a crash leaves behind is ever a reason to delete a directory.
+//! Invariant: a batch and its positions are one RocksDB write, so data and positions agree after
+//! any crash; and nothing that a crash leaves behind is ever a reason to delete a directory.
 //!
 //! The default column family belongs to this file: it holds the positions, keyed by the column's
 //! name, so that columns may be renumbered from one version of a program to the next. The families
@@ -10,9 +10,9 @@
 //! # Why there is a write-ahead log
 //!
 //! The changelog could restore whatever a crash takes, so RocksDB could do without a log of its own
-//! (`atomic_flush` keeps the columns in step then). It was measured with 9 million puts of 100 bytes
-//! under random keys, 1,000 to a batch, two columns, 1.1 GB on disk, killed with SIGKILL at the end,
-//! on two cores busy with other work:
+//! (`atomic_flush` keeps the columns in step then). It was measured with 9 million puts of 100
+//! bytes under random keys, 1,000 to a batch, two columns, 1.1 GB on disk, killed with SIGKILL at
+//! the end, on two cores busy with other work:
 //!
 //! | log                  | writer's CPU | writes    | reopening | lost                  |
 //! |----------------------|--------------|-----------|-----------|-----------------------|
@@ -104,7 +104,8 @@ impl RocksBackend {
     ///
     /// # Errors
     /// [`Error::Locked`] where the directory is open already, [`Error::Corrupt`] where its files
-    /// contradict each other, [`Error::Storage`] for a column declared twice and all other refusals.
+    /// contradict each other, [`Error::Storage`] for a column declared twice and all other
+    /// refusals.
     pub fn open(path: impl AsRef<Path>, columns: &[String], shared: &Shared) -> Result<Self> {
         let path = path.as_ref();
         let distinct: BTreeSet<&String> = columns.iter().collect();

@@ -106,7 +106,8 @@ impl Shared {
         options.set_compression_type(DBCompressionType::Lz4);
         options.set_write_buffer_size(WRITE_BUFFER_BYTES);
         // Small pieces, so that a column with ten keys does not occupy a megabyte. For the same
-        // reason there is no bloom filter before the memtable: its size would be that of a full one.
+        // reason there is no bloom filter before the memtable: its size would be that of a full
+        // one.
         options.set_arena_block_size(64 << 10);
         options
     }

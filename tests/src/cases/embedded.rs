@@ -1,7 +1,7 @@
 //! The second engine: the runtime's worker on the embedded log, with one partition.
 //!
-//! Invariant: a record is piped, processed, committed and at rest before the next one comes, so that
-//! what the test driver promises in total order holds here too.
+//! Invariant: a record is piped, processed, committed and at rest before the next one comes, so
+//! that what the test driver promises in total order holds here too.
 
 use super::{DEAD_LETTERS, Engine, Raw, Settings};
 use anyhow::{Result, anyhow, bail};

@@ -86,7 +86,9 @@ impl Manifest {
         let mut stored = Vec::new();
         match backend.get(column, MANIFEST_KEY, &mut stored)? {
             Presence::Missing => Ok(None),
-            Presence::Found => Self::decode(stored.get(STAMP_BYTES..).unwrap_or_default()).map(Some),
+            Presence::Found => {
+                Self::decode(stored.get(STAMP_BYTES..).unwrap_or_default()).map(Some)
+            }
         }
     }
 

@@ -20,6 +20,7 @@ use crate::api::{
     Assignment, Cleanup, Committed, Event, Log, Subscription, TaskInputs, TopicInfo, TopicSpec,
 };
 use millstream_core::record::{Headers, Offset, RawRecord, TaskId, TopicPartition};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// A fresh log, and what can be done to it from outside.
@@ -88,19 +89,11 @@ pub fn run(mut make: impl FnMut() -> Box<dyn Harness>) {
     for (name, case) in CASES {
         let mut harness = make();
         // The name is in the message of whatever assertion fails below.
-        let failed = Failed(name);
-        case(&mut *harness);
-        std::mem::forget(failed);
-    }
-}
-
-/// Says which case a panic came from.
-struct Failed(&'static str);
-
-impl Drop for Failed {
-    #[expect(clippy::print_stderr, reason = "a test's words about its failure")]
-    fn drop(&mut self) {
-        eprintln!("the contract's case that failed: {}", self.0);
+        let ran = catch_unwind(AssertUnwindSafe(|| case(&mut *harness)));
+        assert!(
+            ran.is_ok(),
+            "the contract's case {name} failed, as told above"
+        );
     }
 }
 

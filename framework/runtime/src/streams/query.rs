@@ -1,7 +1,7 @@
 //! Interactive queries: reading a running program's stores, as of the last commit.
 //!
-//! A backend holds only what was committed, so any thread may read it while tasks run. Reads see the
-//! partitions that this instance has, active or standby.
+//! A backend holds only what was committed, so any thread may read it while tasks run. Reads see
+//! the partitions that this instance has, active or standby.
 
 use super::Streams;
 use crate::error::{Error, Result};

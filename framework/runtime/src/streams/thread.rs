@@ -1,5 +1,5 @@
-//! The OS thread around a [`Worker`]: it gives the worker time, shows what it does, and decides with
-//! the uncaught-error policy what happens after a failure.
+//! The OS thread around a [`Worker`]: it gives the worker time, shows what it does, and decides
+//! with the uncaught-error policy what happens after a failure.
 
 use super::{State, ThreadView, UncaughtPolicy, shared::Shared};
 use crate::{

@@ -109,8 +109,8 @@ impl Worker {
         Ok(busy)
     }
 
-    /// Gives back the tasks that were asked for: their work is committed, or dropped, before the log
-    /// hears that we are done.
+    /// Gives back the tasks that were asked for: their work is committed, or dropped, before the
+    /// log hears that we are done.
     pub(super) fn finish_revocation(&mut self, now: Timestamp) -> Result<()> {
         if self.revoking.is_empty() {
             return Ok(());

@@ -1,9 +1,9 @@
 //! One StreamThread's work as a value: everything it does, a step at a time, with time as argument.
 //!
-//! A step polls the log for what happened, moves restores on by a page, fetches, processes a bounded
-//! number of records, punctuates, and commits when it is due. The OS thread around it
-//! ([`crate::thread`]) and the simulation call the same [`Worker::step`]. Invariants: the tasks of a
-//! worker share one transaction; a store's backend is written only after the log has accepted the
+//! A step polls the log for what happened, moves restores on by a page, fetches, processes a
+//! bounded number of records, punctuates, and commits when it is due. The OS thread around it
+//! (in `streams`) and the simulation call the same [`Worker::step`]. Invariants: the tasks of
+//! a worker share one transaction; a store's backend is written only after the log has accepted the
 //! commit that holds its changes.
 
 mod assignment;
@@ -111,7 +111,8 @@ impl Worker {
         }
     }
 
-    /// Does the next bit of everything. `wait` is how long the poll may wait for something to happen.
+    /// Does the next bit of everything. `wait` is how long the poll may wait for something to
+    /// happen.
     ///
     /// # Errors
     /// What must stop the thread: the log's `Fatal`, bad input under the policy to fail, storage.
