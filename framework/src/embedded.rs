@@ -10,7 +10,7 @@
 use crate::{introspect::Inspector, purge::Purger};
 use anyhow::{Context, Result, bail};
 use millstream_core::{
-    task::{ErrorPolicy, TaskConfig},
+    task::{ErrorPolicy, Policies, TaskConfig},
     topology::Topology,
 };
 use millstream_http::HttpServer;
@@ -18,7 +18,7 @@ use millstream_log::{Cleanup, EmbeddedLog, Limits as LogLimits, Log, TopicSpec};
 use millstream_metrics::Registry;
 use millstream_runtime::{
     backends::RocksBackends,
-    config::{Config, Durability, ExceptionHandler},
+    config::{Config, Durability, ExceptionHandler, PREFIXES},
     streams::{LogSource, State, StateListener, Streams, StreamsConfig, UncaughtHandler},
     worker::Settings,
 };
@@ -59,6 +59,14 @@ impl Embedded {
                 "bootstrap.servers is {servers:?}, but this version runs on its embedded log only: \
                  remove the setting"
             );
+        }
+        for prefix in PREFIXES {
+            for (key, _) in config.with_prefix(prefix) {
+                tracing::warn!(
+                    key,
+                    "a Kafka client's setting: the embedded log has no use for it"
+                );
+            }
         }
         let root = config.state_dir().join(config.application_id());
         let shared = Shared::new(Limits {
@@ -177,7 +185,9 @@ impl Embedded {
         let backends = RocksBackends::open(self.root.join("tasks"), self.shared.clone())?;
         let log = self.log.clone();
         let logs: LogSource = Arc::new(move || Box::new(log.client()));
-        let mut streams = streams_config(&self.config, self.registry.clone());
+        let partitions = self.config.embedded_partitions() as usize;
+        let stores = self.topology.stores().len() * partitions;
+        let mut streams = streams_config(&self.config, self.registry.clone(), stores);
         streams.listeners = self.listeners;
         if let Some(uncaught) = self.uncaught {
             streams.uncaught = uncaught;
@@ -186,7 +196,9 @@ impl Embedded {
         let streams = Streams::new(self.topology, streams, logs, Arc::new(backends))?;
         let streams = Arc::new(streams);
         let group = self.config.application_id();
-        let purger = Purger::start(self.log.clone(), streams.program(), group, clock)?;
+        let purge =
+            Duration::from_millis(self.config.repartition_purge_interval_ms().unsigned_abs());
+        let purger = Purger::start(self.log.clone(), streams.program(), group, purge, clock)?;
         streams.start()?;
         Ok(Node {
             http: None,
@@ -202,23 +214,36 @@ impl Embedded {
     }
 }
 
-fn streams_config(config: &Config, registry: Registry) -> StreamsConfig {
-    let mut task = TaskConfig::new(config.application_id());
-    task.policy = match config.deserialization_exception_handler() {
+fn policy(handler: ExceptionHandler) -> ErrorPolicy {
+    match handler {
         ExceptionHandler::Fail => ErrorPolicy::Fail,
         ExceptionHandler::Continue => ErrorPolicy::Skip,
         ExceptionHandler::Dlq => ErrorPolicy::DeadLetter,
+    }
+}
+
+/// `stores` is how many stores the process may hold, which share the memory for caches.
+fn streams_config(config: &Config, registry: Registry, stores: usize) -> StreamsConfig {
+    let mut task = TaskConfig::new(config.application_id());
+    task.policies = Policies {
+        deserialization: policy(config.deserialization_exception_handler()),
+        processing: policy(config.processing_exception_handler()),
     };
     task.dead_letter_topic = config.dead_letter_topic().map(str::to_owned);
-    task.cache_bytes = config.statestore_cache_max_bytes();
+    task.cache_bytes = config.statestore_cache_max_bytes() / stores.max(1);
     let instance = config.state_dir().display().to_string();
     let mut settings = Settings::new(format!("{}-thread", config.application_id()), instance);
     settings.commit_interval_ms = config.commit_interval_ms();
-    settings.uncommitted_bytes_max = config.statestore_uncommitted_max_bytes();
+    let threads = config.num_stream_threads();
+    settings.uncommitted_bytes_max = config.statestore_uncommitted_max_bytes() / threads.max(1);
+    settings.max_task_idle_ms = config.max_task_idle_ms();
     settings.buffered_records = config.buffered_records_per_partition();
     settings.standby_replicas = config.num_standby_replicas();
     let mut streams = StreamsConfig::new(task, settings, registry);
-    streams.threads = config.num_stream_threads();
+    streams.threads = threads;
+    streams.summary_interval = u64::try_from(config.log_summary_interval_ms())
+        .ok()
+        .map(Duration::from_millis);
     streams.poll = Duration::from_millis(u64::try_from(config.poll_ms()).unwrap_or(0));
     streams
 }

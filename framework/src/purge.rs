@@ -30,6 +30,7 @@ impl Purger {
         log: EmbeddedLog,
         program: &Program,
         group: &str,
+        purge: Duration,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
         let internal = program.layout.internal.iter();
@@ -43,8 +44,14 @@ impl Purger {
         let (stop, stopped) = channel();
         let run = move || {
             let client = log.client();
+            let mut purged = clock.elapsed();
             while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                if let Err(error) = tidy(&log, &client, &group, &repartitions, clock.now()) {
+                let due = clock.elapsed() - purged >= purge;
+                let consumed = if due { &repartitions[..] } else { &[] };
+                if due {
+                    purged = clock.elapsed();
+                }
+                if let Err(error) = tidy(&log, &client, &group, consumed, clock.now()) {
                     tracing::warn!(%error, "tidying up the log");
                 }
             }

@@ -3,9 +3,13 @@
 use millstream_tests::cases::{self, OnEmbeddedLog, Open, TestDriver};
 use std::path::Path;
 
+#[expect(
+    clippy::expect_used,
+    reason = "a test that cannot read its cases has failed"
+)]
 fn every_case_passes_on(open: &Open<'_>) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
-    let cases = cases::load(&directory).unwrap();
+    let cases = cases::load(&directory).expect("the cases can be read");
     let mut failed = Vec::new();
     for case in &cases {
         if let Err(error) = cases::run(case, open) {

@@ -80,6 +80,10 @@ row!(Prediction {
 pub(crate) static TABLE: Table<Prediction> = Table::new("predictions");
 
 /// The row that a record of the topic `predictions` becomes.
+#[expect(
+    clippy::ptr_arg,
+    reason = "a sink hands over what the topic's key serde reads"
+)]
 pub(crate) fn to_row(id: &String, judged: &Judged, meta: &RecordMeta<'_>) -> Prediction {
     let said = &judged.prediction;
     Prediction {

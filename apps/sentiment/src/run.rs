@@ -109,11 +109,8 @@ fn open_source(options: &Options) -> Result<(String, Source)> {
     if let Some(records) = options.generate {
         return Ok((format!("generated-{records}"), Source::generated(records)));
     }
-    let path = match options.input.clone().or_else(source::fetched) {
-        Some(path) => path,
-        None => bail!(
-            "there is nothing to stream: give --input FILE.tsv, or run apps/sentiment/fetch-data"
-        ),
+    let Some(path) = options.input.clone().or_else(source::fetched) else {
+        bail!("nothing to stream: give --input FILE.tsv, or run apps/sentiment/fetch-data");
     };
     let path = path
         .canonicalize()

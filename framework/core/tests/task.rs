@@ -11,7 +11,7 @@ use millstream_core::{
     ErrorKind,
     prelude::*,
     record::{TaskId, TopicPartition},
-    task::{Place, PunctuationType, Supply, Task, TaskConfig},
+    task::{Place, Policies, PunctuationType, Supply, Task, TaskConfig},
     topology::Logging,
 };
 use millstream_state::{Backend, Column, MemoryBackend, WriteBatch};
@@ -318,7 +318,7 @@ fn corrupt_state_is_never_skipped_like_a_bad_record() {
     batch.put(Column(0), b"a", b"nonsense that is no count");
     backend.apply(&batch).unwrap();
     let config = TaskConfig {
-        policy: ErrorPolicy::Skip,
+        policies: ErrorPolicy::Skip.into(),
         ..TaskConfig::new("test")
     };
     let topology = builder.build().unwrap();
@@ -462,3 +462,36 @@ fn a_record_made_before_all_time_is_refused_and_not_written() {
     assert_eq!(bench.texts("out"), ["a2"]);
     assert_eq!(bench.task.dropped().processing, 1);
 }
+
+#[test]
+fn bytes_and_code_are_judged_by_policies_of_their_own() {
+    let builder = StreamsBuilder::new();
+    let refuse_two = |v: u64| if v == 2 { Err("two is refused") } else { Ok(v) };
+    builder
+        .stream(&NUMBERS_IN)
+        .try_map_values(refuse_two)
+        .to(&NUMBERS_OUT);
+    let config = TaskConfig {
+        policies: Policies {
+            deserialization: ErrorPolicy::Skip,
+            processing: ErrorPolicy::Fail,
+        },
+        ..TaskConfig::new("app")
+    };
+    let topology = builder.build().unwrap();
+    let mut driver = TopologyTestDriver::with_config(topology, &config).unwrap();
+    driver
+        .pipe_raw("numbers-in", Some(b"a"), Some(b"no number"), 0)
+        .unwrap();
+    driver.pipe(&NUMBERS_IN, "a".into(), 1, 0).unwrap();
+    let error = driver.pipe(&NUMBERS_IN, "a".into(), 2, 0).unwrap_err();
+    assert!(error.to_string().contains("two is refused"), "{error}");
+    assert_eq!(driver.dropped().deserialization, 1);
+    assert_eq!(
+        driver.read_key_values(&NUMBERS_OUT).unwrap(),
+        [("a".into(), Some(1))]
+    );
+}
+
+static NUMBERS_IN: Topic<String, u64> = Topic::new("numbers-in", utf8(), u64_be());
+static NUMBERS_OUT: Topic<String, u64> = Topic::new("numbers-out", utf8(), u64_be());

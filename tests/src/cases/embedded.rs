@@ -58,7 +58,7 @@ impl OnEmbeddedLog {
             create(&mut client, &name)?;
         }
         let config = TaskConfig {
-            policy: settings.policy,
+            policies: settings.policy.into(),
             dead_letter_topic: Some(DEAD_LETTERS.to_owned()),
             ..TaskConfig::new(APPLICATION)
         };

@@ -1,6 +1,6 @@
 //! What operators see of their task: stores, outputs, times, and where the record in hand is from.
 
-use super::policy::{Dropped, ErrorPolicy, Failure, Reason};
+use super::policy::{Dropped, ErrorPolicy, Failure, Policies, Reason};
 use crate::{
     batch::RecordBatch,
     error::{Error, ErrorKind, Result},
@@ -45,7 +45,7 @@ pub struct TaskContext {
     pub(super) inputs: Vec<TopicPartition>,
     pub(super) source: Option<usize>,
     pub(super) offset: Offset,
-    pub(super) policy: ErrorPolicy,
+    pub(super) policies: Policies,
     pub(super) dropped: Dropped,
     pub(super) failures: Vec<Failure>,
     pub(super) commit_requested: bool,
@@ -63,7 +63,7 @@ impl TaskContext {
             inputs: Vec::new(),
             source: None,
             offset: -1,
-            policy: ErrorPolicy::Fail,
+            policies: Policies::default(),
             dropped: Dropped::default(),
             failures: Vec::new(),
             commit_requested: false,
@@ -211,7 +211,7 @@ impl TaskContext {
 
     #[cold]
     pub(super) fn refuse_for(&mut self, reason: Reason, node: &str, error: Error) -> Result<()> {
-        if self.policy == ErrorPolicy::Fail || self.source.is_none() {
+        if self.policies.of(reason) == ErrorPolicy::Fail || self.source.is_none() {
             return Err(error);
         }
         self.failures.push(Failure {

@@ -1,6 +1,6 @@
 //! One input partition of a task: what was fetched and not processed, and how far processing came.
 
-use super::policy::ErrorPolicy;
+use super::policy::Policies;
 use crate::{
     batch::Records,
     link::RawPush,
@@ -21,7 +21,7 @@ pub enum Supply {
 /// offset of its head, or of the record to come.
 pub(super) struct Input {
     pub(super) pushes: Vec<RawPush>,
-    pub(super) policy: ErrorPolicy,
+    pub(super) policies: Policies,
     pub(super) next: Offset,
     pub(super) time: Timestamp,
     pub(super) supply: Supply,
@@ -33,10 +33,10 @@ pub(super) struct Input {
 }
 
 impl Input {
-    pub(super) fn new(pushes: Vec<RawPush>, policy: ErrorPolicy) -> Self {
+    pub(super) fn new(pushes: Vec<RawPush>, policies: Policies) -> Self {
         Self {
             pushes,
-            policy,
+            policies,
             next: 0,
             time: Timestamp::MIN,
             supply: Supply::Unknown,

@@ -16,8 +16,8 @@ pub use context::{Output, RecordMetadata, TaskContext};
 use input::Input;
 pub use input::Supply;
 pub use place::Place;
-use policy::Reason;
-pub use policy::{Dropped, ErrorPolicy};
+pub use policy::{Dropped, ErrorPolicy, Policies};
+use policy::{Failure, Reason};
 pub use timer::{PunctuationType, Schedule, Timer};
 
 use crate::{
@@ -37,7 +37,7 @@ pub struct TaskConfig {
     /// `application.id`: the prefix of all internal topics.
     pub application_id: Arc<str>,
     /// What becomes of bad records where the source does not say.
-    pub policy: ErrorPolicy,
+    pub policies: Policies,
     /// `errors.dead.letter.queue.topic.name`.
     pub dead_letter_topic: Option<String>,
     /// How many bytes of clean entries each store may cache.
@@ -49,7 +49,7 @@ impl TaskConfig {
     pub fn new(application_id: impl Into<Arc<str>>) -> Self {
         Self {
             application_id: application_id.into(),
-            policy: ErrorPolicy::Fail,
+            policies: Policies::default(),
             dead_letter_topic: None,
             cache_bytes: 10 << 20,
         }
@@ -137,18 +137,19 @@ impl Task {
         let ctx = TaskContext::new(config.application_id.clone(), stores);
         let linked = Linker::link(topology, &sub.nodes, ctx);
         let (mut ctx, timers) = (linked.context, linked.timers);
-        let policies = policy::of_sources(topology);
+        let by_source = policy::of_sources(topology);
         let mut inputs = Vec::new();
         for (topic, pushes) in linked.sources {
-            let policy = policies.get(&topic).copied().unwrap_or(config.policy);
-            if policy == ErrorPolicy::DeadLetter && config.dead_letter_topic.is_none() {
+            let own = by_source.get(&topic);
+            let policies = own.map_or(config.policies, |policy| (*policy).into());
+            if policies.writes_dead_letters() && config.dead_letter_topic.is_none() {
                 return Err(Error::topology(format!(
                     "the bad records of {} are to be kept as dead letters, but \
                      errors.dead.letter.queue.topic.name names no topic",
                     topic.shown()
                 )));
             }
-            inputs.push(Input::new(pushes, policy));
+            inputs.push(Input::new(pushes, policies));
             let name = topic.resolve(&config.application_id);
             ctx.inputs.push(TopicPartition::new(name, id.partition));
         }
@@ -279,7 +280,7 @@ impl Task {
         self.ctx.source = Some(number);
         self.ctx.offset = offset;
         self.ctx.timestamp = raw.timestamp;
-        self.ctx.policy = input.policy;
+        self.ctx.policies = input.policies;
         let advanced = raw.timestamp > self.ctx.stream_time.max(-1);
         if raw.timestamp < 0 {
             // Kafka refuses such records too: no window and no stream time could hold them.
@@ -312,9 +313,9 @@ impl Task {
         for failure in &failures {
             self.ctx.dropped.count(failure.reason);
         }
-        let (Some(first), ErrorPolicy::DeadLetter, Some(to)) =
-            (failures.first(), self.ctx.policy, self.dead_letters)
-        else {
+        let policies = self.ctx.policies;
+        let kept = |failure: &&Failure| policies.of(failure.reason) == ErrorPolicy::DeadLetter;
+        let (Some(first), Some(to)) = (failures.iter().find(kept), self.dead_letters) else {
             return Ok(());
         };
         let from = &self.ctx.inputs[input];

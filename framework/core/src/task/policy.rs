@@ -20,6 +20,38 @@ pub enum ErrorPolicy {
     DeadLetter,
 }
 
+/// What becomes of bad records, by what is bad about them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policies {
+    /// Of bytes that the source's serdes refuse: `deserialization.exception.handler`.
+    pub deserialization: ErrorPolicy,
+    /// Of records that the program's own code refuses: `processing.exception.handler` (KIP-1033).
+    pub processing: ErrorPolicy,
+}
+
+impl From<ErrorPolicy> for Policies {
+    /// One policy for both.
+    fn from(policy: ErrorPolicy) -> Self {
+        Self {
+            deserialization: policy,
+            processing: policy,
+        }
+    }
+}
+
+impl Policies {
+    pub(crate) fn of(self, reason: Reason) -> ErrorPolicy {
+        match reason {
+            Reason::Processing => self.processing,
+            Reason::Deserialization | Reason::InvalidTimestamp => self.deserialization,
+        }
+    }
+
+    pub(crate) fn writes_dead_letters(self) -> bool {
+        [self.deserialization, self.processing].contains(&ErrorPolicy::DeadLetter)
+    }
+}
+
 /// Records dropped, by reason. Every drop is counted in exactly one of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {

@@ -30,17 +30,6 @@ pub enum ExceptionHandler {
     Dlq,
 }
 
-/// How fine the metrics are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RecordingLevel {
-    /// Per thread and task.
-    Info,
-    /// Per operator and store too.
-    Debug,
-    /// Per call too.
-    Trace,
-}
-
 /// What a commit on the embedded log survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -141,15 +130,6 @@ impl Config {
         self.get("errors.dead.letter.queue.topic.name")
     }
 
-    /// `metrics.recording.level`.
-    pub fn metrics_recording_level(&self) -> RecordingLevel {
-        match self.number("metrics.recording.level") {
-            0 => RecordingLevel::Info,
-            1 => RecordingLevel::Debug,
-            _ => RecordingLevel::Trace,
-        }
-    }
-
     /// `log.durability`.
     pub fn log_durability(&self) -> Durability {
         match self.number("log.durability") {
@@ -166,11 +146,6 @@ impl Config {
     /// `state.dir`.
     pub fn state_dir(&self) -> &Path {
         Path::new(self.text("state.dir"))
-    }
-
-    /// `replication.factor`, -1 for the broker's default.
-    pub fn replication_factor(&self) -> i32 {
-        i32::try_from(self.number("replication.factor")).unwrap_or(-1)
     }
 
     /// `embedded.partitions`.
@@ -207,10 +182,6 @@ getters! {
     poll_ms: i64 = number("poll.ms");
     /// -1: a task never waits.
     max_task_idle_ms: i64 = number("max.task.idle.ms");
-    task_timeout_ms: i64 = number("task.timeout.ms");
-    state_cleanup_delay_ms: i64 = number("state.cleanup.delay.ms");
-    /// In records.
-    acceptable_recovery_lag: i64 = number("acceptable.recovery.lag");
     /// -1: never.
     log_summary_interval_ms: i64 = number("log.summary.interval.ms");
     repartition_purge_interval_ms: i64 = number("repartition.purge.interval.ms");

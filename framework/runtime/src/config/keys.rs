@@ -76,12 +76,6 @@ const HANDLER: Kind = Kind::Choice(&["fail", "continue", "dlq"]);
 
 /// All keys, sorted by name.
 pub static KEYS: &[Key] = &[
-    key(
-        "acceptable.recovery.lag",
-        count(0, i64::MAX),
-        "10000",
-        "How many records of its changelogs a task may still have to read and count as caught up.",
-    ),
     unset(
         "application.id",
         Kind::Name,
@@ -146,12 +140,6 @@ pub static KEYS: &[Key] = &[
          only for records known to exist, -1 not at all.",
     ),
     key(
-        "metrics.recording.level",
-        Kind::Choice(&["info", "debug", "trace"]),
-        "info",
-        "How fine the metrics are.",
-    ),
-    key(
         "num.standby.replicas",
         count(0, 100),
         "0",
@@ -180,23 +168,13 @@ pub static KEYS: &[Key] = &[
         "processing.guarantee",
         Kind::Choice(&["exactly_once_v2", "at_least_once"]),
         "exactly_once_v2",
-        "Whether a record may count twice after a crash.",
+        "Whether a record may count twice after a crash; on the embedded log none does.",
     ),
     key(
         "repartition.purge.interval.ms",
         MILLIS,
         "30000",
         "How often records of repartition topics that everyone has read are deleted.",
-    ),
-    key(
-        "replication.factor",
-        Kind::Whole {
-            min: 1,
-            max: 32_767,
-            minus_one: true,
-        },
-        "-1",
-        "How many copies Kafka keeps of internal topics; -1 leaves it to the broker.",
     ),
     key(
         "rocksdb.block.cache.bytes",
@@ -209,12 +187,6 @@ pub static KEYS: &[Key] = &[
         Kind::Bytes,
         "64MiB",
         "Memory for writes not yet in files, shared by all stores of the process.",
-    ),
-    key(
-        "state.cleanup.delay.ms",
-        MILLIS,
-        "600000",
-        "How long the state of a task that moved away stays on disk.",
     ),
     key(
         "state.dir",
@@ -233,11 +205,5 @@ pub static KEYS: &[Key] = &[
         Kind::Bytes,
         "64MiB",
         "Uncommitted changes of all stores of the process beyond which a commit comes early.",
-    ),
-    key(
-        "task.timeout.ms",
-        MILLIS,
-        "300000",
-        "How long a task may retry what the log refuses before the thread stops.",
     ),
 ];

@@ -37,7 +37,7 @@ mod tests;
 pub use self::{
     builder::ConfigBuilder,
     error::{Error, Result},
-    getters::{Durability, ExceptionHandler, ProcessingGuarantee, RecordingLevel},
+    getters::{Durability, ExceptionHandler, ProcessingGuarantee},
     keys::{KEYS, Key, PREFIXES, is_secret},
     source::Source,
     value::Kind,

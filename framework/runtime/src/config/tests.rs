@@ -72,12 +72,8 @@ fn built_in_defaults() {
     assert_eq!(config.max_task_idle_ms(), 0);
     assert_eq!(config.buffered_records_per_partition(), 1000);
     assert_eq!(config.poll_ms(), 100);
-    assert_eq!(config.task_timeout_ms(), 300_000);
-    assert_eq!(config.state_cleanup_delay_ms(), 600_000);
-    assert_eq!(config.acceptable_recovery_lag(), 10_000);
     assert_eq!(config.log_summary_interval_ms(), 120_000);
     assert_eq!(config.repartition_purge_interval_ms(), 30_000);
-    assert_eq!(config.metrics_recording_level(), RecordingLevel::Info);
     assert_eq!(
         config.deserialization_exception_handler(),
         ExceptionHandler::Fail
@@ -87,7 +83,6 @@ fn built_in_defaults() {
         ExceptionHandler::Fail
     );
     assert_eq!(config.dead_letter_topic(), None);
-    assert_eq!(config.replication_factor(), -1);
     assert_eq!(config.embedded_partitions(), 1);
     assert_eq!(config.log_durability(), Durability::Process);
     assert_eq!(config.rocksdb_block_cache_bytes(), 64 << 20);
@@ -100,12 +95,10 @@ fn what_is_set_is_read() {
     let config = named()
         .set("processing.guarantee=AT_LEAST_ONCE")
         .and_then(|b| b.set("bootstrap.servers=a:9092,b:9092"))
-        .and_then(|b| b.set("metrics.recording.level=TRACE"))
         .and_then(|b| b.set("deserialization.exception.handler=continue"))
         .and_then(|b| b.set("processing.exception.handler=dlq"))
         .and_then(|b| b.set("errors.dead.letter.queue.topic.name=dead"))
         .and_then(|b| b.set("log.durability=machine"))
-        .and_then(|b| b.set("replication.factor=3"))
         .and_then(|b| b.set("embedded.partitions=8"))
         .and_then(|b| b.set("max.task.idle.ms=-1"))
         .and_then(ConfigBuilder::build)
@@ -120,7 +113,6 @@ fn what_is_set_is_read() {
         "the guarantee decides the default"
     );
     assert_eq!(config.bootstrap_servers(), Some("a:9092,b:9092"));
-    assert_eq!(config.metrics_recording_level(), RecordingLevel::Trace);
     assert_eq!(
         config.deserialization_exception_handler(),
         ExceptionHandler::Continue
@@ -128,7 +120,6 @@ fn what_is_set_is_read() {
     assert_eq!(config.processing_exception_handler(), ExceptionHandler::Dlq);
     assert_eq!(config.dead_letter_topic(), Some("dead"));
     assert_eq!(config.log_durability(), Durability::Machine);
-    assert_eq!(config.replication_factor(), 3);
     assert_eq!(config.embedded_partitions(), 8);
     assert_eq!(config.max_task_idle_ms(), -1);
 }
@@ -236,13 +227,14 @@ fn errors_say_what_where_and_how_else() {
              MILLSTREAM_NUM_STREAM_THREADS): expected a whole number from 1 to 1024",
         ),
         (
-            build(named().set("replication.factor=0")),
-            "bad value \"0\" for replication.factor (--set): expected a whole number from 1 to \
-             32767 or -1",
+            build(named().set("embedded.partitions=0")),
+            "bad value \"0\" for embedded.partitions (--set): expected a whole number from 1 to \
+             4096",
         ),
         (
-            build(named().set("acceptable.recovery.lag=-1")),
-            "bad value \"-1\" for acceptable.recovery.lag (--set): expected a whole number from 0",
+            build(named().set("num.standby.replicas=-1")),
+            "bad value \"-1\" for num.standby.replicas (--set): expected a whole number from 0 to \
+             100",
         ),
         (
             build(named().set("poll.ms")),

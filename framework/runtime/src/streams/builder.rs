@@ -29,6 +29,8 @@ pub struct StreamsConfig {
     pub threads: usize,
     /// `poll.ms`: how long an idle thread waits for news.
     pub poll: Duration,
+    /// `log.summary.interval.ms`: how often each thread logs what it did; `None` is never.
+    pub summary_interval: Option<Duration>,
     /// What a failed thread does.
     pub uncaught: UncaughtHandler,
     /// Who hears of changes of state.
@@ -47,6 +49,7 @@ impl StreamsConfig {
             settings,
             threads: 1,
             poll: Duration::from_millis(100),
+            summary_interval: Some(Duration::from_secs(120)),
             uncaught: Box::new(|_| UncaughtPolicy::ShutdownClient),
             listeners: Vec::new(),
             registry,
@@ -74,6 +77,7 @@ impl Streams {
             logs,
             settings: config.settings,
             poll: config.poll,
+            summary_interval: config.summary_interval,
             clock: config.clock,
             uncaught: config.uncaught,
             publisher,

@@ -4,7 +4,7 @@
 use super::{State, ThreadView, UncaughtPolicy, shared::Shared};
 use crate::{
     error::{Error, Result},
-    worker::{Phase, Step, Worker},
+    worker::{Phase, Step, Worker, WorkerStats},
 };
 use std::{
     any::Any,
@@ -55,6 +55,10 @@ fn live(shared: &Arc<Shared>, index: usize) -> Result<()> {
     let mut worker = Worker::new(program, backends, (shared.logs)(), settings);
     let mut wait = Duration::ZERO;
     let mut published: Option<Duration> = None;
+    let mut summary = Summary {
+        last: shared.clock.elapsed(),
+        stats: *worker.stats(),
+    };
     while !shared.stopping() {
         wait = match worker.step(shared.clock.now(), wait)? {
             Step::Busy => Duration::ZERO,
@@ -70,9 +74,34 @@ fn live(shared: &Arc<Shared>, index: usize) -> Result<()> {
             publish(shared, index, &worker);
             published = Some(now);
         }
+        if shared
+            .summary_interval
+            .is_some_and(|interval| now - summary.last >= interval)
+        {
+            summary.log(now, &worker);
+        }
     }
     publish(shared, index, &worker);
     worker.close(shared.clock.now())
+}
+
+/// What a thread had done when it last said so in the log.
+struct Summary {
+    last: Duration,
+    stats: WorkerStats,
+}
+
+impl Summary {
+    fn log(&mut self, now: Duration, worker: &Worker) {
+        let (before, after) = (self.stats, *worker.stats());
+        let (processed, commits) = (
+            after.processed - before.processed,
+            after.commits - before.commits,
+        );
+        let (member, tasks) = (worker.member(), worker.tasks().len());
+        tracing::info!(member, tasks, processed, commits, "since the last summary");
+        (self.last, self.stats) = (now, after);
+    }
 }
 
 /// Shows a thread's work, and derives the client's state from all threads' phases.

@@ -1,6 +1,6 @@
 //! How tasks come and go: assigned, restored, promoted from standby, revoked, lost.
 
-use super::{Active, Worker};
+use super::{Active, Worker, fetch::IdleInputs};
 use crate::{
     error::{Error, Result},
     replica::{Replay, Replica},
@@ -91,7 +91,14 @@ impl Worker {
             task.retain_inputs(&inputs(&self.program, id));
             let number = resume(&mut task, &places, &mut *self.log)?;
             self.transaction = self.transaction.max(number);
-            self.active.insert(id, Active { task, backend });
+            self.active.insert(
+                id,
+                Active {
+                    task,
+                    idle: IdleInputs::default(),
+                    backend,
+                },
+            );
         }
         Ok(busy)
     }

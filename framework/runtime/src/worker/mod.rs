@@ -8,6 +8,7 @@
 
 mod assignment;
 mod commit;
+mod fetch;
 mod settings;
 mod stats;
 
@@ -21,9 +22,10 @@ use crate::{
     replica::Replica,
 };
 use commit::Unresolved;
+use fetch::{FetchLimits, IdleInputs};
 use millstream_core::{
     record::{TaskId, Timestamp},
-    task::{Supply, Task},
+    task::Task,
 };
 use millstream_log::{Error as LogError, Event, Log, Subscription};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -49,6 +51,7 @@ pub enum Phase {
 /// A task that runs, with what its inputs' places must be seen against.
 struct Active {
     task: Task,
+    idle: IdleInputs,
     backend: Arc<dyn millstream_state::Backend>,
 }
 
@@ -182,9 +185,13 @@ impl Worker {
     /// keeps the others, restores or the commit waiting.
     fn process(&mut self, now: Timestamp) -> Result<bool> {
         let mut busy = false;
+        let limits = FetchLimits {
+            buffered_records: self.settings.buffered_records,
+            max_task_idle_ms: self.settings.max_task_idle_ms,
+        };
         for active in self.active.values_mut() {
             let task = &mut active.task;
-            fetch(task, &mut *self.log, self.settings.buffered_records)?;
+            active.idle.fetch(task, &mut *self.log, limits, now)?;
             task.advance_wall_clock(now)?;
             let done = task.process(self.settings.records_per_step)?;
             self.stats.processed += done as u64;
@@ -243,31 +250,4 @@ impl Worker {
         self.log.leave()?;
         Ok(())
     }
-}
-
-/// Tops up a task's queues, and tells it which inputs have nothing more.
-fn fetch(task: &mut Task, log: &mut dyn Log, buffered_records: usize) -> Result<()> {
-    for input in 0..task.inputs().len() {
-        let queued = task.queued(input);
-        // Half empty before asking again: few large fetches, not many small ones.
-        if queued > buffered_records / 2 {
-            continue;
-        }
-        let partition = task.inputs()[input].clone();
-        match log.fetch(&partition, buffered_records - queued) {
-            Ok(Some(records)) => task.add(input, records),
-            Ok(None) if queued == 0 && log.end(&partition)? <= task.next_offset(input) => {
-                task.set_supply(input, Supply::Exhausted);
-            }
-            Ok(None) => task.set_supply(input, Supply::Unknown),
-            Err(LogError::OffsetOutOfRange { start, .. }) => {
-                // auto.offset.reset=earliest: what retention took cannot be processed any more.
-                let lost = start - task.next_offset(input);
-                tracing::error!(%partition, lost, "retention removed unprocessed records");
-                log.seek(&partition, start)?;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }

@@ -31,6 +31,9 @@ pub struct Settings {
     pub buffered_records: usize,
     /// How many records of a task one step processes at most.
     pub records_per_step: usize,
+    /// `max.task.idle.ms`: how long a task with several inputs waits for one that has nothing; 0
+    /// waits only for what is known to be there, -1 not at all.
+    pub max_task_idle_ms: i64,
     /// `num.standby.replicas`.
     pub standby_replicas: usize,
     /// The order of a commit's steps.
@@ -49,6 +52,7 @@ impl Settings {
             uncommitted_bytes_max: 64 << 20,
             buffered_records: 1000,
             records_per_step: 1000,
+            max_task_idle_ms: 0,
             standby_replicas: 0,
             commit_order: CommitOrder::LogThenDisk,
             pause: Arc::default(),

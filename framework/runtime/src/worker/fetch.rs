@@ -1,0 +1,81 @@
+//! Keeping a task's queues filled, and deciding how long an empty one holds the others up.
+
+use crate::error::Result;
+use millstream_core::{
+    record::Timestamp,
+    task::{Supply, Task},
+};
+use millstream_log::{Error as LogError, Log};
+
+/// Since when each input of a task has nothing more on the log; `None` while it may have.
+#[derive(Default)]
+pub(super) struct IdleInputs(Vec<Option<Timestamp>>);
+
+/// How much a fetch takes, and how long a task waits for an input that has nothing.
+#[derive(Clone, Copy)]
+pub(super) struct FetchLimits {
+    pub(super) buffered_records: usize,
+    pub(super) max_task_idle_ms: i64,
+}
+
+impl IdleInputs {
+    /// Tops up a task's queues, and tells it which inputs it need not wait for.
+    pub(super) fn fetch(
+        &mut self,
+        task: &mut Task,
+        log: &mut dyn Log,
+        limits: FetchLimits,
+        now: Timestamp,
+    ) -> Result<()> {
+        self.0.resize(task.inputs().len(), None);
+        for input in 0..task.inputs().len() {
+            let queued = task.queued(input);
+            // Half empty before asking again: few large fetches, not many small ones.
+            if queued > limits.buffered_records / 2 {
+                continue;
+            }
+            let partition = task.inputs()[input].clone();
+            match log.fetch(&partition, limits.buffered_records - queued) {
+                Ok(Some(records)) => {
+                    self.0[input] = None;
+                    task.add(input, records);
+                }
+                Ok(None) => {
+                    let nothing = queued == 0 && log.end(&partition)? <= task.next_offset(input);
+                    task.set_supply(input, self.supply(input, nothing, limits, now));
+                }
+                Err(LogError::OffsetOutOfRange { start, .. }) => {
+                    // auto.offset.reset=earliest: what retention took cannot be processed any more.
+                    let lost = start - task.next_offset(input);
+                    tracing::error!(%partition, lost, "retention removed unprocessed records");
+                    log.seek(&partition, start)?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// What `max.task.idle.ms` makes of an input without fetched records.
+    fn supply(
+        &mut self,
+        input: usize,
+        nothing: bool,
+        limits: FetchLimits,
+        now: Timestamp,
+    ) -> Supply {
+        if limits.max_task_idle_ms < 0 {
+            return Supply::Exhausted;
+        }
+        if !nothing {
+            self.0[input] = None;
+            return Supply::Unknown;
+        }
+        let since = *self.0[input].get_or_insert(now);
+        if now.saturating_sub(since) >= limits.max_task_idle_ms {
+            Supply::Exhausted
+        } else {
+            Supply::Unknown
+        }
+    }
+}
