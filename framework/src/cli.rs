@@ -83,8 +83,9 @@ pub enum Inspect {
         #[arg(long, default_value = "text")]
         format: Format,
     },
-    /// Print every effective setting with its value and where that comes from
-    Config,
+    /// Look at the settings
+    #[command(subcommand)]
+    Config(Settings),
     /// Show what the stores of a stopped program hold
     State {
         /// The store; without it, all stores are listed
@@ -104,6 +105,13 @@ pub enum Inspect {
     },
 }
 
+/// What there is to know about settings.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum Settings {
+    /// Print every effective setting with its value and where that comes from, secrets masked
+    Explain,
+}
+
 impl Inspect {
     /// Runs the verb.
     ///
@@ -113,7 +121,7 @@ impl Inspect {
     pub fn run(self, topology: Topology, config: Config) -> Result<()> {
         match self {
             Self::Topology { format } => print!("{}", topology.describe(format)),
-            Self::Config => print!("{}", config.explain()),
+            Self::Config(Settings::Explain) => print!("{}", config.explain()),
             Self::State { store: None, .. } => {
                 for store in topology.stores() {
                     println!("{}\t{}", store.name, store.format);

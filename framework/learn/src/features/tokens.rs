@@ -343,7 +343,9 @@ mod tests {
     proptest! {
         /// The plain tokens are those of the obvious slow way, whatever the text.
         #[test]
-        fn plain_tokens_equal_the_obvious_way(text in "\\PC{0,60}|[a-zA-Z0-9@#_.:/ é日😀İ]{0,60}") {
+        fn plain_tokens_equal_the_obvious_way(
+            text in "\\PC{0,60}|[a-zA-Z0-9@#_.:/ é日😀İ]{0,60}"
+        ) {
             let slow = text
                 .split(|c: char| !c.is_alphanumeric())
                 .filter(|word| !word.is_empty())

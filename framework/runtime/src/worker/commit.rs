@@ -54,7 +54,8 @@ impl Worker {
         match retry(|| self.log.commit(number, &places)) {
             Ok(commit) => self.apply(&commit, now)?,
             Err(LogError::UnknownOutcome(why)) => {
-                tracing::warn!(member = %self.settings.member, why, "asking what became of a commit");
+                let member = &self.settings.member;
+                tracing::warn!(member, why, "asking what became of a commit");
                 self.stats.unknown += 1;
                 self.unresolved = Some(Unresolved {
                     transaction: number,
