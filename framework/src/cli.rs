@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use std::{
     ops::{Bound, ControlFlow},
     path::PathBuf,
+    process::ExitCode,
 };
 
 pub use crate::signals::stop_flag;
@@ -32,6 +33,21 @@ pub fn log_to_stderr() {
         .with_writer(std::io::stderr);
     // Whoever has set up a log before us keeps it.
     drop(log.try_init());
+}
+
+/// Tells an app's failure on standard error, cause after cause, and gives its exit code: 0, or 1.
+#[expect(
+    clippy::print_stderr,
+    reason = "the last word of a program that failed"
+)]
+pub fn exit(outcome: Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Variables under the settings' prefix that are not settings.

@@ -42,13 +42,15 @@ enum Verb {
     Inspect(Inspect),
 }
 
-fn main() -> Result<ExitCode> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
     millstream::cli::log_to_stderr();
+    millstream::cli::exit(work(Cli::parse()))
+}
+
+fn work(cli: Cli) -> Result<()> {
     let config = cli.app.load(DEFAULTS)?;
     match cli.verb {
-        Verb::Run(options) => run::run(config, &options)?,
-        Verb::Inspect(verb) => verb.run(model::topology()?, config)?,
+        Verb::Run(options) => run::run(config, &options),
+        Verb::Inspect(verb) => verb.run(model::topology()?, config),
     }
-    Ok(ExitCode::SUCCESS)
 }
