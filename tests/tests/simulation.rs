@@ -11,16 +11,30 @@ fn kept_seeds_and_a_first_hundred_agree_with_an_uninterrupted_run() {
     let mut crashes = 0;
     for seed in KEPT.iter().copied().chain(1..=100) {
         let report = sim::run(seed, CommitOrder::LogThenDisk);
-        assert!(report.divergences.is_empty(), "seed {seed}: {:?}", report.divergences);
+        assert!(
+            report.divergences.is_empty(),
+            "seed {seed}: {:?}",
+            report.divergences
+        );
         crashes += report.crashes;
     }
-    assert!(crashes > 100, "only {crashes} crashes: the weather is too fair to prove anything");
+    assert!(
+        crashes > 100,
+        "only {crashes} crashes: the weather is too fair to prove anything"
+    );
 }
 
 #[test]
 fn the_wrong_order_of_log_and_disk_diverges() {
     let diverged = (1..=100)
-        .filter(|seed| !sim::run(*seed, CommitOrder::DiskThenLog).divergences.is_empty())
+        .filter(|seed| {
+            !sim::run(*seed, CommitOrder::DiskThenLog)
+                .divergences
+                .is_empty()
+        })
         .count();
-    assert!(diverged > 10, "only {diverged} of 100 seeds noticed disks that are ahead of the log");
+    assert!(
+        diverged > 10,
+        "only {diverged} of 100 seeds noticed disks that are ahead of the log"
+    );
 }

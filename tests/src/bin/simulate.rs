@@ -23,7 +23,9 @@ fn arguments() -> Result<Arguments> {
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut number = || -> Result<u64> {
-            let text = words.next().with_context(|| format!("{word} needs a number"))?;
+            let text = words
+                .next()
+                .with_context(|| format!("{word} needs a number"))?;
             text.parse().with_context(|| format!("{word} {text}"))
         };
         match word.as_str() {
@@ -35,18 +37,29 @@ fn arguments() -> Result<Arguments> {
     Ok(parsed)
 }
 
-#[expect(clippy::print_stdout, reason = "the program's result is its standard output")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the program's result is its standard output"
+)]
 fn main() -> Result<ExitCode> {
     let Arguments { seeds, first } = arguments()?;
     let next = AtomicU64::new(first);
     let end = first.saturating_add(seeds);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let reports: Vec<(u64, Report)> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| work(&next, end))).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_default()).collect()
+        let workers: Vec<_> = (0..threads)
+            .map(|_| scope.spawn(|| work(&next, end)))
+            .collect();
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().unwrap_or_default())
+            .collect()
     });
     let total = |count: fn(&Report) -> u64| reports.iter().map(|(_, r)| count(r)).sum::<u64>();
-    let mut diverged: Vec<_> = reports.iter().filter(|(_, r)| !r.divergences.is_empty()).collect();
+    let mut diverged: Vec<_> = reports
+        .iter()
+        .filter(|(_, r)| !r.divergences.is_empty())
+        .collect();
     diverged.sort_by_key(|(seed, _)| *seed);
     for (seed, report) in diverged.iter().take(TOLD_MAX) {
         for divergence in report.divergences.iter().take(3) {
@@ -54,14 +67,22 @@ fn main() -> Result<ExitCode> {
         }
     }
     let lost = (end - first) - reports.len() as u64;
-    println!("{} zombies, {} unknown outcomes", total(|r| r.zombies), total(|r| r.unknown));
+    println!(
+        "{} zombies, {} unknown outcomes",
+        total(|r| r.zombies),
+        total(|r| r.unknown)
+    );
     println!(
         "{} seeds, {} crashes, {} divergences",
         reports.len(),
         total(|report| report.crashes),
         diverged.len() as u64 + lost
     );
-    Ok(if diverged.is_empty() && lost == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if diverged.is_empty() && lost == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn work(next: &AtomicU64, end: u64) -> Vec<(u64, Report)> {

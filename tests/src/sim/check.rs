@@ -44,7 +44,10 @@ pub(super) fn contents(log: &EmbeddedLog) -> Result<Contents> {
     for topic in log.topics()? {
         for partition in 0..topic.spec.partitions {
             let at = TopicPartition::new(topic.spec.name.clone(), partition);
-            all.insert((topic.spec.name.clone(), partition), records(log, &at, None)?);
+            all.insert(
+                (topic.spec.name.clone(), partition),
+                records(log, &at, None)?,
+            );
         }
     }
     Ok(all)
@@ -73,17 +76,23 @@ fn replay(entries: &[Entry]) -> BTreeMap<Vec<u8>, Vec<u8>> {
 pub(super) fn disk(program: &Program, log: &EmbeddedLog, disk: &Disk, name: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     for task in &program.layout.tasks {
-        let Ok(backend) = disk.inside(task.id, &program.columns(task.id)) else { continue };
+        let Ok(backend) = disk.inside(task.id, &program.columns(task.id)) else {
+            continue;
+        };
         for store in program.changelogs(task.id) {
             let column = Column(store.column);
-            let Ok(position) = backend.position(column) else { continue };
+            let Ok(position) = backend.position(column) else {
+                continue;
+            };
             let offset = position.map_or(0, |position| position.offset);
             let logged = records(log, &store.changelog, Some(offset));
             let expected = replay(&logged.unwrap_or_default());
             let end = log.client().end(&store.changelog).unwrap_or_default();
             if offset > end {
                 let (id, store) = (task.id, &store.store);
-                wrong.push(format!("{name}: {id} {store} is at {offset}, its changelog at {end}"));
+                wrong.push(format!(
+                    "{name}: {id} {store} is at {offset}, its changelog at {end}"
+                ));
             }
             let found = stored(&*backend, column);
             if found != expected {
@@ -100,10 +109,15 @@ pub(super) fn disk(program: &Program, log: &EmbeddedLog, disk: &Disk, name: &str
 fn stored(backend: &dyn Backend, column: Column) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut rows = BTreeMap::new();
     let everything = (Bound::Unbounded, Bound::Unbounded);
-    let scanned = backend.scan(column, everything, Direction::Ascending, &mut |key, value| {
-        rows.insert(key.to_vec(), value.to_vec());
-        ControlFlow::Continue(())
-    });
+    let scanned = backend.scan(
+        column,
+        everything,
+        Direction::Ascending,
+        &mut |key, value| {
+            rows.insert(key.to_vec(), value.to_vec());
+            ControlFlow::Continue(())
+        },
+    );
     assert!(scanned.is_ok(), "a disk in memory can be read");
     rows
 }
@@ -137,11 +151,19 @@ pub(super) fn compare(script: &Script, calm: &Contents, stormy: &Contents) -> Ve
 }
 
 fn without_times(rows: &BTreeMap<Vec<u8>, Vec<u8>>) -> BTreeMap<&[u8], &[u8]> {
-    rows.iter().map(|(key, stored)| (key.as_slice(), stored.get(8..).unwrap_or(&[]))).collect()
+    rows.iter()
+        .map(|(key, stored)| (key.as_slice(), stored.get(8..).unwrap_or(&[])))
+        .collect()
 }
 
 fn first_difference(expected: &[Entry], found: &[Entry]) -> String {
     let longest = expected.len().max(found.len());
-    let at = (0..longest).find(|at| expected.get(*at) != found.get(*at)).unwrap_or(longest);
-    format!("first at {at}: {:?} instead of {:?}", found.get(at), expected.get(at))
+    let at = (0..longest)
+        .find(|at| expected.get(*at) != found.get(*at))
+        .unwrap_or(longest);
+    format!(
+        "first at {at}: {:?} instead of {:?}",
+        found.get(at),
+        expected.get(at)
+    )
 }

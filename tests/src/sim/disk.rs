@@ -56,7 +56,10 @@ impl Disk {
             dead: AtomicBool::new(false),
             deaths: AtomicU64::new(0),
         };
-        Self { memory: MemoryBackends::default(), faults: Arc::new(faults) }
+        Self {
+            memory: MemoryBackends::default(),
+            faults: Arc::new(faults),
+        }
     }
 
     pub(super) fn restart(&self) {
@@ -80,7 +83,10 @@ impl Disk {
 impl Backends for Disk {
     fn open(&self, task: TaskId, columns: &[String]) -> Result<Arc<dyn Backend>> {
         let inner = self.memory.open(task, columns)?;
-        Ok(Arc::new(Faulty { inner, faults: self.faults.clone() }))
+        Ok(Arc::new(Faulty {
+            inner,
+            faults: self.faults.clone(),
+        }))
     }
 }
 
@@ -91,7 +97,11 @@ struct Faulty {
 
 impl Faulty {
     fn alive(&self) -> millstream_state::Result<()> {
-        if self.faults.dead.load(Ordering::Relaxed) { Err(died("call after")) } else { Ok(()) }
+        if self.faults.dead.load(Ordering::Relaxed) {
+            Err(died("call after"))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -131,7 +141,11 @@ impl Backend for Faulty {
             return Err(died("before"));
         }
         self.inner.apply(batch)?;
-        if self.faults.strikes() { Err(died("after")) } else { Ok(()) }
+        if self.faults.strikes() {
+            Err(died("after"))
+        } else {
+            Ok(())
+        }
     }
 
     fn position(&self, column: Column) -> millstream_state::Result<Option<Position>> {

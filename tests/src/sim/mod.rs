@@ -36,7 +36,9 @@ pub fn run(seed: u64, order: CommitOrder) -> Report {
     let calm = match World::calm(&script).and_then(World::finish) {
         Ok(calm) => calm,
         Err(error) => {
-            report.divergences.push(format!("the uninterrupted run: {error}"));
+            report
+                .divergences
+                .push(format!("the uninterrupted run: {error}"));
             return report;
         }
     };
@@ -53,7 +55,9 @@ pub fn run(seed: u64, order: CommitOrder) -> Report {
     report.unknown = world.unknown();
     report.divergences.append(&mut world.found);
     match outcome.and_then(|()| world.finish()) {
-        Ok(stormy) => report.divergences.extend(check::compare(&script, &calm, &stormy)),
+        Ok(stormy) => report
+            .divergences
+            .extend(check::compare(&script, &calm, &stormy)),
         Err(error) => report.divergences.push(error.to_string()),
     }
     report

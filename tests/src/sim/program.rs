@@ -5,11 +5,7 @@
 //! second aggregate of a table hears from several writers; of it only the end is compared.
 
 use millstream_core::{
-    Result,
-    batch::RecordBatch,
-    prelude::*,
-    record::Headers,
-    task::PunctuationType,
+    Result, batch::RecordBatch, prelude::*, record::Headers, task::PunctuationType,
 };
 use millstream_log::Rng;
 
@@ -87,18 +83,24 @@ impl Script {
         let mut script = Self {
             shape,
             stages,
-            partitions: 1 + rng.below(3) as u32,
+            partitions: 1 + u32::try_from(rng.below(3)).unwrap_or(0),
             punctuate_every: 1 + rng.below(40) as i64,
             input: Vec::new(),
         };
         let keys = 1 + rng.below(8);
         let records = 10 + rng.below(60);
-        script.input.push((LEFT.name, records_of(rng, records, keys, 0)));
+        script
+            .input
+            .push((LEFT.name, records_of(rng, records, keys, 0)));
         if shape == Shape::Merge {
-            script.input.push((RIGHT.name, records_of(rng, records, keys, 0)));
+            script
+                .input
+                .push((RIGHT.name, records_of(rng, records, keys, 0)));
         }
         if script.has_rows() {
-            script.input.push((ROWS.name, records_of(rng, records, keys, 5)));
+            script
+                .input
+                .push((ROWS.name, records_of(rng, records, keys, 5)));
         }
         script
     }
@@ -106,14 +108,22 @@ impl Script {
     pub(super) fn has_rows(&self) -> bool {
         matches!(
             self.shape,
-            Shape::Join | Shape::LeftJoin | Shape::JoinFiltered | Shape::Table | Shape::GroupByTable
+            Shape::Join
+                | Shape::LeftJoin
+                | Shape::JoinFiltered
+                | Shape::Table
+                | Shape::GroupByTable
         )
     }
 
     /// How many partitions a source topic has.
     pub(super) fn source_partitions(&self, topic: &str) -> u32 {
         let one_writer = matches!(self.shape, Shape::Repartition | Shape::GroupBy);
-        if one_writer && topic == LEFT.name { 1 } else { self.partitions }
+        if one_writer && topic == LEFT.name {
+            1
+        } else {
+            self.partitions
+        }
     }
 
     /// Topics of which only each key's last value is determined.
@@ -125,20 +135,29 @@ impl Script {
     pub(super) fn topology(&self) -> Result<Topology> {
         let builder = StreamsBuilder::new();
         let left = Consumed::of(&LEFT).on_error(ErrorPolicy::DeadLetter);
-        let stream = self.stages.iter().fold(builder.stream(left), |stream, stage| match *stage {
-            Stage::Add(n) => stream.map_values(move |v| v + n),
-            Stage::Drop(n) => stream.filter(move |_, v| v % n != 0),
-            Stage::Twice => stream.flat_map_values(|v| [v, v + 1]),
-        });
+        let stream = self
+            .stages
+            .iter()
+            .fold(builder.stream(left), |stream, stage| match *stage {
+                Stage::Add(n) => stream.map_values(move |v| v + n),
+                Stage::Drop(n) => stream.filter(move |_, v| v % n != 0),
+                Stage::Twice => stream.flat_map_values(|v| [v, v + 1]),
+            });
         match self.shape {
-            Shape::Count => stream.group_by_key().count("s").map_values(|_, n| n as i64).to(&OUT),
+            Shape::Count => stream
+                .group_by_key()
+                .count("s")
+                .map_values(|_, n| n as i64)
+                .to(&OUT),
             Shape::Aggregate => sum(stream.group_by_key()).to(&OUT),
             Shape::Reduce => stream.group_by_key().reduce("s", i64::max).to(&OUT),
             Shape::Table => {
                 stream.to_table("s").filter(|_, v| v % 3 != 0).to(&OUT);
                 rows(&builder).map_values(|_, v| v + 1).to(&SIDE);
             }
-            Shape::Join => stream.join(rows(&builder), |v, row| v * 1000 + row).to(&OUT),
+            Shape::Join => stream
+                .join(rows(&builder), |v, row| v * 1000 + row)
+                .to(&OUT),
             Shape::LeftJoin => {
                 let join = |v: i64, row: Option<&i64>| v * 1000 + row.copied().unwrap_or(-1);
                 stream.left_join(rows(&builder), join).to(&OUT);
@@ -161,11 +180,15 @@ impl Script {
             Shape::Processor => {
                 let every = self.punctuate_every;
                 let store = builder.store::<String, i64>("s");
-                stream.process(store, move |seen| Flush { seen, every }).to(&OUT);
+                stream
+                    .process(store, move |seen| Flush { seen, every })
+                    .to(&OUT);
             }
             Shape::Repartition => {
                 let topic = Repartitioned::from("moved").partitions(self.partitions);
-                let moved = stream.select_key(|_, v| format!("m{}", v % 5)).repartition(topic);
+                let moved = stream
+                    .select_key(|_, v| format!("m{}", v % 5))
+                    .repartition(topic);
                 sum(moved.group_by_key()).to(&OUT);
             }
             Shape::GroupBy => {
@@ -191,7 +214,11 @@ fn rows(builder: &StreamsBuilder) -> KTable<'_, String, i64> {
 #[track_caller]
 fn sum<'b>(grouped: KGroupedStream<'b, String, i64>) -> KTable<'b, String, i64> {
     // The order of the values shows in the result, so that a swap would be seen.
-    grouped.aggregate("s", || 0, |_, v, sum: &mut i64| *sum = (*sum * 3 + v) % 1_000_003)
+    grouped.aggregate(
+        "s",
+        || 0,
+        |_, v, sum: &mut i64| *sum = (*sum * 3 + v) % 1_000_003,
+    )
 }
 
 /// Sums by key, and tells and forgets all sums every so often of stream time.
@@ -257,7 +284,12 @@ fn records_of(rng: &mut Rng, records: u64, keys: u64, tombstones: u64) -> Record
         let key = Some(key.as_bytes());
         let taken = batch.push(
             batch.len() as i64,
-            millstream_core::record::RawRecord { key, value, timestamp, headers: &headers },
+            millstream_core::record::RawRecord {
+                key,
+                value,
+                timestamp,
+                headers: &headers,
+            },
         );
         assert!(taken, "a simulation's input is small");
     }

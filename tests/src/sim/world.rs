@@ -7,9 +7,7 @@ use super::{
 };
 use anyhow::{Result, anyhow, bail};
 use millstream_core::task::TaskConfig;
-use millstream_log::{
-    Cleanup, EmbeddedLog, FaultRates, Faults, FaultyLog, Log, Rng, TopicSpec,
-};
+use millstream_log::{Cleanup, EmbeddedLog, FaultRates, Faults, FaultyLog, Log, Rng, TopicSpec};
 use millstream_runtime::{
     program::Program,
     worker::{CommitOrder, Settings, Step, Worker},
@@ -88,7 +86,11 @@ impl World {
         let sources = sources.map(|name| (name, script.source_partitions(name)));
         for (name, partitions) in sinks.into_iter().chain(sources) {
             let cleanup = Cleanup::Delete { retention_ms: None };
-            client.create_topic(&TopicSpec { name: name.to_owned(), partitions, cleanup })?;
+            client.create_topic(&TopicSpec {
+                name: name.to_owned(),
+                partitions,
+                cleanup,
+            })?;
         }
         for (topic, records) in &script.input {
             for (_, record) in records.iter() {
@@ -149,7 +151,9 @@ impl World {
             settings.uncommitted_bytes_max = 2_000;
             let log = FaultyLog::new(self.log.client(), instance.faults.clone());
             let (program, disk) = (self.program.clone(), instance.disk.clone());
-            instance.workers.push((Worker::new(program, disk, Box::new(log), settings), 0));
+            instance
+                .workers
+                .push((Worker::new(program, disk, Box::new(log), settings), 0));
         }
     }
 
@@ -164,7 +168,11 @@ impl World {
                 2 => self.freeze(number)?,
                 3 => self.lose_disk(number),
                 4 if self.instances.len() < 4 => {
-                    let rates = FaultRates { delay: 0.1, unknown: 0.05, ..FaultRates::default() };
+                    let rates = FaultRates {
+                        delay: 0.1,
+                        unknown: 0.05,
+                        ..FaultRates::default()
+                    };
                     self.start(self.instances.len(), rates, 5);
                 }
                 _ => self.step(number)?,
@@ -177,7 +185,9 @@ impl World {
         let instance = &mut self.instances[number];
         let count = instance.workers.len();
         let chosen = self.rng.index(count.max(1));
-        let Some((worker, frozen)) = instance.workers.get_mut(chosen) else { return Ok(()) };
+        let Some((worker, frozen)) = instance.workers.get_mut(chosen) else {
+            return Ok(());
+        };
         if *frozen > 0 {
             *frozen -= 1;
             return Ok(());
@@ -188,7 +198,10 @@ impl World {
                 self.kill(number);
                 Ok(())
             }
-            Err(error) => Err(anyhow!("a worker of {}: {error}", self.instances[number].name)),
+            Err(error) => Err(anyhow!(
+                "a worker of {}: {error}",
+                self.instances[number].name
+            )),
         }
     }
 
@@ -220,7 +233,9 @@ impl World {
         let instance = &mut self.instances[number];
         let count = instance.workers.len();
         let chosen = self.rng.index(count.max(1));
-        let Some((worker, frozen)) = instance.workers.get_mut(chosen) else { return Ok(()) };
+        let Some((worker, frozen)) = instance.workers.get_mut(chosen) else {
+            return Ok(());
+        };
         *frozen = 1 + self.rng.below(40);
         self.log.expire(APPLICATION, worker.member())?;
         self.zombies += 1;
@@ -242,7 +257,10 @@ impl World {
         for instance in &mut self.instances {
             instance.faults.set_rates(FaultRates::default());
             instance.disk.heal();
-            instance.workers.iter_mut().for_each(|(_, frozen)| *frozen = 0);
+            instance
+                .workers
+                .iter_mut()
+                .for_each(|(_, frozen)| *frozen = 0);
         }
         let mut quiet = 0;
         for _ in 0..SETTLE_ROUNDS {
@@ -286,8 +304,14 @@ impl World {
     }
 
     pub(super) fn unknown(&self) -> u64 {
-        let counts = self.instances.iter().map(|instance| instance.faults.counts());
-        self.past_unknown + counts.map(|c| c.unknown_aborted + c.unknown_committed).sum::<u64>()
+        let counts = self
+            .instances
+            .iter()
+            .map(|instance| instance.faults.counts());
+        self.past_unknown
+            + counts
+                .map(|c| c.unknown_aborted + c.unknown_committed)
+                .sum::<u64>()
     }
 }
 

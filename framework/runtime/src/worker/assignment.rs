@@ -12,8 +12,21 @@ use millstream_core::{
 use millstream_log::{Assignment, Error as LogError, Log};
 
 impl Worker {
-    /// Takes over what the group gave us. Tasks we have stay as they are.
-    pub(super) fn assign(&mut self, assignment: &Assignment, now: Timestamp) -> Result<()> {
+    /// Takes over what the group gave us. The group tells it once, so an assignment that the log
+    /// interrupts is kept and begun again, which changes nothing about what was taken over before.
+    pub(super) fn finish_assignment(&mut self, now: Timestamp) -> Result<()> {
+        let Some(assignment) = self.assigning.take() else {
+            return Ok(());
+        };
+        let assigned = self.assign(&assignment, now);
+        if assigned.is_err() {
+            self.assigning = Some(assignment);
+        }
+        assigned
+    }
+
+    /// Tasks we have stay as they are.
+    fn assign(&mut self, assignment: &Assignment, now: Timestamp) -> Result<()> {
         // A task that is gone without having been revoked is nobody's transaction: the log says it
         // was not active here. Its uncommitted work, if any, was dropped when it was revoked.
         self.restoring
@@ -82,20 +95,23 @@ impl Worker {
         }
         let busy = !self.restoring.is_empty();
         for (id, places) in ready {
-            let Some(replica) = self.restoring.remove(&id) else {
+            let Some(replica) = self.restoring.get(&id) else {
                 continue;
             };
             let backend = replica.backend().clone();
             let config = &self.program.task;
             let mut task = Task::open(&self.program.topology, id, config, backend.clone())?;
             task.retain_inputs(&inputs(&self.program, id));
+            // Where the log interrupts this, the replica stays, and the next step tries again.
             let number = resume(&mut task, &places, &mut *self.log)?;
             self.transaction = self.transaction.max(number);
+            self.restoring.remove(&id);
+            let idle = IdleInputs::default();
             self.active.insert(
                 id,
                 Active {
                     task,
-                    idle: IdleInputs::default(),
+                    idle,
                     backend,
                 },
             );
@@ -135,6 +151,9 @@ impl Worker {
         for task in &self.revoking {
             self.active.remove(task);
             self.restoring.remove(task);
+            if let Some(assigning) = &mut self.assigning {
+                assigning.active.retain(|assigned| assigned != task);
+            }
         }
         self.log.acknowledge(&self.revoking)?;
         self.revoking.clear();
@@ -149,6 +168,7 @@ impl Worker {
         self.unresolved = None;
         self.rewinding = false;
         self.revoking.clear();
+        self.assigning = None;
         self.subscribed = false;
         self.assigned = false;
         // Nothing that was sent may reach a later transaction. A client that cannot even abort is

@@ -27,7 +27,7 @@ use millstream_core::{
     record::{TaskId, Timestamp},
     task::Task,
 };
-use millstream_log::{Error as LogError, Event, Log, Subscription};
+use millstream_log::{Assignment, Error as LogError, Event, Log, Subscription};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// What a step came to.
@@ -73,6 +73,8 @@ pub struct Worker {
     unresolved: Option<Unresolved>,
     /// A rewind that the log interrupted: it is begun again before anything else.
     rewinding: bool,
+    /// An assignment that the log interrupted while it was taken over: it is not told twice.
+    assigning: Option<Assignment>,
     /// Tasks asked back that are not given back yet.
     revoking: Vec<TaskId>,
     last_commit: Timestamp,
@@ -108,6 +110,7 @@ impl Worker {
             transaction: 0,
             unresolved: None,
             rewinding: false,
+            assigning: None,
             revoking: Vec::new(),
             last_commit: Timestamp::MIN,
             stats: WorkerStats::default(),
@@ -148,6 +151,7 @@ impl Worker {
             self.rewind()?;
         }
         self.finish_revocation(now)?;
+        self.finish_assignment(now)?;
         if !self.subscribed {
             self.log.subscribe(self.subscription.clone())?;
             self.subscribed = true;
@@ -170,7 +174,10 @@ impl Worker {
 
     fn handle(&mut self, event: Event, now: Timestamp) -> Result<bool> {
         match event {
-            Event::Assigned(assignment) => self.assign(&assignment, now)?,
+            Event::Assigned(assignment) => {
+                self.assigning = Some(assignment);
+                self.finish_assignment(now)?;
+            }
             Event::Revoked(tasks) => {
                 self.revoking.extend(tasks);
                 self.finish_revocation(now)?;
@@ -208,7 +215,7 @@ impl Worker {
 
     /// How the worker stands.
     pub fn phase(&self) -> Phase {
-        if self.assigned && self.restoring.is_empty() {
+        if self.assigned && self.assigning.is_none() && self.restoring.is_empty() {
             Phase::Running
         } else {
             Phase::Rebalancing
