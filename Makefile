@@ -2,7 +2,7 @@
 #
 #   make demo   the flagship on real reviews, at http://127.0.0.1:8080     make clean-demo  forgets it
 #   make test   all tests, the simulation, the lints: what .ci/run runs    make lint        lints only
-#   make bench  the benchmarks                                             make doc         the API pages
+#   make doc    the API pages
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -24,7 +24,7 @@ unexport RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS
 checked := CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true
 cargo := cargo --locked
 
-.PHONY: help demo test lint bench doc clean-demo
+.PHONY: help demo test lint doc clean-demo
 
 help:
 	@sed -n '3,5s/^# *//p' Makefile
@@ -47,10 +47,6 @@ lint:
 	$(cargo) fmt --all --check
 	$(checked) $(cargo) clippy --release --workspace --all-targets -- -D warnings
 
-bench:
-	tests/setup/packages build
-	apps/sentiment/fetch-data
-	$(cargo) bench --workspace
 
 doc:
 	tests/setup/packages build

@@ -6,6 +6,7 @@
 use crate::{
     backends::Backends,
     error::Result,
+    lease::{Lease, Leases},
     program::{ChangelogColumn, Program, TOMBSTONE_RETENTION_MS},
 };
 use millstream_core::{
@@ -75,6 +76,7 @@ pub enum Replay {
 /// The stores of one task on this instance.
 pub struct Replica {
     task: TaskId,
+    lease: Lease,
     backend: Arc<dyn Backend>,
     stores: Vec<(ChangelogColumn, StoreProgress)>,
     batch: WriteBatch,
@@ -84,14 +86,19 @@ impl Replica {
     /// Opens a task's backend and decides, store by store, where replay goes on.
     ///
     /// # Errors
-    /// Where storage or log refuse.
+    /// Where storage or log refuse; `Retry` while another thread holds the task's state.
     pub fn open(
         program: &Program,
         backends: &dyn Backends,
-        task: TaskId,
+        lease: (&Arc<Leases>, TaskId),
         log: &mut dyn Log,
         now: Timestamp,
     ) -> Result<Self> {
+        let (leases, task) = lease;
+        let Some(lease) = Lease::take(leases, task) else {
+            let why = format!("the state of {task} is still held by another thread");
+            return Err(LogError::Retry(why).into());
+        };
         let backend = backends.open(task, &program.columns(task))?;
         let mut stores = Vec::new();
         for store in program.changelogs(task) {
@@ -115,6 +122,7 @@ impl Replica {
         }
         Ok(Self {
             task,
+            lease,
             backend,
             stores,
             batch: WriteBatch::new(),
@@ -129,6 +137,11 @@ impl Replica {
     /// The bytes.
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.backend
+    }
+
+    /// The right to the task's state, for whoever goes on with it.
+    pub(crate) fn into_lease(self) -> Lease {
+        self.lease
     }
 
     /// How far each store is.

@@ -9,6 +9,7 @@ use anyhow::{Result, anyhow, bail};
 use millstream_core::task::TaskConfig;
 use millstream_log::{Cleanup, EmbeddedLog, FaultRates, Faults, FaultyLog, Log, Rng, TopicSpec};
 use millstream_runtime::{
+    lease::Leases,
     program::Program,
     worker::{CommitOrder, Settings, Step, Worker},
 };
@@ -140,6 +141,7 @@ impl World {
         instance.faults.restart();
         instance.disk.restart();
         instance.starts += 1;
+        let leases = Arc::new(Leases::default());
         for thread in 0..threads {
             let member = format!("{}-{thread}-{}", instance.name, instance.starts);
             let mut settings = Settings::new(member, instance.name.clone());
@@ -148,6 +150,7 @@ impl World {
             settings.buffered_records = 5;
             settings.standby_replicas = self.standbys;
             settings.commit_order = self.order;
+            settings.leases = leases.clone();
             settings.uncommitted_bytes_max = 2_000;
             let log = FaultyLog::new(self.log.client(), instance.faults.clone());
             let (program, disk) = (self.program.clone(), instance.disk.clone());

@@ -18,11 +18,12 @@ impl Worker {
         let Some(assignment) = self.assigning.take() else {
             return Ok(());
         };
-        let assigned = self.assign(&assignment, now);
-        if assigned.is_err() {
-            self.assigning = Some(assignment);
+        match self.assign(&assignment, now) {
+            // The next step tries again, unless it hears of a newer assignment.
+            Err(Error::Log(LogError::Retry(_))) => self.assigning = Some(assignment),
+            other => return other,
         }
-        assigned
+        Ok(())
     }
 
     /// Tasks we have stay as they are.
@@ -61,7 +62,13 @@ impl Worker {
     }
 
     fn open_replica(&mut self, task: TaskId, now: Timestamp) -> Result<Replica> {
-        let replica = Replica::open(&self.program, &*self.backends, task, &mut *self.log, now)?;
+        let replica = Replica::open(
+            &self.program,
+            &*self.backends,
+            (&self.settings.leases, task),
+            &mut *self.log,
+            now,
+        )?;
         for store in replica
             .progress()
             .filter(|store| store.position < store.end)
@@ -105,13 +112,16 @@ impl Worker {
             // Where the log interrupts this, the replica stays, and the next step tries again.
             let number = resume(&mut task, &places, &mut *self.log)?;
             self.transaction = self.transaction.max(number);
-            self.restoring.remove(&id);
+            let Some(_lease) = self.restoring.remove(&id).map(Replica::into_lease) else {
+                continue;
+            };
             let idle = IdleInputs::default();
             self.active.insert(
                 id,
                 Active {
                     task,
                     idle,
+                    _lease,
                     backend,
                 },
             );

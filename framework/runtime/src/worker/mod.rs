@@ -18,6 +18,7 @@ pub use stats::{TaskRole, TaskView, WorkerStats};
 use crate::{
     backends::Backends,
     error::{Error, Result},
+    lease::Lease,
     program::Program,
     replica::Replica,
 };
@@ -52,6 +53,8 @@ pub enum Phase {
 struct Active {
     task: Task,
     idle: IdleInputs,
+    /// Held for as long as the task runs here.
+    _lease: Lease,
     backend: Arc<dyn millstream_state::Backend>,
 }
 

@@ -1,5 +1,6 @@
 //! What a worker must know besides its program, in numbers.
 
+use crate::lease::Leases;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -38,6 +39,8 @@ pub struct Settings {
     pub standby_replicas: usize,
     /// The order of a commit's steps.
     pub commit_order: CommitOrder,
+    /// Which tasks' state is held by which thread: the same value in all workers of an instance.
+    pub leases: Arc<Leases>,
     /// Set while processing is paused: membership, restores and standbys go on.
     pub pause: Arc<AtomicBool>,
 }
@@ -55,6 +58,7 @@ impl Settings {
             max_task_idle_ms: 0,
             standby_replicas: 0,
             commit_order: CommitOrder::LogThenDisk,
+            leases: Arc::default(),
             pause: Arc::default(),
         }
     }
