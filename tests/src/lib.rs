@@ -1,4 +1,5 @@
 //! What the tests of the whole project share: above all the cases, which any engine can run.
 
+pub mod bench;
 pub mod cases;
 pub mod sim;

@@ -1,0 +1,105 @@
+//! What a process has used: processor time, time, memory.
+//!
+//! Invariant: processor time is that of the whole process, threads that have ended and threads of
+//! the storage engine included, so that no work can be hidden in the background.
+
+use anyhow::{Context, Result};
+use millstream_runtime::clock::{Clock, SystemClock};
+use std::{collections::BTreeMap, fs, time::Duration};
+
+/// Figures of one run by name.
+pub type Figures = BTreeMap<String, f64>;
+
+/// The kernel's unit of processor time, per second: 100 on every Linux there is, whatever its timer
+/// does, since it is part of the interface.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Measures from where it was made.
+pub struct Meter {
+    clock: SystemClock,
+    cpu: f64,
+}
+
+impl Meter {
+    /// Begins to measure.
+    ///
+    /// # Errors
+    /// Where the system has no `/proc`.
+    pub fn start() -> Result<Self> {
+        Ok(Self {
+            clock: SystemClock::new(),
+            cpu: cpu_seconds()?,
+        })
+    }
+
+    /// Time since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    /// Processor seconds since the start, to a hundredth.
+    ///
+    /// # Errors
+    /// As [`Meter::start`].
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        Ok(cpu_seconds()? - self.cpu)
+    }
+
+    /// The figures that all benchmarks have, for so many records since the start.
+    ///
+    /// # Errors
+    /// As [`Meter::start`].
+    pub fn figures(&self, records: u64) -> Result<Figures> {
+        let (seconds, cpu) = (self.elapsed().as_secs_f64(), self.cpu_seconds()?);
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+        let records = records as f64;
+        let figures = [
+            ("records", records),
+            ("records_per_second", records / seconds),
+            ("records_per_cpu_second", records / cpu),
+            ("max_rss_mb", max_rss_mb()?),
+        ];
+        Ok(figures.map(|(name, value)| (name.to_owned(), value)).into())
+    }
+}
+
+/// User and system time of all threads the process has and had.
+fn cpu_seconds() -> Result<f64> {
+    const PATH: &str = "/proc/self/stat";
+    let stat = fs::read_to_string(PATH).context(PATH)?;
+    // The second field, the program's name in brackets, may hold anything; the third follows it.
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks: Option<Vec<f64>> = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse().ok())
+        .collect();
+    match ticks.as_deref() {
+        Some([user, system]) => Ok((user + system) / TICKS_PER_SECOND),
+        _ => Err(anyhow::anyhow!("{PATH} is not as it should be: {stat}")),
+    }
+}
+
+/// The most memory the process ever had resident.
+fn max_rss_mb() -> Result<f64> {
+    const PATH: &str = "/proc/self/status";
+    let status = fs::read_to_string(PATH).context(PATH)?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib: Option<f64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    Ok(kib.context("no VmHWM in /proc/self/status")? / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_has_used_something() {
+        let meter = Meter::start().unwrap();
+        assert!(meter.cpu_seconds().unwrap() >= 0.0);
+        let figures = meter.figures(10).unwrap();
+        assert!(figures["max_rss_mb"] > 1.0);
+        assert!(figures["records_per_second"] > 0.0);
+    }
+}
