@@ -31,6 +31,10 @@ impl Source {
     /// A file of lines: label, text, and perhaps a time.
     pub(crate) fn file(path: &Path) -> Result<Self> {
         let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+        // A directory opens like a file and only fails when read, by when nobody knows its name.
+        if file.metadata().is_ok_and(|about| about.is_dir()) {
+            bail!("{} is a directory, not a file of texts", path.display());
+        }
         Ok(Self::Lines(BufReader::new(file)))
     }
 
