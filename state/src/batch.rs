@@ -83,17 +83,25 @@ impl WriteBatch {
 
     /// The changes in the order they were made.
     pub fn ops(&self) -> impl Iterator<Item = Op<'_>> {
-        self.entries.iter().map(|entry| {
-            let (column, key) = (entry.column, &self.data[entry.key.clone()]);
-            match &entry.value {
-                Some(value) => Op::Put {
-                    column,
-                    key,
-                    value: &self.data[value.clone()],
-                },
-                None => Op::Delete { column, key },
-            }
-        })
+        self.entries.iter().map(|entry| self.op(entry))
+    }
+
+    /// The changes by column and key, those of one key in the order they were made.
+    ///
+    /// The same end as [`WriteBatch::ops`] on a shorter way: a sorted map finds each place next to
+    /// the one before, in memory that is still in the processor's cache. For a commit of many keys
+    /// that is worth several times what the sorting costs.
+    pub fn ops_by_key(&self) -> impl Iterator<Item = Op<'_>> {
+        let key = |entry: &Entry| &self.data[entry.key.clone()];
+        // The first bytes as a number decide most comparisons without a look at the keys.
+        let mut order: Vec<_> = (self.entries.iter())
+            .map(|entry| (entry.column, head(key(entry)), entry))
+            .collect();
+        order.sort_by(|(a_column, a_head, a), (b_column, b_head, b)| {
+            let heads = (a_column, a_head).cmp(&(b_column, b_head));
+            heads.then_with(|| key(a).cmp(key(b)))
+        });
+        order.into_iter().map(|(_, _, entry)| self.op(entry))
     }
 
     /// The positions set, in order; the last one of a column holds.
@@ -123,9 +131,56 @@ impl WriteBatch {
         self.positions.clear();
     }
 
+    fn op<'a>(&'a self, entry: &'a Entry) -> Op<'a> {
+        let (column, key) = (entry.column, &self.data[entry.key.clone()]);
+        match &entry.value {
+            Some(value) => Op::Put {
+                column,
+                key,
+                value: &self.data[value.clone()],
+            },
+            None => Op::Delete { column, key },
+        }
+    }
+
     fn append(&mut self, bytes: &[u8]) -> Range<usize> {
         let start = self.data.len();
         self.data.extend_from_slice(bytes);
         start..self.data.len()
+    }
+}
+
+/// The first eight bytes of a key as a number that sorts like them; a shorter key ends in zeros,
+/// which puts it no later than any that goes on.
+fn head(key: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let length = key.len().min(bytes.len());
+    bytes[..length].copy_from_slice(&key[..length]);
+    u64::from_be_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn by_key_is_a_stable_sort(
+            keys in prop::collection::vec((0..2_u16, prop::collection::vec(0..2_u8, 0..11)), 0..40),
+        ) {
+            let mut batch = WriteBatch::new();
+            for (number, (column, key)) in (0_u8..).zip(&keys) {
+                match number % 4 {
+                    0 => batch.delete(Column(*column), key),
+                    _ => batch.put(Column(*column), key, &[number]),
+                }
+            }
+            let mut expected: Vec<_> = batch.ops().collect();
+            expected.sort_by_key(|op| match *op {
+                Op::Put { column, key, .. } | Op::Delete { column, key } => (column, key.to_vec()),
+            });
+            prop_assert!(batch.ops_by_key().eq(expected));
+        }
     }
 }

@@ -17,6 +17,7 @@ mod memory;
 pub mod ordered;
 #[cfg(feature = "rocksdb")]
 mod rocks;
+mod small;
 
 pub use backend::{Backend, BackendStats, Column, Direction, Position, Presence, Visitor};
 pub use batch::{Op, WriteBatch};
@@ -26,3 +27,4 @@ pub use error::{Error, Result};
 pub use memory::MemoryBackend;
 #[cfg(feature = "rocksdb")]
 pub use rocks::{Durability, Limits, RocksBackend, Shared};
+pub use small::SmallBytes;

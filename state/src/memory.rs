@@ -6,8 +6,8 @@
 //! backend, and no writer ever waits for a slow reader.
 
 use crate::{
-    Backend, BackendStats, Column, Direction, Error, Op, Position, Presence, Result, Visitor,
-    WriteBatch,
+    Backend, BackendStats, Column, Direction, Error, Op, Position, Presence, Result, SmallBytes,
+    Visitor, WriteBatch,
 };
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+type Map = BTreeMap<SmallBytes, SmallBytes>;
 
 /// What one column holds.
 #[derive(Clone, Default)]
@@ -32,11 +32,10 @@ impl Store {
         let map = Arc::make_mut(&mut self.map);
         if let Some(old) = map.get_mut(key) {
             self.bytes = self.bytes - old.len() + value.len();
-            old.clear();
-            old.extend_from_slice(value);
+            old.set(value);
         } else {
             self.bytes += key.len() + value.len();
-            map.insert(key.to_vec(), value.to_vec());
+            map.insert(key.into(), value.into());
         }
     }
 
@@ -150,7 +149,7 @@ impl Backend for MemoryBackend {
             self.check(*column)?;
         }
         let mut stores = self.write();
-        for op in batch.ops() {
+        for op in batch.ops_by_key() {
             match op {
                 Op::Put { column, key, value } => stores[usize::from(column.0)].put(key, value),
                 Op::Delete { column, key } => stores[usize::from(column.0)].delete(key),

@@ -259,7 +259,7 @@ impl Backend for RocksBackend {
         let entries = batch.len() + batch.positions().len() * 8;
         let mut write =
             rocksdb::WriteBatch::with_capacity_bytes(batch.bytes() + entries * ENTRY_BYTES);
-        for op in batch.ops() {
+        for op in batch.ops_by_key() {
             match op {
                 Op::Put { column, key, value } => write.put_cf(self.family(column)?, key, value),
                 Op::Delete { column, key } => write.delete_cf(self.family(column)?, key),

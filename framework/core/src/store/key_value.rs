@@ -13,7 +13,7 @@ use crate::{
     serde::{Encoded, Serde},
 };
 use hashbrown::{DefaultHashBuilder, HashTable};
-use millstream_state::{self as state, Presence};
+use millstream_state::{self as state, Presence, SmallBytes};
 use std::{any::Any, hash::BuildHasher, mem::size_of};
 
 /// Bytes of a stored value before the value itself: its timestamp.
@@ -33,7 +33,8 @@ enum Freshness {
 }
 
 struct Slot<V> {
-    key: Box<[u8]>,
+    /// Inline if short, so that the comparison of a look-up needs no other memory than the slot.
+    key: SmallBytes,
     hash: u64,
     value: Option<V>,
     timestamp: Timestamp,
@@ -296,7 +297,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     /// `encoded` is what the value is, or is expected to be, in bytes.
     fn insert(&mut self, hash: u64, value: Option<V>, timestamp: Timestamp, encoded: usize) -> u32 {
         self.evict(STEPS_PER_ENTRY);
-        let key: Box<[u8]> = self.scratch.as_slice().into();
+        let key = SmallBytes::from(&self.scratch[..]);
         let bytes = Self::entry_bytes(key.len(), encoded);
         self.resident_bytes += bytes;
         let slot = Slot {
@@ -359,7 +360,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
             let number = u32::try_from(self.hand).unwrap_or(u32::MAX);
             if let Ok(entry) = self.index.find_entry(slot.hash, |at| *at == number) {
                 entry.remove();
-                slot.key = Box::default();
+                slot.key = SmallBytes::default();
                 slot.value = None;
                 slot.used = true;
                 self.resident_bytes -= slot.bytes;
