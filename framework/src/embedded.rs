@@ -7,7 +7,11 @@
 //!
 //! Invariant: what is under the directory is enough to go on after any crash of the process.
 
-use crate::{introspect::Inspector, purge::Purger};
+use crate::{
+    introspect::Inspector,
+    publish::{Publisher, Sinks, Watched},
+    purge::Purger,
+};
 use anyhow::{Context, Result, bail};
 use millstream_core::{
     task::{ErrorPolicy, Policies, TaskConfig},
@@ -24,7 +28,11 @@ use millstream_runtime::{
 };
 use millstream_sink::{Sink, SinkHandle};
 use millstream_state::{self as state, Limits, RocksBackend, Shared};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 /// Bytes of newest records that the log keeps in memory beside the disk.
 const LOG_CACHE_BYTES: u64 = 16 << 20;
@@ -200,16 +208,26 @@ impl Embedded {
             Duration::from_millis(self.config.repartition_purge_interval_ms().unsigned_abs());
         let purger = Purger::start(self.log.clone(), streams.program(), group, purge, clock)?;
         streams.start()?;
+        let (models, watches) = (self.models.map(Arc::new), Sinks::default());
+        let publisher = Publisher::start(Watched {
+            streams: streams.clone(),
+            log: self.log.clone(),
+            registry: self.registry.clone(),
+            models: models.clone(),
+            sinks: watches.clone(),
+        })?;
         Ok(Node {
             http: None,
             sinks: Vec::new(),
+            watches,
+            _publisher: publisher,
             purger: Some(purger),
             streams,
             log: self.log,
             config: self.config,
             registry: self.registry,
             predictions_topic: self.predictions_topic,
-            models: self.models.map(Arc::new),
+            models,
         })
     }
 }
@@ -254,6 +272,9 @@ fn streams_config(config: &Config, registry: Registry, stores: usize) -> Streams
 pub struct Node {
     pub(crate) http: Option<HttpServer>,
     pub(crate) sinks: Vec<SinkHandle>,
+    watches: Sinks,
+    /// Before the threads it looks at, so that it is dropped before them.
+    _publisher: Publisher,
     purger: Option<Purger>,
     streams: Arc<Streams>,
     log: EmbeddedLog,
@@ -299,7 +320,12 @@ impl Node {
     pub fn attach(&mut self, sink: Sink) -> Result<()> {
         let clock = millstream_runtime::clock::SystemClock::new();
         let now = move || millstream_runtime::clock::Clock::now(&clock);
-        self.sinks.push(SinkHandle::spawn(sink, now)?);
+        let sink = SinkHandle::spawn(sink, now)?;
+        let watches = self.watches.lock();
+        watches
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(sink.watch());
+        self.sinks.push(sink);
         Ok(())
     }
 

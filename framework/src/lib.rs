@@ -5,6 +5,7 @@ pub mod cli;
 pub mod embedded;
 mod feed;
 mod introspect;
+mod publish;
 mod purge;
 mod signals;
 

@@ -107,7 +107,7 @@ metrics! {
 
     // Sinks.
     SinkRows = "streams_sink_rows_total", One, Counter, ["sink", "outcome"],
-        "Rows a sink has handled: written, repeated or refused.";
+        "Rows a sink has handled: written, skipped or refused.";
     SinkFlushDuration = "streams_sink_flush_duration_seconds", Seconds, Histogram(WORK), ["sink"],
         "Time of one transaction of a sink with its database.";
     SinkPendingRows = "streams_sink_pending_rows", One, Gauge, ["sink"],

@@ -8,7 +8,7 @@ use crate::{
 use millstream_core::task::Dropped;
 use millstream_metrics::{Metric, Registry};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, PoisonError},
 };
 
@@ -23,8 +23,11 @@ pub(crate) struct Publisher {
 struct Last {
     threads: BTreeMap<usize, (Phase, WorkerStats)>,
     processed: BTreeMap<String, u64>,
+    sent: BTreeMap<String, u64>,
     dropped: BTreeMap<String, Dropped>,
     roles: BTreeMap<(usize, &'static str), u64>,
+    /// Stores (with partition) that a thread was restoring.
+    restoring: BTreeMap<usize, BTreeSet<(String, String)>>,
 }
 
 impl Publisher {
@@ -101,6 +104,9 @@ impl Publisher {
                 let before = last.processed.insert(name.clone(), task.processed);
                 let processed = since(task.processed, before.unwrap_or(0));
                 self.count(Metric::RecordsProcessed, &labels, processed);
+                let before = last.sent.insert(name.clone(), task.sent);
+                let sent = since(task.sent, before.unwrap_or(0));
+                self.count(Metric::RecordsSent, &labels, sent);
                 let before = last
                     .dropped
                     .insert(name.clone(), task.dropped)
@@ -113,13 +119,8 @@ impl Publisher {
                 &labels,
                 task.backend.memory_bytes,
             );
-            for store in &task.restore {
-                let partition = task.id.partition.to_string();
-                let labels = [("store", store.store.as_str()), ("partition", &partition)];
-                let remaining = u64::try_from(store.end - store.position).unwrap_or(0);
-                self.gauge(Metric::RestoreRemaining, &labels, remaining);
-            }
         }
+        self.restores(last, index, view);
         for role in ["active", "restoring", "standby"] {
             let of_role = last.roles.iter().filter(|((_, name), _)| *name == role);
             let number = of_role.map(|(_, number)| number).sum();
@@ -135,6 +136,28 @@ impl Publisher {
             };
             self.gauge(Metric::Tasks, &[("role", role), ("state", state)], number);
         }
+    }
+
+    /// A store that is no longer restored has nothing left to read: its gauge must not stay.
+    fn restores(&self, last: &mut Last, index: usize, view: &ThreadView) {
+        let mut restoring = BTreeSet::new();
+        for task in &view.tasks {
+            for store in &task.restore {
+                let of = (store.store.clone(), task.id.partition.to_string());
+                let remaining = u64::try_from(store.end - store.position).unwrap_or(0);
+                self.remaining(&of, remaining);
+                restoring.insert(of);
+            }
+        }
+        let before = last.restoring.insert(index, restoring.clone());
+        for done in before.unwrap_or_default().difference(&restoring) {
+            self.remaining(done, 0);
+        }
+    }
+
+    fn remaining(&self, (store, partition): &(String, String), records: u64) {
+        let labels = [("store", store.as_str()), ("partition", partition)];
+        self.gauge(Metric::RestoreRemaining, &labels, records);
     }
 
     fn dropped(&self, task: &str, after: Dropped, before: Dropped) {

@@ -22,9 +22,29 @@ const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// it catch up first.
 #[derive(Debug)]
 pub struct SinkHandle {
+    name: Arc<str>,
     stop: SyncSender<i64>,
     shared: Arc<Shared>,
     thread: JoinHandle<Result<()>>,
+}
+
+/// A look at a running sink, for whoever does not own its handle.
+#[derive(Clone, Debug)]
+pub struct SinkWatch {
+    name: Arc<str>,
+    shared: Arc<Shared>,
+}
+
+impl SinkWatch {
+    /// The sink's name: its table's.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Counts and places after the last step, the last one before its end included.
+    pub fn stats(&self) -> SinkStats {
+        self.shared.stats()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +60,11 @@ impl Shared {
         drop(shared);
         self.caught_up.store(caught_up, Ordering::Release);
     }
+
+    fn stats(&self) -> SinkStats {
+        let stats = self.stats.lock();
+        stats.unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl SinkHandle {
@@ -51,12 +76,13 @@ impl SinkHandle {
         let (stop, commands) = mpsc::sync_channel(1);
         let shared = Arc::<Shared>::default();
         let publish = Arc::clone(&shared);
-        let name = format!("sink-{}", sink.name().replace('\0', ""));
+        let name: Arc<str> = sink.name().into();
         let thread = std::thread::Builder::new()
-            .name(name)
+            .name(format!("sink-{}", name.replace('\0', "")))
             .spawn(move || run(sink, clock, &commands, &publish))
             .map_err(|error| Error::Thread(error.to_string()))?;
         Ok(Self {
+            name,
             stop,
             shared,
             thread,
@@ -65,8 +91,15 @@ impl SinkHandle {
 
     /// Counts and places after the last step.
     pub fn stats(&self) -> SinkStats {
-        let stats = self.shared.stats.lock();
-        stats.unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.stats()
+    }
+
+    /// A look at the sink that may be kept elsewhere.
+    pub fn watch(&self) -> SinkWatch {
+        SinkWatch {
+            name: Arc::clone(&self.name),
+            shared: Arc::clone(&self.shared),
+        }
     }
 
     /// Whether the last step found nothing left to write. What was committed to the topic since is
@@ -90,8 +123,7 @@ impl SinkHandle {
         let _ = self.stop.send(drain_ms);
         let ended = self.thread.join();
         ended.map_err(|_| Error::Thread("panicked".into()))??;
-        let stats = self.shared.stats.lock();
-        Ok(stats.unwrap_or_else(PoisonError::into_inner).clone())
+        Ok(self.shared.stats())
     }
 }
 

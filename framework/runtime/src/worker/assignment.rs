@@ -120,6 +120,7 @@ impl Worker {
                 id,
                 Active {
                     task,
+                    sent: 0,
                     idle,
                     _lease,
                     backend,

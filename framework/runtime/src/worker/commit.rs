@@ -71,7 +71,9 @@ impl Worker {
     fn collect(&mut self, number: u64) -> Result<Places> {
         let mut places = Vec::new();
         for active in self.active.values_mut() {
-            self.stats.sent += send_outputs(&mut active.task, &mut *self.log)?;
+            let sent = send_outputs(&mut active.task, &mut *self.log)?;
+            active.sent += sent;
+            self.stats.sent += sent;
             let commit = active.task.prepare_commit()?;
             for changes in &commit.changes {
                 let Some(changelog) = &changes.changelog else {

@@ -52,6 +52,8 @@ pub enum Phase {
 /// A task that runs, with what its inputs' places must be seen against.
 struct Active {
     task: Task,
+    /// Records it has sent since it was opened.
+    sent: u64,
     idle: IdleInputs,
     /// Held for as long as the task runs here.
     _lease: Lease,
@@ -207,7 +209,10 @@ impl Worker {
             self.stats.processed += done as u64;
             busy |= done > 0;
             match commit::send_outputs(task, &mut *self.log) {
-                Ok(sent) => self.stats.sent += sent,
+                Ok(sent) => {
+                    active.sent += sent;
+                    self.stats.sent += sent;
+                }
                 // Some may be in the transaction and some not: only from the last commit on is it
                 // known again what is where.
                 Err(error) => return self.give_up(error),

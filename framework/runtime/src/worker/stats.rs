@@ -56,6 +56,8 @@ pub struct TaskView {
     pub restore: Vec<StoreProgress>,
     /// Records it processed since it was opened.
     pub processed: u64,
+    /// Records it sent to output and repartition topics since it was opened.
+    pub sent: u64,
     /// What it dropped since it was opened.
     pub dropped: Dropped,
     /// Bytes that the next commit would write.
@@ -82,6 +84,7 @@ pub(super) fn views(
             .collect(),
         restore: Vec::new(),
         processed: active.task.processed(),
+        sent: active.sent,
         dropped: active.task.dropped(),
         dirty_bytes: active.task.dirty_bytes(),
         stream_time: active.task.stream_time(),
@@ -95,6 +98,7 @@ pub(super) fn views(
             inputs: Vec::new(),
             restore: replica.progress().cloned().collect(),
             processed: 0,
+            sent: 0,
             dropped: Dropped::default(),
             dirty_bytes: 0,
             stream_time: Timestamp::MIN,

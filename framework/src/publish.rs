@@ -1,0 +1,191 @@
+//! What only the whole program knows, as metrics: lag behind the log's ends, sinks, models.
+//!
+//! Invariant: counters get the difference to the last look, so that they never go back.
+
+use crate::embedded::ModelsView;
+use anyhow::{Context, Result};
+use millstream_http::ModelStatus;
+use millstream_log::{EmbeddedLog, Log};
+use millstream_metrics::{Metric, Registry};
+use millstream_runtime::{streams::Streams, worker::TaskRole};
+use millstream_sink::SinkWatch;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{RecvTimeoutError, Sender, channel},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+/// How often is looked: more often than any scrape comes.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The sinks of a program, which may be attached after its start.
+pub(crate) type Sinks = Arc<Mutex<Vec<SinkWatch>>>;
+
+/// What is looked at.
+pub(crate) struct Watched {
+    pub(crate) streams: Arc<Streams>,
+    pub(crate) log: EmbeddedLog,
+    pub(crate) registry: Registry,
+    pub(crate) models: Option<Arc<ModelsView>>,
+    pub(crate) sinks: Sinks,
+}
+
+/// The thread that looks. Dropping it waits for its end, so that nothing it looks at outlives the
+/// program.
+pub(crate) struct Publisher {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Publisher {
+    pub(crate) fn start(watched: Watched) -> Result<Self> {
+        let (stop, stopped) = channel();
+        let run = move || {
+            let mut metrics = Metrics::new(watched.registry.clone());
+            metrics.build();
+            loop {
+                metrics.publish(&watched);
+                if stopped.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("MetricsPublisher".to_owned());
+        let thread = thread
+            .spawn(run)
+            .context("no thread to publish metrics from")?;
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // It only looks: if it panicked, the program is as it was.
+            drop(thread.join());
+        }
+    }
+}
+
+/// The registry, and what its counters were told last.
+struct Metrics {
+    registry: Registry,
+    told: BTreeMap<(Metric, Vec<String>), u64>,
+}
+
+impl Metrics {
+    fn new(registry: Registry) -> Self {
+        Self {
+            registry,
+            told: BTreeMap::new(),
+        }
+    }
+
+    fn build(&self) {
+        let labels = [
+            ("version", env!("CARGO_PKG_VERSION")),
+            (
+                "revision",
+                option_env!("SOURCE_REVISION").unwrap_or("unknown"),
+            ),
+        ];
+        self.gauge(Metric::BuildInfo, &labels, 1.0);
+    }
+
+    fn publish(&mut self, watched: &Watched) {
+        self.lag(&watched.streams, &watched.log);
+        let sinks = watched.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        let sinks = sinks.clone();
+        for sink in sinks {
+            self.sink(&sink);
+        }
+        if let Some(view) = &watched.models {
+            for model in view(&watched.streams) {
+                self.model(&model);
+            }
+        }
+    }
+
+    fn lag(&self, streams: &Streams, log: &EmbeddedLog) {
+        let mut client = log.client();
+        let tasks = streams.tasks().into_iter();
+        for task in tasks.filter(|task| task.role == TaskRole::Active) {
+            for (at, next) in &task.inputs {
+                let Ok(end) = client.end(at) else {
+                    continue;
+                };
+                let partition = at.partition.to_string();
+                let labels = [("topic", &*at.topic), ("partition", &*partition)];
+                let lag = u64::try_from(end - next).unwrap_or(0);
+                self.gauge(Metric::ConsumerLagRecords, &labels, whole(lag));
+            }
+        }
+    }
+
+    fn sink(&mut self, sink: &SinkWatch) {
+        let (name, stats) = (sink.name(), sink.stats());
+        for (outcome, rows) in [
+            ("written", stats.rows),
+            ("skipped", stats.skipped),
+            ("refused", stats.dead_letters),
+        ] {
+            let labels = [("sink", name), ("outcome", outcome)];
+            self.count(Metric::SinkRows, &labels, rows);
+        }
+        let labels = [("source", name), ("reason", "row")];
+        self.count(Metric::DeadLetters, &labels, stats.dead_letters);
+        self.gauge(
+            Metric::SinkPendingRows,
+            &[("sink", name)],
+            whole(stats.behind),
+        );
+    }
+
+    fn model(&mut self, model: &ModelStatus) {
+        let name = ("model", model.name.as_str());
+        self.count(Metric::ModelPredictions, &[name], model.predictions);
+        self.count(Metric::ModelLearned, &[name], model.learned);
+        for grade in model.quality.iter().filter(|grade| !grade.value.is_nan()) {
+            let labels = [
+                name,
+                ("metric", grade.metric.as_str()),
+                ("window", grade.window.as_str()),
+            ];
+            self.gauge(Metric::ModelQuality, &labels, grade.value);
+        }
+    }
+
+    /// Brings a counter to a total, which may begin anew where what counts it was replaced.
+    fn count(&mut self, metric: Metric, labels: &[(&str, &str)], total: u64) {
+        let values = labels.iter().map(|(_, value)| (*value).to_owned());
+        let before = self.told.insert((metric, values.collect()), total);
+        let before = before.unwrap_or(0);
+        match self.registry.counter(metric, labels) {
+            Ok(counter) => counter.add(total.checked_sub(before).unwrap_or(total)),
+            Err(error) => tracing::debug!(%error, "a metric was refused"),
+        }
+    }
+
+    fn gauge(&self, metric: Metric, labels: &[(&str, &str)], value: f64) {
+        match self.registry.gauge(metric, labels) {
+            Ok(gauge) => gauge.set(value),
+            Err(error) => tracing::debug!(%error, "a metric was refused"),
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "exact to 2^53, as every Prometheus gauge"
+)]
+fn whole(count: u64) -> f64 {
+    count as f64
+}
