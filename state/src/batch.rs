@@ -24,6 +24,20 @@ pub enum Op<'a> {
     },
 }
 
+impl<'a> Op<'a> {
+    /// The column that it changes.
+    pub const fn column(&self) -> Column {
+        let (Self::Put { column, .. } | Self::Delete { column, .. }) = self;
+        *column
+    }
+
+    /// The key that it changes.
+    pub const fn key(&self) -> &'a [u8] {
+        let (Self::Put { key, .. } | Self::Delete { key, .. }) = self;
+        key
+    }
+}
+
 struct Entry {
     column: Column,
     key: Range<usize>,
@@ -93,9 +107,15 @@ impl WriteBatch {
     /// that is worth several times what the sorting costs.
     pub fn ops_by_key(&self) -> impl Iterator<Item = Op<'_>> {
         let key = |entry: &Entry| &self.data[entry.key.clone()];
-        // The first bytes as a number decide most comparisons without a look at the keys.
+        // The first bytes in which keys differ decide most comparisons, as a number, without a look
+        // at the keys themselves.
+        let first = self.entries.first().map_or(&[][..], key);
+        let common = (self.entries.iter()).fold(first.len(), |common, entry| {
+            let pairs = first[..common].iter().zip(key(entry));
+            pairs.take_while(|(a, b)| a == b).count()
+        });
         let mut order: Vec<_> = (self.entries.iter())
-            .map(|entry| (entry.column, head(key(entry)), entry))
+            .map(|entry| (entry.column, head(&key(entry)[common..]), entry))
             .collect();
         order.sort_by(|(a_column, a_head, a), (b_column, b_head, b)| {
             let heads = (a_column, a_head).cmp(&(b_column, b_head));

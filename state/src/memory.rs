@@ -11,6 +11,7 @@ use crate::{
 };
 use std::{
     collections::BTreeMap,
+    iter::Peekable,
     ops::Bound,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
@@ -28,20 +29,45 @@ struct Store {
 }
 
 impl Store {
-    fn put(&mut self, key: &[u8], value: &[u8]) {
+    /// Applies the changes at the front that are the column's. They come in the order of their
+    /// keys, so the next key is mostly a few steps on in the map, where no search is needed.
+    fn apply<'a>(&mut self, column: Column, ops: &mut Peekable<impl Iterator<Item = Op<'a>>>) {
+        /// Steps in the map before a search from the top is the shorter way.
+        const STEPS_MAX: usize = 8;
         let map = Arc::make_mut(&mut self.map);
-        if let Some(old) = map.get_mut(key) {
-            self.bytes = self.bytes - old.len() + value.len();
-            old.set(value);
-        } else {
-            self.bytes += key.len() + value.len();
-            map.insert(key.into(), value.into());
-        }
-    }
-
-    fn delete(&mut self, key: &[u8]) {
-        if let Some(old) = Arc::make_mut(&mut self.map).remove(key) {
-            self.bytes -= key.len() + old.len();
+        let mut rest = map.range_mut::<[u8], _>(..);
+        let mut at = rest.next();
+        while let Some(op) = ops.next_if(|op| op.column() == column) {
+            let key = op.key();
+            for _ in 0..STEPS_MAX {
+                match &at {
+                    Some((here, _)) if ***here < *key => at = rest.next(),
+                    _ => break,
+                }
+            }
+            if matches!(&at, Some((here, _)) if ***here < *key) {
+                rest = map.range_mut::<[u8], _>((Bound::Included(key), Bound::Unbounded));
+                at = rest.next();
+            }
+            match (op, &mut at) {
+                (Op::Put { value, .. }, Some((here, old))) if ***here == *key => {
+                    self.bytes = self.bytes - old.len() + value.len();
+                    old.set(value);
+                    continue;
+                }
+                (Op::Put { value, .. }, _) => {
+                    self.bytes += key.len() + value.len();
+                    map.insert(key.into(), value.into());
+                }
+                (Op::Delete { .. }, _) => {
+                    if let Some(old) = map.remove(key) {
+                        self.bytes -= key.len() + old.len();
+                    }
+                }
+            }
+            // The map has another shape now, and the place in it has to be found anew.
+            rest = map.range_mut::<[u8], _>((Bound::Included(key), Bound::Unbounded));
+            at = rest.next();
         }
     }
 }
@@ -142,18 +168,15 @@ impl Backend for MemoryBackend {
     fn apply(&self, batch: &WriteBatch) -> Result<()> {
         // All columns are checked before the first change, so that a refused batch leaves no trace.
         for op in batch.ops() {
-            let (Op::Put { column, .. } | Op::Delete { column, .. }) = op;
-            self.check(column)?;
+            self.check(op.column())?;
         }
         for (column, _) in batch.positions() {
             self.check(*column)?;
         }
         let mut stores = self.write();
-        for op in batch.ops_by_key() {
-            match op {
-                Op::Put { column, key, value } => stores[usize::from(column.0)].put(key, value),
-                Op::Delete { column, key } => stores[usize::from(column.0)].delete(key),
-            }
+        let mut ops = batch.ops_by_key().peekable();
+        while let Some(column) = ops.peek().map(Op::column) {
+            stores[usize::from(column.0)].apply(column, &mut ops);
         }
         for (column, position) in batch.positions() {
             stores[usize::from(column.0)].position = Some(*position);

@@ -37,8 +37,11 @@ pub fn hash(bytes: &[u8]) -> i32 {
 
 /// The partition of a key in a topic of that many partitions; 0 where there are none.
 pub fn partition(key: &[u8], partitions: u32) -> Partition {
+    if partitions <= 1 {
+        return 0;
+    }
     let positive = hash(key).cast_unsigned() & 0x7fff_ffff;
-    positive.checked_rem(partitions).unwrap_or_default()
+    positive % partitions
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ fn bound() -> impl Strategy<Value = Bound<Vec<u8>>> {
 /// Random programs.
 pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let column = || 0..2_u16;
-    let value = prop::option::weighted(0.7, prop::collection::vec(any::<u8>(), 0..20));
+    let value = prop::option::weighted(0.7, prop::collection::vec(any::<u8>(), 0..40));
     let changes = prop::collection::vec((column(), key(), value), 0..12);
     let moved = prop::option::of((column(), 0..1_000_i64));
     let step = prop_oneof![

@@ -39,8 +39,9 @@ struct Slot<V> {
     value: Option<V>,
     timestamp: Timestamp,
     /// What the entry counts as in [`KeyValueStore::resident_bytes`]: kept, because the estimate
-    /// may be another one by the time the entry leaves.
-    bytes: usize,
+    /// may be another one by the time the entry leaves. Four bytes, which with a short key and a
+    /// number make the slot one line of the processor's cache; nothing larger fits a commit.
+    bytes: u32,
     freshness: Freshness,
     /// Looked at since the eviction hand last came by.
     used: bool,
@@ -299,7 +300,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         self.evict(STEPS_PER_ENTRY);
         let key = SmallBytes::from(&self.scratch[..]);
         let bytes = Self::entry_bytes(key.len(), encoded);
-        self.resident_bytes += bytes;
+        self.resident_bytes += bytes as usize;
         let slot = Slot {
             key,
             hash,
@@ -325,8 +326,9 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         number
     }
 
-    fn entry_bytes(key: usize, encoded: usize) -> usize {
-        key + SLOT_BYTES + size_of::<V>().max(encoded)
+    fn entry_bytes(key: usize, encoded: usize) -> u32 {
+        let bytes = key + SLOT_BYTES + size_of::<V>().max(encoded);
+        u32::try_from(bytes).unwrap_or(u32::MAX)
     }
 
     fn set(&mut self, slot: u32, value: Option<V>, timestamp: Timestamp) {
@@ -363,7 +365,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
                 slot.key = SmallBytes::default();
                 slot.value = None;
                 slot.used = true;
-                self.resident_bytes -= slot.bytes;
+                self.resident_bytes -= slot.bytes as usize;
                 self.free.push(number);
             }
         }
@@ -439,7 +441,7 @@ impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
             // Values change in place and may have grown since they came in.
             let encoded = changes.bytes() - start - slot.key.len();
             let bytes = Self::entry_bytes(slot.key.len(), encoded);
-            self.resident_bytes = self.resident_bytes - slot.bytes + bytes;
+            self.resident_bytes = self.resident_bytes - slot.bytes as usize + bytes as usize;
             slot.bytes = bytes;
             slot.freshness = Freshness::Pending;
         }
