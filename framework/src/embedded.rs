@@ -354,21 +354,13 @@ impl Node {
         Ok(bound)
     }
 
-    /// Stops: commits, lets the sinks write what is committed, and ends all threads.
+    /// Stops: commits, lets the sinks write what is committed, and ends all threads. A node that is
+    /// dropped stops too, but leaves what its sinks have not written to the next start.
     ///
     /// # Errors
     /// What stopped the client, if it was a failure.
     pub fn close(mut self) -> Result<()> {
-        let end = self.streams.close();
-        for sink in self.sinks.drain(..) {
-            sink.stop(SINK_DRAIN_MS)?;
-        }
-        if let Some(server) = self.http.take() {
-            server.stop();
-        }
-        if let Some(purger) = self.purger.take() {
-            purger.stop();
-        }
+        let end = self.end(SINK_DRAIN_MS)?;
         if end == State::Error {
             bail!(
                 self.streams
@@ -377,5 +369,32 @@ impl Node {
             );
         }
         Ok(())
+    }
+
+    /// Ends every thread, so that nothing holds the directory any more.
+    fn end(&mut self, drain_ms: i64) -> Result<State> {
+        let end = self.streams.close();
+        let mut stopped = Ok(());
+        for sink in self.sinks.drain(..) {
+            let outcome = sink.stop(drain_ms).map(drop);
+            stopped = stopped.and(outcome);
+        }
+        if let Some(server) = self.http.take() {
+            server.stop();
+        }
+        if let Some(purger) = self.purger.take() {
+            purger.stop();
+        }
+        stopped?;
+        Ok(end)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // After `close` there is nothing left to end.
+        if let Err(error) = self.end(0) {
+            tracing::error!(%error, "a sink had failed");
+        }
     }
 }

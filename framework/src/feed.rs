@@ -4,7 +4,7 @@
 //! transaction as the records. Invariant: after any crash the place is the number of records that
 //! are in the topic, so a source that can skip goes on without loss or double.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use millstream_core::{
     batch::RecordBatch,
     record::{Headers, TopicPartition},
@@ -24,6 +24,8 @@ pub struct Feed<K: 'static, V: 'static> {
     at: TopicPartition,
     batch: RecordBatch,
     position: i64,
+    /// The position at the last commit.
+    committed: i64,
     transaction: u64,
 }
 
@@ -37,6 +39,7 @@ impl<K, V> Feed<K, V> {
         let (group, at) = (format!("feed-{name}"), TopicPartition::new(topic.name, 0));
         let places = client.committed_as(&group, std::slice::from_ref(&at))?;
         let place = places.into_iter().next().flatten();
+        let position = place.as_ref().map_or(0, |place| place.offset);
         Ok(Self {
             client,
             topic: topic.name,
@@ -45,7 +48,8 @@ impl<K, V> Feed<K, V> {
             group,
             at,
             batch: RecordBatch::new(),
-            position: place.as_ref().map_or(0, |place| place.offset),
+            position,
+            committed: position,
             transaction: place.and_then(|place| place.transaction()).unwrap_or(0),
         })
     }
@@ -82,13 +86,26 @@ impl<K, V> Feed<K, V> {
     /// Makes what was sent visible, together with the place.
     ///
     /// # Errors
-    /// Where the log refuses; the feed must then be opened again.
+    /// Where the log refuses, or another feed of that name has committed since; the feed must then
+    /// be opened again.
     pub fn commit(&mut self) -> Result<()> {
+        let places = (self.client).committed_as(&self.group, std::slice::from_ref(&self.at))?;
+        let found = places.first().and_then(Option::as_ref);
+        let found = found.map_or(0, |place| place.offset);
+        if found != self.committed {
+            self.client.abort()?;
+            bail!(
+                "{} has come to {found} without us, who were at {}: it is written to twice",
+                self.group,
+                self.committed,
+            );
+        }
         self.transaction += 1;
         let place = Committed::new(self.position, self.transaction, &[]);
         let places = [(self.at.clone(), place)];
         self.client
             .commit_as(&self.group, self.transaction, &places)?;
+        self.committed = self.position;
         Ok(())
     }
 }

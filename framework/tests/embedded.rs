@@ -1,0 +1,149 @@
+//! A program on its directory: it is alone there, it goes on where it was, and it clears away what
+//! it has passed on to itself.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may fail by panicking"
+)]
+
+mod common;
+
+use common::{MARK, REPARTITION, count, feed, open, records, until};
+use millstream::{
+    core::record::TopicPartition,
+    log::{EmbeddedLog, Error, Log},
+    state::{Backend, Column, Direction, Limits, RocksBackend, Shared},
+};
+use std::{ops::Bound, ops::ControlFlow, path::Path};
+
+const TEXT: [&str; 4] = ["to be or", "not to be", "be that as", "it may be"];
+
+#[test]
+fn a_directory_is_one_programs() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(dir.path(), &[]).unwrap();
+    let Err(error) = open(dir.path(), &[]) else {
+        panic!("two programs on one log");
+    };
+    let said = format!("{error:#}");
+    let path = dir.path().to_str().unwrap();
+    assert!(said.contains(path) && said.contains("in use"), "{said}");
+    // One that runs holds it as one does that was only opened.
+    let node = first.start().unwrap();
+    assert!(open(dir.path(), &[]).is_err());
+    node.close().unwrap();
+    open(dir.path(), &[]).unwrap();
+}
+
+#[test]
+fn another_application_has_a_directory_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let _one = open(dir.path(), &[]).unwrap();
+    open(dir.path(), &["application.id=other"]).unwrap();
+}
+
+#[test]
+fn state_outlives_the_program_however_it_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 1..=4 {
+        let program = open(dir.path(), &["embedded.partitions=2"]).unwrap();
+        let lines: Vec<_> = TEXT.iter().cycle().take(4 * round).copied().collect();
+        feed(program.log(), &lines);
+        let node = program.start().unwrap();
+        let expected = Some(4 * round as u64);
+        until(&node, "the count of a word", || {
+            count(&node, "be") == expected
+        });
+        assert_eq!(count(&node, "may"), Some(round as u64));
+        assert_eq!(count(&node, "never"), None);
+        if round % 2 == 0 {
+            node.close().unwrap();
+        } else {
+            // Nothing is held any more once it is dropped: the next round opens it at once.
+            drop(node);
+        }
+    }
+    let program = open(dir.path(), &["embedded.partitions=2"]).unwrap();
+    let mut of_be = records(program.log(), "counts");
+    of_be.retain(|(key, _)| key == "be");
+    let counts: Vec<_> = (of_be.iter())
+        .map(|(_, value)| value.parse::<u64>().unwrap())
+        .collect();
+    assert!(
+        counts.is_sorted() && counts.last() == Some(&16),
+        "{counts:?}"
+    );
+}
+
+#[test]
+fn what_a_program_passed_to_itself_is_deleted_when_it_has_read_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("words/log");
+    let program = open(dir.path(), &["repartition.purge.interval.ms=3600000"]).unwrap();
+    feed(program.log(), &TEXT);
+    let node = program.start().unwrap();
+    until(&node, "the count of a word", || {
+        count(&node, "be") == Some(4)
+    });
+    node.close().unwrap();
+    assert!(marked(&log) > 0, "it is there until the purge");
+
+    let settings = ["repartition.purge.interval.ms=100", "commit.interval.ms=20"];
+    let node = open(dir.path(), &settings).unwrap().start().unwrap();
+    let at = TopicPartition::new(REPARTITION, 0);
+    let mut client = node.log().client();
+    let end = client.end(&at).unwrap();
+    assert_eq!(end, 12, "one record for each word");
+    until(&node, "the purge", || {
+        node.log().client().start(&at).unwrap() == end
+    });
+    assert!(records(node.log(), REPARTITION).is_empty());
+    assert!(matches!(
+        client.read(&at, 0, 1 << 20),
+        Err(Error::OffsetOutOfRange { .. })
+    ));
+    // The user's own topics are nobody's to delete.
+    assert_eq!(records(node.log(), "lines").len(), TEXT.len());
+    drop(client);
+
+    // Then new words, so that the storage of the old ones is passed too.
+    let more: Vec<_> = TEXT.iter().cycle().take(40).copied().collect();
+    feed(node.log(), &more);
+    until(&node, "the count of a word", || {
+        count(&node, "be") == Some(40)
+    });
+    until(&node, "the second purge", || {
+        node.log().client().start(&at).unwrap() == 120
+    });
+    node.close().unwrap();
+    assert_eq!(marked(&log), 0, "blocks of the repartition topic are left");
+    // It goes on from there.
+    let node = open(dir.path(), &settings).unwrap().start().unwrap();
+    let all: Vec<_> = TEXT.iter().cycle().take(44).copied().collect();
+    feed(node.log(), &all);
+    until(&node, "the count of a word", || {
+        count(&node, "be") == Some(44)
+    });
+}
+
+/// Rows of a stopped program's log in which the mark of the repartition topic is found.
+fn marked(log: &Path) -> usize {
+    let shared = Shared::new(Limits::default());
+    let columns = EmbeddedLog::COLUMNS.map(str::to_owned);
+    let backend = RocksBackend::open(log, &columns, &shared).unwrap();
+    let mut found = 0;
+    for column in 0..columns.len() {
+        let column = Column(u16::try_from(column).unwrap());
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let mut look = |_: &[u8], value: &[u8]| {
+            let mark = MARK.as_bytes();
+            found += usize::from(value.windows(mark.len()).any(|part| part == mark));
+            ControlFlow::Continue(())
+        };
+        backend
+            .scan(column, all, Direction::Ascending, &mut look)
+            .unwrap();
+    }
+    found
+}
