@@ -47,7 +47,7 @@ struct Entry {
 /// Changes that a [`Backend`](crate::Backend) applies together or not at all.
 ///
 /// Later entries win over earlier ones for the same key. The memory is kept by
-/// [`WriteBatch::clear`], so that a commit loop allocates nothing once it is warm.
+/// [`WriteBatch::clear`], so that filling it allocates nothing once a commit loop is warm.
 #[derive(Default)]
 pub struct WriteBatch {
     data: Vec<u8>,

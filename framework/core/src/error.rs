@@ -54,11 +54,35 @@ impl Error {
         ErrorKind::Processing(cause.into()).into()
     }
 
+    /// The same error, and where it happened.
+    #[cold]
+    pub(crate) fn at(self, place: String) -> Self {
+        match *self.0 {
+            ErrorKind::Deserialization(message) => {
+                ErrorKind::Deserialization(format!("{place}: {message}")).into()
+            }
+            ErrorKind::Serialization(message) => {
+                ErrorKind::Serialization(format!("{place}: {message}")).into()
+            }
+            ErrorKind::Processing(cause) => Self::processing(Located { place, cause }),
+            other => other.into(),
+        }
+    }
+
     /// The program itself is wrong.
     #[cold]
     pub fn topology(message: impl Into<String>) -> Self {
         ErrorKind::Topology(message.into()).into()
     }
+}
+
+/// What a program's closure said of a record, and which record that was.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {cause}")]
+struct Located {
+    place: String,
+    #[source]
+    cause: Box<dyn std::error::Error + Send + Sync>,
 }
 
 impl From<ErrorKind> for Error {

@@ -211,8 +211,13 @@ impl TaskContext {
 
     #[cold]
     pub(super) fn refuse_for(&mut self, reason: Reason, node: &str, error: Error) -> Result<()> {
-        if self.policies.of(reason) == ErrorPolicy::Fail || self.source.is_none() {
+        let Some(input) = self.source else {
             return Err(error);
+        };
+        if self.policies.of(reason) == ErrorPolicy::Fail {
+            // Whoever must mend the record has to find it first.
+            let place = format!("{} offset {}, {node}", self.inputs[input], self.offset);
+            return Err(error.at(place));
         }
         self.failures.push(Failure {
             node: node.to_owned(),

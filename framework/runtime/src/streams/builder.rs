@@ -76,6 +76,7 @@ impl Streams {
             backends,
             logs,
             settings: config.settings,
+            thread_count: config.threads.max(1),
             poll: config.poll,
             summary_interval: config.summary_interval,
             clock: config.clock,
@@ -86,7 +87,6 @@ impl Streams {
         let threads = Mutex::default();
         Ok(Self {
             shared: Arc::new(shared),
-            thread_count: config.threads.max(1),
             threads,
         })
     }

@@ -50,7 +50,6 @@ pub struct ThreadView {
 /// Dropping it stops the threads and waits for them.
 pub struct Streams {
     shared: Arc<Shared>,
-    thread_count: usize,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -58,28 +57,33 @@ impl Streams {
     /// Starts the threads.
     ///
     /// # Errors
-    /// Where it was started before, or the system gives no thread.
+    /// Where it was started or closed before, or the system gives no thread: then it fails.
     pub fn start(&self) -> Result<()> {
-        if !self.shared.become_state(State::Rebalancing) {
-            let state = self.state();
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state();
+        if state != State::Created || !self.shared.become_state(State::Rebalancing) {
             return Err(Error::IllegalState(format!(
                 "cannot start a client that is {state}"
             )));
         }
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        if !threads.is_empty() {
-            return Err(Error::IllegalState(
-                "the client was started before".to_owned(),
-            ));
-        }
-        for index in 0..self.thread_count {
+        // All are counted before any runs, so that the first to end is not taken for the last.
+        (0..self.shared.thread_count).for_each(|_| self.shared.begun());
+        for index in 0..self.shared.thread_count {
             let shared = self.shared.clone();
             let name = format!("StreamThread-{}", index + 1);
-            let thread = std::thread::Builder::new()
-                .name(name)
-                .spawn(move || thread::run(&shared, index))
-                .map_err(|error| Error::IllegalState(format!("no thread: {error}")))?;
-            threads.push(thread);
+            let spawned = std::thread::Builder::new().name(name).spawn(move || {
+                thread::run(&shared, index);
+                shared.ended();
+            });
+            match spawned {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    let error = Error::IllegalState(format!("no thread: {error}"));
+                    self.shared.fail(&error);
+                    (index..self.shared.thread_count).for_each(|_| self.shared.ended());
+                    return Err(error);
+                }
+            }
         }
         Ok(())
     }
@@ -114,7 +118,8 @@ impl Streams {
         self.shared.settings.pause.load(Ordering::Relaxed)
     }
 
-    /// Asks the threads to commit, leave and end, without waiting for them.
+    /// Asks the threads to commit, leave and end, without waiting for them. The last one to end
+    /// makes the state final.
     pub fn request_close(&self) {
         self.shared.become_state(State::PendingShutdown);
         self.shared.ask_to_stop();
@@ -129,12 +134,8 @@ impl Streams {
             // A thread catches its own panics; one that could not is as ended as any.
             drop(thread.join());
         }
-        self.shared.views().clear();
-        let end = match self.state() {
-            State::PendingError | State::Error => State::Error,
-            _ => State::NotRunning,
-        };
-        self.shared.become_state(end);
+        // The last thread does this too; a client that was not started has none.
+        self.shared.end();
         self.state()
     }
 

@@ -3,12 +3,13 @@
 //! A backend holds only what was committed, so any thread may read it while tasks run. Reads see
 //! the partitions that this instance has, active or standby.
 
-use super::Streams;
+use super::{State, Streams};
 use crate::error::{Error, Result};
 use millstream_core::{record::Timestamp, topology::StoreQuery};
 use millstream_state::{Backend, Column, Direction, Presence};
 use serde_json::Value;
 use std::{
+    collections::BTreeMap,
     ops::{Bound, ControlFlow},
     sync::Arc,
 };
@@ -34,7 +35,7 @@ impl Streams {
     /// The committed row of a key. The key is JSON as the store's serde shows it: text for text.
     ///
     /// # Errors
-    /// For an unknown store, a key that is none, and failing storage.
+    /// For an unknown store, a key that is none, a client that does not run, and failing storage.
     pub fn get(&self, store: &str, key: &Value) -> Result<Option<StoreRow>> {
         let found = self.find(store)?;
         let bytes = found.query.key(key)?;
@@ -90,6 +91,12 @@ impl Streams {
     }
 
     fn find(&self, store: &str) -> Result<Found> {
+        let state = self.state();
+        if !matches!(state, State::Rebalancing | State::Running) {
+            return Err(Error::IllegalState(format!(
+                "the stores of a client that is {state} cannot be read"
+            )));
+        }
         let topology = &self.shared.program.topology;
         let unknown = || Error::IllegalState(format!("the program has no store {store:?}"));
         let (subtopology, column, spec) = topology.find_store(store).ok_or_else(unknown)?;
@@ -99,11 +106,12 @@ impl Streams {
             ))
         };
         let query = spec.query.clone().ok_or_else(no_rows)?;
-        let mut views: Vec<_> = self.tasks();
-        views.retain(|task| task.id.subtopology == subtopology);
-        // Active tasks first: a standby of another thread may be a little behind.
-        views.sort_by_key(|task| (task.role != crate::worker::TaskRole::Active, task.id));
-        let backends = views.into_iter().map(|task| task.committed).collect();
+        // A task that passes between two threads may show in both, over the same rows.
+        let tasks: BTreeMap<_, _> = (self.tasks().into_iter())
+            .filter(|task| task.id.subtopology == subtopology)
+            .map(|task| (task.id, task.committed))
+            .collect();
+        let backends = tasks.into_values().collect();
         Ok(Found {
             query,
             column: Column(column),

@@ -11,7 +11,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -36,6 +36,10 @@ pub(crate) struct Shared {
     pub(crate) uncaught: UncaughtHandler,
     pub(crate) publisher: Publisher,
     pub(crate) stopping: AtomicBool,
+    /// `num.stream.threads`.
+    pub(crate) thread_count: usize,
+    /// Threads that have not ended.
+    living: AtomicUsize,
     listeners: Vec<StateListener>,
     state: Mutex<State>,
     changed: Condvar,
@@ -49,6 +53,7 @@ pub(crate) struct Parts {
     pub(crate) backends: Arc<dyn Backends>,
     pub(crate) logs: LogSource,
     pub(crate) settings: Settings,
+    pub(crate) thread_count: usize,
     pub(crate) poll: Duration,
     pub(crate) summary_interval: Option<Duration>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -70,6 +75,8 @@ impl Shared {
             uncaught: parts.uncaught,
             publisher: parts.publisher,
             stopping: AtomicBool::new(false),
+            thread_count: parts.thread_count,
+            living: AtomicUsize::new(0),
             listeners: parts.listeners,
             state: Mutex::new(State::Created),
             changed: Condvar::new(),
@@ -136,6 +143,28 @@ impl Shared {
         drop(failure);
         self.become_state(State::PendingError);
         self.ask_to_stop();
+    }
+
+    /// A thread begins.
+    pub(crate) fn begun(&self) {
+        self.living.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A thread has ended. The last one ends the client, so that whoever waits for that need not be
+    /// the one who closes it.
+    pub(crate) fn ended(&self) {
+        if self.living.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.end();
+        }
+    }
+
+    /// From a pending state to the final one.
+    pub(crate) fn end(&self) {
+        self.views().clear();
+        match self.state() {
+            State::PendingError => self.become_state(State::Error),
+            _ => self.become_state(State::NotRunning),
+        };
     }
 
     pub(crate) fn failure(&self) -> Option<String> {

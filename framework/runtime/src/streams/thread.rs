@@ -24,6 +24,7 @@ const PUBLISH_INTERVAL: Duration = Duration::from_millis(200);
 pub(super) fn run(shared: &Arc<Shared>, index: usize) {
     let mut wait = REPLACE_WAIT_MIN;
     while !shared.stopping() {
+        let began = shared.clock.elapsed();
         let outcome = catch_unwind(AssertUnwindSafe(|| live(shared, index)));
         shared.views().remove(&index);
         let error = match outcome {
@@ -32,7 +33,13 @@ pub(super) fn run(shared: &Arc<Shared>, index: usize) {
             Err(panic) => Error::Panicked(panic_message(&*panic)),
         };
         shared.publisher.thread_failed();
-        match (shared.uncaught)(&error) {
+        if shared.clock.elapsed().saturating_sub(began) > REPLACE_WAIT_MAX {
+            // It had recovered from what failed before.
+            wait = REPLACE_WAIT_MIN;
+        }
+        // A handler that panics itself has not said what to do: the client stops.
+        let answer = catch_unwind(AssertUnwindSafe(|| (shared.uncaught)(&error)));
+        match answer.unwrap_or_default() {
             UncaughtPolicy::ReplaceThread => {
                 tracing::error!(thread = index, %error, "thread failed; another takes its place");
                 shared.become_state(State::Rebalancing);
@@ -62,6 +69,11 @@ fn live(shared: &Arc<Shared>, index: usize) -> Result<()> {
     while !shared.stopping() {
         wait = match worker.step(shared.clock.now(), wait)? {
             Step::Busy => Duration::ZERO,
+            // The records that are not to be processed would end a poll at once.
+            Step::Idle if shared.settings.paused() => {
+                shared.pause(shared.poll);
+                Duration::ZERO
+            }
             Step::Idle => shared.poll,
         };
         let now = shared.clock.elapsed();
@@ -82,7 +94,10 @@ fn live(shared: &Arc<Shared>, index: usize) -> Result<()> {
         }
     }
     publish(shared, index, &worker);
-    worker.close(shared.clock.now())
+    let closed = worker.close(shared.clock.now());
+    // The last commit counts too; its tasks were counted before they were given up.
+    publish(shared, index, &worker);
+    closed
 }
 
 /// What a thread had done when it last said so in the log.
@@ -115,7 +130,9 @@ fn publish(shared: &Shared, index: usize, worker: &Worker) {
     let all_run = {
         let mut views = shared.views();
         views.insert(index, view);
-        views.values().all(|view| view.phase == Phase::Running)
+        // A thread that has yet to show itself, or is being replaced, does not run.
+        views.len() == shared.thread_count
+            && views.values().all(|view| view.phase == Phase::Running)
     };
     if !shared.stopping() {
         shared.become_state(if all_run {

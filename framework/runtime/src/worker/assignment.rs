@@ -45,7 +45,10 @@ impl Worker {
             }
             // A standby is promoted with all it has: only the last commits are left to replay.
             let replica = match self.standby.remove(&task) {
-                Some(standby) => standby,
+                Some(standby) => {
+                    self.stats.promoted += 1;
+                    standby
+                }
                 None => self.open_replica(task, now)?,
             };
             self.restoring.insert(task, replica);
@@ -167,6 +170,7 @@ impl Worker {
             }
         }
         self.log.acknowledge(&self.revoking)?;
+        self.stats.revoked += self.revoking.len() as u64;
         self.revoking.clear();
         Ok(())
     }

@@ -250,7 +250,8 @@ impl Worker {
     /// # Errors
     /// As [`Worker::step`]. What could not be committed is done again by the next owner.
     pub fn close(&mut self, now: Timestamp) -> Result<()> {
-        if self.unresolved.is_none() {
+        // Half a rewind is no state to commit: some of what was sent may already be gone.
+        if self.unresolved.is_none() && !self.rewinding {
             match self.commit(now) {
                 Ok(_) | Err(Error::Log(LogError::Fenced(_) | LogError::Retry(_))) => {}
                 Err(error) => return Err(error),

@@ -63,7 +63,7 @@ impl Settings {
         }
     }
 
-    pub(super) fn paused(&self) -> bool {
+    pub(crate) fn paused(&self) -> bool {
         self.pause.load(Ordering::Relaxed)
     }
 }

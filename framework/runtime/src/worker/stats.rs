@@ -30,6 +30,10 @@ pub struct WorkerStats {
     pub rebalances: u64,
     /// Changelog records replayed into active tasks.
     pub restored: u64,
+    /// Standbys that were taken over as active tasks.
+    pub promoted: u64,
+    /// Tasks given back to the group.
+    pub revoked: u64,
 }
 
 /// What a task is on this instance.

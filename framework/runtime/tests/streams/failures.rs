@@ -1,0 +1,96 @@
+//! Code that panics and records that are bad: what becomes of the thread, the client and the work.
+
+use super::harness::*;
+use millstream_core::prelude::*;
+use millstream_metrics::Metric;
+use millstream_runtime::{
+    Error,
+    streams::{State, UncaughtPolicy},
+};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// Sums that panic at a number, the first time only if asked so.
+fn explosive(once: bool) -> Topology {
+    let builder = StreamsBuilder::new();
+    let exploded = Arc::new(AtomicBool::new(false));
+    let stream = builder.stream(&IN).map_values(move |n: i64| {
+        let before = exploded.swap(
+            n == 666 || exploded.load(Ordering::Relaxed),
+            Ordering::Relaxed,
+        );
+        assert!(n != 666 || (once && before), "666 explodes");
+        if n == 666 { 1 } else { n }
+    });
+    let grouped = stream.group_by_key();
+    let summed = grouped.aggregate("sums", || 0, |_: &String, n, sum: &mut i64| *sum += n);
+    summed.to(&OUT);
+    builder.build().unwrap()
+}
+
+#[test]
+fn a_panic_stops_the_client_with_the_panics_words() {
+    let world = World::new(2);
+    let mut config = config("a");
+    config.threads = 2;
+    let streams = world.streams(explosive(false), config);
+    start(&streams);
+    world.feed([("key-0".to_owned(), 666)]);
+    assert_eq!(streams.wait_for(State::is_final, LIMIT), State::Error);
+    let failure = streams.failure().unwrap();
+    assert!(failure.contains("666 explodes"), "{failure}");
+    assert_eq!(streams.close(), State::Error);
+    assert!(world.outputs().is_empty());
+}
+
+#[test]
+fn a_bad_record_under_the_policy_to_fail_stops_the_client() {
+    let world = World::new(1);
+    let streams = world.streams(sums(), config("a"));
+    start(&streams);
+    world.feed_bytes([("key-0".to_owned(), b"no number".to_vec())]);
+    assert_eq!(streams.wait_for(State::is_final, LIMIT), State::Error);
+    let failure = streams.failure().unwrap();
+    assert!(
+        failure.contains("in-0") || failure.contains("\"in\""),
+        "{failure}"
+    );
+}
+
+#[test]
+fn a_replaced_thread_begins_at_the_last_commit() {
+    let world = World::new(1);
+    let mut config = config("a");
+    let registry = config.registry.clone();
+    config.uncaught = Box::new(|error| {
+        assert!(matches!(error, Error::Panicked(_)), "{error}");
+        UncaughtPolicy::ReplaceThread
+    });
+    let streams = world.streams(explosive(true), config);
+    start(&streams);
+    let mut records = ones(10, 1);
+    records.push(("key-0".to_owned(), 666));
+    records.extend(ones(10, 1).into_iter().skip(1));
+    world.feed(records);
+    assert_ones(&world.wait_for_outputs(20), 10, 2);
+    assert!(registry.total(Metric::ThreadFailures) == 1.0);
+    let state = streams.wait_for(|state| state == State::Running, LIMIT);
+    assert_eq!(state, State::Running);
+    assert_eq!(streams.failure(), None);
+    assert_eq!(streams.close(), State::NotRunning);
+}
+
+#[test]
+fn a_handler_that_panics_itself_stops_the_client() {
+    let world = World::new(1);
+    let mut config = config("a");
+    config.uncaught = Box::new(|_| panic!("the handler too"));
+    let streams = world.streams(explosive(false), config);
+    start(&streams);
+    world.feed([("key-0".to_owned(), 666)]);
+    assert_eq!(streams.wait_for(State::is_final, LIMIT), State::Error);
+    let failure = streams.failure().unwrap();
+    assert!(failure.contains("666 explodes"), "{failure}");
+}

@@ -1,0 +1,53 @@
+//! The series that a run leaves behind.
+
+use super::harness::*;
+use millstream_metrics::Metric;
+
+#[test]
+fn a_run_leaves_the_series_that_dashboards_read() {
+    let world = World::new(2);
+    let config = config("a");
+    let registry = config.registry.clone();
+    let streams = world.streams(sums(), config);
+    start(&streams);
+    world.feed(ones(6, 2));
+    world.wait_for_outputs(12);
+    streams.close();
+    let text = registry.render().unwrap();
+    let has = |line: &str| {
+        assert!(
+            text.lines().any(|found| found == line),
+            "no {line:?} in\n{text}"
+        );
+    };
+    has("streams_client_state{application_id=\"app\",state=\"NOT_RUNNING\"} 1");
+    has("streams_client_state{application_id=\"app\",state=\"RUNNING\"} 0");
+    let starts = |start: &str| {
+        assert!(
+            text.lines().any(|found| found.starts_with(start)),
+            "no {start:?} in\n{text}"
+        );
+    };
+    starts("streams_commits_total{outcome=\"committed\",thread=\"1\"}");
+    starts("streams_records_dropped_total{reason=\"deserialization\",task=\"0_0\"}");
+    starts("streams_tasks{role=\"active\",state=\"running\"}");
+    assert!(registry.total(Metric::RecordsProcessed) == 12.0);
+    assert!(registry.total(Metric::Commits) >= 1.0);
+    assert!(registry.total(Metric::Rebalances) >= 1.0);
+    assert!(registry.total(Metric::ThreadFailures) == 0.0);
+    assert!(registry.total(Metric::RestoreRemaining) == 0.0);
+}
+
+#[test]
+fn the_last_commit_of_a_closing_client_is_counted() {
+    let world = World::new(1);
+    let mut config = config("a");
+    config.settings.commit_interval_ms = i64::MAX;
+    let registry = config.registry.clone();
+    let streams = world.streams(sums(), config);
+    start(&streams);
+    world.feed(ones(6, 2));
+    world.until("processing", || processed(&streams) == 12);
+    streams.close();
+    assert!(registry.total(Metric::Commits) == 1.0);
+}

@@ -1,0 +1,55 @@
+//! Programs that do not fit their log are refused before anything starts, in words that help.
+
+use super::harness::*;
+use millstream_core::{prelude::*, task::TaskConfig};
+use millstream_log::EmbeddedLog;
+use millstream_runtime::{
+    backends::MemoryBackends,
+    program::Program,
+    streams::{LogSource, Streams},
+};
+use std::sync::Arc;
+
+static ROWS: Topic<String, i64> = Topic::new("rows", utf8(), i64_be());
+
+fn joined() -> Topology {
+    let builder = StreamsBuilder::new();
+    let table = builder.table(&ROWS, "rows");
+    builder.stream(&IN).join(table, |n, row| n + row).to(&OUT);
+    builder.build().unwrap()
+}
+
+fn refused(log: &EmbeddedLog, topology: Topology) -> String {
+    let logs = log.clone();
+    let source: LogSource = Arc::new(move || Box::new(logs.client()));
+    let disk = Arc::new(MemoryBackends::default());
+    let streams = Streams::new(Arc::new(topology), config("a"), source, disk);
+    streams.err().unwrap().to_string()
+}
+
+#[test]
+fn a_missing_source_topic_is_named() {
+    let error = refused(&EmbeddedLog::in_memory(), sums());
+    assert!(error.contains("\"in\" does not exist"), "{error}");
+}
+
+#[test]
+fn joined_topics_of_different_widths_are_named_with_their_place_in_the_program() {
+    let world = World::new(2);
+    create(&world.log, ROWS.name, 3);
+    let error = refused(&world.log, joined());
+    for part in ["in has 2", "rows has 3", "programs.rs:"] {
+        assert!(error.contains(part), "{error} does not say {part:?}");
+    }
+}
+
+#[test]
+fn a_changelog_of_another_width_is_refused() {
+    let world = World::new(2);
+    let config = TaskConfig::new(APPLICATION);
+    create(&world.log, "app-sums-changelog", 5);
+    let mut client = world.log.client();
+    let refused = Program::prepare(Arc::new(sums()), config, &mut client);
+    let error = refused.err().unwrap().to_string();
+    assert!(error.contains("app-sums-changelog"), "{error}");
+}
