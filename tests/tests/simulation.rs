@@ -16,7 +16,7 @@ fn kept_seeds_and_a_first_hundred_agree_with_an_uninterrupted_run() {
             "seed {seed}: {:?}",
             report.divergences
         );
-        crashes += report.crashes;
+        crashes += report.tally.crashes;
     }
     assert!(
         crashes > 100,

@@ -50,7 +50,8 @@ impl Progress {
             return;
         }
         let since = elapsed.saturating_sub(self.last_line);
-        if since >= LINE_INTERVAL {
+        // Nothing new is no news: an idle program fills nobody's log.
+        if since >= LINE_INTERVAL && count != self.last_count {
             let learned = count.saturating_sub(self.last_count);
             let rate = f64::from(u32::try_from(learned).unwrap_or(u32::MAX)) / since.as_secs_f64();
             eprintln!("{count} texts, {rate:.0}/s, {message}");

@@ -5,7 +5,7 @@
 //! server stops.
 
 use crate::{
-    ReadFrom,
+    ReadFrom, RecordView,
     app::App,
     error::{ApiError, ApiResult},
     server::stopped,
@@ -107,6 +107,9 @@ pub(crate) struct TailQuery {
     /// How many records before the end to begin with, in each partition.
     #[serde(default)]
     last: usize,
+    /// At most this many records of a partition at each look, the newest: for people, who cannot
+    /// read more, and from whom encoding more would take the program's time.
+    most: Option<usize>,
 }
 
 /// `GET /topics/{topic}/tail`: an event `record` for each record as it is committed, and an event
@@ -124,6 +127,12 @@ pub(crate) async fn tail(
             query.last
         )));
     }
+    if query
+        .most
+        .is_some_and(|newest| newest == 0 || newest > most)
+    {
+        return Err(ApiError::bad_request(format!("most must be 1 to {most}")));
+    }
     let permit = app.stream_permit()?;
     let partitions = match query.partition {
         Some(partition) => vec![partition],
@@ -134,6 +143,7 @@ pub(crate) async fn tail(
         topic,
         positions: BTreeMap::new(),
         step: most,
+        newest: query.most,
         ready: VecDeque::new(),
         ended: false,
     };
@@ -162,6 +172,8 @@ struct Tail {
     positions: BTreeMap<u32, i64>,
     /// How many records of a partition to read at once.
     step: usize,
+    /// How many of the newest records to be content with.
+    newest: Option<usize>,
     ready: VecDeque<Event>,
     ended: bool,
 }
@@ -169,11 +181,17 @@ struct Tail {
 impl Tail {
     async fn read(&mut self, partition: u32, from: ReadFrom) -> ApiResult<()> {
         let limits = &self.app.limits;
-        let (topic, size) = (self.topic.clone(), self.step);
+        let known = self.positions.get(&partition).copied();
+        let (from, size) = match (self.newest, known) {
+            (Some(newest), Some(_)) => (ReadFrom::Last(newest), newest),
+            _ => (from, self.step),
+        };
+        let topic = self.topic.clone();
         let ask =
             move |program: &dyn crate::Introspect| program.read(&topic, partition, from, size);
         let page = self.app.ask(ask).await??;
-        for record in &page.records {
+        let unseen = |record: &&RecordView| known.is_none_or(|known| record.offset >= known);
+        for record in page.records.iter().filter(unseen) {
             self.ready.push_back(event("record", record));
         }
         let mut next = page.next;

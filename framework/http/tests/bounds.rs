@@ -116,6 +116,24 @@ fn a_tail_left_behind_skips_and_says_so() {
 }
 
 #[test]
+fn a_tail_for_people_shows_the_newest_once() {
+    let (server, ..) = start(quick());
+    append(&server, 0, 0..10);
+    let path = format!("/topics/{TOPIC}/tail?partition=0&last=3&most=2");
+    let mut tail = Events::open(server.local_addr(), &path);
+    let mut value = || tail.next().unwrap().1["value"].as_i64().unwrap();
+    assert_eq!([value(), value(), value()], [7, 8, 9]);
+    append(&server, 0, 10..20);
+    assert_eq!(
+        [value(), value()],
+        [18, 19],
+        "the others were more than wanted"
+    );
+    append(&server, 0, [20]);
+    assert_eq!(value(), 20, "what was shown is not shown again");
+}
+
+#[test]
 fn streams_are_bounded_and_a_place_is_given_back() {
     let (server, ..) = start(Limits {
         streams: 2,

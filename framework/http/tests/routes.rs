@@ -246,6 +246,7 @@ fn bad_reads_are_refused() {
             "unknown_partition",
         ),
         ("/topics/predictions/tail?last=501", 400, "bad_request"),
+        ("/topics/predictions/tail?most=0", 400, "bad_request"),
     ] {
         let answer = get(address, path);
         assert_eq!(

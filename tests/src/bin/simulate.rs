@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result, bail};
 use millstream_runtime::worker::CommitOrder;
-use millstream_tests::sim::{self, Report};
+use millstream_tests::sim::{self, Report, Tally};
 use std::{
     process::ExitCode,
     sync::atomic::{AtomicU64, Ordering},
@@ -55,7 +55,10 @@ fn main() -> Result<ExitCode> {
             .flat_map(|worker| worker.join().unwrap_or_default())
             .collect()
     });
-    let total = |count: fn(&Report) -> u64| reports.iter().map(|(_, r)| count(r)).sum::<u64>();
+    let mut total = Tally::default();
+    reports
+        .iter()
+        .for_each(|(_, report)| total += &report.tally);
     let mut diverged: Vec<_> = reports
         .iter()
         .filter(|(_, r)| !r.divergences.is_empty())
@@ -67,15 +70,11 @@ fn main() -> Result<ExitCode> {
         }
     }
     let lost = (end - first) - reports.len() as u64;
-    println!(
-        "{} zombies, {} unknown outcomes",
-        total(|r| r.zombies),
-        total(|r| r.unknown)
-    );
+    println!("{total}");
     println!(
         "{} seeds, {} crashes, {} divergences",
         reports.len(),
-        total(|report| report.crashes),
+        total.crashes,
         diverged.len() as u64 + lost
     );
     Ok(if diverged.is_empty() && lost == 0 {

@@ -73,6 +73,9 @@ fn replay(entries: &[Entry]) -> BTreeMap<Vec<u8>, Vec<u8>> {
 }
 
 /// A store on a disk must hold exactly what its changelog says up to the stored position.
+///
+/// What compaction removed from below the position cannot be known any more: then only a store at
+/// the changelog's end can be told right from wrong.
 pub(super) fn disk(program: &Program, log: &EmbeddedLog, disk: &Disk, name: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     for task in &program.layout.tasks {
@@ -85,8 +88,10 @@ pub(super) fn disk(program: &Program, log: &EmbeddedLog, disk: &Disk, name: &str
                 continue;
             };
             let offset = position.map_or(0, |position| position.offset);
-            let logged = records(log, &store.changelog, Some(offset));
-            let expected = replay(&logged.unwrap_or_default());
+            let logged = records(log, &store.changelog, Some(offset)).unwrap_or_default();
+            // Transactions leave no gaps in the embedded log; only compaction does.
+            let compacted = i64::try_from(logged.len()).unwrap_or(0) < offset;
+            let expected = replay(&logged);
             let end = log.client().end(&store.changelog).unwrap_or_default();
             if offset > end {
                 let (id, store) = (task.id, &store.store);
@@ -95,7 +100,7 @@ pub(super) fn disk(program: &Program, log: &EmbeddedLog, disk: &Disk, name: &str
                 ));
             }
             let found = stored(&*backend, column);
-            if found != expected {
+            if found != expected && (offset == end || !compacted) {
                 let (id, store) = (task.id, &store.store);
                 wrong.push(format!(
                     "{name}: {id} {store} at {offset} holds {found:?}, its changelog {expected:?}"

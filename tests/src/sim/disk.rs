@@ -27,7 +27,6 @@ pub(super) struct Faults {
     /// Deaths per thousand applies.
     per_mille: AtomicU64,
     dead: AtomicBool,
-    deaths: AtomicU64,
 }
 
 impl Faults {
@@ -36,7 +35,6 @@ impl Faults {
         let strikes = rng.below(1000) < self.per_mille.load(Ordering::Relaxed);
         if strikes {
             self.dead.store(true, Ordering::Relaxed);
-            self.deaths.fetch_add(1, Ordering::Relaxed);
         }
         strikes
     }
@@ -54,7 +52,6 @@ impl Disk {
             rng: Mutex::new(Rng::new(seed)),
             per_mille: AtomicU64::new(per_mille),
             dead: AtomicBool::new(false),
-            deaths: AtomicU64::new(0),
         };
         Self {
             memory: MemoryBackends::default(),
@@ -64,10 +61,6 @@ impl Disk {
 
     pub(super) fn restart(&self) {
         self.faults.dead.store(false, Ordering::Relaxed);
-    }
-
-    pub(super) fn deaths(&self) -> u64 {
-        self.faults.deaths.load(Ordering::Relaxed)
     }
 
     pub(super) fn heal(&self) {

@@ -9,7 +9,10 @@
 mod check;
 mod disk;
 mod program;
+mod tally;
 mod world;
+
+pub use tally::Tally;
 
 use millstream_log::Rng;
 use millstream_runtime::worker::CommitOrder;
@@ -19,12 +22,8 @@ use world::World;
 /// What one seed came to.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Processes that died, disks included.
-    pub crashes: u64,
-    /// Members that went on after their session had ended.
-    pub zombies: u64,
-    /// Commits whose answer was lost.
-    pub unknown: u64,
+    /// What it was put through.
+    pub tally: Tally,
     /// What was found wrong; empty is good.
     pub divergences: Vec<String>,
 }
@@ -50,9 +49,7 @@ pub fn run(seed: u64, order: CommitOrder) -> Report {
         }
     };
     let outcome = world.storm().and_then(|()| world.settle());
-    report.crashes = world.crashes();
-    report.zombies = world.zombies();
-    report.unknown = world.unknown();
+    report.tally = world.tally();
     report.divergences.append(&mut world.found);
     match outcome.and_then(|()| world.finish()) {
         Ok(stormy) => report

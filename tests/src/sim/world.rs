@@ -1,13 +1,15 @@
 //! The world of one run: a log, instances with workers and disks, and time.
 
 use super::{
-    check,
+    Tally, check,
     disk::{CRASH, Disk},
     program::{DEAD, LEFT, OUT, RIGHT, ROWS, SIDE, Script, TOTALS},
 };
 use anyhow::{Result, anyhow, bail};
 use millstream_core::task::TaskConfig;
-use millstream_log::{Cleanup, EmbeddedLog, FaultRates, Faults, FaultyLog, Log, Rng, TopicSpec};
+use millstream_log::{
+    Cleanup, EmbeddedLog, FaultRates, Faults, FaultyLog, Limits, Log, Rng, TopicSpec,
+};
 use millstream_runtime::{
     lease::Leases,
     program::Program,
@@ -45,10 +47,7 @@ pub(super) struct World {
     order: CommitOrder,
     instances: Vec<Instance>,
     standbys: usize,
-    zombies: u64,
-    wiped: u64,
-    past_crashes: u64,
-    past_unknown: u64,
+    tally: Tally,
     /// What was found wrong on the way.
     pub(super) found: Vec<String>,
 }
@@ -69,7 +68,8 @@ impl World {
         for number in 0..=world.rng.index(3) {
             let rates = FaultRates {
                 delay: 0.1,
-                retry: 0.02,
+                // In the worst of them even a call that is repeated often enough fails.
+                retry: [0.02, 0.2, 0.6][world.rng.index(3)],
                 fence: 0.01,
                 unknown: 0.05,
                 crash: 0.01,
@@ -80,7 +80,12 @@ impl World {
     }
 
     fn new(script: &Script, seed: u64, order: CommitOrder) -> Result<Self> {
-        let log = EmbeddedLog::in_memory();
+        let mut limits = Limits::default();
+        if seed % 4 == 1 {
+            // Small enough for changelogs to be compacted while stores are restored from them.
+            limits.compact_bytes_min = 500;
+        }
+        let log = EmbeddedLog::in_memory_with(limits);
         let mut client = log.client();
         let sinks = [OUT.name, SIDE.name, TOTALS.name, DEAD].map(|name| (name, script.partitions));
         let sources = [LEFT.name, RIGHT.name, ROWS.name];
@@ -112,10 +117,7 @@ impl World {
             order,
             instances: Vec::new(),
             standbys: 0,
-            zombies: 0,
-            wiped: 0,
-            past_crashes: 0,
-            past_unknown: 0,
+            tally: Tally::default(),
             found: Vec::new(),
         })
     }
@@ -170,7 +172,8 @@ impl World {
                 1 => self.close(number)?,
                 2 => self.freeze(number)?,
                 3 => self.lose_disk(number),
-                4 if self.instances.len() < 4 => {
+                4..8 => self.maintain()?,
+                8 if self.instances.len() < 4 => {
                     let rates = FaultRates {
                         delay: 0.1,
                         unknown: 0.05,
@@ -179,6 +182,30 @@ impl World {
                     self.start(self.instances.len(), rates, 5);
                 }
                 _ => self.step(number)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What a log does in the background: it compacts, and forgets repartition records that were
+    /// read.
+    fn maintain(&mut self) -> Result<()> {
+        let done = self.log.maintain(self.now)?;
+        self.tally.compactions += u64::from(done.records_compacted > 0);
+        let inputs = self
+            .program
+            .layout
+            .tasks
+            .iter()
+            .flat_map(|task| &task.inputs);
+        let moved: Vec<_> = inputs
+            .filter(|input| input.topic.ends_with("-repartition"))
+            .cloned()
+            .collect();
+        let places = self.log.client().committed_as(APPLICATION, &moved)?;
+        for (input, place) in moved.iter().zip(places) {
+            if let Some(place) = place {
+                self.log.delete_records(input, place.offset)?;
             }
         }
         Ok(())
@@ -198,6 +225,7 @@ impl World {
         match worker.step(self.now, Duration::ZERO) {
             Ok(_) => Ok(()),
             Err(error) if error.to_string().contains(CRASH) => {
+                self.died_at(&error);
                 self.kill(number);
                 Ok(())
             }
@@ -210,9 +238,9 @@ impl World {
 
     /// The process dies here and now, and starts again on the disk it has.
     fn kill(&mut self, number: usize) {
-        self.past_crashes += 1;
-        let instance = &mut self.instances[number];
-        instance.workers.clear();
+        self.tally.crashes += 1;
+        self.end_workers(number);
+        let instance = &self.instances[number];
         let wrong = check::disk(&self.program, &self.log, &instance.disk, &instance.name);
         self.found.extend(wrong);
         self.boot(number);
@@ -220,9 +248,14 @@ impl World {
 
     fn close(&mut self, number: usize) -> Result<()> {
         for (mut worker, _) in std::mem::take(&mut self.instances[number].workers) {
-            match worker.close(self.now) {
+            let closed = worker.close(self.now);
+            self.tally.worker(worker.stats());
+            match closed {
                 Ok(()) => {}
-                Err(error) if error.to_string().contains(CRASH) => self.past_crashes += 1,
+                Err(error) if error.to_string().contains(CRASH) => {
+                    self.tally.crashes += 1;
+                    self.died_at(&error);
+                }
                 Err(error) if is_passing(&error) => {}
                 Err(error) => bail!("closing: {error}"),
             }
@@ -241,16 +274,15 @@ impl World {
         };
         *frozen = 1 + self.rng.below(40);
         self.log.expire(APPLICATION, worker.member())?;
-        self.zombies += 1;
+        self.tally.zombies += 1;
         Ok(())
     }
 
     fn lose_disk(&mut self, number: usize) {
-        self.wiped += 1;
+        self.tally.crashes += 1;
+        self.end_workers(number);
         let seed = self.rng.next_u64();
         let instance = &mut self.instances[number];
-        instance.workers.clear();
-        self.past_crashes += instance.disk.deaths();
         instance.disk = Arc::new(Disk::new(seed, 10));
         self.boot(number);
     }
@@ -297,24 +329,31 @@ impl World {
         check::contents(&self.log)
     }
 
-    pub(super) fn crashes(&self) -> u64 {
-        let disks = self.instances.iter().map(|instance| instance.disk.deaths());
-        self.past_crashes + self.wiped + disks.sum::<u64>()
+    /// Everything that was counted so far.
+    pub(super) fn tally(&self) -> Tally {
+        let mut tally = self.tally.clone();
+        for instance in &self.instances {
+            let counts = instance.faults.counts();
+            tally.unknown_committed += counts.unknown_committed;
+            tally.unknown_aborted += counts.unknown_aborted;
+            for (worker, _) in &instance.workers {
+                tally.worker(worker.stats());
+            }
+        }
+        tally
     }
 
-    pub(super) fn zombies(&self) -> u64 {
-        self.zombies
+    fn end_workers(&mut self, number: usize) {
+        for (worker, _) in self.instances[number].workers.drain(..) {
+            self.tally.worker(worker.stats());
+        }
     }
 
-    pub(super) fn unknown(&self) -> u64 {
-        let counts = self
-            .instances
-            .iter()
-            .map(|instance| instance.faults.counts());
-        self.past_unknown
-            + counts
-                .map(|c| c.unknown_aborted + c.unknown_committed)
-                .sum::<u64>()
+    /// Notes at which step of its work a process died.
+    fn died_at(&mut self, error: &millstream_runtime::Error) {
+        let told = error.to_string();
+        let (_, place) = told.split_once(CRASH).unwrap_or_default();
+        *self.tally.deaths.entry(place.to_owned()).or_default() += 1;
     }
 }
 

@@ -4,7 +4,8 @@
 import { draw } from "./topology.js";
 
 const ROWS = 12;             // predictions shown
-const COLUMNS = 6;           // fields of a prediction shown
+const COLUMNS = 7;           // fields of a prediction shown
+const INPUTS = 99;           // records read back to show what was predicted
 const LONG = 28;             // characters from which a text may take two lines
 const TASKS = 200;           // tasks shown
 const RATE_SAMPLES = 180;    // as the server keeps them
@@ -283,10 +284,10 @@ function followPredictions(topic) {
   if (!topic || tail) return;
   $("predictions-section").hidden = false;
   $("predictions-topic").textContent = topic;
-  tail = new EventSource(`topics/${encodeURIComponent(topic)}/tail?last=${ROWS}`);
+  tail = new EventSource(`topics/${encodeURIComponent(topic)}/tail?last=${ROWS}&most=${ROWS}`);
   tail.addEventListener("record", (event) => {
     if (paused) return;
-    const record = JSON.parse(event.data);
+    const record = flat(JSON.parse(event.data));
     const known = latest.some(
       (one) => one.partition === record.partition && one.offset === record.offset);
     if (known) return;
@@ -308,8 +309,52 @@ $("pause").addEventListener("click", () => {
 });
 
 const isRow = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+
+// What a model said is the prediction; beside it stands which record it was said of. The fields of
+// the first become columns, and the second is where the text is looked up.
+function flat(record) {
+  const { prediction, topic, partition, offset } = isRow(record.value) ? record.value : {};
+  if (!isRow(prediction)) return record;
+  const of = typeof topic === "string" ? { topic, partition, offset } : null;
+  return { ...record, of, value: { input: "", ...prediction } };
+}
+
+// Records of the program's inputs by their place, for as long as predictions of them are shown.
+let inputs = new Map();
+const placeOf = ({ topic, partition, offset }) => `${topic}/${partition}/${offset}`;
+
+// Newest predictions mostly are of neighbours, so one page of each partition has nearly all.
+async function lookUpInputs() {
+  const missing = new Map();
+  for (const { of } of latest) {
+    if (!of || inputs.has(placeOf(of))) continue;
+    const key = `${of.topic}/${of.partition}`;
+    if (!missing.has(key)) missing.set(key, []);
+    missing.get(key).push(of);
+  }
+  for (const places of missing.values()) {
+    const { topic, partition } = places[0];
+    const newest = Math.max(...places.map((place) => place.offset));
+    const first = Math.max(0, Math.min(...places.map((place) => place.offset)), newest - INPUTS);
+    const query = `partition=${partition}&offset=${first}&limit=${newest - first + 1}`;
+    const answer = await fetch(`topics/${encodeURIComponent(topic)}/records?${query}`);
+    if (!answer.ok) continue;
+    for (const { offset, value } of (await answer.json()).records) {
+      inputs.set(placeOf({ topic, partition, offset }), inputText(value));
+    }
+  }
+  const shown = new Set(latest.filter((record) => record.of).map((record) => placeOf(record.of)));
+  inputs = new Map([...inputs].filter(([place]) => shown.has(place)));
+}
+
+// The longest text of a record, or all of it.
+function inputText(value) {
+  if (!isRow(value)) return typeof value === "string" ? value : JSON.stringify(value);
+  const texts = Object.values(value).filter((field) => typeof field === "string");
+  return texts.sort((a, b) => b.length - a.length)[0] || JSON.stringify(value);
+}
 const isShare = (name, value) =>
-  typeof value === "number" && value >= 0 && value <= 1 && /prob|score|confid|share/i.test(name);
+  typeof value === "number" && value >= 0 && value <= 1 && /prob|score|confid|share|output/i.test(name);
 
 function fieldCell(name, value) {
   if (value === undefined || value === null) return make("td", "muted", "–");
@@ -352,7 +397,13 @@ function columnsOf(value) {
   return [...first, ...names.filter((name) => !first.includes(name))].slice(0, COLUMNS);
 }
 
-function paintPredictions() {
+async function paintPredictions() {
+  try {
+    await lookUpInputs();
+  } catch { /* without their inputs the predictions are shown all the same */ }
+  for (const record of latest) {
+    if (record.of) record.value.input = inputs.get(placeOf(record.of)) || "–";
+  }
   painting = false;
   const newest = latest.find((record) => isRow(record.value));
   const fields = newest ? columnsOf(newest.value) : ["value"];

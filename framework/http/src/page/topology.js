@@ -3,7 +3,7 @@
 
 const NS = "http://www.w3.org/2000/svg";
 const GAP = { column: 56, row: 18, store: 6 };
-const NODE = { height: 42, store: 24, pad: 14, min: 92, max: 264 };
+const NODE = { height: 42, store: 24, pad: 14, min: 92, max: 320, letter: 8.4 };
 const SWEEPS = 6;
 
 function make(tag, attributes = {}, ...children) {
@@ -15,7 +15,7 @@ function make(tag, attributes = {}, ...children) {
 
 // A line of text no wider than it may be; the whole is in the tooltip.
 function label(text, x, y, className, width) {
-  const most = Math.floor(width / 7);
+  const most = Math.floor(width / NODE.letter);
   const shown = text.length > most ? text.slice(0, most - 1) + "…" : text;
   const element = make("text", { x, y, class: className, "text-anchor": "middle" });
   element.textContent = shown;
@@ -35,7 +35,7 @@ function prepare(sub) {
     const text = node.kind === "operator" ? node.name : node.topic || node.name;
     const stores = node.kind === "operator" ? node.stores || [] : [];
     const longest = Math.max(text.length, ...stores.map((name) => name.length + 2));
-    const width = Math.min(NODE.max, Math.max(NODE.min, longest * 7.2 + 2 * NODE.pad));
+    const width = Math.min(NODE.max, Math.max(NODE.min, longest * NODE.letter + 2 * NODE.pad));
     items.set(node.name, { node, text, stores: [], width, layer: 0, above: [], below: [] });
   }
   for (const { node } of items.values()) {

@@ -1,0 +1,92 @@
+//! What happened to a simulated cluster, so that its weather can be seen to be bad enough.
+
+use millstream_runtime::worker::WorkerStats;
+use std::{collections::BTreeMap, ops::AddAssign};
+
+/// Counts of what a run was put through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Processes that died, those that lost their disks included.
+    pub crashes: u64,
+    /// Deaths by the step of the transaction or of its application at which they struck; processes
+    /// that were killed between two steps are not among them.
+    pub deaths: BTreeMap<String, u64>,
+    /// Members that went on after their session had ended.
+    pub zombies: u64,
+    /// Commits whose answer was lost, and which had been done.
+    pub unknown_committed: u64,
+    /// Commits whose answer was lost, and which had not been done.
+    pub unknown_aborted: u64,
+    /// Passes of the log's compaction that removed records.
+    pub compactions: u64,
+    /// What the workers counted, over all of them.
+    pub work: WorkerStats,
+    /// Workers that replayed changelog records into tasks they were to run.
+    pub restores: u64,
+}
+
+impl Tally {
+    /// Adds what a worker has done when it ends.
+    pub(super) fn worker(&mut self, stats: &WorkerStats) {
+        self.restores += u64::from(stats.restored > 0);
+        let sum = &mut self.work;
+        sum.processed += stats.processed;
+        sum.sent += stats.sent;
+        sum.commits += stats.commits;
+        sum.aborted += stats.aborted;
+        sum.fenced += stats.fenced;
+        sum.unknown += stats.unknown;
+        sum.retries += stats.retries;
+        sum.rebalances += stats.rebalances;
+        sum.restored += stats.restored;
+        sum.promoted += stats.promoted;
+        sum.revoked += stats.revoked;
+    }
+}
+
+impl AddAssign<&Self> for Tally {
+    fn add_assign(&mut self, other: &Self) {
+        self.crashes += other.crashes;
+        for (place, deaths) in &other.deaths {
+            *self.deaths.entry(place.clone()).or_default() += deaths;
+        }
+        self.zombies += other.zombies;
+        self.unknown_committed += other.unknown_committed;
+        self.unknown_aborted += other.unknown_aborted;
+        self.compactions += other.compactions;
+        let restores = self.restores + other.restores;
+        self.worker(&other.work);
+        self.restores = restores;
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "deaths {:?}; {} compactions; ",
+            self.deaths, self.compactions
+        )?;
+        let (restores, work) = (self.restores, &self.work);
+        writeln!(
+            f,
+            "{} fenced, {} aborted, {} retries",
+            work.fenced, work.aborted, work.retries
+        )?;
+        write!(
+            f,
+            "{} rebalances, {} tasks revoked, ",
+            work.rebalances, work.revoked
+        )?;
+        write!(f, "{} standbys promoted, ", work.promoted)?;
+        writeln!(f, "{restores} restores of {} records", work.restored)?;
+        let (done, not) = (self.unknown_committed, self.unknown_aborted);
+        write!(
+            f,
+            "{} zombies, {} unknown outcomes ",
+            self.zombies,
+            done + not
+        )?;
+        write!(f, "({done} committed, {not} aborted)")
+    }
+}
