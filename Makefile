@@ -2,7 +2,7 @@
 #
 #   make demo   the flagship on real reviews, at http://127.0.0.1:8080     make clean-demo  forgets it
 #   make test   all tests, the simulation, the lints: what .ci/run runs    make lint        lints only
-#   make doc    the API pages
+#   make bench  every benchmark, one line of JSON each                  make doc     the API pages
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -24,7 +24,7 @@ unexport RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS
 checked := CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true
 cargo := cargo --locked
 
-.PHONY: help demo test lint doc clean-demo
+.PHONY: help demo test bench lint doc clean-demo
 
 help:
 	@sed -n '3,5s/^# *//p' Makefile
@@ -42,11 +42,17 @@ test:
 	$(checked) $(cargo) run --release -p millstream-tests --bin simulate -- --seeds $(simulation_seeds)
 	$(MAKE) --no-print-directory lint
 
+bench:
+	tests/setup/packages build
+	tests/setup/peers
+	apps/sentiment/fetch-data
+	$(cargo) build --release -p sentiment -p millstream-tests
+	$(CARGO_TARGET_DIR)/release/bench $(NAMES)
+
 lint:
 	tests/setup/packages build
 	$(cargo) fmt --all --check
 	$(checked) $(cargo) clippy --release --workspace --all-targets -- -D warnings
-
 
 doc:
 	tests/setup/packages build

@@ -35,7 +35,7 @@ use std::{
 };
 
 /// Bytes of newest records that the log keeps in memory beside the disk.
-const LOG_CACHE_BYTES: u64 = 16 << 20;
+const LOG_CACHE_BYTES: u64 = 8 << 20;
 
 /// How the models of a program show themselves on the page.
 pub type ModelsView = Box<dyn Fn(&Streams) -> Vec<millstream_http::ModelStatus> + Send + Sync>;

@@ -5,7 +5,10 @@ use millstream::{
     http::{ModelStatus, Quality},
     learn::{
         Example, LearnExt, Scored, TextClassifier,
+        features::TextFeatures,
         grades::BinaryGrades,
+        linear::LogisticRegression,
+        optim::AdaGrad,
         weights::{Manifest, Replicated},
     },
     prelude::*,
@@ -19,6 +22,10 @@ use serde::{Deserialize, Serialize};
 pub(crate) const MODEL: &str = "sentiment";
 /// Over how many of the last texts the rolling grades go.
 const ROLLING: usize = 1_000;
+/// Half of what suits tweets: a review's hundreds of words each say a little, and at the full rate
+/// the first thousand reviews teach the model to be too sure. Measured on the reviews: log-loss .261
+/// for .271.
+const RATE: f64 = 0.5;
 
 /// A text, and whether it is favourable, where somebody has said so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +54,9 @@ pub(crate) fn topology() -> millstream::Result<Topology> {
 }
 
 fn fresh() -> TextClassifier {
-    TextClassifier::new(MODEL, Default::default(), BinaryGrades::new(ROLLING))
+    let features = TextFeatures::default();
+    let learner = LogisticRegression::new(features.options().bits, AdaGrad { rate: RATE });
+    TextClassifier::from_parts(MODEL, features, learner, BinaryGrades::new(ROLLING))
 }
 
 /// A row of the table `predictions`.

@@ -7,6 +7,7 @@
 //! A new benchmark is a file with a [`Bench`] in it and a line in [`ALL`].
 
 mod count;
+mod learn;
 mod meter;
 mod restart;
 mod scene;
@@ -36,6 +37,7 @@ pub const ALL: &[Bench] = &[
     count::MEMORY,
     count::DISK,
     stateless::SIX,
+    learn::IMDB,
     restart::GIGABYTE,
 ];
 

@@ -139,16 +139,17 @@ impl Shared {
         let horizon = horizon(work.now, delete_retention_ms);
         let (mut old, mut next) = (Vec::new(), None);
         let mut output = Output::new(self.limits.block_bytes_max);
-        let mut changed = false;
+        let (mut changed, mut taken) = (false, 0);
         self.blocks(&pass.spot, from, &mut |block| {
             if block.head.base >= pass.upto {
                 return more_if(false);
             }
-            if work.budget == 0 {
+            if work.budget == 0 || taken >= self.limits.rewrite_bytes_max {
                 next = Some(block.head.base);
                 return more_if(false);
             }
             work.spend(block.head.bytes);
+            taken += block.head.bytes;
             old.push(block.head);
             let keep =
                 |offset, record: RawRecord<'_>| pass.keeps(&block.head, offset, record, work.now);

@@ -24,6 +24,9 @@ pub struct Limits {
     pub compact_keys_bytes_max: usize,
     /// Bytes of blocks that one call of `maintain` reads.
     pub maintain_bytes_max: u64,
+    /// Bytes of blocks that compaction reads before it writes what it keeps of them: they are in
+    /// memory as read, as written and in the storage's own buffers.
+    pub rewrite_bytes_max: u64,
     /// How far ahead of a reader blocks are decoded.
     pub read_ahead_bytes: usize,
 }
@@ -41,6 +44,7 @@ impl Default for Limits {
             compact_bytes_min: 1 << 20,
             compact_keys_bytes_max: 32 << 20,
             maintain_bytes_max: 16 << 20,
+            rewrite_bytes_max: 2 << 20,
             read_ahead_bytes: 1 << 20,
         }
     }
