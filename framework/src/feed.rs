@@ -35,7 +35,7 @@ impl<K, V> Feed<K, V> {
     /// # Errors
     /// Where the topic does not exist.
     pub fn open(log: &EmbeddedLog, name: &str, topic: &Topic<K, V>) -> Result<Self> {
-        let client = log.client();
+        let mut client = log.client();
         let (group, at) = (format!("feed-{name}"), TopicPartition::new(topic.name, 0));
         let places = client.committed_as(&group, std::slice::from_ref(&at))?;
         let place = places.into_iter().next().flatten();

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result};
 use millstream_core::{record::TopicPartition, topology::InternalKind};
-use millstream_log::{EmbeddedClient, EmbeddedLog};
+use millstream_log::{EmbeddedClient, EmbeddedLog, Log};
 use millstream_runtime::{clock::Clock, program::Program};
 use std::{
     sync::{
@@ -43,7 +43,7 @@ impl Purger {
         let group = group.to_owned();
         let (stop, stopped) = channel();
         let run = move || {
-            let client = log.client();
+            let mut client = log.client();
             let mut purged = clock.elapsed();
             while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 let due = clock.elapsed() - purged >= purge;
@@ -51,7 +51,7 @@ impl Purger {
                 if due {
                     purged = clock.elapsed();
                 }
-                if let Err(error) = tidy(&log, &client, &group, consumed, clock.now()) {
+                if let Err(error) = tidy(&log, &mut client, &group, consumed, clock.now()) {
                     tracing::warn!(%error, "tidying up the log");
                 }
             }
@@ -74,7 +74,7 @@ impl Purger {
 
 fn tidy(
     log: &EmbeddedLog,
-    client: &EmbeddedClient,
+    client: &mut EmbeddedClient,
     group: &str,
     repartitions: &[TopicPartition],
     now: i64,

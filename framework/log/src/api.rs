@@ -272,6 +272,55 @@ pub trait Log: Send {
         places: &[(TopicPartition, Committed)],
     ) -> Result<Outcome>;
 
-    /// Committed records of any partition from an offset on, about `max_bytes` of them.
+    /// Committed records of any partition from an offset on, about `max_bytes` of them. A page may
+    /// be empty before the end, where records are still on their way. After [`Log::committed`] has
+    /// answered, `end` is not below what earlier owners of those places have written.
     fn read(&mut self, partition: &TopicPartition, from: Offset, max_bytes: usize) -> Result<Page>;
+
+    /// Any group's committed places, in the order asked: for producers that keep their own, and for
+    /// tools. Waits for no one, as [`Log::committed`].
+    fn committed_as(
+        &mut self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<Committed>>>;
+
+    /// Commits for a producer that keeps its own place without being a member: a file feeder, say,
+    /// which stores in its group how far it has read, and so feeds each line exactly once.
+    ///
+    /// # Errors
+    /// As [`Log::commit`], and `Fatal` for a client that is subscribed, or a group that has members:
+    /// their places are theirs.
+    fn commit_as(
+        &mut self,
+        group: &str,
+        transaction: u64,
+        places: &[(TopicPartition, Committed)],
+    ) -> Result<Commit>;
+}
+
+/// A whole log: where clients come from, and what is done to topics from outside any thread.
+pub trait Broker: Send + Sync {
+    /// A client: one per thread that reads or writes.
+    fn client(&self) -> Result<Box<dyn Log>>;
+
+    /// All topics, by name; the log's own bookkeeping is not among them.
+    fn topics(&self) -> Result<Vec<TopicInfo>>;
+
+    /// Deletes a topic with its records. A topic made anew under the same name has another id.
+    fn delete_topic(&self, name: &str) -> Result<()>;
+
+    /// Forgets the records of a partition below an offset, as programs do with what they have read
+    /// of their repartition topics; the new start.
+    ///
+    /// # Errors
+    /// `OffsetOutOfRange` beyond the partition's end.
+    fn delete_records(&self, at: &TopicPartition, before: Offset) -> Result<Offset>;
+
+    /// Does a bounded piece of the log's housekeeping, where it has none of its own; says whether
+    /// more is waiting. `now_ms` is the wall clock.
+    fn maintain(&self, now_ms: i64) -> Result<bool> {
+        let _ = now_ms;
+        Ok(false)
+    }
 }

@@ -248,4 +248,26 @@ impl<L: Log> Log for FaultyLog<L> {
         }
         Ok(page)
     }
+
+    fn committed_as(
+        &mut self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<Committed>>> {
+        self.faults.alive()?;
+        self.faults.retry("committed_as")?;
+        self.inner.committed_as(group, partitions)
+    }
+
+    fn commit_as(
+        &mut self,
+        group: &str,
+        transaction: u64,
+        places: &[(TopicPartition, Committed)],
+    ) -> Result<Commit> {
+        self.faults.alive()?;
+        self.settled()?;
+        self.sent = 0;
+        self.inner.commit_as(group, transaction, places)
+    }
 }

@@ -12,7 +12,7 @@ pub mod murmur2;
 mod rng;
 
 pub use api::{
-    Assignment, Cleanup, Commit, Committed, Error, Event, Log, Outcome, Page, Result, Subscription,
+    Assignment, Broker, Cleanup, Commit, Committed, Error, Event, Log, Outcome, Page, Result, Subscription,
     TaskInputs, TopicInfo, TopicSpec,
 };
 pub use embedded::{EmbeddedClient, EmbeddedLog, Limits, Maintenance};

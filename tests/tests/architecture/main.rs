@@ -19,6 +19,7 @@ const FLOORS: &[&str] = &[
     "millstream-core",
     "millstream-learn",
     "millstream-log",
+    "millstream-kafka",
     "millstream-sink",
     "millstream-runtime",
     "millstream-http",

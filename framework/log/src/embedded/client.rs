@@ -68,48 +68,6 @@ impl EmbeddedClient {
         }
     }
 
-    /// Commits for a producer that keeps its own place without being a member: a file feeder, say,
-    /// which stores in its group how far it has read, and so feeds each line exactly once.
-    ///
-    /// # Errors
-    /// `Fatal` for a client that is subscribed, or a group that has members: their places are
-    /// theirs.
-    pub fn commit_as(
-        &mut self,
-        group: &str,
-        transaction: u64,
-        places: &[(TopicPartition, Committed)],
-    ) -> Result<Commit> {
-        if !matches!(self.membership, Membership::None) {
-            return Err(Error::Fatal(
-                "a subscribed client commits for its own group only".into(),
-            ));
-        }
-        let pending = self
-            .open
-            .take(&self.shared.limits, self.shared.disk.is_some());
-        let mut state = self.shared.lock()?;
-        if state.groups.get(group).is_some_and(|group| group.len() > 0) {
-            return Err(Error::Fatal(format!(
-                "group {group} has members: only they may commit"
-            )));
-        }
-        let commit = self
-            .shared
-            .commit(&mut state, pending, Some(Places { group, places }))?;
-        drop(state);
-        Ok(self.made(transaction, commit))
-    }
-
-    /// Any group's committed places, for producers that keep their own and for tools.
-    pub fn committed_as(
-        &self,
-        group: &str,
-        partitions: &[TopicPartition],
-    ) -> Result<Vec<Option<Committed>>> {
-        places(&*self.shared.lock()?, group, partitions)
-    }
-
     /// Tells those who wait of a commit, and remembers it.
     fn made(&mut self, transaction: u64, commit: Commit) -> Commit {
         if !commit.ends.is_empty() {
@@ -404,5 +362,40 @@ impl Log for EmbeddedClient {
             next: stretch.next,
             end: stretch.end,
         })
+    }
+
+    fn commit_as(
+        &mut self,
+        group: &str,
+        transaction: u64,
+        places: &[(TopicPartition, Committed)],
+    ) -> Result<Commit> {
+        if !matches!(self.membership, Membership::None) {
+            return Err(Error::Fatal(
+                "a subscribed client commits for its own group only".into(),
+            ));
+        }
+        let pending = self
+            .open
+            .take(&self.shared.limits, self.shared.disk.is_some());
+        let mut state = self.shared.lock()?;
+        if state.groups.get(group).is_some_and(|group| group.len() > 0) {
+            return Err(Error::Fatal(format!(
+                "group {group} has members: only they may commit"
+            )));
+        }
+        let commit = self
+            .shared
+            .commit(&mut state, pending, Some(Places { group, places }))?;
+        drop(state);
+        Ok(self.made(transaction, commit))
+    }
+
+    fn committed_as(
+        &mut self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<Committed>>> {
+        places(&*self.shared.lock()?, group, partitions)
     }
 }

@@ -29,7 +29,7 @@ pub use client::EmbeddedClient;
 pub use limits::Limits;
 pub use maintain::Maintenance;
 
-use crate::api::{Error, Result, TopicInfo, TopicSpec};
+use crate::api::{Broker, Error, Log, Result, TopicInfo, TopicSpec};
 use disk::Disk;
 use maintain::Maintainer;
 use millstream_core::record::{Offset, TopicPartition};
@@ -220,6 +220,28 @@ impl EmbeddedLog {
     /// How old a record is goes by its own timestamp, as in Kafka.
     pub fn maintain(&self, now_ms: i64) -> Result<Maintenance> {
         self.shared.maintain(now_ms)
+    }
+}
+
+impl Broker for EmbeddedLog {
+    fn client(&self) -> Result<Box<dyn Log>> {
+        Ok(Box::new(Self::client(self)))
+    }
+
+    fn topics(&self) -> Result<Vec<TopicInfo>> {
+        Self::topics(self)
+    }
+
+    fn delete_topic(&self, name: &str) -> Result<()> {
+        Self::delete_topic(self, name)
+    }
+
+    fn delete_records(&self, at: &TopicPartition, before: Offset) -> Result<Offset> {
+        Self::delete_records(self, at, before)
+    }
+
+    fn maintain(&self, now_ms: i64) -> Result<bool> {
+        Ok(Self::maintain(self, now_ms)?.more)
     }
 }
 
