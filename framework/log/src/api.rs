@@ -234,7 +234,12 @@ pub trait Log: Send {
     /// After the partition's start has moved past the place, `OffsetOutOfRange`.
     fn fetch(&mut self, partition: &TopicPartition, max: usize) -> Result<Option<Records>>;
 
-    /// The offset after the last committed record.
+    /// Where `fetch` goes on in an owned partition. It may lie behind the last record that was
+    /// handed out by more than one: offsets that hold no records (a log may mark transactions there)
+    /// are passed over when they are come to.
+    fn position(&mut self, partition: &TopicPartition) -> Result<Offset>;
+
+    /// The offset after the last committed record, or after what the log itself wrote behind it.
     fn end(&mut self, partition: &TopicPartition) -> Result<Offset>;
 
     /// The first offset there is.

@@ -151,6 +151,11 @@ impl<L: Log> Log for FaultyLog<L> {
         self.inner.fetch(partition, max)
     }
 
+    fn position(&mut self, partition: &TopicPartition) -> Result<Offset> {
+        self.standing()?;
+        self.inner.position(partition)
+    }
+
     fn end(&mut self, partition: &TopicPartition) -> Result<Offset> {
         self.faults.alive()?;
         self.faults.retry("end")?;

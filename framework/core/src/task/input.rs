@@ -62,6 +62,15 @@ impl Input {
         }
     }
 
+    /// There are no records below `offset`: with nothing queued, the next one is there or after.
+    pub(super) fn pass(&mut self, offset: Offset) {
+        if self.queued == 0 && offset > self.next {
+            self.next = offset;
+            self.end = self.end.max(offset);
+            self.moved = true;
+        }
+    }
+
     /// The timestamp of the next record.
     #[inline]
     pub(super) fn head_timestamp(&self) -> Option<Timestamp> {

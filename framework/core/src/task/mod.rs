@@ -226,6 +226,13 @@ impl Task {
         self.inputs[input].supply = Supply::Unknown;
     }
 
+    /// Says that an input has no records below `offset`. With nothing queued the place moves there,
+    /// and the next commit holds it: a log may write marks of its own behind the records, and what
+    /// is committed should not look as if it lagged behind them.
+    pub fn pass(&mut self, input: usize, offset: Offset) {
+        self.inputs[input].pass(offset);
+    }
+
     /// Says whether the log has more of an input than is queued (`max.task.idle.ms`).
     pub fn set_supply(&mut self, input: usize, supply: Supply) {
         self.inputs[input].supply = supply;

@@ -253,6 +253,11 @@ impl Log for EmbeddedClient {
         Ok(stretch.records)
     }
 
+    fn position(&mut self, partition: &TopicPartition) -> Result<Offset> {
+        self.member()?;
+        Ok(self.cursors.get(partition).copied().unwrap_or_default())
+    }
+
     fn end(&mut self, partition: &TopicPartition) -> Result<Offset> {
         Ok(self.shared.lock()?.partition(partition)?.1.row.end)
     }

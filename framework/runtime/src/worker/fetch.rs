@@ -41,6 +41,9 @@ impl IdleInputs {
                     task.add(input, records);
                 }
                 Ok(None) => {
+                    if queued == 0 {
+                        task.pass(input, log.position(&partition)?);
+                    }
                     let nothing = queued == 0 && log.end(&partition)? <= task.next_offset(input);
                     task.set_supply(input, self.supply(input, nothing, limits, now));
                 }

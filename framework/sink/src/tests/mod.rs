@@ -279,7 +279,25 @@ impl Log for MemoryLog {
     fn fetch(&mut self, _: &TopicPartition, _: usize) -> LogResult<Option<Records>> {
         unreachable!()
     }
+    fn position(&mut self, _: &TopicPartition) -> LogResult<Offset> {
+        unreachable!()
+    }
     fn resolve(&mut self, _: u64, _: &[(TopicPartition, Committed)]) -> LogResult<Outcome> {
+        unreachable!()
+    }
+    fn committed_as(
+        &mut self,
+        _: &str,
+        _: &[TopicPartition],
+    ) -> LogResult<Vec<Option<Committed>>> {
+        unreachable!()
+    }
+    fn commit_as(
+        &mut self,
+        _: &str,
+        _: u64,
+        _: &[(TopicPartition, Committed)],
+    ) -> LogResult<Commit> {
         unreachable!()
     }
 }
