@@ -16,8 +16,8 @@ use clap::{Parser, Subcommand};
 use millstream::cli::{App, Inspect};
 use std::process::ExitCode;
 
-/// Commits pass megabytes between threads several times a second, which the system's allocator keeps
-/// in as many arenas as there are threads; `.cargo/config.toml` sets this one up.
+/// Commits pass megabytes between threads several times a second, which the system's allocator
+/// keeps in as many arenas as there are threads; `.cargo/config.toml` sets this one up.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

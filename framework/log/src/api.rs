@@ -234,9 +234,9 @@ pub trait Log: Send {
     /// After the partition's start has moved past the place, `OffsetOutOfRange`.
     fn fetch(&mut self, partition: &TopicPartition, max: usize) -> Result<Option<Records>>;
 
-    /// Where `fetch` goes on in an owned partition. It may lie behind the last record that was
-    /// handed out by more than one: offsets that hold no records (a log may mark transactions there)
-    /// are passed over when they are come to.
+    /// Where `fetch` goes on in an owned partition. It may lie further than one behind the last
+    /// record that was handed out: offsets without records (a log may mark transactions there) are
+    /// passed over when they are come to.
     fn position(&mut self, partition: &TopicPartition) -> Result<Offset>;
 
     /// The offset after the last committed record, or after what the log itself wrote behind it.
@@ -294,8 +294,8 @@ pub trait Log: Send {
     /// which stores in its group how far it has read, and so feeds each line exactly once.
     ///
     /// # Errors
-    /// As [`Log::commit`], and `Fatal` for a client that is subscribed, or a group that has members:
-    /// their places are theirs.
+    /// As [`Log::commit`], and `Fatal` for a client that is subscribed, or a group that has
+    /// members: their places are theirs.
     fn commit_as(
         &mut self,
         group: &str,

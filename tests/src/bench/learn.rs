@@ -2,8 +2,8 @@
 //! the whole flagship costs above its learner.
 //!
 //! Every run is three processes on the same machine in the same minute: the learner alone, the
-//! flagship as its users start it, and Vowpal Wabbit where `tests/setup/peers` has put it. The texts
-//! are in memory before the learner's meter starts; the flagship's covers all that it does.
+//! flagship as its users start it, and Vowpal Wabbit where `tests/setup/peers` has put it. The
+//! texts are in memory before the learner's meter starts; the flagship's covers all that it does.
 
 use super::{Bench, Figures, Meter, RUNS, Scene};
 use anyhow::{Context, Result, bail};

@@ -1,8 +1,8 @@
 //! From `CREATED` to `NOT_RUNNING`: what each call does to the state, and what an end commits.
 
 use super::harness::*;
-use millstream_log::Log;
 use millstream_core::record::TopicPartition;
+use millstream_log::Log;
 use millstream_runtime::{
     clock::{Clock, SystemClock},
     streams::{State, StreamsConfig},

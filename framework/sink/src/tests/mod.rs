@@ -285,11 +285,7 @@ impl Log for MemoryLog {
     fn resolve(&mut self, _: u64, _: &[(TopicPartition, Committed)]) -> LogResult<Outcome> {
         unreachable!()
     }
-    fn committed_as(
-        &mut self,
-        _: &str,
-        _: &[TopicPartition],
-    ) -> LogResult<Vec<Option<Committed>>> {
+    fn committed_as(&mut self, _: &str, _: &[TopicPartition]) -> LogResult<Vec<Option<Committed>>> {
         unreachable!()
     }
     fn commit_as(
