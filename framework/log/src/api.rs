@@ -309,6 +309,13 @@ pub trait Broker: Send + Sync {
     /// A client: one per thread that reads or writes.
     fn client(&self) -> Result<Box<dyn Log>>;
 
+    /// A client that writes under a name of its own: where the log can tell, the newest client of a
+    /// name is the only one that can still commit.
+    fn writer(&self, name: &str) -> Result<Box<dyn Log>> {
+        let _ = name;
+        self.client()
+    }
+
     /// All topics, by name; the log's own bookkeeping is not among them.
     fn topics(&self) -> Result<Vec<TopicInfo>>;
 

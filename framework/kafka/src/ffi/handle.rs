@@ -49,8 +49,6 @@ pub(crate) struct Context {
     /// Records that the cluster refused for good, and the first reason.
     refused: AtomicU64,
     reason: Mutex<Option<KafkaError>>,
-    /// The newest statistics, as JSON.
-    statistics: Mutex<Option<String>>,
 }
 
 impl Context {
@@ -75,12 +73,6 @@ impl Context {
         self.refused.store(0, Ordering::Release);
         let mut reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
         reason.take()
-    }
-
-    /// The newest statistics, once.
-    pub(crate) fn take_statistics(&self) -> Option<String> {
-        let mut newest = (self.statistics.lock()).unwrap_or_else(PoisonError::into_inner);
-        newest.take()
     }
 
     fn refuse(&self, code: Code) {
@@ -156,7 +148,6 @@ pub(super) fn callbacks(conf: NonNull<rd_kafka_conf_t>, kind: Kind, context: &Ar
         c::rd_kafka_conf_set_opaque(conf.as_ptr(), opaque);
         c::rd_kafka_conf_set_log_cb(conf.as_ptr(), Some(on_log));
         c::rd_kafka_conf_set_error_cb(conf.as_ptr(), Some(on_error));
-        c::rd_kafka_conf_set_stats_cb(conf.as_ptr(), Some(on_statistics));
         match kind {
             Kind::Producer => c::rd_kafka_conf_set_dr_msg_cb(conf.as_ptr(), Some(on_delivery)),
             Kind::Member => {
@@ -201,23 +192,6 @@ unsafe extern "C" fn on_error(
     tracing::debug!(target: "millstream_kafka::client", code, "{reason}");
     context.troubled.store(true, Ordering::Release);
     context.waker().wake();
-}
-
-unsafe extern "C" fn on_statistics(
-    _: *mut rd_kafka_t,
-    json: *mut c_char,
-    length: usize,
-    opaque: *mut c_void,
-) -> c_int {
-    // SAFETY: the pointer that we set, and as many bytes as librdkafka says.
-    let (context, json) = unsafe {
-        let bytes = std::slice::from_raw_parts(json.cast::<u8>(), length);
-        (context(opaque), String::from_utf8_lossy(bytes).into_owned())
-    };
-    let mut newest = (context.statistics.lock()).unwrap_or_else(PoisonError::into_inner);
-    *newest = Some(json);
-    // Zero: librdkafka frees its copy.
-    0
 }
 
 /// A record's fate. Success moves the end of the partition it was written to; this runs once per

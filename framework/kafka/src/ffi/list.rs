@@ -7,10 +7,11 @@ use super::{
     owned,
 };
 use millstream_core::record::{Offset, TopicPartition};
-use rdkafka::bindings::{
-    self as c, rd_kafka_topic_partition_list_t, rd_kafka_topic_partition_t,
-};
+use rdkafka::bindings::{self as c, rd_kafka_topic_partition_list_t, rd_kafka_topic_partition_t};
 use std::{ffi::c_void, ptr::NonNull};
+
+/// `RD_KAFKA_PARTITION_UA`: no partition in particular.
+const UNASSIGNED: i32 = -1;
 
 /// A partition, an offset and text with it, and the error of just this partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl PartitionList {
     ) -> Result<Self, KafkaError> {
         let mut list = Self::new(names.len())?;
         for name in names {
-            list.add(name, c::RD_KAFKA_PARTITION_UA)?;
+            list.add(name, UNASSIGNED)?;
         }
         Ok(list)
     }

@@ -4,6 +4,7 @@
 //! longer than the handle it came from; whatever C gives us to free is freed once, by a `Drop`.
 
 mod admin;
+mod admin_groups;
 mod conf;
 mod error;
 mod group;
@@ -13,7 +14,7 @@ mod message;
 mod produce;
 mod queue;
 
-pub(crate) use admin::{GroupDescription, Isolation, NewTopic, TopicDescription};
+pub(crate) use admin::{Isolation, NewTopic, TopicDescription, is_unknown_topic};
 pub(crate) use conf::Conf;
 pub(crate) use error::{Code, KafkaError};
 pub(crate) use group::{GroupEvent, GroupMetadata};

@@ -13,8 +13,7 @@ use super::{
 };
 use millstream_core::record::{Offset, Partition};
 use rdkafka::bindings::{
-    self as c, rd_kafka_event_t, rd_kafka_message_t, rd_kafka_queue_t, rd_kafka_t,
-    rd_kafka_topic_t,
+    self as c, rd_kafka_event_t, rd_kafka_message_t, rd_kafka_queue_t, rd_kafka_t, rd_kafka_topic_t,
 };
 use std::{collections::VecDeque, ffi::c_void, ptr::NonNull, sync::Arc, time::Duration};
 
@@ -76,11 +75,12 @@ impl Queue {
         topic: &str,
         partition: Partition,
     ) -> Result<Self, KafkaError> {
-        let (name, number) = (c_string(topic), i32::try_from(partition).unwrap_or(i32::MAX));
+        let (name, number) = (
+            c_string(topic),
+            i32::try_from(partition).unwrap_or(i32::MAX),
+        );
         // SAFETY: the handle lives and the name ends with a zero byte.
-        let raw = unsafe {
-            c::rd_kafka_queue_get_partition(handle.raw(), name.as_ptr(), number)
-        };
+        let raw = unsafe { c::rd_kafka_queue_get_partition(handle.raw(), name.as_ptr(), number) };
         let queue = Self::own(raw, handle)?;
         // SAFETY: the queue lives. Forwarding to nothing is remembered, so that a later start of
         // the partition does not undo it.
@@ -169,9 +169,8 @@ impl Topic {
     pub(crate) fn new(handle: &Arc<Handle>, name: &str) -> Result<Self, KafkaError> {
         let name = c_string(name);
         // SAFETY: the handle lives; without a configuration of its own a topic has the handle's.
-        let raw = unsafe {
-            c::rd_kafka_topic_new(handle.raw(), name.as_ptr(), std::ptr::null_mut())
-        };
+        let raw =
+            unsafe { c::rd_kafka_topic_new(handle.raw(), name.as_ptr(), std::ptr::null_mut()) };
         let raw = NonNull::new(raw).ok_or_else(no_memory)?;
         let handle = Arc::clone(handle);
         Ok(Self { raw, handle })

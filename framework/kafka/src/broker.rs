@@ -1,0 +1,324 @@
+//! The cluster as a whole: where clients come from, and requests about topics.
+
+use crate::{
+    client::KafkaClient,
+    config::KafkaConfig,
+    errors::{Patience, fatal, refused},
+    ffi::{Code, Context, Handle, Isolation, KafkaError, NewTopic, TopicDescription},
+    places,
+    wake::Waker,
+};
+use millstream_core::record::{Offset, TopicPartition};
+use millstream_log::{Broker, Cleanup, Committed, Error, Log, Result, TopicInfo, TopicSpec};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// How long one request is waited for.
+const REQUEST: Duration = Duration::from_secs(5);
+/// How often it is asked whether a new topic is there, and how long between.
+const CREATED_ROUNDS: usize = 100;
+const CREATED_WAIT: Duration = Duration::from_millis(100);
+/// What stands for the start and the end of a partition in a request for offsets.
+const EARLIEST: Offset = -2;
+const LATEST: Offset = -1;
+/// Topics of the cluster's own bookkeeping begin like this.
+const INTERNAL: &str = "__";
+/// `segment.bytes` of repartition topics, as Kafka Streams has it: what was read is deleted behind
+/// the commit, and only whole segments go.
+const REPARTITION_SEGMENT_BYTES: u32 = 50 << 20;
+
+/// What all clients of a cluster share.
+pub(crate) struct Cluster {
+    pub(crate) config: KafkaConfig,
+    pub(crate) admin: Arc<Handle>,
+    clients: AtomicU64,
+}
+
+/// A Kafka cluster as a log. Cheap to clone; each client has connections of its own.
+#[derive(Clone)]
+pub struct KafkaLog {
+    cluster: Arc<Cluster>,
+}
+
+impl KafkaLog {
+    /// Connects, waiting for a cluster that does not answer up to `task.timeout.ms`.
+    ///
+    /// # Errors
+    /// `Fatal` for settings that librdkafka does not know, and where no broker answers in time.
+    pub fn connect(config: KafkaConfig) -> Result<Self> {
+        let waker = Arc::<Waker>::default();
+        let admin = config.administrator(Context::new(Arc::clone(&waker)))?;
+        let mut patience = Patience::new(config.task_timeout.max(REQUEST));
+        while let Err(error) = admin.topic_names(REQUEST) {
+            let told = refused("connecting", &error);
+            match patience.failed(REQUEST, told) {
+                // An answer that came at once would otherwise be asked for at once again.
+                Error::Retry(_) => drop(waker.wait(CREATED_WAIT)),
+                told => return Err(told),
+            }
+        }
+        let clients = AtomicU64::new(0);
+        Ok(Self {
+            cluster: Arc::new(Cluster {
+                config,
+                admin,
+                clients,
+            }),
+        })
+    }
+
+    /// A client.
+    pub fn client(&self) -> KafkaClient {
+        let cluster = &self.cluster;
+        let number = cluster.clients.fetch_add(1, Ordering::Relaxed);
+        let (application, process) = (&cluster.config.application_id, &cluster.config.process_id);
+        KafkaClient::new(cluster, format!("{application}-{process}-client-{number}"))
+    }
+}
+
+impl Broker for KafkaLog {
+    fn client(&self) -> Result<Box<dyn Log>> {
+        Ok(Box::new(Self::client(self)))
+    }
+
+    fn writer(&self, name: &str) -> Result<Box<dyn Log>> {
+        let application = &self.cluster.config.application_id;
+        let id = format!("{application}-{name}");
+        Ok(Box::new(KafkaClient::new(&self.cluster, id)))
+    }
+
+    fn topics(&self) -> Result<Vec<TopicInfo>> {
+        let names = self.cluster.admin.topic_names(REQUEST);
+        let mut names = names.map_err(|error| refused("listing topics", &error))?;
+        names.retain(|name| !name.starts_with(INTERNAL));
+        names.sort();
+        let infos = names
+            .iter()
+            .map(|name| self.cluster.topic(name).transpose());
+        infos.flatten().collect()
+    }
+
+    fn delete_topic(&self, name: &str) -> Result<()> {
+        let gone = self.cluster.admin.remove_topic(name, REQUEST);
+        gone.map_err(|error| refused("deleting a topic", &error))
+    }
+
+    fn delete_records(&self, at: &TopicPartition, before: Offset) -> Result<Offset> {
+        match self.cluster.admin.remove_records(at, before, REQUEST) {
+            Ok(start) => Ok(start),
+            Err(error) if error.code == Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE => {
+                Err(Error::OffsetOutOfRange {
+                    partition: at.clone(),
+                    offset: before,
+                    start: self.cluster.start(at)?,
+                    end: self.cluster.end(at)?,
+                })
+            }
+            Err(error) => Err(refused("deleting records", &error)),
+        }
+    }
+}
+
+impl Cluster {
+    pub(crate) fn describe(&self, name: &str) -> Result<Option<TopicDescription>> {
+        let found = self.admin.describe_topic(name, REQUEST);
+        found.map_err(|error| refused("asking for a topic", &error))
+    }
+
+    pub(crate) fn topic(&self, name: &str) -> Result<Option<TopicInfo>> {
+        let Some(found) = self.describe(name)? else {
+            return Ok(None);
+        };
+        let settings = self.admin.topic_settings(name, REQUEST);
+        let settings = match settings {
+            Ok(settings) => settings,
+            // It was deleted between the two questions.
+            Err(error) if crate::ffi::is_unknown_topic(error.code) => return Ok(None),
+            Err(error) => return Err(refused("asking for a topic's settings", &error)),
+        };
+        Ok(Some(TopicInfo {
+            id: found.id,
+            spec: TopicSpec {
+                name: name.to_owned(),
+                partitions: found.partitions,
+                cleanup: cleanup(&settings),
+            },
+        }))
+    }
+
+    /// Makes a topic with Kafka Streams' settings for internal ones, and waits until every
+    /// partition has a leader.
+    pub(crate) fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo> {
+        let topic = NewTopic {
+            name: &spec.name,
+            partitions: spec.partitions,
+            replication: self.config.replication_factor,
+            settings: settings(spec.cleanup),
+        };
+        match self.admin.make_topic(&topic, REQUEST) {
+            Ok(()) => {}
+            Err(error) if error.code == Code::RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS => {}
+            Err(error) => return Err(refused("making a topic", &error)),
+        }
+        for _ in 0..CREATED_ROUNDS {
+            let ready = self.describe(&spec.name)?.is_some_and(|topic| topic.ready);
+            if ready && let Some(info) = self.topic(&spec.name)? {
+                return agreed(info, spec);
+            }
+            self.admin.serve(CREATED_WAIT);
+        }
+        let name = &spec.name;
+        Err(Error::Retry(format!("topic {name} is not there yet")))
+    }
+
+    pub(crate) fn start(&self, at: &TopicPartition) -> Result<Offset> {
+        self.offset(at, EARLIEST, Isolation::ReadUncommitted)
+    }
+
+    /// The end of what is committed: where the first open transaction begins, or the end.
+    pub(crate) fn end(&self, at: &TopicPartition) -> Result<Offset> {
+        self.offset(at, LATEST, Isolation::ReadCommitted)
+    }
+
+    pub(crate) fn end_uncommitted(&self, at: &TopicPartition) -> Result<Offset> {
+        self.offset(at, LATEST, Isolation::ReadUncommitted)
+    }
+
+    fn offset(&self, at: &TopicPartition, which: Offset, isolation: Isolation) -> Result<Offset> {
+        let asked = std::slice::from_ref(at);
+        match self.admin.list_offsets(asked, which, isolation, REQUEST) {
+            Ok(offsets) => offsets
+                .first()
+                .copied()
+                .ok_or_else(|| Error::Retry(format!("no offset of {at}"))),
+            Err(error) if crate::ffi::is_unknown_topic(error.code) => {
+                Err(Error::UnknownTopic(at.to_string()))
+            }
+            Err(error) => Err(refused("asking for an offset", &error)),
+        }
+    }
+
+    pub(crate) fn places(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<Committed>>> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.admin.group_places(group, partitions, REQUEST) {
+            Ok(entries) => places::found(partitions, &entries),
+            // A group that has never committed anything.
+            Err(KafkaError {
+                code: Code::RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND,
+                ..
+            }) => Ok(vec![None; partitions.len()]),
+            Err(error) => Err(refused("asking for committed places", &error)),
+        }
+    }
+
+    pub(crate) fn store_places(
+        &self,
+        group: &str,
+        places: &[(TopicPartition, Committed)],
+    ) -> Result<()> {
+        let list = places::list(places)?;
+        let stored = self.admin.store_places(group, &list, REQUEST);
+        stored.map_err(|error| match error.code {
+            Code::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID | Code::RD_KAFKA_RESP_ERR_NON_EMPTY_GROUP => {
+                Error::Fatal(format!("group {group} has members: only they may commit"))
+            }
+            Code::RD_KAFKA_RESP_ERR__INVALID_ARG => fatal(error),
+            _ => refused("storing places", &error),
+        })
+    }
+}
+
+/// A topic that is there and one that was asked for: other partitions would give records to other
+/// tasks, and another way of forgetting would lose state.
+fn agreed(found: TopicInfo, spec: &TopicSpec) -> Result<TopicInfo> {
+    let (is, wanted) = (&found.spec, spec);
+    let kind = |cleanup| matches!(cleanup, Cleanup::Compact { .. });
+    if is.partitions != wanted.partitions {
+        return Err(Error::Fatal(format!(
+            "topic {} exists with {} partitions, and {} are needed: delete it, or run the \
+             program's reset",
+            is.name, is.partitions, wanted.partitions
+        )));
+    }
+    if kind(is.cleanup) != kind(wanted.cleanup) {
+        return Err(Error::Fatal(format!(
+            "topic {} exists and forgets in another way than is needed: its cleanup.policy must be \
+             {}",
+            is.name,
+            if kind(wanted.cleanup) {
+                "compact"
+            } else {
+                "delete"
+            }
+        )));
+    }
+    Ok(found)
+}
+
+fn settings(cleanup: Cleanup) -> Vec<(&'static str, String)> {
+    let mut settings = vec![("message.timestamp.type", "CreateTime".to_owned())];
+    match cleanup {
+        Cleanup::Delete { retention_ms } => {
+            settings.push(("cleanup.policy", "delete".to_owned()));
+            settings.push(("retention.ms", retention_ms.unwrap_or(-1).to_string()));
+            settings.push(("segment.bytes", REPARTITION_SEGMENT_BYTES.to_string()));
+        }
+        Cleanup::Compact {
+            delete_retention_ms,
+        } => {
+            settings.push(("cleanup.policy", "compact".to_owned()));
+            settings.push(("delete.retention.ms", delete_retention_ms.to_string()));
+        }
+    }
+    settings
+}
+
+fn cleanup(settings: &[(String, String)]) -> Cleanup {
+    let value = |key: &str| {
+        let found = settings.iter().find(|(name, _)| name == key);
+        found.map_or("", |(_, value)| value.as_str())
+    };
+    if value("cleanup.policy").contains("compact") {
+        Cleanup::Compact {
+            delete_retention_ms: value("delete.retention.ms").parse().unwrap_or(i64::MAX),
+        }
+    } else {
+        let retention = value("retention.ms").parse().ok();
+        Cleanup::Delete {
+            retention_ms: retention.filter(|ms| *ms >= 0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_for_a_topic_is_read_back() {
+        for made in [
+            Cleanup::Delete { retention_ms: None },
+            Cleanup::Delete {
+                retention_ms: Some(5),
+            },
+            Cleanup::Compact {
+                delete_retention_ms: 7,
+            },
+        ] {
+            let settings = settings(made).into_iter();
+            let settings: Vec<_> = settings.map(|(k, v)| (k.to_owned(), v)).collect();
+            assert_eq!(cleanup(&settings), made);
+        }
+    }
+}

@@ -1,0 +1,485 @@
+//! One thread's client of a cluster: a group member, a reader and a producer put together.
+//!
+//! Invariant: partitions are read and places committed only for tasks that the group has given to
+//! this member and that it has not given back.
+
+use crate::{
+    broker::Cluster,
+    config::Guarantee,
+    errors::Patience,
+    ffi::GroupMetadata,
+    membership::{Change, ClassicGroup, Membership, client_id},
+    places,
+    producer::Producer,
+    source::Sources,
+    wake::Waker,
+};
+use millstream_core::{
+    batch::Records,
+    record::{Offset, Partition, RawRecord, TaskId, TopicPartition},
+};
+use millstream_log::{
+    Commit, Committed, Error, Event, Log, Outcome, Page, Result, Subscription, TopicInfo, TopicSpec,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+/// How long a read waits for records that are on their way.
+const READ_WAIT: Duration = Duration::from_millis(2);
+/// What a failed call counts as against `task.timeout.ms`, and how long it waits, so that nobody
+/// asks a cluster that is away without pause.
+const FAILED_WAIT: Duration = Duration::from_millis(100);
+
+/// A [`Log`] over a [`KafkaLog`](crate::KafkaLog).
+pub struct KafkaClient {
+    cluster: Arc<Cluster>,
+    waker: Arc<Waker>,
+    id: String,
+    subscription: Option<Subscription>,
+    group: Option<Box<dyn Membership>>,
+    /// Whether the group threw us out and we have not subscribed again.
+    lost: bool,
+    active: BTreeSet<TaskId>,
+    /// The input partitions of the active tasks, and to which they belong.
+    inputs: BTreeMap<TopicPartition, TaskId>,
+    revoking: BTreeSet<TaskId>,
+    sources: Option<Sources>,
+    producer: Producer,
+    patience: Patience,
+    /// The last commit made or tried, to answer [`Log::resolve`] with its ends.
+    last: Option<(u64, Commit)>,
+}
+
+impl KafkaClient {
+    pub(crate) fn new(cluster: &Arc<Cluster>, id: String) -> Self {
+        let waker = Arc::default();
+        Self {
+            producer: Producer::new(cluster, &waker, id.clone()),
+            patience: Patience::new(cluster.config.task_timeout),
+            cluster: Arc::clone(cluster),
+            waker,
+            id,
+            subscription: None,
+            group: None,
+            lost: false,
+            active: BTreeSet::new(),
+            inputs: BTreeMap::new(),
+            revoking: BTreeSet::new(),
+            sources: None,
+            last: None,
+        }
+    }
+
+    /// Counts a call that came to nothing, and waits a little.
+    fn patient<T>(&mut self, result: Result<T>) -> Result<T> {
+        match result {
+            Ok(value) => {
+                self.patience.answered();
+                Ok(value)
+            }
+            Err(error @ Error::Retry(_)) => {
+                self.waker.wait(FAILED_WAIT);
+                Err(self.patience.failed(FAILED_WAIT, error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn sources(&mut self) -> Result<&mut Sources> {
+        if self.sources.is_none() {
+            self.sources = Some(Sources::new(&self.cluster, &self.id, &self.waker)?);
+        }
+        (self.sources.as_mut()).ok_or_else(|| Error::Fatal("no reader".into()))
+    }
+
+    fn subscription(&self) -> Result<&Subscription> {
+        let none = || Error::Fatal("the client has not subscribed".into());
+        let subscription = self.subscription.as_ref().ok_or_else(none)?;
+        if self.lost || self.group.is_none() {
+            let member = &subscription.member;
+            return Err(Error::Fenced(format!("{member} is no longer in its group")));
+        }
+        Ok(subscription)
+    }
+
+    fn owned(&self, partition: &TopicPartition) -> Result<()> {
+        self.subscription()?;
+        if self.inputs.contains_key(partition) {
+            return Ok(());
+        }
+        Err(Error::Fenced(format!("{partition} is another member's")))
+    }
+
+    /// Takes over what the group gave.
+    fn assigned(&mut self, assignment: &millstream_log::Assignment) {
+        self.active = assignment.active.iter().copied().collect();
+        self.revoking.clear();
+        self.inputs.clear();
+        for task in self.subscription.iter().flat_map(|s| &s.tasks) {
+            if self.active.contains(&task.task) {
+                let inputs = task.inputs.iter().cloned();
+                self.inputs.extend(inputs.map(|input| (input, task.task)));
+            }
+        }
+        if let Some(sources) = &mut self.sources {
+            // Changelogs of tasks that went elsewhere must not be read on; the others begin anew
+            // where they were.
+            sources.retain(|_| false);
+        }
+    }
+
+    fn forget_tasks(&mut self) {
+        self.active.clear();
+        self.inputs.clear();
+        self.revoking.clear();
+        if let Some(sources) = &mut self.sources {
+            sources.retain(|_| false);
+        }
+    }
+
+    /// What the group says, as the thread hears it.
+    fn group_event(&mut self) -> Result<Option<Event>> {
+        let Some(group) = &mut self.group else {
+            return Ok(None);
+        };
+        let Some(change) = group.poll()? else {
+            return Ok(None);
+        };
+        match change {
+            Change::Assigned(assignment) => {
+                self.assigned(&assignment);
+                Ok(Some(Event::Assigned(assignment)))
+            }
+            Change::Revoked if self.active.is_empty() => {
+                group.let_go()?;
+                Ok(None)
+            }
+            Change::Revoked => {
+                self.revoking = self.active.clone();
+                Ok(Some(Event::Revoked(self.active.iter().copied().collect())))
+            }
+            Change::Lost => {
+                self.forget_tasks();
+                self.lost = true;
+                Ok(Some(Event::Lost))
+            }
+        }
+    }
+
+    fn news(&mut self) -> bool {
+        let Some(sources) = &mut self.sources else {
+            return false;
+        };
+        sources.handle().serve(Duration::ZERO);
+        sources.news()
+    }
+
+    /// After this the member is in no group: it was told that somebody else has its tasks.
+    fn fenced(&mut self) {
+        self.forget_tasks();
+        self.lost = true;
+        // Leaves; the next subscription joins anew.
+        self.group = None;
+    }
+
+    fn try_commit(
+        &mut self,
+        places: &[(TopicPartition, Committed)],
+        alone: Option<&str>,
+    ) -> Result<Commit> {
+        let list = places::list(places)?;
+        let exactly_once = self.cluster.config.guarantee == Guarantee::ExactlyOnceV2;
+        let made;
+        let proof = match (alone, &self.group) {
+            (Some(group), _) => {
+                made = GroupMetadata::without_members(group).map_err(crate::errors::fatal)?;
+                Some(&made)
+            }
+            (None, Some(group)) => group.proof(),
+            (None, None) => None,
+        };
+        let places_and_proof = match (places.is_empty(), proof) {
+            (true, _) => None,
+            (false, Some(proof)) => Some((&list, proof)),
+            (false, None) => {
+                self.producer.abort();
+                return Err(Error::Fenced("between two generations of the group".into()));
+            }
+        };
+        if places.is_empty() && !self.producer.is_open() {
+            return Ok(Commit::default());
+        }
+        let ends = self.producer.commit(places_and_proof)?;
+        if !exactly_once && !places.is_empty() {
+            match (alone, &self.group) {
+                (Some(group), _) => self.cluster.store_places(group, places)?,
+                (None, Some(group)) => group.commit_places(&list)?,
+                (None, None) => {}
+            }
+        }
+        if let Some(sources) = &mut self.sources {
+            // Who writes a changelog need not read it.
+            ends.iter().for_each(|(at, _)| {
+                if !self.inputs.contains_key(at) {
+                    sources.close(at);
+                }
+            });
+        }
+        Ok(Commit { ends })
+    }
+}
+
+impl Log for KafkaClient {
+    fn topic(&mut self, name: &str) -> Result<Option<TopicInfo>> {
+        let found = self.cluster.topic(name);
+        self.patient(found)
+    }
+
+    fn create_topic(&mut self, spec: &TopicSpec) -> Result<TopicInfo> {
+        let made = self.cluster.create_topic(spec);
+        self.patient(made)
+    }
+
+    fn subscribe(&mut self, subscription: Subscription) -> Result<()> {
+        let same = self.subscription.as_ref() == Some(&subscription);
+        if self.group.is_some() && same {
+            // The group had lost us, and librdkafka joins again by itself.
+            self.lost = false;
+            return Ok(());
+        }
+        if self.group.is_some() {
+            return Err(Error::Fatal("the client has subscribed already".into()));
+        }
+        self.id = client_id(&self.cluster.config.process_id, &subscription);
+        self.producer.rename(self.id.clone());
+        // Whoever used our name before is fenced, and its open transaction ended, before the group
+        // gives us any task.
+        let settled = self.producer.settle();
+        self.patient(settled)?;
+        let joined = ClassicGroup::join(&self.cluster, subscription.clone(), &self.waker)?;
+        self.group = Some(Box::new(joined));
+        self.subscription = Some(subscription);
+        self.lost = false;
+        Ok(())
+    }
+
+    fn poll(&mut self, wait: Duration) -> Result<Event> {
+        for wait in [wait, Duration::ZERO] {
+            let event = self.group_event();
+            if let Some(event) = self.patient(event)? {
+                return Ok(event);
+            }
+            if self.news() {
+                return Ok(Event::Ready);
+            }
+            if wait.is_zero() || !self.waker.wait(wait) {
+                break;
+            }
+        }
+        Ok(Event::Idle)
+    }
+
+    fn acknowledge(&mut self, tasks: &[TaskId]) -> Result<()> {
+        self.subscription()?;
+        if let Some(task) = tasks.iter().find(|task| !self.revoking.contains(task)) {
+            return Err(Error::Fatal(format!("{task} is not being revoked")));
+        }
+        for task in tasks {
+            self.revoking.remove(task);
+            self.active.remove(task);
+        }
+        let active = &self.active;
+        self.inputs.retain(|_, task| active.contains(task));
+        if let Some(sources) = &mut self.sources {
+            let gone: BTreeSet<_> = tasks.iter().copied().collect();
+            let of_gone = |at: &TopicPartition| {
+                let mut all = self.subscription.iter().flat_map(|s| &s.tasks);
+                all.any(|task| gone.contains(&task.task) && task.inputs.contains(at))
+            };
+            sources.retain(|at| !of_gone(at));
+        }
+        match &mut self.group {
+            Some(group) if self.revoking.is_empty() => group.let_go(),
+            _ => Ok(()),
+        }
+    }
+
+    fn leave(&mut self) -> Result<()> {
+        self.producer.abort();
+        self.forget_tasks();
+        (self.group, self.subscription, self.lost) = (None, None, false);
+        Ok(())
+    }
+
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>> {
+        let group = self.subscription()?.group.clone();
+        let found = self.cluster.places(&group, partitions);
+        let found = self.patient(found)?;
+        // Nobody else can commit for these any more; but what was written before may be new to us.
+        if let Some(sources) = &mut self.sources {
+            sources.forget_ends();
+        }
+        Ok(found)
+    }
+
+    fn seek(&mut self, partition: &TopicPartition, offset: Offset) -> Result<()> {
+        self.owned(partition)?;
+        self.sources()?.seek(partition, offset)
+    }
+
+    fn fetch(&mut self, partition: &TopicPartition, max: usize) -> Result<Option<Records>> {
+        self.owned(partition)?;
+        if !self.sources()?.is_open(partition) {
+            let place = self.committed(std::slice::from_ref(partition))?;
+            let from = match place.into_iter().flatten().next() {
+                Some(place) => place.offset,
+                None => self.cluster.start(partition)?,
+            };
+            self.sources()?.seek(partition, from)?;
+        }
+        let batch = self.sources()?.take(partition, max, usize::MAX)?;
+        Ok(batch.map(|batch| Records::all(Arc::new(batch))))
+    }
+
+    fn position(&mut self, partition: &TopicPartition) -> Result<Offset> {
+        self.owned(partition)?;
+        let position = self.sources()?.position(partition);
+        Ok(position.unwrap_or_default())
+    }
+
+    fn end(&mut self, partition: &TopicPartition) -> Result<Offset> {
+        if self.inputs.contains_key(partition)
+            && let Some(end) = self.sources()?.end(partition)
+        {
+            return Ok(end);
+        }
+        let end = self.cluster.end(partition);
+        self.patient(end)
+    }
+
+    fn start(&mut self, partition: &TopicPartition) -> Result<Offset> {
+        let start = self.cluster.start(partition);
+        self.patient(start)
+    }
+
+    fn send(
+        &mut self,
+        topic: &str,
+        partition: Option<Partition>,
+        record: RawRecord<'_>,
+    ) -> Result<()> {
+        self.producer.send(topic, partition, record)
+    }
+
+    fn commit(
+        &mut self,
+        transaction: u64,
+        places: &[(TopicPartition, Committed)],
+    ) -> Result<Commit> {
+        if self.subscription.is_some() {
+            self.subscription()?;
+        } else if !places.is_empty() {
+            self.producer.abort();
+            return Err(Error::Fatal(
+                "a client that has not subscribed has no places to commit".into(),
+            ));
+        }
+        for (at, _) in places {
+            if let Err(error) = self.owned(at) {
+                self.producer.abort();
+                return Err(error);
+            }
+        }
+        let result = self.try_commit(places, None);
+        match &result {
+            Ok(commit) => self.last = Some((transaction, commit.clone())),
+            Err(Error::Fenced(_)) => self.fenced(),
+            Err(_) => {}
+        }
+        self.patient(result)
+    }
+
+    fn abort(&mut self) -> Result<()> {
+        self.producer.abort();
+        Ok(())
+    }
+
+    fn resolve(
+        &mut self,
+        transaction: u64,
+        places: &[(TopicPartition, Committed)],
+    ) -> Result<Outcome> {
+        let group = self.subscription()?.group.clone();
+        // A new producer of our name: the cluster first ends what the old one left open.
+        let settled = self.producer.settle();
+        self.patient(settled)?;
+        let partitions: Vec<_> = places.iter().map(|(at, _)| at.clone()).collect();
+        let found = self.cluster.places(&group, &partitions);
+        let found = self.patient(found)?;
+        let numbers = found.iter().flatten().filter_map(Committed::transaction);
+        let newest = numbers.max();
+        if newest.is_some_and(|number| number > transaction) {
+            self.fenced();
+            return Err(Error::Fenced("others have committed since".into()));
+        }
+        if newest != Some(transaction) {
+            return Ok(Outcome::Aborted);
+        }
+        // Ends that were not told cost a short replay after the next start, and nothing else.
+        let known = self.last.take_if(|(number, _)| *number == transaction);
+        let commit = known.map(|(_, commit)| commit).unwrap_or_default();
+        Ok(Outcome::Committed(commit))
+    }
+
+    fn read(&mut self, partition: &TopicPartition, from: Offset, max_bytes: usize) -> Result<Page> {
+        let waker = Arc::clone(&self.waker);
+        let mut records = self.sources()?.page(partition, from, max_bytes)?;
+        let end = self.sources()?.asked_end(partition);
+        let end = self.patient(end)?;
+        let sources = self.sources()?;
+        if from > end {
+            return Err(sources.out_of_range(partition, from));
+        }
+        let position = |sources: &mut Sources| sources.position(partition).unwrap_or(from);
+        let mut next = position(sources);
+        if records.is_none() && next < end {
+            waker.wait(READ_WAIT);
+            records = sources.page(partition, next, max_bytes)?;
+            next = position(sources);
+        }
+        let end = sources.asked_end(partition)?.max(next);
+        let records = records.unwrap_or_else(|| Records::all(Arc::default()));
+        self.patience.answered();
+        Ok(Page { records, next, end })
+    }
+
+    fn committed_as(
+        &mut self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<Committed>>> {
+        let found = self.cluster.places(group, partitions);
+        self.patient(found)
+    }
+
+    fn commit_as(
+        &mut self,
+        group: &str,
+        transaction: u64,
+        places: &[(TopicPartition, Committed)],
+    ) -> Result<Commit> {
+        if self.subscription.is_some() {
+            return Err(Error::Fatal(
+                "a subscribed client commits for its own group only".into(),
+            ));
+        }
+        let result = self.try_commit(places, Some(group));
+        if let Ok(commit) = &result {
+            self.last = Some((transaction, commit.clone()));
+        }
+        self.patient(result)
+    }
+}

@@ -1,0 +1,271 @@
+//! Membership of the program's group, behind a trait, and its first implementation.
+//!
+//! [`ClassicGroup`] lets librdkafka do the group protocol, with the assignor `range`, and uses of
+//! it what is hard: who is a member, generations, and rebalances in which nobody goes on before all
+//! have let go. Which task goes where is not for the assignor, which knows partitions and not
+//! tasks: when a generation has formed, every member asks the coordinator who is in it and places
+//! the tasks itself (`placement`). Invariants: a task is given out only under the proof of a
+//! generation, taken before the members were asked for, so that whoever acts on an older one cannot
+//! commit; and only where the topics still have the partitions that the tasks were made for.
+
+use crate::{
+    broker::Cluster,
+    errors::{fatal, refused},
+    ffi::{Context, GroupEvent, GroupMetadata, Handle, PartitionList, Queue},
+    placement::{self, Member},
+    wake::Waker,
+};
+use millstream_log::{Assignment, Error, Result, Subscription};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// What the group tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// All tasks of this member, from now on.
+    Assigned(Assignment),
+    /// The member must give all its active tasks back, and say so with [`Membership::let_go`].
+    Revoked,
+    /// The member has no tasks any more.
+    Lost,
+}
+
+/// A member of a group of programs.
+pub(crate) trait Membership: Send {
+    /// What has happened, without waiting for it. Must be called often, or the group takes the
+    /// member for dead.
+    fn poll(&mut self) -> Result<Option<Change>>;
+
+    /// All that was revoked is committed or dropped.
+    fn let_go(&mut self) -> Result<()>;
+
+    /// What a commit must carry; none between generations.
+    fn proof(&self) -> Option<&GroupMetadata>;
+
+    /// Commits places without a transaction.
+    fn commit_places(&self, places: &PartitionList) -> Result<()>;
+}
+
+/// How long one request about the group takes at most.
+const REQUEST: Duration = Duration::from_secs(5);
+/// A leaving member waits for the group so many times so long.
+const LEAVE_ROUNDS: usize = 50;
+const LEAVE_WAIT: Duration = Duration::from_millis(100);
+
+/// A member by librdkafka's classic group protocol.
+pub(crate) struct ClassicGroup {
+    cluster: Arc<Cluster>,
+    subscription: Subscription,
+    handle: Arc<Handle>,
+    queue: Queue,
+    /// The `client.id`, by which the members know each other.
+    client: String,
+    proof: Option<GroupMetadata>,
+    /// A generation has formed, and its tasks are not placed yet.
+    placing: bool,
+}
+
+impl ClassicGroup {
+    /// Joins. The first assignment comes through [`Membership::poll`].
+    pub(crate) fn join(
+        cluster: &Arc<Cluster>,
+        subscription: Subscription,
+        waker: &Arc<Waker>,
+    ) -> Result<Self> {
+        let client = client_id(&cluster.config.process_id, &subscription);
+        let context = Context::new(Arc::clone(waker));
+        let (group, member) = (&subscription.group, &subscription.member);
+        let handle = cluster.config.member(group, member, &client, context)?;
+        let topics: BTreeSet<&str> = (subscription.tasks.iter())
+            .flat_map(|task| task.inputs.iter().map(|at| &*at.topic))
+            .collect();
+        let topics = topics.into_iter().collect::<Vec<_>>();
+        let list = PartitionList::topics(topics.into_iter()).map_err(fatal)?;
+        let queue = (handle.subscribe(&list)).map_err(|error| refused("subscribing", &error))?;
+        Ok(Self {
+            cluster: Arc::clone(cluster),
+            subscription,
+            handle,
+            queue,
+            client,
+            proof: None,
+            placing: false,
+        })
+    }
+
+    /// Places the tasks of the generation, if all its members are known.
+    fn assignment(&mut self) -> Result<Option<Assignment>> {
+        let group = &self.subscription.group;
+        let described = self.cluster.admin.describe_group(group, REQUEST);
+        let described = described.map_err(|error| refused("asking for the group", &error))?;
+        if !described.stable || !described.clients.contains(&self.client) {
+            // The group has moved on already: a revocation is on its way.
+            return Ok(None);
+        }
+        self.verify_partitions()?;
+        let members: Vec<_> = described
+            .clients
+            .iter()
+            .map(|client| member(client))
+            .collect();
+        let (tasks, standbys) = (&self.subscription.tasks, self.subscription.standbys);
+        let mut placed = placement::place(&members, tasks, standbys);
+        self.placing = false;
+        Ok(Some(placed.remove(&self.client).unwrap_or_default()))
+    }
+
+    /// Tasks were made for so many partitions of each topic. With more or fewer, some records would
+    /// have no task, or joined ones different tasks.
+    fn verify_partitions(&self) -> Result<()> {
+        let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
+        for at in self.subscription.tasks.iter().flat_map(|task| &task.inputs) {
+            let count = counts.entry(&at.topic).or_default();
+            *count = (*count).max(at.partition + 1);
+        }
+        for (topic, expected) in counts {
+            let found = self.cluster.admin.describe_topic(topic, REQUEST);
+            let found = found.map_err(|error| refused("asking for a topic", &error))?;
+            let Some(found) = found else {
+                return Err(Error::UnknownTopic(topic.to_owned()));
+            };
+            if found.partitions != expected {
+                return Err(Error::Fatal(format!(
+                    "topic {topic} has {} partitions now, and this program was started with \
+                     {expected}: all its instances must be restarted together, and joined topics \
+                     must have equal numbers of partitions",
+                    found.partitions
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        // What cannot be said is found out by the group when the session ends.
+        let left = self.handle.leave_queue().and_then(|queue| {
+            self.handle.begin_to_leave(&queue)?;
+            for _ in 0..LEAVE_ROUNDS {
+                if self.handle.has_left() {
+                    break;
+                }
+                if self.handle.group_event(&queue, LEAVE_WAIT).is_some() {
+                    self.handle.let_go()?;
+                }
+            }
+            Ok(())
+        });
+        if let Err(error) = left {
+            tracing::debug!(%error, "leaving the group");
+        }
+    }
+}
+
+impl Membership for ClassicGroup {
+    fn poll(&mut self) -> Result<Option<Change>> {
+        if let Some(event) = self.handle.group_event(&self.queue, Duration::ZERO) {
+            match event {
+                GroupEvent::Assigned => {
+                    let proof = self.handle.group_metadata().map_err(fatal)?;
+                    self.handle.accept_assignment().map_err(fatal)?;
+                    self.proof = Some(proof);
+                    self.placing = true;
+                }
+                GroupEvent::Revoked => {
+                    self.placing = false;
+                    return Ok(Some(Change::Revoked));
+                }
+                GroupEvent::Lost => {
+                    (self.proof, self.placing) = (None, false);
+                    self.handle.let_go().map_err(fatal)?;
+                    return Ok(Some(Change::Lost));
+                }
+                GroupEvent::Failed(error) => return Err(refused("in the group", &error)),
+            }
+        }
+        if let Some(error) = self.handle.fatal() {
+            return Err(refused("in the group", &error));
+        }
+        if self.placing {
+            return Ok(self.assignment()?.map(Change::Assigned));
+        }
+        Ok(None)
+    }
+
+    fn let_go(&mut self) -> Result<()> {
+        self.proof = None;
+        self.handle.let_go().map_err(fatal)
+    }
+
+    fn proof(&self) -> Option<&GroupMetadata> {
+        self.proof.as_ref()
+    }
+
+    fn commit_places(&self, places: &PartitionList) -> Result<()> {
+        let done = self.handle.commit_places(places);
+        done.map_err(|error| refused("committing places", &error))
+    }
+}
+
+impl Drop for ClassicGroup {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// A member's `client.id`, which is also its transactional id: its name, and behind the last hyphen
+/// a digest of the process it belongs to.
+pub(crate) fn client_id(process: &str, subscription: &Subscription) -> String {
+    let Subscription {
+        group,
+        member,
+        instance,
+        ..
+    } = subscription;
+    let digest = xxh3_64(format!("{process}\0{instance}").as_bytes()) >> 32;
+    if member.starts_with(group.as_str()) {
+        format!("{member}-{digest:08x}")
+    } else {
+        format!("{group}-{member}-{digest:08x}")
+    }
+}
+
+fn member(client: &str) -> Member {
+    let instance = client.rsplit_once('-').map_or(client, |(_, digest)| digest);
+    Member {
+        instance: instance.to_owned(),
+        name: client.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subscription(member: &str, instance: &str) -> Subscription {
+        Subscription {
+            group: "app".into(),
+            member: member.into(),
+            instance: instance.into(),
+            tasks: Vec::new(),
+            standbys: 0,
+        }
+    }
+
+    #[test]
+    fn threads_of_a_process_share_an_instance_and_have_their_own_names() {
+        let ids = [
+            ("app-thread-1", "p"),
+            ("app-thread-2", "p"),
+            ("app-thread-1", "q"),
+        ]
+        .map(|(name, process)| member(&client_id(process, &subscription(name, "dir"))));
+        assert_eq!(ids[0].instance, ids[1].instance);
+        assert_ne!(ids[0].instance, ids[2].instance);
+        assert_ne!(ids[0].name, ids[1].name);
+        assert!(ids.iter().all(|id| id.name.starts_with("app-thread-")));
+    }
+}

@@ -1,0 +1,234 @@
+//! Who runs which task: a pure function of the members and the tasks, the same in every member.
+//!
+//! Each task ranks the instances by a hash of both (rendezvous hashing, Thaler and Ravishankar
+//! 1998): the first with room runs it, the next ones keep its standbys. So a task stays where it is
+//! when others come and go; an instance that starts again gets the tasks whose state it has; and
+//! when an instance dies, its tasks go where their standbys are, as far as there is room.
+//! Invariants: every task has one member; no member has more than its share, rounded up; standbys
+//! are on other instances than the task, and on as many as asked for or there are.
+
+use millstream_core::record::TaskId;
+use millstream_log::{Assignment, TaskInputs};
+use std::collections::BTreeMap;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// A member: its name, and the process it is a thread of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Member {
+    pub(crate) instance: String,
+    pub(crate) name: String,
+}
+
+/// What every member has. The order of the arguments does not matter.
+pub(crate) fn place(
+    members: &[Member],
+    tasks: &[TaskInputs],
+    standbys: usize,
+) -> BTreeMap<String, Assignment> {
+    let mut members = members.to_vec();
+    members.sort();
+    members.dedup();
+    let mut placed: BTreeMap<_, _> = (members.iter())
+        .map(|member| (member.name.clone(), Assignment::default()))
+        .collect();
+    let mut threads: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for member in &members {
+        threads
+            .entry(&member.instance)
+            .or_default()
+            .push(&member.name);
+    }
+    if threads.is_empty() {
+        return placed;
+    }
+    // The tasks of a partition come one after another, so that the work of one subtopology, which
+    // is alike, spreads over the members like that of any other.
+    let mut order: Vec<_> = tasks.iter().collect();
+    order.sort_by_key(|task| (task.task.partition, task.task.subtopology));
+    let room = |count: usize, threads: usize| (count * threads).div_ceil(members.len());
+    let stateful = tasks.iter().filter(|task| task.stateful).count();
+    let (mut active, mut standby) = (BTreeMap::new(), BTreeMap::new());
+    for task in &order {
+        let ranked = ranking(task.task, threads.keys().copied());
+        let fits = |instance: &&&str| {
+            let has = active.get(**instance).copied().unwrap_or(0);
+            has < room(tasks.len(), threads[**instance].len())
+        };
+        // The shares add up to at least the number of tasks, so somebody has room.
+        let owner = ranked.iter().find(fits).or(ranked.first());
+        let Some(&owner) = owner else { continue };
+        *active.entry(owner).or_insert(0usize) += 1;
+        give(&mut placed, &threads[owner], |assignment| {
+            &mut assignment.active
+        })
+        .push(task.task);
+        if !task.stateful {
+            continue;
+        }
+        let others: Vec<_> = ranked.iter().copied().filter(|i| *i != owner).collect();
+        let wanted = standbys.min(others.len());
+        let fits = |instance: &&str| {
+            let has = standby.get(*instance).copied().unwrap_or(0);
+            has < room(stateful * wanted, threads[*instance].len())
+        };
+        let mut chosen: Vec<_> = others.iter().copied().filter(fits).take(wanted).collect();
+        for other in others {
+            if chosen.len() < wanted && !chosen.contains(&other) {
+                chosen.push(other);
+            }
+        }
+        for keeper in chosen {
+            *standby.entry(keeper).or_insert(0usize) += 1;
+            give(&mut placed, &threads[keeper], |assignment| {
+                &mut assignment.standby
+            })
+            .push(task.task);
+        }
+    }
+    for assignment in placed.values_mut() {
+        assignment.active.sort_unstable();
+        assignment.standby.sort_unstable();
+    }
+    placed
+}
+
+/// The list of the thread that has the fewest.
+fn give<'a>(
+    placed: &'a mut BTreeMap<String, Assignment>,
+    threads: &[&str],
+    list: fn(&mut Assignment) -> &mut Vec<TaskId>,
+) -> &'a mut Vec<TaskId> {
+    let length = |name: &str| {
+        let mut assignment = placed.get(name).cloned().unwrap_or_default();
+        list(&mut assignment).len()
+    };
+    let least = threads.iter().min_by_key(|name| length(name));
+    let name = least.copied().unwrap_or_default().to_owned();
+    list(placed.entry(name).or_default())
+}
+
+/// The instances in the order in which a task would have them.
+fn ranking<'a>(task: TaskId, instances: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut ranked: Vec<_> = instances
+        .map(|instance| {
+            let mut bytes = Vec::with_capacity(instance.len() + 8);
+            bytes.extend_from_slice(&task.subtopology.to_be_bytes());
+            bytes.extend_from_slice(&task.partition.to_be_bytes());
+            bytes.extend_from_slice(instance.as_bytes());
+            (xxh3_64(&bytes), instance)
+        })
+        .collect();
+    ranked.sort_unstable_by(|a, b| b.cmp(a));
+    ranked.into_iter().map(|(_, instance)| instance).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(instances: &[&str], threads: usize) -> Vec<Member> {
+        let names = instances.iter().flat_map(|instance| {
+            (1..=threads).map(move |thread| Member {
+                instance: (*instance).to_owned(),
+                name: format!("{instance}-{thread}"),
+            })
+        });
+        names.collect()
+    }
+
+    fn tasks(count: u32) -> Vec<TaskInputs> {
+        let task = |number| TaskInputs {
+            task: TaskId {
+                subtopology: number % 2,
+                partition: number / 2,
+            },
+            inputs: Vec::new(),
+            stateful: number % 2 == 0,
+        };
+        (0..count).map(task).collect()
+    }
+
+    fn owners(placed: &BTreeMap<String, Assignment>) -> BTreeMap<TaskId, String> {
+        let owned = placed.iter().flat_map(|(name, assignment)| {
+            assignment.active.iter().map(|task| (*task, name.clone()))
+        });
+        owned.collect()
+    }
+
+    #[test]
+    fn every_task_has_one_member_and_members_have_equal_shares() {
+        for (instances, threads, count) in [
+            (&["a"][..], 1, 7),
+            (&["a", "b"], 2, 12),
+            (&["a", "b", "c"], 1, 8),
+            (&["a", "b", "c"], 2, 4),
+        ] {
+            let members = members(instances, threads);
+            let placed = place(&members, &tasks(count), 0);
+            let all: usize = placed.values().map(|a| a.active.len()).sum();
+            assert_eq!(all, count as usize);
+            assert_eq!(owners(&placed).len(), count as usize);
+            let most = (count as usize).div_ceil(members.len());
+            assert!(placed.values().all(|a| a.active.len() <= most.max(1) + 1));
+        }
+    }
+
+    #[test]
+    fn the_order_of_members_does_not_matter() {
+        let mut some = members(&["a", "b", "c"], 2);
+        let placed = place(&some, &tasks(9), 1);
+        some.reverse();
+        assert_eq!(place(&some, &tasks(9), 1), placed);
+    }
+
+    #[test]
+    fn standbys_are_elsewhere_and_as_many_as_there_can_be() {
+        for standbys in 0..4 {
+            let placed = place(&members(&["a", "b", "c"], 2), &tasks(12), standbys);
+            let owners = owners(&placed);
+            let mut kept: BTreeMap<TaskId, Vec<&str>> = BTreeMap::new();
+            for (name, assignment) in &placed {
+                for task in &assignment.standby {
+                    kept.entry(*task).or_default().push(&name[..1]);
+                }
+            }
+            for task in tasks(12).iter().filter(|task| task.stateful) {
+                let mut where_kept = kept.remove(&task.task).unwrap_or_default();
+                where_kept.push(&owners[&task.task][..1]);
+                where_kept.sort_unstable();
+                where_kept.dedup();
+                assert_eq!(where_kept.len(), 1 + standbys.min(2));
+            }
+            assert!(kept.is_empty(), "a task without state has no standby");
+        }
+    }
+
+    #[test]
+    fn of_two_instances_the_one_that_is_left_has_the_standbys() {
+        let before = place(&members(&["a", "b"], 1), &tasks(10), 1);
+        let after = place(&members(&["b"], 1), &tasks(10), 1);
+        let stateful = |task: &&TaskId| task.subtopology == 0;
+        let of_a = before["a-1"].active.iter().filter(stateful);
+        assert!(of_a.clone().count() > 0);
+        for task in of_a {
+            assert!(before["b-1"].standby.contains(task));
+            assert!(after["b-1"].active.contains(task));
+        }
+    }
+
+    #[test]
+    fn most_tasks_stay_when_a_member_comes() {
+        let before = owners(&place(&members(&["a", "b", "c"], 1), &tasks(60), 0));
+        let after = owners(&place(&members(&["a", "b", "c", "d"], 1), &tasks(60), 0));
+        let moved = before.iter().filter(|(task, owner)| after[task] != **owner);
+        let moved = moved.count();
+        assert!(moved <= 30, "{moved} of 60 moved, where 15 must");
+    }
+
+    #[test]
+    fn nobody_has_nothing() {
+        assert!(place(&[], &tasks(3), 1).is_empty());
+        let placed = place(&members(&["a"], 1), &[], 1);
+        assert_eq!(placed["a-1"], Assignment::default());
+    }
+}

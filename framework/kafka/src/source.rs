@@ -1,0 +1,345 @@
+//! The partitions a client reads: its tasks' inputs, changelogs, and whatever else is looked at.
+//!
+//! Each has a queue of its own, filled by librdkafka ahead of the reader up to a bound; a reader
+//! that is slow simply takes nothing. Records are copied once, from the fetched buffer into a batch
+//! that belongs to us, and nothing is allocated for one of them. Invariant: `next` is the offset
+//! after everything handed out, and passes over what holds no records (aborted transactions,
+//! markers) only when librdkafka has said that it is at the end.
+
+use crate::{
+    broker::Cluster,
+    errors::{Reaction, reaction, refused},
+    ffi::{Code, Context, Handle, KafkaError, Message, Queue, Topic, is_unknown_topic},
+    wake::Waker,
+};
+use millstream_core::{
+    batch::{RecordBatch, Records},
+    record::{Headers, Offset, RawRecord, TopicPartition},
+};
+use millstream_log::{Error, Result};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+/// Room that a new batch has for its records' bytes, at first.
+const BATCH_BYTES: usize = 16 << 10;
+
+/// One partition being read.
+struct Source {
+    topic: Arc<Topic>,
+    queue: Queue,
+    /// Taken from the queue, not handed out.
+    stash: VecDeque<Message>,
+    /// The offset after all that was handed out.
+    next: Offset,
+    /// Everything before `next` was handed out and there was nothing more.
+    at_end: bool,
+    /// Whether the reader was told of what is in the stash.
+    told: bool,
+    /// The end when the cluster was last asked for it, open transactions included.
+    asked_end: Option<Offset>,
+    /// The last page: a reader that could not use all of it asks for the rest again.
+    page: Option<Arc<RecordBatch>>,
+}
+
+impl Source {
+    /// Brings what was fetched into the stash, and takes news of the end out of its front.
+    fn pump(&mut self) {
+        if self.stash.is_empty() && self.queue.has_news() {
+            self.queue.take(&mut self.stash);
+        }
+        while let Some(message) = self.stash.front() {
+            if message.news() != Some(Code::RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+                break;
+            }
+            self.ended(message.offset());
+            self.stash.pop_front();
+        }
+    }
+
+    fn ended(&mut self, at: Offset) {
+        self.next = self.next.max(at);
+        self.at_end = true;
+        self.asked_end = self.asked_end.map(|end| end.max(at));
+    }
+}
+
+/// All partitions that a client reads, on one handle.
+pub(crate) struct Sources {
+    cluster: Arc<Cluster>,
+    handle: Arc<Handle>,
+    topics: BTreeMap<Arc<str>, Arc<Topic>>,
+    open: BTreeMap<TopicPartition, Source>,
+}
+
+impl Sources {
+    pub(crate) fn new(cluster: &Arc<Cluster>, client: &str, waker: &Arc<Waker>) -> Result<Self> {
+        let context = Context::new(Arc::clone(waker));
+        Ok(Self {
+            cluster: Arc::clone(cluster),
+            handle: cluster.config.reader(client, context)?,
+            topics: BTreeMap::new(),
+            open: BTreeMap::new(),
+        })
+    }
+
+    pub(crate) fn handle(&self) -> &Arc<Handle> {
+        &self.handle
+    }
+
+    /// Whether a partition is being read.
+    pub(crate) fn is_open(&self, at: &TopicPartition) -> bool {
+        self.open.contains_key(at)
+    }
+
+    /// Goes on at an offset, fetching anew unless that is where reading is.
+    pub(crate) fn seek(&mut self, at: &TopicPartition, offset: Offset) -> Result<()> {
+        if self
+            .open
+            .get(at)
+            .is_some_and(|source| source.next == offset)
+        {
+            return Ok(());
+        }
+        self.close(at);
+        self.start(at, offset)
+            .map_err(|error| refused("starting to fetch", &error))
+    }
+
+    fn start(
+        &mut self,
+        at: &TopicPartition,
+        offset: Offset,
+    ) -> std::result::Result<(), KafkaError> {
+        let topic = match self.topics.get(&at.topic) {
+            Some(topic) => Arc::clone(topic),
+            None => {
+                let topic = Arc::new(Topic::new(&self.handle, &at.topic)?);
+                self.topics
+                    .insert(Arc::clone(&at.topic), Arc::clone(&topic));
+                topic
+            }
+        };
+        // The queue first, so that nothing that is fetched goes elsewhere.
+        let queue = Queue::partition(&self.handle, &at.topic, at.partition)?;
+        topic.start(at.partition, offset)?;
+        let source = Source {
+            topic,
+            queue,
+            stash: VecDeque::new(),
+            next: offset,
+            at_end: false,
+            told: false,
+            asked_end: None,
+            page: None,
+        };
+        self.open.insert(at.clone(), source);
+        Ok(())
+    }
+
+    /// Stops reading a partition.
+    pub(crate) fn close(&mut self, at: &TopicPartition) {
+        if let Some(source) = self.open.remove(at) {
+            // Messages keep fetched buffers alive: they go first.
+            drop(source.stash);
+            if let Err(error) = source.topic.stop(at.partition) {
+                tracing::debug!(%at, %error, "stopping to fetch");
+            }
+        }
+    }
+
+    /// Stops reading everything that `keep` does not want.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&TopicPartition) -> bool) {
+        let gone: Vec<_> = self.open.keys().filter(|at| !keep(at)).cloned().collect();
+        gone.iter().for_each(|at| self.close(at));
+    }
+
+    /// Whether something came that the reader was not told of yet.
+    pub(crate) fn news(&mut self) -> bool {
+        let mut news = false;
+        for source in self.open.values_mut() {
+            if source.stash.is_empty() {
+                source.pump();
+                source.told &= source.stash.is_empty();
+            }
+            if !source.stash.is_empty() && !source.told {
+                source.told = true;
+                news = true;
+            }
+        }
+        news
+    }
+
+    /// The next records, up to both bounds; `None` where there are none now.
+    pub(crate) fn take(
+        &mut self,
+        at: &TopicPartition,
+        records_max: usize,
+        bytes_max: usize,
+    ) -> Result<Option<RecordBatch>> {
+        let Some(source) = self.open.get_mut(at) else {
+            return Ok(None);
+        };
+        let mut batch: Option<RecordBatch> = None;
+        let mut trouble = None;
+        loop {
+            let full =
+                (batch.as_ref()).is_some_and(|b| b.len() >= records_max || b.bytes() >= bytes_max);
+            if full {
+                break;
+            }
+            source.pump();
+            let Some(message) = source.stash.pop_front() else {
+                break;
+            };
+            if let Some(code) = message.news() {
+                trouble = Some(KafkaError::new(code, message.explanation()));
+                break;
+            }
+            // After a seek librdkafka may still hand out what it had fetched before.
+            let offset = message.offset();
+            if offset < source.next {
+                continue;
+            }
+            let room = source.stash.len() + 1;
+            let batch = batch.get_or_insert_with(|| RecordBatch::with_capacity(room, BATCH_BYTES));
+            if !push(batch, offset, &message) {
+                source.stash.push_front(message);
+                break;
+            }
+            source.next = offset + 1;
+            source.at_end = false;
+        }
+        source.told = source.stash.is_empty();
+        match trouble {
+            Some(error) if batch.is_none() => self.failed(at, &error).map(|()| None),
+            // What was read before comes first; the partition says the rest again.
+            Some(error) => {
+                tracing::debug!(%at, %error, "while fetching");
+                self.failed(at, &error).or_else(|error| match error {
+                    Error::Retry(_) | Error::OffsetOutOfRange { .. } => Ok(()),
+                    error => Err(error),
+                })?;
+                Ok(batch)
+            }
+            None => Ok(batch),
+        }
+    }
+
+    /// The next page of a partition, or the rest of the last one.
+    pub(crate) fn page(
+        &mut self,
+        at: &TopicPartition,
+        from: Offset,
+        bytes_max: usize,
+    ) -> Result<Option<Records>> {
+        if let Some(source) = self.open.get(at)
+            && let Some(page) = &source.page
+            && from < source.next
+            && !page.is_empty()
+            && from >= page.offset(0)
+        {
+            let range = page.position_of(from)..page.len();
+            let batch = Arc::clone(page);
+            return Ok(Some(Records { batch, range }));
+        }
+        self.seek(at, from)?;
+        let batch = self.take(at, usize::MAX, bytes_max)?.map(Arc::new);
+        if let Some(source) = self.open.get_mut(at) {
+            source.page.clone_from(&batch);
+        }
+        Ok(batch.map(Records::all))
+    }
+
+    /// What a partition's error comes to. Reading begins anew after one that must be heard.
+    fn failed(&mut self, at: &TopicPartition, error: &KafkaError) -> Result<()> {
+        let out_of_range = matches!(
+            error.code,
+            Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET
+                | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE
+                | Code::RD_KAFKA_RESP_ERR__NO_OFFSET
+                | Code::RD_KAFKA_RESP_ERR__LOG_TRUNCATION
+        );
+        if !out_of_range && reaction(error.code) == Reaction::Retry {
+            // librdkafka goes on by itself.
+            tracing::debug!(%at, %error, "while fetching");
+            return Ok(());
+        }
+        let next = self.open.get(at).map_or(0, |source| source.next);
+        self.close(at);
+        if out_of_range {
+            return Err(self.out_of_range(at, next));
+        }
+        if is_unknown_topic(error.code) {
+            return Err(Error::UnknownTopic(at.to_string()));
+        }
+        Err(refused("fetching", error))
+    }
+
+    pub(crate) fn out_of_range(&self, at: &TopicPartition, offset: Offset) -> Error {
+        match (self.cluster.start(at), self.cluster.end(at)) {
+            (Ok(start), Ok(end)) => Error::OffsetOutOfRange {
+                partition: at.clone(),
+                offset,
+                start,
+                end,
+            },
+            (Err(error), _) | (_, Err(error)) => error,
+        }
+    }
+
+    /// Where reading a partition goes on.
+    pub(crate) fn position(&mut self, at: &TopicPartition) -> Option<Offset> {
+        let source = self.open.get_mut(at)?;
+        source.pump();
+        Some(source.next)
+    }
+
+    /// The end of a partition as far as it is known without asking: exact once everything was
+    /// handed out, else somewhere after it.
+    pub(crate) fn end(&mut self, at: &TopicPartition) -> Option<Offset> {
+        let source = self.open.get_mut(at)?;
+        source.pump();
+        if source.at_end && source.stash.is_empty() {
+            return Some(source.next);
+        }
+        let known = source.topic.known_end(&at.topic, at.partition);
+        Some(known.unwrap_or(0).max(source.next + 1))
+    }
+
+    /// The end of a partition when the cluster was last asked, open transactions included; asks if
+    /// it was not since [`Sources::forget_ends`].
+    pub(crate) fn asked_end(&mut self, at: &TopicPartition) -> Result<Offset> {
+        let known = self.open.get(at).and_then(|source| source.asked_end);
+        if let Some(end) = known {
+            return Ok(end);
+        }
+        let end = self.cluster.end_uncommitted(at)?;
+        if let Some(source) = self.open.get_mut(at) {
+            source.asked_end = Some(end);
+        }
+        Ok(end)
+    }
+
+    /// From here on an end must be asked for again: somebody may have written.
+    pub(crate) fn forget_ends(&mut self) {
+        for source in self.open.values_mut() {
+            source.asked_end = None;
+        }
+    }
+}
+
+/// Copies a record; `false` where the batch takes no more.
+fn push(batch: &mut RecordBatch, offset: Offset, message: &Message) -> bool {
+    let headers: Headers = message.headers();
+    batch.push(
+        offset,
+        RawRecord {
+            key: message.key(),
+            value: message.value(),
+            timestamp: message.timestamp(),
+            headers: &headers,
+        },
+    )
+}
