@@ -2,4 +2,5 @@
 
 pub mod bench;
 pub mod cases;
+pub mod servers;
 pub mod sim;
