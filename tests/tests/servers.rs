@@ -2,13 +2,17 @@
 //! them is left behind.
 
 use anyhow::Result;
+use millstream_kafka::{KafkaConfig, KafkaLog};
+use millstream_log::Broker;
+use millstream_runtime::clock::{Clock, SystemClock};
 use millstream_tests::servers::{
-    self, KafkaCluster, KafkaOptions, Kind, Postgres, PostgresOptions, postgres::binary,
+    self, KafkaCluster, KafkaOptions, Kind, Postgres, PostgresOptions, Scratch, postgres::binary,
 };
 use std::{
     io::{BufRead, BufReader},
     path::Path,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 const SUITE: &str = "servers";
@@ -83,6 +87,16 @@ fn three_nodes_notice_who_dies_and_who_is_silent() -> Result<()> {
     Ok(())
 }
 
+fn connect(client: Vec<(String, String)>) -> Result<KafkaLog> {
+    Ok(KafkaLog::connect(KafkaConfig {
+        application_id: "secure".into(),
+        process_id: "only".into(),
+        task_timeout: Duration::from_secs(1),
+        client,
+        ..KafkaConfig::default()
+    })?)
+}
+
 #[test]
 fn the_secure_listener_wants_its_password() -> Result<()> {
     if !servers::runs(SUITE, &[Kind::Kafka]) {
@@ -96,7 +110,15 @@ fn the_secure_listener_wants_its_password() -> Result<()> {
     cluster.create_topic("guarded", 1, &[])?;
     let listed = cluster.secure_tool("topics", &["--list"])?;
     assert_eq!(listed.trim(), "guarded");
+    // As librdkafka sees it, which is what the log stands on: with the password, and with another.
     let settings = cluster.secure_settings();
+    let topics = connect(settings.clone())?.topics()?;
+    assert_eq!(topics.len(), 1);
+    assert_eq!(topics[0].spec.name, "guarded");
+    let mut wrong = settings.clone();
+    let password = wrong.iter_mut().find(|(key, _)| key == "sasl.password");
+    password.unwrap().1.push_str("-not");
+    assert!(connect(wrong).is_err(), "a wrong password is let in");
     let address = &settings[0].1;
     assert_ne!(*address, cluster.bootstrap_servers());
     // Whoever does not trust the authority sees a certificate, and not a good one.
@@ -165,20 +187,15 @@ fn postgres_with_tls_speaks_nothing_else() -> Result<()> {
     assert_eq!(select(&server, encrypted)?, "t");
     assert_eq!(select(&server, "show max_connections")?, "7");
     assert_eq!(select(&server, "show fsync")?, "off");
-    let (plain, _) = server
-        .url()
-        .split_once('?')
-        .map(|(a, b)| (a.to_owned(), b.len()))
-        .unwrap();
-    let mut psql = Command::new(binary("psql"));
-    let output = psql.arg(format!("{plain}?sslmode=disable")).output()?;
+    let plain = server.url().replace("verify-full", "disable");
+    let output = Command::new(binary("psql")).arg(plain).output()?;
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.contains("no encryption"), "{errors}");
     Ok(())
 }
 
 #[test]
-fn prometheus_scrapes_itself() -> Result<()> {
+fn prometheus_answers_what_it_is_asked() -> Result<()> {
     if !servers::runs(SUITE, &[Kind::Prometheus]) {
         return Ok(());
     }
@@ -217,12 +234,40 @@ fn a_killed_owner_leaves_nothing_behind() -> Result<()> {
     owner.kill()?;
     owner.wait()?;
     let gone = || !exists(pid) && !directory.exists();
-    let clock = millstream_runtime::clock::SystemClock::new();
-    use millstream_runtime::clock::Clock;
+    let clock = SystemClock::new();
     // Whoever ends them does so within moments; `psql` paces the questions.
     while !gone() && clock.elapsed() < servers::LIMIT {
         ask("select 1")?;
     }
     assert!(gone(), "the server outlived its owner's death");
+    Ok(())
+}
+
+/// This program again, for one test on a machine that has no Kafka.
+fn without_kafka(ci: &str, counted: &Path) -> Result<Output> {
+    let mut again = Command::new(std::env::current_exe()?);
+    again.args([
+        "--exact",
+        "a_node_keeps_its_topics_over_a_kill",
+        "--nocapture",
+    ]);
+    again.env("XDG_CACHE_HOME", counted.join("no-such-cache"));
+    again.env("SKIPPED_SUITES", counted).env("CI", ci);
+    Ok(again.output()?)
+}
+
+#[test]
+fn a_suite_without_its_server_is_counted_and_fails_where_it_must_run() -> Result<()> {
+    let scratch = Scratch::new()?;
+    let counted = scratch.path().join("skipped");
+    let alone = without_kafka("", &counted)?;
+    assert!(alone.status.success());
+    let said = String::from_utf8_lossy(&alone.stderr);
+    assert!(said.contains("SKIPPED suite servers: no Kafka"), "{said}");
+    let lines = std::fs::read_to_string(&counted)?;
+    assert_eq!(lines.lines().count(), 1);
+    assert!(lines.starts_with("servers: no Kafka in "), "{lines}");
+    let watched = without_kafka("true", &counted)?;
+    assert!(!watched.status.success());
     Ok(())
 }

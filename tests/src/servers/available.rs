@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use std::{env, fs::OpenOptions, io::Write};
 
 /// The file that gathers the names of suites that did not run, a line each time; `make test` sets
-/// it, and counts at its end.
-const COUNTED: &str = "MILLSTREAM_SKIPPED";
+/// it, and counts at its end. Not named like a setting, because programs under test would read it.
+const COUNTED: &str = "SKIPPED_SUITES";
 
 /// The servers that suites may need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
