@@ -1,28 +1,39 @@
 //! Every case on every engine: the semantics of the operators, to the byte.
 
-use millstream_tests::cases::{self, OnEmbeddedLog, Open, TestDriver};
-use std::path::Path;
+use millstream_tests::{
+    cases::{self, Case, OnLog, Open, TestDriver},
+    servers,
+};
+use std::{path::Path, thread};
 
-#[expect(
-    clippy::expect_used,
-    reason = "a test that cannot read its cases has failed"
-)]
-fn every_case_passes_on(open: &Open<'_>) {
+fn all() -> Vec<Case> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
-    let cases = cases::load(&directory).expect("the cases can be read");
-    let mut failed = Vec::new();
-    for case in &cases {
-        if let Err(error) = cases::run(case, open) {
-            failed.push(format!("{} ({}):\n{error:#}", case.name, case.topology));
-        }
-    }
-    let count = (failed.len(), cases.len());
+    let cases = cases::load(&directory).unwrap();
+    assert!(!cases.is_empty(), "no cases in {}", directory.display());
+    cases
+}
+
+/// What became of the cases that failed.
+fn failures<'a>(cases: impl Iterator<Item = &'a Case>, open: &Open<'_>) -> Vec<String> {
+    let failed = cases.filter_map(|case| {
+        let error = cases::run(case, open).err()?;
+        Some(format!("{} ({}):\n{error:#}", case.name, case.topology))
+    });
+    failed.collect()
+}
+
+fn every_case_passes_on(open: &Open<'_>) {
+    let cases = all();
+    none(&failures(cases.iter(), open), cases.len());
+}
+
+fn none(failed: &[String], of: usize) {
     assert!(
         failed.is_empty(),
-        "{count:?} failed\n\n{}",
+        "{} of {of} failed\n\n{}",
+        failed.len(),
         failed.join("\n\n")
     );
-    assert!(count.1 > 0, "no cases in {}", directory.display());
 }
 
 #[test]
@@ -32,7 +43,33 @@ fn the_test_driver_passes_every_case() {
 
 #[test]
 fn the_runtime_on_the_embedded_log_passes_every_case() {
-    every_case_passes_on(&OnEmbeddedLog::open);
+    every_case_passes_on(&OnLog::embedded);
+}
+
+/// Cases wait for the cluster most of the time, so that some run side by side.
+const SIDE_BY_SIDE: usize = 6;
+
+#[test]
+fn the_runtime_on_a_kafka_cluster_passes_every_case() {
+    if !servers::runs("cases on Kafka", &[servers::Kind::Kafka]) {
+        return;
+    }
+    let cluster = servers::kafka().unwrap().bootstrap_servers();
+    let cases = all();
+    let open = |topology, settings: &cases::Settings| {
+        let prefix = format!("{}-", servers::unique("cases"));
+        OnLog::kafka(&cluster, &prefix, topology, settings)
+    };
+    let failed = thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for turn in 0..SIDE_BY_SIDE {
+            let own = cases.iter().skip(turn).step_by(SIDE_BY_SIDE);
+            threads.push(scope.spawn(move || failures(own, &open)));
+        }
+        let joined = threads.into_iter().map(|thread| thread.join().unwrap());
+        joined.flatten().collect::<Vec<_>>()
+    });
+    none(&failed, cases.len());
 }
 
 #[test]

@@ -437,7 +437,12 @@ impl Log for KafkaClient {
     fn read(&mut self, partition: &TopicPartition, from: Offset, max_bytes: usize) -> Result<Page> {
         let waker = Arc::clone(&self.waker);
         let mut records = self.sources()?.page(partition, from, max_bytes)?;
-        let end = self.sources()?.asked_end(partition);
+        let mut end = self.sources()?.asked_end(partition);
+        if matches!(end, Ok(end) if from > end) {
+            // Others have written since it was asked for.
+            self.sources()?.forget_ends();
+            end = self.sources()?.asked_end(partition);
+        }
         let end = self.patient(end)?;
         let sources = self.sources()?;
         if from > end {

@@ -160,14 +160,18 @@ impl KafkaConfig {
         build(settings, Kind::Producer, context)
     }
 
-    /// What asks about topics and groups.
+    /// What asks about topics and groups. It is a consumer with a group, although it never joins
+    /// it: where a broker answers that it does not coordinate a group, librdkafka 2.12 looks up the
+    /// handle's own group, and crashes if the handle has none.
     pub(crate) fn administrator(&self, context: Arc<Context>) -> Result<Arc<Handle>> {
         let mut settings = self.layers(&[], &self.admin, &[], &|_| true);
+        settings.push(("group.id".into(), self.application_id.clone()));
+        settings.push(("enable.auto.commit".into(), "false".into()));
         settings.push((
             "client.id".into(),
             format!("{}-{}-admin", self.application_id, self.process_id),
         ));
-        build(settings, Kind::Producer, context)
+        build(settings, Kind::Consumer, context)
     }
 
     fn layers(

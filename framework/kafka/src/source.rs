@@ -65,12 +65,19 @@ impl Source {
     }
 }
 
-/// All partitions that a client reads, on one handle.
+/// All partitions that a client reads, on one handle. Messages must be gone before their handle is,
+/// and they do not hold it themselves (that would cost a counter per record): dropping closes all.
 pub(crate) struct Sources {
     cluster: Arc<Cluster>,
     handle: Arc<Handle>,
     topics: BTreeMap<Arc<str>, Arc<Topic>>,
     open: BTreeMap<TopicPartition, Source>,
+}
+
+impl Drop for Sources {
+    fn drop(&mut self) {
+        self.retain(|_| false);
+    }
 }
 
 impl Sources {

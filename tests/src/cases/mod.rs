@@ -23,14 +23,16 @@
 //! ```
 
 mod driver;
-mod embedded;
 mod format;
+mod on_log;
+mod prefixed;
 mod run;
 pub mod topologies;
 
 pub use driver::TestDriver;
-pub use embedded::OnEmbeddedLog;
 pub use format::{Case, Expected, Order, Step, load};
+pub use on_log::OnLog;
+pub use prefixed::Prefixed;
 pub use run::run;
 
 use anyhow::Result;
@@ -91,6 +93,29 @@ pub trait Engine {
 
     /// What was dropped so far.
     fn dropped(&self) -> Dropped;
+
+    /// Where the log under the engine cannot keep to the letter of a case.
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+}
+
+/// What a log cannot do that others can. Everything else must be equal.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The earliest time it can store: earlier ones come back as this.
+    pub earliest: Timestamp,
+    /// Whether a partition's records have consecutive offsets.
+    pub dense: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            earliest: Timestamp::MIN,
+            dense: true,
+        }
+    }
 }
 
 /// How an engine is made for a case.

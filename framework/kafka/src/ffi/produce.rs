@@ -86,7 +86,11 @@ impl Handle {
         let flags = c::RD_KAFKA_MSG_F_COPY;
         // To librdkafka zero means the current time, so the very first millisecond becomes the
         // second.
-        let timestamp = record.timestamp.max(1);
+        let timestamp = if record.timestamp == 0 {
+            1
+        } else {
+            record.timestamp
+        };
         set(
             Vtype::RD_KAFKA_VTYPE_RKT,
             Union {

@@ -1,18 +1,17 @@
-//! The second engine: the runtime's worker on the embedded log, with one partition.
+//! The runtime's worker on a log: the embedded one, or a Kafka cluster. One partition.
 //!
 //! Invariant: a record is piped, processed, committed and at rest before the next one comes, so
 //! that what the test driver promises in total order holds here too.
 
-use super::{DEAD_LETTERS, Engine, Raw, Settings};
+use super::{DEAD_LETTERS, Engine, Limits, Prefixed, Raw, Settings};
 use anyhow::{Result, anyhow, bail};
 use millstream_core::{
     record::{RawRecord, Timestamp, TopicPartition},
     task::{Dropped, Place, TaskConfig},
     topology::{Topology, changelog_name},
 };
-use millstream_log::{
-    Cleanup, Committed, EmbeddedClient, EmbeddedLog, Error as LogError, Log, TopicSpec,
-};
+use millstream_kafka::{KafkaConfig, KafkaLog};
+use millstream_log::{Broker, Cleanup, Committed, EmbeddedLog, Error as LogError, Log, TopicSpec};
 use millstream_runtime::{
     Error,
     backends::MemoryBackends,
@@ -22,15 +21,27 @@ use millstream_runtime::{
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 const APPLICATION: &str = "cases";
-/// Idle steps in a row that mean rest, and steps after which there is none to come.
+/// Idle steps in a row after which it is looked whether there is rest, and steps after which there
+/// is none to come.
 const QUIET: usize = 4;
 const STEPS_MAX: usize = 10_000;
+/// How long a step on a cluster waits for news.
+const CLUSTER_WAIT: Duration = Duration::from_millis(10);
+/// librdkafka cannot send a timestamp of zero, and the cluster marks transactions between records.
+const CLUSTER_LIMITS: Limits = Limits {
+    earliest: 1,
+    dense: false,
+};
+/// How long a cluster that does not answer is waited for.
+const CLUSTER_TIMEOUT: Duration = Duration::from_secs(60);
 const PAGE: usize = 1 << 20;
 
-/// A program on a log in memory.
-pub struct OnEmbeddedLog {
-    log: EmbeddedLog,
-    client: EmbeddedClient,
+/// A program on a log.
+pub struct OnLog {
+    log: Box<dyn Broker>,
+    client: Box<dyn Log>,
+    wait: Duration,
+    limits: Limits,
     program: Arc<Program>,
     disk: Arc<MemoryBackends>,
     worker: Worker,
@@ -42,33 +53,66 @@ pub struct OnEmbeddedLog {
     transaction: u64,
 }
 
-impl OnEmbeddedLog {
-    /// Starts a program.
+impl OnLog {
+    /// Starts a program on a log in memory.
     ///
     /// # Errors
     /// Where it cannot be run.
-    pub fn open(topology: Topology, settings: &Settings) -> Result<Box<dyn Engine>> {
-        let log = EmbeddedLog::in_memory();
-        let mut client = log.client();
+    pub fn embedded(topology: Topology, settings: &Settings) -> Result<Box<dyn Engine>> {
+        let log = Box::new(EmbeddedLog::in_memory());
+        Self::open(log, (Duration::ZERO, Limits::default()), topology, settings)
+    }
+
+    /// Starts a program on a cluster; `prefix` is in front of all its topics and groups.
+    ///
+    /// # Errors
+    /// Where it cannot be run.
+    pub fn kafka(
+        servers: &str,
+        prefix: &str,
+        topology: Topology,
+        settings: &Settings,
+    ) -> Result<Box<dyn Engine>> {
+        let log = KafkaLog::connect(KafkaConfig {
+            application_id: prefix.to_owned(),
+            process_id: "cases".to_owned(),
+            replication_factor: -1,
+            task_timeout: CLUSTER_TIMEOUT,
+            client: vec![("bootstrap.servers".to_owned(), servers.to_owned())],
+            ..KafkaConfig::default()
+        })?;
+        let log = Box::new(Prefixed::new(log, prefix));
+        Self::open(log, (CLUSTER_WAIT, CLUSTER_LIMITS), topology, settings)
+    }
+
+    fn open(
+        log: Box<dyn Broker>,
+        (wait, limits): (Duration, Limits),
+        topology: Topology,
+        settings: &Settings,
+    ) -> Result<Box<dyn Engine>> {
+        let mut client = log.client()?;
         let names = topology
             .user_sources()
             .into_iter()
             .chain(topology.user_sinks());
         for name in names.chain([DEAD_LETTERS.to_owned()]) {
-            create(&mut client, &name)?;
+            create(&mut *client, &name)?;
         }
         let config = TaskConfig {
             policies: settings.policy.into(),
             dead_letter_topic: Some(DEAD_LETTERS.to_owned()),
             ..TaskConfig::new(APPLICATION)
         };
-        let program = Arc::new(Program::prepare(Arc::new(topology), config, &mut client)?);
+        let program = Arc::new(Program::prepare(Arc::new(topology), config, &mut *client)?);
         let disk = Arc::new(MemoryBackends::default());
-        let worker = worker(&log, &program, &disk);
+        let worker = worker(&*log, &program, &disk)?;
         let (seen, dropped) = Default::default();
         let mut engine = Self {
             log,
             client,
+            wait,
+            limits,
             program,
             disk,
             worker,
@@ -85,30 +129,48 @@ impl OnEmbeddedLog {
     fn run(&mut self) -> Result<()> {
         let mut quiet = 0;
         for _ in 0..STEPS_MAX {
-            match self.worker.step(self.now, Duration::ZERO) {
+            match self.worker.step(self.now, self.wait) {
                 Ok(Step::Busy) => quiet = 0,
                 Ok(Step::Idle) => quiet += 1,
                 // Records may choose topics that nobody has declared; a user would make them first.
                 Err(Error::Log(LogError::UnknownTopic(name))) => {
-                    create(&mut self.client, name.split(' ').next().unwrap_or(&name))?;
-                    self.restart();
+                    create(&mut *self.client, name.split(' ').next().unwrap_or(&name))?;
+                    self.restart()?;
                 }
                 Err(error) => {
-                    self.restart();
+                    self.restart()?;
                     self.pass_over()?;
                     return Err(anyhow!(error));
                 }
             }
-            if quiet == QUIET {
+            if quiet >= QUIET && self.at_rest()? {
                 return Ok(());
             }
         }
         bail!("no rest after {STEPS_MAX} steps")
     }
 
-    fn restart(&mut self) {
+    /// Whether every input is committed up to its end.
+    fn at_rest(&mut self) -> Result<bool> {
+        let tasks = self.program.layout.tasks.iter();
+        let inputs: Vec<_> = tasks.flat_map(|task| task.inputs.iter().cloned()).collect();
+        let places = match self.client.committed_as(APPLICATION, &inputs) {
+            Err(LogError::Retry(_)) => return Ok(false),
+            places => places?,
+        };
+        for (input, place) in inputs.iter().zip(places) {
+            let next = place.map_or(0, |place| place.offset);
+            if next < self.client.end(input)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn restart(&mut self) -> Result<()> {
         self.dropped = self.dropped();
-        self.worker = worker(&self.log, &self.program, &self.disk);
+        self.worker = worker(&*self.log, &self.program, &self.disk)?;
+        Ok(())
     }
 
     /// What an operator does who wants to go on after a record that stops the program.
@@ -154,18 +216,18 @@ impl OnEmbeddedLog {
     }
 }
 
-fn worker(log: &EmbeddedLog, program: &Arc<Program>, disk: &Arc<MemoryBackends>) -> Worker {
+fn worker(log: &dyn Broker, program: &Arc<Program>, disk: &Arc<MemoryBackends>) -> Result<Worker> {
     let mut settings = worker::Settings::new("member", "instance");
     settings.commit_interval_ms = 0;
-    Worker::new(
+    Ok(Worker::new(
         program.clone(),
         disk.clone(),
-        Box::new(log.client()),
+        log.client()?,
         settings,
-    )
+    ))
 }
 
-fn create(client: &mut EmbeddedClient, name: &str) -> Result<()> {
+fn create(client: &mut dyn Log, name: &str) -> Result<()> {
     let cleanup = Cleanup::Delete { retention_ms: None };
     client.create_topic(&TopicSpec {
         name: name.to_owned(),
@@ -184,7 +246,7 @@ fn owned(record: RawRecord<'_>) -> Raw {
     }
 }
 
-impl Engine for OnEmbeddedLog {
+impl Engine for OnLog {
     fn pipe(&mut self, topic: &str, record: &Raw) -> Result<()> {
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         let (timestamp, headers) = (record.timestamp, &record.headers);
@@ -224,5 +286,9 @@ impl Engine for OnEmbeddedLog {
         active
             .map(|task| task.dropped)
             .fold(self.dropped, |a, b| a + b)
+    }
+
+    fn limits(&self) -> Limits {
+        self.limits
     }
 }

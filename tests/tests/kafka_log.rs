@@ -1,0 +1,276 @@
+//! The log on a real cluster: what its clients promise, and what it does when they fail.
+
+use millstream_core::record::{Header, Headers, RawRecord, TaskId, TopicPartition};
+use millstream_kafka::{Guarantee, KafkaConfig, KafkaLog};
+use millstream_log::{
+    Assignment, Cleanup, Committed, Error, Event, Log, Outcome, Subscription, TaskInputs,
+    TopicInfo, TopicSpec,
+};
+use millstream_tests::servers::{self, unique};
+use std::time::Duration;
+
+/// Whether there is a cluster; a suite without one is counted.
+fn can_run() -> bool {
+    servers::runs("the log on Kafka", &[servers::Kind::Kafka])
+}
+
+fn log(app: &str, process: &str) -> KafkaLog {
+    let servers = servers::kafka().unwrap().bootstrap_servers();
+    KafkaLog::connect(KafkaConfig {
+        application_id: app.into(),
+        process_id: process.into(),
+        guarantee: Guarantee::ExactlyOnceV2,
+        replication_factor: -1,
+        task_timeout: Duration::from_secs(60),
+        client: vec![("bootstrap.servers".into(), servers)],
+        ..KafkaConfig::default()
+    })
+    .unwrap()
+}
+
+fn topic(client: &mut dyn Log, name: &str, partitions: u32) -> TopicInfo {
+    client
+        .create_topic(&TopicSpec {
+            name: name.into(),
+            partitions,
+            cleanup: Cleanup::Delete { retention_ms: None },
+        })
+        .unwrap()
+}
+fn at(topic: &str, partition: u32) -> TopicPartition {
+    TopicPartition::new(topic, partition)
+}
+fn value(bytes: &[u8]) -> RawRecord<'_> {
+    RawRecord {
+        key: None,
+        value: Some(bytes),
+        timestamp: 5,
+        headers: &Headers::NONE,
+    }
+}
+fn values(client: &mut dyn Log, at: &TopicPartition, mut from: i64) -> Vec<u8> {
+    let mut values = Vec::new();
+    loop {
+        let page = client.read(at, from, 1 << 20).unwrap();
+        values.extend(
+            page.records
+                .iter()
+                .filter_map(|(_, r)| r.value?.first().copied()),
+        );
+        if page.next >= page.end {
+            return values;
+        }
+        from = page.next;
+    }
+}
+fn subscription(group: &str, topic: &str, member: &str, tasks: u32) -> Subscription {
+    Subscription {
+        group: group.into(),
+        member: member.into(),
+        instance: member.into(),
+        tasks: (0..tasks)
+            .map(|n| TaskInputs {
+                task: task(n),
+                inputs: vec![at(topic, n)],
+                stateful: true,
+            })
+            .collect(),
+        standbys: 1,
+    }
+}
+fn task(partition: u32) -> TaskId {
+    TaskId {
+        subtopology: 0,
+        partition,
+    }
+}
+fn wait_assigned(client: &mut dyn Log) -> Assignment {
+    for _ in 0..200 {
+        match client.poll(Duration::from_millis(100)).unwrap() {
+            Event::Assigned(a) => return a,
+            Event::Revoked(tasks) => client.acknowledge(&tasks).unwrap(),
+            _ => {}
+        }
+    }
+    panic!("no assignment")
+}
+
+#[test]
+fn a_commit_is_visible_whole_and_an_abort_leaves_nothing() {
+    if !can_run() {
+        return;
+    }
+    let app = unique("atomic");
+    let log = log(&app, "p");
+    let (mut w, mut r) = (log.client(), log.client());
+    let info = topic(&mut w, &app, 2);
+    assert_eq!(topic(&mut w, &app, 2), info);
+    w.send(&app, Some(0), value(b"a")).unwrap();
+    w.send(&app, Some(1), value(b"b")).unwrap();
+    let mut commit = w.commit(1, &[]).unwrap();
+    commit.ends.sort();
+    assert_eq!(commit.ends, [(at(&app, 0), 1), (at(&app, 1), 1)]);
+    w.send(&app, Some(0), value(b"c")).unwrap();
+    w.abort().unwrap();
+    w.send(&app, Some(0), value(b"d")).unwrap();
+    w.commit(2, &[]).unwrap();
+    assert_eq!(values(&mut r, &at(&app, 0), 0), b"ad");
+    assert_eq!(values(&mut r, &at(&app, 1), 0), b"b");
+    w.send(&app, Some(0), value(b"e")).unwrap();
+    drop(w);
+    let mut w = log.client();
+    w.send(&app, Some(0), value(b"f")).unwrap();
+    w.commit(2, &[]).unwrap();
+    assert_eq!(r.poll(Duration::from_secs(5)).unwrap(), Event::Ready);
+}
+
+#[test]
+fn records_come_back_as_they_were_sent() {
+    if !can_run() {
+        return;
+    }
+    let app = unique("faithful");
+    let log = log(&app, "p");
+    let mut client = log.client();
+    topic(&mut client, &app, 1);
+    let headers: Headers = [("a", Some(&b"1"[..])), ("a", None), ("", Some(b""))]
+        .into_iter()
+        .map(|(name, value)| Header {
+            name: name.into(),
+            value: value.map(<[u8]>::to_vec),
+        })
+        .collect();
+    let all = [
+        RawRecord {
+            key: None,
+            value: None,
+            timestamp: 1,
+            headers: &Headers::NONE,
+        },
+        RawRecord {
+            key: Some(b""),
+            value: Some(b""),
+            timestamp: 7,
+            headers: &headers,
+        },
+        RawRecord {
+            key: Some(b"k"),
+            value: None,
+            timestamp: 1 << 40,
+            headers: &Headers::NONE,
+        },
+        RawRecord {
+            key: None,
+            value: Some(&[0xff; 999]),
+            timestamp: 3,
+            headers: &headers,
+        },
+    ];
+    for record in all {
+        client.send(&app, Some(0), record).unwrap();
+    }
+    client.commit(1, &[]).unwrap();
+    let mut found = 0;
+    let mut from = 0;
+    while found < all.len() {
+        let page = client.read(&at(&app, 0), from, 1 << 20).unwrap();
+        for (_, record) in page.records.iter() {
+            assert_eq!(record, all[found]);
+            found += 1;
+        }
+        from = page.next;
+    }
+}
+
+#[test]
+fn a_member_fetches_commits_and_is_followed() {
+    if !can_run() {
+        return;
+    }
+    let app = unique("member");
+    let log = log(&app, "p");
+    let mut feeder = log.client();
+    topic(&mut feeder, &app, 2);
+    for n in 0..10u8 {
+        feeder
+            .send(&app, Some(u32::from(n % 2)), value(&[n]))
+            .unwrap();
+    }
+    feeder.commit(1, &[]).unwrap();
+    let mut a = log.client();
+    a.subscribe(subscription(&app, &app, "a", 2)).unwrap();
+    let got = wait_assigned(&mut a);
+    assert_eq!(got.active, [task(0), task(1)]);
+    let mut seen = Vec::new();
+    while seen.len() < 10 {
+        a.poll(Duration::from_millis(100)).unwrap();
+        for p in 0..2 {
+            if let Some(records) = a.fetch(&at(&app, p), 3).unwrap() {
+                seen.extend(records.iter().map(|(_, r)| r.value.unwrap()[0]));
+            }
+        }
+    }
+    seen.sort();
+    assert_eq!(seen, (0..10).collect::<Vec<_>>());
+    a.commit(7, &[(at(&app, 0), Committed::new(3, 7, b"x"))])
+        .unwrap();
+    assert_eq!(
+        a.committed(&[at(&app, 0), at(&app, 1)]).unwrap(),
+        [Some(Committed::new(3, 7, b"x")), None]
+    );
+    a.leave().unwrap();
+    let mut b = log.client();
+    b.subscribe(subscription(&app, &app, "b", 2)).unwrap();
+    wait_assigned(&mut b);
+    let mut seen = Vec::new();
+    while seen.len() < 2 {
+        b.poll(Duration::from_millis(100)).unwrap();
+        if let Some(records) = b.fetch(&at(&app, 0), 30).unwrap() {
+            seen.extend(records.iter().map(|(_, r)| r.value.unwrap()[0]));
+        }
+    }
+    assert_eq!(seen, [6, 8]);
+    let first = [(at(&app, 0), Committed::new(4, 41, b""))];
+    b.send(&app, Some(1), value(b"z")).unwrap();
+    let c = b.commit(41, &first).unwrap();
+    assert_eq!(b.resolve(41, &first).unwrap(), Outcome::Committed(c));
+    assert_eq!(
+        b.resolve(42, &[(at(&app, 0), Committed::new(5, 42, b""))])
+            .unwrap(),
+        Outcome::Aborted
+    );
+}
+
+#[test]
+fn two_members_share_and_the_left_one_takes_over() {
+    if !can_run() {
+        return;
+    }
+    let app = unique("share");
+    let log = log(&app, "p");
+    let mut feeder = log.client();
+    topic(&mut feeder, &app, 4);
+    let (mut a, mut b) = (log.client(), log.client());
+    a.subscribe(subscription(&app, &app, "a", 4)).unwrap();
+    assert_eq!(wait_assigned(&mut a).active.len(), 4);
+    b.subscribe(subscription(&app, &app, "b", 4)).unwrap();
+    let of_a = std::thread::scope(|s| {
+        let t = s.spawn(|| wait_assigned(&mut a));
+        let of_b = wait_assigned(&mut b);
+        let of_a = t.join().unwrap();
+        assert_eq!((of_a.active.len(), of_b.active.len()), (2, 2));
+        assert_eq!(of_a.standby, of_b.active);
+        assert_eq!(of_b.standby, of_a.active);
+        of_a
+    });
+    let mine = at(&app, of_a.active[0].partition);
+    assert!(matches!(
+        b.commit(1, &[(mine.clone(), Committed::new(1, 1, b""))]),
+        Err(Error::Fenced(_))
+    ));
+    a.commit(1, &[(mine, Committed::new(1, 1, b""))]).unwrap();
+    a.leave().unwrap();
+    // b was fenced by itself above: it joins again.
+    b.subscribe(subscription(&app, &app, "b", 4)).unwrap();
+    assert_eq!(wait_assigned(&mut b).active.len(), 4);
+}
