@@ -20,6 +20,9 @@ use std::sync::Arc;
 /// About how many bytes of changelog one step replays.
 const PAGE_BYTES: usize = 1 << 20;
 
+/// About how many bytes are read to see whether there is a record at all.
+const LOOK_BYTES: usize = 1;
+
 /// Why a store is restored from the first changelog record on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FullRestore {
@@ -104,7 +107,11 @@ impl Replica {
         for store in program.changelogs(task) {
             let end = log.end(&store.changelog)?;
             let position = backend.position(Column(store.column))?;
-            let (from, full) = match position.map(|p| (p, judge(p, &store, end, now))) {
+            let judged = match position {
+                Some(position) => Some((position, judge(position, &store, (log, end), now)?)),
+                None => None,
+            };
+            let (from, full) = match judged {
                 Some((position, None)) => (position.offset, None),
                 Some((_, Some(why))) => (restart(&*backend, &store, log)?, Some(why)),
                 None => (restart(&*backend, &store, log)?, Some(FullRestore::Empty)),
@@ -198,19 +205,44 @@ impl Replica {
 fn judge(
     position: Position,
     store: &ChangelogColumn,
-    end: Offset,
+    (log, end): (&mut dyn Log, Offset),
     now: Timestamp,
-) -> Option<FullRestore> {
-    let missed = position.offset < end;
-    if position.topic_id != store.topic_id {
+) -> Result<Option<FullRestore>> {
+    let old = now.saturating_sub(position.applied_at) > TOMBSTONE_RETENTION_MS;
+    let why = if position.topic_id != store.topic_id {
         Some(FullRestore::TopicReplaced)
     } else if position.offset > end {
         Some(FullRestore::BeyondEnd)
-    } else if missed && now.saturating_sub(position.applied_at) > TOMBSTONE_RETENTION_MS {
+    } else if old && missed(position.offset, store, log, end)? {
         Some(FullRestore::TooOld)
     } else {
         None
+    };
+    Ok(why)
+}
+
+/// Whether a record lies between a position and the end. That the end is further on does not say
+/// so: a log may keep marks of its own there, as Kafka does behind each transaction.
+fn missed(from: Offset, store: &ChangelogColumn, log: &mut dyn Log, end: Offset) -> Result<bool> {
+    let mut next = from;
+    while next < end {
+        let page = match log.read(&store.changelog, next, LOOK_BYTES) {
+            Ok(page) => page,
+            // Records there were, and they are gone.
+            Err(LogError::OffsetOutOfRange { .. }) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        };
+        if !page.records.is_empty() {
+            return Ok(true);
+        }
+        if page.next <= next {
+            // They are on their way: whoever opens the replica asks again.
+            let why = format!("{} has nothing to show yet at {next}", store.changelog);
+            return Err(LogError::Retry(why).into());
+        }
+        next = page.next;
     }
+    Ok(false)
 }
 
 /// Empties a store, for replay from the changelog's first record.

@@ -1,6 +1,6 @@
 //! How tasks come and go: assigned, restored, promoted from standby, revoked, lost.
 
-use super::{Active, Worker, fetch::IdleInputs};
+use super::{Active, Restoring, Worker, fetch::IdleInputs};
 use crate::{
     error::{Error, Result},
     replica::{Replay, Replica},
@@ -51,7 +51,8 @@ impl Worker {
                 }
                 None => self.open_replica(task, now)?,
             };
-            self.restoring.insert(task, replica);
+            let places = None;
+            self.restoring.insert(task, Restoring { replica, places });
         }
         for &task in &assignment.standby {
             if !self.standby.contains_key(&task) {
@@ -88,24 +89,30 @@ impl Worker {
     /// Replays one page for each task being restored; those that are caught up begin to run.
     pub(super) fn restore(&mut self, now: Timestamp) -> Result<bool> {
         let mut ready = Vec::new();
-        for (&task, replica) in &mut self.restoring {
+        for (&task, Restoring { replica, places }) in &mut self.restoring {
             // The committed places first, then the changelogs' ends: once the places are stable, no
-            // earlier owner can add to the changelog any more.
-            let places = match self.log.committed(&inputs(&self.program, task)) {
-                Err(LogError::Retry(_)) => continue,
-                places => places?,
-            };
+            // earlier owner can add to the changelog any more. What they are is asked once, since
+            // it may cost a journey: nobody but the task's owner commits them, and that is us.
+            if places.is_none() {
+                match self.log.committed(&inputs(&self.program, task)) {
+                    Err(LogError::Retry(_)) => continue,
+                    answer => *places = Some(answer?),
+                }
+            }
             let before: u64 = replica.progress().map(|store| store.records).sum();
             let replay = replica.step(&mut *self.log, now)?;
             let after: u64 = replica.progress().map(|store| store.records).sum();
             self.stats.restored += after - before;
             if replay == Replay::CaughtUp {
-                ready.push((task, places));
+                ready.push(task);
             }
         }
         let busy = !self.restoring.is_empty();
-        for (id, places) in ready {
-            let Some(replica) = self.restoring.get(&id) else {
+        for id in ready {
+            let Some(Restoring { replica, places }) = self.restoring.get(&id) else {
+                continue;
+            };
+            let Some(places) = places else {
                 continue;
             };
             let backend = replica.backend().clone();
@@ -113,11 +120,12 @@ impl Worker {
             let mut task = Task::open(&self.program.topology, id, config, backend.clone())?;
             task.retain_inputs(&inputs(&self.program, id));
             // Where the log interrupts this, the replica stays, and the next step tries again.
-            let number = resume(&mut task, &places, &mut *self.log)?;
+            let number = resume(&mut task, places, &mut *self.log)?;
             self.transaction = self.transaction.max(number);
-            let Some(_lease) = self.restoring.remove(&id).map(Replica::into_lease) else {
+            let Some(restored) = self.restoring.remove(&id) else {
                 continue;
             };
+            let _lease = restored.replica.into_lease();
             let idle = IdleInputs::default();
             self.active.insert(
                 id,

@@ -28,7 +28,7 @@ use millstream_core::{
     record::{TaskId, Timestamp},
     task::Task,
 };
-use millstream_log::{Assignment, Error as LogError, Event, Log, Subscription};
+use millstream_log::{Assignment, Committed, Error as LogError, Event, Log, Subscription};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// What a step came to.
@@ -60,6 +60,13 @@ struct Active {
     backend: Arc<dyn millstream_state::Backend>,
 }
 
+/// An active task whose stores are being replayed.
+struct Restoring {
+    replica: Replica,
+    /// Where its inputs go on, once the log has said so; see `restore`.
+    places: Option<Vec<Option<Committed>>>,
+}
+
 /// The work of one StreamThread.
 pub struct Worker {
     program: Arc<Program>,
@@ -71,7 +78,7 @@ pub struct Worker {
     assigned: bool,
     active: BTreeMap<TaskId, Active>,
     /// Active tasks whose stores are being replayed; the newest information wins over order.
-    restoring: BTreeMap<TaskId, Replica>,
+    restoring: BTreeMap<TaskId, Restoring>,
     standby: BTreeMap<TaskId, Replica>,
     /// The number of the last transaction: above any number in the places of the tasks held here.
     transaction: u64,

@@ -1,6 +1,6 @@
 //! What a worker counts and shows; plain numbers that whoever drives it turns into metrics.
 
-use super::Active;
+use super::{Active, Restoring};
 use crate::replica::{Replica, StoreProgress};
 use millstream_core::{
     record::{Offset, TaskId, Timestamp, TopicPartition},
@@ -76,7 +76,7 @@ pub struct TaskView {
 
 pub(super) fn views(
     active: &BTreeMap<TaskId, Active>,
-    restoring: &BTreeMap<TaskId, Replica>,
+    restoring: &BTreeMap<TaskId, Restoring>,
     standby: &BTreeMap<TaskId, Replica>,
 ) -> Vec<TaskView> {
     let running = active.iter().map(|(&id, active)| TaskView {
@@ -95,24 +95,22 @@ pub(super) fn views(
         backend: active.backend.stats(),
         committed: active.backend.clone(),
     });
-    let replicas = |role, replicas: &BTreeMap<TaskId, Replica>| {
-        let views = replicas.iter().map(|(&id, replica)| TaskView {
-            id,
-            role,
-            inputs: Vec::new(),
-            restore: replica.progress().cloned().collect(),
-            processed: 0,
-            sent: 0,
-            dropped: Dropped::default(),
-            dirty_bytes: 0,
-            stream_time: Timestamp::MIN,
-            backend: replica.backend().stats(),
-            committed: replica.backend().clone(),
-        });
-        views.collect::<Vec<_>>()
+    let replica = |role, id, replica: &Replica| TaskView {
+        id,
+        role,
+        inputs: Vec::new(),
+        restore: replica.progress().cloned().collect(),
+        processed: 0,
+        sent: 0,
+        dropped: Dropped::default(),
+        dirty_bytes: 0,
+        stream_time: Timestamp::MIN,
+        backend: replica.backend().stats(),
+        committed: replica.backend().clone(),
     };
-    let mut all: Vec<_> = running.collect();
-    all.extend(replicas(TaskRole::Restoring, restoring));
-    all.extend(replicas(TaskRole::Standby, standby));
-    all
+    let restoring = restoring.iter();
+    let restoring = restoring.map(|(&id, of)| replica(TaskRole::Restoring, id, &of.replica));
+    let standby = standby.iter();
+    let standby = standby.map(|(&id, of)| replica(TaskRole::Standby, id, of));
+    running.chain(restoring).chain(standby).collect()
 }

@@ -13,6 +13,7 @@ mod failures;
 mod groups;
 mod harness;
 mod lifecycle;
+mod marks;
 mod metrics;
 mod programs;
 mod queries;

@@ -1,7 +1,8 @@
 //! What a replica makes of the position it finds: go on from there, or begin anew and say why.
 
-use super::harness::*;
+use super::{harness::*, marks::Marked};
 use millstream_core::{record::TaskId, task::TaskConfig};
+use millstream_log::Log;
 use millstream_runtime::{
     backends::{Backends, MemoryBackends},
     lease::Leases,
@@ -56,13 +57,16 @@ impl Left {
 
     /// Opens a replica, replays all, and returns how it began and how it ended.
     fn replay(&self) -> (StoreProgress, StoreProgress) {
+        self.replay_from(&mut self.world.log.client())
+    }
+
+    fn replay_from(&self, log: &mut dyn Log) -> (StoreProgress, StoreProgress) {
         let leases = Arc::new(Leases::default());
-        let mut log = self.world.log.client();
         let lease = (&leases, TASK);
-        let mut replica = Replica::open(&self.program, &*self.disk, lease, &mut log, NOW).unwrap();
+        let mut replica = Replica::open(&self.program, &*self.disk, lease, log, NOW).unwrap();
         let began = replica.progress().next().unwrap().clone();
         for _ in 0..10 {
-            if replica.step(&mut log, NOW).unwrap() == Replay::CaughtUp {
+            if replica.step(log, NOW).unwrap() == Replay::CaughtUp {
                 break;
             }
         }
@@ -116,6 +120,24 @@ fn positions_that_cannot_be_trusted_restore_from_the_start_and_say_why() {
         assert_eq!((began.full, began.from), (Some(why), 0), "{why}");
         assert_eq!(ended.records, 8, "{why}");
     }
+}
+
+#[test]
+fn an_old_store_that_only_marks_of_the_log_lie_behind_has_missed_nothing() {
+    let left = left();
+    left.move_position(|position| position.applied_at = 0);
+    let mut log = Marked::new(left.world.log.client());
+    let (began, ended) = left.replay_from(&mut log);
+    assert!(began.position < began.end, "there are marks to pass");
+    assert_eq!((began.full, ended.records), (None, 0));
+
+    // One record among the marks, and the age counts.
+    left.move_position(|position| {
+        position.offset -= Marked::MARKS + 1;
+        position.applied_at = 0;
+    });
+    let (began, ended) = left.replay_from(&mut log);
+    assert_eq!((began.full, ended.records), (Some(FullRestore::TooOld), 8));
 }
 
 #[test]
