@@ -51,11 +51,16 @@ impl RocksBackends {
     /// # Errors
     /// Where another instance has it, or it is of another format.
     pub fn open(dir: impl Into<PathBuf>, shared: Shared) -> Result<Self> {
-        Ok(Self {
-            dir: StateDir::open(dir)?,
+        Ok(Self::in_dir(StateDir::open(dir)?, shared))
+    }
+
+    /// In a directory that was taken already.
+    pub fn in_dir(dir: StateDir, shared: Shared) -> Self {
+        Self {
+            dir,
             shared,
             opened: Mutex::default(),
-        })
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod error;
 pub mod lease;
+pub mod patience;
 pub mod program;
 mod publish;
 pub mod replica;

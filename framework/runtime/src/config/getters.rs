@@ -143,6 +143,16 @@ impl Config {
         self.get("bootstrap.servers")
     }
 
+    /// `group.instance.id`, `None` where the instance has no fixed name.
+    pub fn group_instance_id(&self) -> Option<&str> {
+        self.get("group.instance.id")
+    }
+
+    /// `replication.factor`; -1: the cluster's default.
+    pub fn replication_factor(&self) -> i16 {
+        i16::try_from(self.number("replication.factor")).unwrap_or(-1)
+    }
+
     /// `state.dir`.
     pub fn state_dir(&self) -> &Path {
         Path::new(self.text("state.dir"))
@@ -180,6 +190,8 @@ getters! {
     buffered_records_per_partition: usize = size("buffered.records.per.partition");
     commit_interval_ms: i64 = number("commit.interval.ms");
     poll_ms: i64 = number("poll.ms");
+    /// Of the log, where it is a cluster.
+    task_timeout_ms: i64 = number("task.timeout.ms");
     /// -1: a task never waits.
     max_task_idle_ms: i64 = number("max.task.idle.ms");
     /// -1: never.

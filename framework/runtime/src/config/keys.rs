@@ -31,17 +31,19 @@ impl Key {
     }
 }
 
-/// Keys that start so belong to a client or to topics made by the program; they are passed on
-/// as they are, unchecked.
-pub const PREFIXES: [&str; 4] = ["admin.", "consumer.", "producer.", "topic."];
+/// Keys that start so belong to the clients of a Kafka cluster, which know them better: they are
+/// passed on as they are, unchecked. Those under `sasl.` and `ssl.` keep their prefix and go to
+/// every client.
+pub const PREFIXES: [&str; 5] = ["admin.", "consumer.", "producer.", "sasl.", "ssl."];
 
 /// Whether values under this name are credentials, which no log or error may show.
 ///
 /// By name rather than by list, because the keys under [`PREFIXES`] are not ours to list.
 pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    let ends = ["password", "secret", "sasl.jaas.config"];
-    ends.iter().any(|end| name.ends_with(end)) || name.contains("ssl.key")
+    let ends = ["password", "passphrase", "secret", "sasl.jaas.config"];
+    let parts = ["ssl.key", "private.key"];
+    ends.iter().any(|end| name.ends_with(end)) || parts.iter().any(|part| name.contains(part))
 }
 
 const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
@@ -99,6 +101,11 @@ pub static KEYS: &[Key] = &[
         "How many records of one partition may wait in memory before its reading pauses.",
     ),
     unset(
+        "client.rack",
+        Kind::Text,
+        "Where this instance stands, so that a Kafka cluster serves it from replicas nearby.",
+    ),
+    unset(
         "commit.interval.ms",
         MILLIS,
         "How long work may stay uncommitted. Default: 100 ms under exactly_once_v2, else 30 s.",
@@ -119,6 +126,11 @@ pub static KEYS: &[Key] = &[
         "errors.dead.letter.queue.topic.name",
         Kind::Name,
         "The topic that takes records under the handler dlq.",
+    ),
+    unset(
+        "group.instance.id",
+        Kind::Name,
+        "This instance's fixed name in its Kafka group: a restart that is quick moves no tasks.",
     ),
     key(
         "log.durability",
@@ -177,6 +189,16 @@ pub static KEYS: &[Key] = &[
         "How often records of repartition topics that everyone has read are deleted.",
     ),
     key(
+        "replication.factor",
+        Kind::Whole {
+            min: 1,
+            max: 32_767,
+            minus_one: true,
+        },
+        "-1",
+        "How many brokers keep each internal topic of the program; -1 is the cluster's default.",
+    ),
+    key(
         "rocksdb.block.cache.bytes",
         Kind::Bytes,
         "64MiB",
@@ -187,6 +209,11 @@ pub static KEYS: &[Key] = &[
         Kind::Bytes,
         "64MiB",
         "Memory for writes not yet in files, shared by all stores of the process.",
+    ),
+    unset(
+        "security.protocol",
+        Kind::Choice(&["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]),
+        "How all clients speak to the Kafka cluster; see the keys under ssl. and sasl.",
     ),
     key(
         "state.dir",
@@ -205,5 +232,11 @@ pub static KEYS: &[Key] = &[
         Kind::Bytes,
         "64MiB",
         "Uncommitted changes of all stores of the process beyond which a commit comes early.",
+    ),
+    key(
+        "task.timeout.ms",
+        MILLIS,
+        "300000",
+        "How long a Kafka cluster may keep the program waiting before that is a failure.",
     ),
 ];

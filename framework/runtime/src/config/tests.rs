@@ -84,6 +84,9 @@ fn built_in_defaults() {
     );
     assert_eq!(config.dead_letter_topic(), None);
     assert_eq!(config.embedded_partitions(), 1);
+    assert_eq!(config.replication_factor(), -1);
+    assert_eq!(config.task_timeout_ms(), 300_000);
+    assert_eq!(config.group_instance_id(), None);
     assert_eq!(config.log_durability(), Durability::Process);
     assert_eq!(config.rocksdb_block_cache_bytes(), 64 << 20);
     assert_eq!(config.rocksdb_write_buffer_bytes(), 64 << 20);
@@ -122,6 +125,41 @@ fn what_is_set_is_read() {
     assert_eq!(config.log_durability(), Durability::Machine);
     assert_eq!(config.embedded_partitions(), 8);
     assert_eq!(config.max_task_idle_ms(), -1);
+}
+
+#[test]
+fn the_keys_of_a_cluster_are_read_and_checked() {
+    let config = named()
+        .set("replication.factor=3")
+        .and_then(|b| b.set("task.timeout.ms=5m"))
+        .and_then(|b| b.set("group.instance.id=one"))
+        .and_then(|b| b.set("client.rack=north"))
+        .and_then(|b| b.set("security.protocol=SASL_SSL"))
+        .and_then(|b| b.set("sasl.mechanism=PLAIN"))
+        .and_then(|b| b.set("ssl.ca.location=/ca.pem"))
+        .and_then(ConfigBuilder::build)
+        .unwrap();
+    assert_eq!(config.replication_factor(), 3);
+    assert_eq!(config.task_timeout_ms(), 300_000);
+    assert_eq!(config.group_instance_id(), Some("one"));
+    assert_eq!(config.get("client.rack"), Some("north"));
+    assert_eq!(config.get("security.protocol"), Some("SASL_SSL"));
+    let sasl: Vec<_> = config.with_prefix("sasl.").collect();
+    assert_eq!(sasl, [("mechanism", "PLAIN")]);
+    let ssl: Vec<_> = config.with_prefix("ssl.").collect();
+    assert_eq!(ssl, [("ca.location", "/ca.pem")]);
+    let said = |setting| {
+        let refused = named().set(setting).and_then(ConfigBuilder::build);
+        refused.unwrap_err().to_string()
+    };
+    for wrong in ["replication.factor=0", "replication.factor=-2"] {
+        let said = said(wrong);
+        assert!(said.contains("from 1 to 32767 or -1"), "{said}");
+    }
+    assert!(said("security.protocol=tls").contains("sasl_plaintext"));
+    assert!(said("group.instance.id=a/b").contains("group.instance.id"));
+    assert!(said("security.protocl=ssl").contains("did you mean security.protocol?"));
+    assert!(said("replication.facto=1").contains("did you mean replication.factor?"));
 }
 
 #[test]
@@ -169,7 +207,7 @@ fn names_of_variables() {
         ("MILLSTREAM_STATE_DIR", "state.dir"),
         ("millstream_state_dir", "state.dir"),
         ("Millstream_CONSUMER_A__B___C_D", "consumer.a_b-c.d"),
-        ("MILLSTREAM_TOPIC_RETENTION_MS", "topic.retention.ms"),
+        ("MILLSTREAM_SASL_MECHANISM", "sasl.mechanism"),
     ];
     for (name, key) in table {
         let config = named()
@@ -289,6 +327,10 @@ fn keys_of_clients_pass_untouched() {
 #[test]
 fn explain_shows_all_but_credentials() {
     let secrets = [
+        "sasl.password",
+        "ssl.key.pem",
+        "sasl.oauthbearer.assertion.private.key.pem",
+        "sasl.oauthbearer.assertion.private.key.passphrase",
         "consumer.ssl.truststore.password",
         "producer.sasl.oauthbearer.client.secret",
         "admin.sasl.jaas.config",
@@ -300,7 +342,7 @@ fn explain_shows_all_but_credentials() {
         builder = builder.set(&format!("{key}=hunter2")).unwrap();
     }
     let config = builder
-        .set("topic.x=a\nb = c")
+        .set("consumer.x=a\nb = c")
         .and_then(ConfigBuilder::build)
         .unwrap();
     let text = config.explain();
@@ -327,7 +369,7 @@ fn explain_shows_all_but_credentials() {
         line("admin.sasl"),
         "admin.sasl.jaas.config = [hidden] (--set)"
     );
-    assert_eq!(line("topic.x"), "topic.x = a\\nb = c (--set)");
+    assert_eq!(line("consumer.x"), "consumer.x = a\\nb = c (--set)");
 }
 
 proptest! {

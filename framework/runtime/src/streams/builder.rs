@@ -8,6 +8,7 @@ use crate::{
     backends::Backends,
     clock::{Clock, SystemClock},
     error::Result,
+    patience::patiently,
     program::Program,
     publish::Publisher,
     worker::Settings,
@@ -39,6 +40,8 @@ pub struct StreamsConfig {
     pub registry: Registry,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// `task.timeout.ms`: how long the log may take to make the internal topics.
+    pub patience: Duration,
 }
 
 impl StreamsConfig {
@@ -54,6 +57,7 @@ impl StreamsConfig {
             listeners: Vec::new(),
             registry,
             clock: Arc::new(SystemClock::new()),
+            patience: Duration::from_secs(300),
         }
     }
 }
@@ -69,7 +73,10 @@ impl Streams {
         logs: LogSource,
         backends: Arc<dyn Backends>,
     ) -> Result<Self> {
-        let program = Program::prepare(topology, config.task, &mut *logs())?;
+        // A log may still be at work on a topic when it answers, and then asks for patience.
+        let program = patiently(&mut *logs()?, &*config.clock, config.patience, |log| {
+            Program::prepare(topology.clone(), config.task.clone(), log)
+        })?;
         let publisher = Publisher::new(config.registry, &program.task.application_id);
         let shared = Shared::new(Parts {
             program: Arc::new(program),

@@ -20,7 +20,7 @@ use std::{
 pub type StateListener = Box<dyn Fn(State, State) + Send + Sync>;
 
 /// Makes log clients, one per thread.
-pub type LogSource = Arc<dyn Fn() -> Box<dyn Log> + Send + Sync>;
+pub type LogSource = Arc<dyn Fn() -> millstream_log::Result<Box<dyn Log>> + Send + Sync>;
 
 /// Answers what a failed thread should do.
 pub type UncaughtHandler = Box<dyn Fn(&Error) -> UncaughtPolicy + Send + Sync>;

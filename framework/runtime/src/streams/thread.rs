@@ -59,7 +59,7 @@ fn live(shared: &Arc<Shared>, index: usize) -> Result<()> {
     let mut settings = shared.settings.clone();
     settings.member = format!("{}-{}", settings.member, index + 1);
     let (program, backends) = (shared.program.clone(), shared.backends.clone());
-    let mut worker = Worker::new(program, backends, (shared.logs)(), settings);
+    let mut worker = Worker::new(program, backends, (shared.logs)()?, settings);
     let mut wait = Duration::ZERO;
     let mut published: Option<Duration> = None;
     let mut summary = Summary {

@@ -117,7 +117,7 @@ impl World {
 
     pub(crate) fn source(&self) -> LogSource {
         let log = self.log.clone();
-        Arc::new(move || Box::new(log.client()))
+        Arc::new(move || Ok(Box::new(log.client())))
     }
 
     pub(crate) fn streams(&self, topology: Topology, config: StreamsConfig) -> Streams {

@@ -21,7 +21,7 @@ fn joined() -> Topology {
 
 fn refused(log: &EmbeddedLog, topology: Topology) -> String {
     let logs = log.clone();
-    let source: LogSource = Arc::new(move || Box::new(logs.client()));
+    let source: LogSource = Arc::new(move || Ok(Box::new(logs.client())));
     let disk = Arc::new(MemoryBackends::default());
     let streams = Streams::new(Arc::new(topology), config("a"), source, disk);
     streams.err().unwrap().to_string()
