@@ -1,7 +1,7 @@
 //! The running program as the HTTP server sees it. Invariant: reads show committed state only, and
 //! records from outside go only to the user's own topics.
 
-use crate::embedded::ModelsView;
+use crate::{client::KeptClient, program::ModelsView};
 use millstream_core::{
     record::{Headers, RawRecord, TopicPartition},
     topology::{Format, RecordFormat, TopicName, Topology},
@@ -11,27 +11,75 @@ use millstream_http::{
     RecordPage, RecordView, RestoreProgress, Role, Status, StoreStatus, TaskStatus, TopicStatus,
     TopologyFormat,
 };
-use millstream_log::{EmbeddedLog, Error as LogError, Log};
+use millstream_log::{Broker, Commit, Error as LogError, Log};
 use millstream_runtime::{
     clock::{Clock, SystemClock},
     streams::{State, Streams},
     worker::{TaskRole, TaskView},
 };
 use serde_json::Value;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes of a topic read for one page of records.
 const READ_BYTES: usize = 1 << 20;
 
 pub(crate) struct Inspector {
     pub(crate) streams: Arc<Streams>,
-    pub(crate) log: EmbeddedLog,
+    pub(crate) log: Arc<dyn Broker>,
+    pub(crate) client: Mutex<Client>,
     pub(crate) application_id: String,
     pub(crate) predictions_topic: Option<String>,
     pub(crate) models: Option<Arc<ModelsView>>,
 }
 
+/// The client that all requests share, one after the other, and the number of its last commit.
+pub(crate) struct Client {
+    kept: KeptClient,
+    commits: u64,
+}
+
 impl Inspector {
+    pub(crate) fn client(log: Arc<dyn Broker>) -> Mutex<Client> {
+        let kept = KeptClient::new(log);
+        Mutex::new(Client { kept, commits: 0 })
+    }
+
+    fn with<T>(
+        &self,
+        what: impl FnOnce(&mut dyn Log) -> millstream_log::Result<T>,
+    ) -> millstream_log::Result<T> {
+        let client = self.client.lock();
+        let mut client = client.unwrap_or_else(PoisonError::into_inner);
+        client.kept.with(what)
+    }
+
+    /// Writes records in one transaction.
+    fn write(&self, topic: &str, records: &[Encoded]) -> millstream_log::Result<Commit> {
+        let client = self.client.lock();
+        let mut client = client.unwrap_or_else(PoisonError::into_inner);
+        client.commits += 1;
+        let number = client.commits;
+        client.kept.with(|log| {
+            let written = records
+                .iter()
+                .try_for_each(|record| log.send(topic, Some(record.partition), record.raw()))
+                .and_then(|()| log.commit(number, &[]));
+            match written {
+                // The next request must not find these records in its transaction. Where they
+                // cannot be dropped, the client is.
+                Err(error) if log.abort().is_err() => Err(LogError::Fatal(error.to_string())),
+                written => written,
+            }
+        })
+    }
+
+    /// How many partitions a topic has.
+    fn partitions(&self, topic: &str) -> Result<u32, QueryError> {
+        let info = self.with(|log| log.topic(topic)).map_err(internal)?;
+        let info = info.ok_or_else(|| QueryError::UnknownTopic(topic.to_owned()))?;
+        Ok(info.spec.partitions)
+    }
+
     fn topology(&self) -> &Topology {
         &self.streams.program().topology
     }
@@ -45,10 +93,8 @@ impl Inspector {
     }
 
     fn task(&self, task: &TaskView) -> TaskStatus {
-        let mut client = self.log.client();
         let lags = task.inputs.iter().map(|(partition, next)| {
-            client
-                .end(partition)
+            self.with(|log| log.end(partition))
                 .ok()
                 .and_then(|end| u64::try_from(end - next).ok())
         });
@@ -77,8 +123,31 @@ impl Inspector {
                     store: store.store.clone(),
                     restored: count(store.position - store.from),
                     total: count(store.end - store.from),
+                    bytes: store.bytes,
+                    records_per_second: store.records_per_second(),
+                    seconds_left: store.seconds_left(),
+                    why: store.full.map(|why| why.to_string()),
                 })
                 .collect(),
+        }
+    }
+}
+
+/// A record from outside, as the topic's serdes have it.
+struct Encoded {
+    partition: u32,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    timestamp: i64,
+}
+
+impl Encoded {
+    fn raw(&self) -> RawRecord<'_> {
+        RawRecord {
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            timestamp: self.timestamp,
+            headers: &Headers::NONE,
         }
     }
 }
@@ -215,12 +284,7 @@ impl Introspect for Inspector {
     }
 
     fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Appended>, QueryError> {
-        let mut client = self.log.client();
-        let info = client.topic(topic).map_err(internal)?;
-        let partitions = info
-            .ok_or_else(|| QueryError::UnknownTopic(topic.to_owned()))?
-            .spec
-            .partitions;
+        let partitions = self.partitions(topic)?;
         let user = TopicName::User(topic.to_owned());
         let known = self
             .topology()
@@ -233,8 +297,8 @@ impl Introspect for Inspector {
             )));
         };
         let bad = |error: millstream_core::Error| QueryError::BadRecord(error.to_string());
-        let (headers, now) = (Headers::NONE, SystemClock::new().now());
-        let mut places = Vec::new();
+        let now = SystemClock::new().now();
+        let mut encoded = Vec::new();
         for record in &records {
             let key = match &record.key {
                 Value::Null => None,
@@ -255,18 +319,15 @@ impl Introspect for Inspector {
                     partition,
                 });
             }
-            let (key, value) = (key.as_deref(), value.as_deref());
-            let timestamp = record.timestamp.unwrap_or(now);
-            let raw = RawRecord {
+            encoded.push(Encoded {
+                partition,
                 key,
                 value,
-                timestamp,
-                headers: &headers,
-            };
-            client.send(topic, Some(partition), raw).map_err(internal)?;
-            places.push(partition);
+                timestamp: record.timestamp.unwrap_or(now),
+            });
         }
-        let commit = client.commit(1, &[]).map_err(internal)?;
+        let commit = self.write(topic, &encoded).map_err(internal)?;
+        let places: Vec<_> = encoded.iter().map(|record| record.partition).collect();
         Ok(appended(topic, &places, &commit))
     }
 
@@ -277,27 +338,22 @@ impl Introspect for Inspector {
         from: ReadFrom,
         limit: usize,
     ) -> Result<RecordPage, QueryError> {
-        let mut client = self.log.client();
-        let known = client.topic(topic).map_err(internal)?;
-        let known = known.ok_or_else(|| QueryError::UnknownTopic(topic.to_owned()))?;
-        if partition >= known.spec.partitions {
+        if partition >= self.partitions(topic)? {
             return Err(QueryError::UnknownPartition {
                 topic: topic.to_owned(),
                 partition,
             });
         }
         let at = TopicPartition::new(topic, partition);
-        let (start, end) = (
-            client.start(&at).map_err(internal)?,
-            client.end(&at).map_err(internal)?,
-        );
+        let bounds = self.with(|log| Ok((log.start(&at)?, log.end(&at)?)));
+        let (start, end) = bounds.map_err(internal)?;
         let back = |records: usize| end - i64::try_from(records).unwrap_or(i64::MAX);
         let first = match from {
             ReadFrom::Offset(offset) => offset,
             ReadFrom::Last(records) => back(records),
         };
         let first = first.clamp(start, end);
-        let page = match client.read(&at, first, READ_BYTES) {
+        let page = match self.with(|log| log.read(&at, first, READ_BYTES)) {
             Ok(page) => page,
             Err(LogError::OffsetOutOfRange { .. }) => return Ok(RecordPage::default()),
             Err(error) => return Err(internal(error)),
@@ -329,7 +385,7 @@ impl Introspect for Inspector {
 }
 
 /// The places of records appended in one transaction: per partition they end where it ended.
-fn appended(topic: &str, partitions: &[u32], commit: &millstream_log::Commit) -> Vec<Appended> {
+fn appended(topic: &str, partitions: &[u32], commit: &Commit) -> Vec<Appended> {
     let end = |partition: u32| {
         let mut ends = commit.ends.iter();
         let of = ends.find(|(at, _)| &*at.topic == topic && at.partition == partition);

@@ -89,6 +89,10 @@ impl Introspect for Preview {
                         store: store.to_owned(),
                         restored: (restored + u64::from(step) * 150).min(total),
                         total,
+                        bytes: restored * 120,
+                        records_per_second: Some(150),
+                        seconds_left: Some(total.saturating_sub(restored) / 150),
+                        why: Some("no position is stored here".to_owned()),
                     })
                     .to_vec(),
             },

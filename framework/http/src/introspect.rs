@@ -118,6 +118,14 @@ pub struct RestoreProgress {
     pub restored: u64,
     /// Changelog records to read in all.
     pub total: u64,
+    /// Bytes of keys and values read so far.
+    pub bytes: u64,
+    /// Records read in a second, once there is something to go by.
+    pub records_per_second: Option<u64>,
+    /// Seconds that it may still take, once there is something to go by.
+    pub seconds_left: Option<u64>,
+    /// Why the store is restored from the first record on, if it is.
+    pub why: Option<String>,
 }
 
 /// A store that can be asked.

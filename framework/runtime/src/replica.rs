@@ -63,8 +63,37 @@ pub struct StoreProgress {
     pub end: Offset,
     /// Records applied so far.
     pub records: u64,
+    /// Bytes of keys and values applied so far.
+    pub bytes: u64,
+    /// When replay began on this instance.
+    pub began_at: Timestamp,
+    /// When the last page was read.
+    pub seen_at: Timestamp,
     /// Why it began at the first record, if it did.
     pub full: Option<FullRestore>,
+}
+
+impl StoreProgress {
+    /// How long replay has taken up to the last page, in milliseconds.
+    pub fn took_ms(&self) -> u64 {
+        let took = self.seen_at.saturating_sub(self.began_at);
+        u64::try_from(took).unwrap_or(0)
+    }
+
+    /// Records replayed in a second; `None` before there is anything to go by.
+    pub fn records_per_second(&self) -> Option<u64> {
+        (self.records * 1_000).checked_div(self.took_ms())
+    }
+
+    /// Seconds until the end as last seen, should replay go on as it went; offsets without records
+    /// count as what surrounds them.
+    pub fn seconds_left(&self) -> Option<u64> {
+        let offsets = |from: Offset, to: Offset| u64::try_from(to - from).unwrap_or(0);
+        let left = offsets(self.position, self.end);
+        let took = self.took_ms().checked_mul(left)?;
+        let left_ms = took.checked_div(offsets(self.from, self.position))?;
+        Some(left_ms.div_ceil(1_000))
+    }
 }
 
 /// Whether a replica has all its changelogs have.
@@ -123,6 +152,9 @@ impl Replica {
                 from,
                 end,
                 records: 0,
+                bytes: 0,
+                began_at: now,
+                seen_at: now,
                 full,
             };
             stores.push((store, progress));
@@ -174,10 +206,13 @@ impl Replica {
                 Err(error) => return Err(error.into()),
             };
             progress.end = page.end;
+            progress.seen_at = now;
             if page.next > progress.position {
                 let column = Column(store.column);
                 self.batch.clear();
                 for (_, record) in page.records.iter() {
+                    let size = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len) as u64;
+                    progress.bytes += size(record.key) + size(record.value);
                     restore_record(&mut self.batch, column, record);
                 }
                 self.batch.set_position(
@@ -249,4 +284,40 @@ fn missed(from: Offset, store: &ChangelogColumn, log: &mut dyn Log, end: Offset)
 fn restart(backend: &dyn Backend, store: &ChangelogColumn, log: &mut dyn Log) -> Result<Offset> {
     backend.clear(Column(store.column))?;
     Ok(log.start(&store.changelog)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_reckoned_from_what_was_done() {
+        let mut progress = StoreProgress {
+            store: "sums".to_owned(),
+            position: 100,
+            from: 100,
+            end: 1_100,
+            records: 0,
+            bytes: 0,
+            began_at: 5_000,
+            seen_at: 5_000,
+            full: None,
+        };
+        assert_eq!(progress.records_per_second(), None, "nothing to go by");
+        assert_eq!(progress.seconds_left(), None);
+        // Half of the offsets hold records.
+        (progress.position, progress.records, progress.seen_at) = (350, 125, 7_500);
+        assert_eq!(progress.records_per_second(), Some(50));
+        assert_eq!(
+            progress.seconds_left(),
+            Some(8),
+            "750 offsets at 100 a second"
+        );
+        progress.position = progress.end;
+        assert_eq!(progress.seconds_left(), Some(0));
+        // A clock that was set back, and a changelog that became shorter.
+        (progress.seen_at, progress.end) = (0, 0);
+        assert_eq!(progress.records_per_second(), None);
+        assert_eq!(progress.seconds_left(), Some(0));
+    }
 }

@@ -174,14 +174,19 @@ function restoreCell(task) {
     cell.append(make("span", "muted", "up to date"));
     return cell;
   }
-  for (const { store, restored, total } of task.restore) {
+  for (const progress of task.restore) {
+    const { store, restored, total, bytes, why } = progress;
     const row = make("div", "restore");
     const bar = make("progress");
     bar.max = Math.max(1, total);
     bar.value = restored;
     bar.setAttribute("aria-label", `restore of ${store}`);
     const share = Math.floor((100 * restored) / Math.max(1, total));
-    const figures = `${share} % of ${count(total)}`;
+    let figures = `${share} % of ${count(total)}, ${count(bytes)} B`;
+    const [speed, left] = [progress.records_per_second, progress.seconds_left];
+    if (speed != null) figures += `, ${count(speed)}/s`;
+    if (left) figures += `, ${count(left)} s left`;
+    if (why) row.title = `from the first record: ${why}`;
     row.append(make("span", "", store), make("span", "muted", figures), bar);
     cell.append(row);
   }

@@ -115,6 +115,7 @@ impl Worker {
             let Some(places) = places else {
                 continue;
             };
+            tell_restored(id, replica);
             let backend = replica.backend().clone();
             let config = &self.program.task;
             let mut task = Task::open(&self.program.topology, id, config, backend.clone())?;
@@ -198,6 +199,20 @@ impl Worker {
         // fenced, and its transaction with it.
         if let Err(error) = self.log.abort() {
             tracing::warn!(%error, "aborting after being fenced");
+        }
+    }
+}
+
+/// Says what a restore came to, and why it was a whole one, if it was.
+fn tell_restored(task: TaskId, replica: &Replica) {
+    for store in replica.progress().filter(|store| store.records > 0) {
+        let (name, records, bytes) = (&store.store, store.records, store.bytes);
+        let took_ms = store.took_ms();
+        match store.full {
+            Some(why) => {
+                tracing::info!(%task, store = name, records, bytes, took_ms, %why, "restored");
+            }
+            None => tracing::info!(%task, store = name, records, bytes, took_ms, "restored"),
         }
     }
 }

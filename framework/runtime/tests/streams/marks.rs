@@ -5,11 +5,26 @@ use millstream_log::{
     Commit, Committed, EmbeddedClient, Event, Log, Outcome, Page, Result, Subscription, TopicInfo,
     TopicSpec,
 };
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-/// A client of an embedded log that shows each partition's end a few marks later.
+/// What a client was asked for.
+#[derive(Default)]
+pub(crate) struct Asked {
+    pub(crate) places: AtomicUsize,
+    pub(crate) pages: AtomicUsize,
+}
+
+/// A client of an embedded log that shows each partition's end a few marks later, and reads in
+/// the smallest of pages.
 pub(crate) struct Marked {
     log: EmbeddedClient,
+    pub(crate) asked: Arc<Asked>,
 }
 
 impl Marked {
@@ -17,7 +32,8 @@ impl Marked {
     pub(crate) const MARKS: Offset = 3;
 
     pub(crate) fn new(log: EmbeddedClient) -> Self {
-        Self { log }
+        let asked = Arc::default();
+        Self { log, asked }
     }
 }
 
@@ -27,10 +43,11 @@ impl Log for Marked {
     }
 
     /// Among the marks a page passes over one of them.
-    fn read(&mut self, partition: &TopicPartition, from: Offset, max_bytes: usize) -> Result<Page> {
+    fn read(&mut self, partition: &TopicPartition, from: Offset, _: usize) -> Result<Page> {
+        self.asked.pages.fetch_add(1, Ordering::Relaxed);
         let records_end = self.log.end(partition)?;
         let marks_end = records_end + Self::MARKS;
-        let mut page = self.log.read(partition, from.min(records_end), max_bytes)?;
+        let mut page = self.log.read(partition, from.min(records_end), 1)?;
         if page.records.is_empty() {
             page.next = (from + 1).min(marks_end);
         }
@@ -57,6 +74,7 @@ impl Log for Marked {
         self.log.leave()
     }
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>> {
+        self.asked.places.fetch_add(1, Ordering::Relaxed);
         self.log.committed(partitions)
     }
     fn seek(&mut self, partition: &TopicPartition, offset: Offset) -> Result<()> {

@@ -8,9 +8,13 @@ use millstream_runtime::{
     lease::Leases,
     program::{Program, TOMBSTONE_RETENTION_MS},
     replica::{FullRestore, Replay, Replica, StoreProgress},
+    worker::{Phase, Settings, Worker},
 };
 use millstream_state::{Backend, Column, Position, WriteBatch};
-use std::sync::Arc;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 const TASK: TaskId = TaskId {
     subtopology: 0,
@@ -65,7 +69,7 @@ impl Left {
         let lease = (&leases, TASK);
         let mut replica = Replica::open(&self.program, &*self.disk, lease, log, NOW).unwrap();
         let began = replica.progress().next().unwrap().clone();
-        for _ in 0..10 {
+        for _ in 0..100 {
             if replica.step(log, NOW).unwrap() == Replay::CaughtUp {
                 break;
             }
@@ -138,6 +142,27 @@ fn an_old_store_that_only_marks_of_the_log_lie_behind_has_missed_nothing() {
     });
     let (began, ended) = left.replay_from(&mut log);
     assert_eq!((began.full, ended.records), (Some(FullRestore::TooOld), 8));
+}
+
+#[test]
+fn a_task_that_restores_asks_for_its_places_once() {
+    let left = left();
+    let log = Marked::new(left.world.log.client());
+    let asked = log.asked.clone();
+    let (disk, log) = (Arc::new(MemoryBackends::default()), Box::new(log));
+    let settings = Settings::new("member".to_owned(), "instance".to_owned());
+    let mut worker = Worker::new(Arc::new(left.program), disk, log, settings);
+    for _ in 0..100 {
+        worker.step(NOW, Duration::ZERO).unwrap();
+        if worker.phase() == Phase::Running {
+            break;
+        }
+    }
+    assert_eq!(worker.phase(), Phase::Running);
+    assert_eq!(worker.stats().restored, 8);
+    let pages = asked.pages.load(Ordering::Relaxed);
+    assert!(pages > 2, "restored in {pages} pages: too few to tell");
+    assert_eq!(asked.places.load(Ordering::Relaxed), 1);
 }
 
 #[test]
