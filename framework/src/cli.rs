@@ -3,7 +3,7 @@
 //! Data goes to standard output, everything else to standard error; verbs that destroy something
 //! print what they would do and need `--execute`.
 
-use crate::embedded::Embedded;
+use crate::program::{Program, tasks_dir};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use millstream_core::{
@@ -11,14 +11,19 @@ use millstream_core::{
     task::Place,
     topology::{Format, StoreQuery, Topology},
 };
-use millstream_log::{Committed, Log};
-use millstream_runtime::config::{Config, ConfigBuilder};
+use millstream_log::Committed;
+use millstream_runtime::{
+    clock::SystemClock,
+    config::{Config, ConfigBuilder},
+    patience::patiently,
+};
 use millstream_state::{Backend, Column, Direction, Limits, RocksBackend, Shared, StateDir};
 use serde_json::{Value, json};
 use std::{
     ops::{Bound, ControlFlow},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 pub use crate::signals::stop_flag;
@@ -180,12 +185,7 @@ fn rows(
     let names: Vec<_> = (topology.subtopologies()[number as usize].stores.iter())
         .map(|id| topology.store(*id).name.clone())
         .collect();
-    let dir = StateDir::open(
-        config
-            .state_dir()
-            .join(config.application_id())
-            .join("tasks"),
-    )?;
+    let dir = StateDir::open(tasks_dir(config))?;
     let shared = Shared::new(Limits::default());
     let wanted = key
         .map(|key| query.key(&Value::String(key.to_owned())))
@@ -235,21 +235,26 @@ fn shown(query: &dyn StoreQuery, task: &str, key: &[u8], stored: &[u8]) -> Value
 
 /// Forgets a stopped program's progress; returns what was, or would be, done.
 fn reset(topology: Topology, config: Config, execute: bool) -> Result<Vec<String>> {
-    let embedded = Embedded::open(topology, config)?;
-    let root = embedded.root().join("tasks");
-    let dir = StateDir::open(&root).context("the program must be stopped")?;
-    let (log, config) = (embedded.log(), embedded.config());
-    let counts = log.topics()?;
+    let program = Program::open(topology, config)?;
+    let (log, dir, config) = (program.log(), &program.dir, program.config());
+    let (mut client, clock) = (log.client()?, SystemClock::new());
+    let limit = Duration::from_millis(config.task_timeout_ms().unsigned_abs());
+    let topics = patiently(&mut *client, &clock, limit, |_| Ok(log.topics()?))?;
     let partitions = |name: &str| {
-        counts
-            .iter()
-            .find(|info| info.spec.name == name)
-            .map(|info| info.spec.partitions)
+        let mut topics = topics.iter();
+        let topic = topics.find(|info| info.spec.name == name);
+        topic.map(|info| info.spec.partitions)
     };
-    let layout = embedded
+    let layout = program
         .topology()
         .layout(config.application_id(), partitions)?;
+    let mut inputs: Vec<_> = layout.tasks.iter().flat_map(|t| &t.inputs).collect();
+    inputs.retain(|at| !layout.internal.iter().any(|topic| *topic.name == *at.topic));
+    inputs.sort();
+    inputs.dedup();
     let mut done = Vec::new();
+    // The places first: they are refused while other instances run, and then all stays as it is.
+    go_back(&program, &inputs, execute, &mut done)?;
     for task in dir.tasks()? {
         done.push(format!("delete the state of task {task}"));
         if execute {
@@ -263,21 +268,31 @@ fn reset(topology: Topology, config: Config, execute: bool) -> Result<Vec<String
     {
         done.push(format!("delete the topic {}", topic.name));
         if execute {
-            log.delete_topic(&topic.name)?;
+            patiently(&mut *client, &clock, limit, |_| {
+                Ok(log.delete_topic(&topic.name)?)
+            })?;
         }
     }
-    let mut inputs: Vec<&TopicPartition> = layout.tasks.iter().flat_map(|t| &t.inputs).collect();
-    inputs.retain(|at| !layout.internal.iter().any(|topic| *topic.name == *at.topic));
-    inputs.sort();
-    inputs.dedup();
-    let mut client = log.client();
+    Ok(done)
+}
+
+/// Sets the program's places in the user's topics back to what is first there.
+fn go_back(
+    program: &Program,
+    inputs: &[&TopicPartition],
+    execute: bool,
+    done: &mut Vec<String>,
+) -> Result<()> {
+    let (config, clock) = (program.config(), SystemClock::new());
+    let limit = Duration::from_millis(config.task_timeout_ms().unsigned_abs());
+    let mut client = program.log().client()?;
     let mut places = Vec::new();
     for at in inputs {
-        let start = client.start(at)?;
+        let start = patiently(&mut *client, &clock, limit, |log| Ok(log.start(at)?))?;
         done.push(format!("go back to {start} in {at}"));
         let metadata = Place::start(start).metadata(0);
         places.push((
-            at.clone(),
+            (*at).clone(),
             Committed {
                 offset: start,
                 metadata,
@@ -285,7 +300,11 @@ fn reset(topology: Topology, config: Config, execute: bool) -> Result<Vec<String
         ));
     }
     if execute {
-        client.commit_as(config.application_id(), 1, &places)?;
+        let group = config.application_id();
+        patiently(&mut *client, &clock, limit, |log| {
+            Ok(log.commit_as(group, 1, &places)?)
+        })
+        .context("setting the places back; does another instance run?")?;
     }
-    Ok(done)
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! A feed: outside records into a topic of an embedded log, each exactly once.
+//! A feed: outside records into a topic, each exactly once.
 //!
 //! The feed's own place (how many records of the source it has written) is committed in the same
 //! transaction as the records. Invariant: after any crash the place is the number of records that
@@ -11,11 +11,17 @@ use millstream_core::{
     serde::Serde,
     topic::Topic,
 };
-use millstream_log::{Committed, EmbeddedClient, EmbeddedLog, Log};
+use millstream_log::{Broker, Committed, Error as LogError, Log};
+use millstream_runtime::{Error, clock::SystemClock, patience::patiently};
+use std::time::Duration;
+
+/// How long the log may keep a feed waiting before that is a failure.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Writes a source into a topic, and remembers how far it is.
 pub struct Feed<K: 'static, V: 'static> {
-    client: EmbeddedClient,
+    client: Box<dyn Log>,
+    clock: SystemClock,
     topic: &'static str,
     key: Serde<K>,
     value: Serde<V>,
@@ -33,15 +39,16 @@ impl<K, V> Feed<K, V> {
     /// Opens the feed of that name into a topic, where it was.
     ///
     /// # Errors
-    /// Where the topic does not exist.
-    pub fn open(log: &EmbeddedLog, name: &str, topic: &Topic<K, V>) -> Result<Self> {
-        let mut client = log.client();
+    /// Where the topic does not exist, or the log refuses.
+    pub fn open(log: &dyn Broker, name: &str, topic: &Topic<K, V>) -> Result<Self> {
         let (group, at) = (format!("feed-{name}"), TopicPartition::new(topic.name, 0));
-        let places = client.committed_as(&group, std::slice::from_ref(&at))?;
-        let place = places.into_iter().next().flatten();
+        // Under the group's name, so that a log that can tell lets only the newest feed commit.
+        let (mut client, clock) = (log.writer(&group)?, SystemClock::new());
+        let place = place(&mut *client, &clock, &group, &at)?;
         let position = place.as_ref().map_or(0, |place| place.offset);
         Ok(Self {
             client,
+            clock,
             topic: topic.name,
             key: topic.key,
             value: topic.value,
@@ -71,9 +78,11 @@ impl<K, V> Feed<K, V> {
             |out| self.key.encode(key, out),
             |out| self.value.encode(value, out),
         )?;
-        self.client
-            .send(self.topic, None, self.batch.get(0))
-            .context("feeding a record")?;
+        let (topic, record) = (self.topic, self.batch.get(0));
+        patiently(&mut *self.client, &self.clock, PATIENCE, |log| {
+            Ok(log.send(topic, None, record)?)
+        })
+        .context("feeding a record")?;
         self.position += 1;
         Ok(())
     }
@@ -89,9 +98,7 @@ impl<K, V> Feed<K, V> {
     /// Where the log refuses, or another feed of that name has committed since; the feed must then
     /// be opened again.
     pub fn commit(&mut self) -> Result<()> {
-        let places = (self.client).committed_as(&self.group, std::slice::from_ref(&self.at))?;
-        let found = places.first().and_then(Option::as_ref);
-        let found = found.map_or(0, |place| place.offset);
+        let found = self.found()?.map_or(0, |place| place.offset);
         if found != self.committed {
             self.client.abort()?;
             bail!(
@@ -103,9 +110,36 @@ impl<K, V> Feed<K, V> {
         self.transaction += 1;
         let place = Committed::new(self.position, self.transaction, &[]);
         let places = [(self.at.clone(), place)];
-        self.client
-            .commit_as(&self.group, self.transaction, &places)?;
+        let (group, number) = (&self.group, self.transaction);
+        let committed = patiently(&mut *self.client, &self.clock, PATIENCE, |log| {
+            Ok(log.commit_as(group, number, &places)?)
+        });
+        if let Err(error) = committed {
+            let lost = matches!(error, Error::Log(LogError::UnknownOutcome(_)));
+            // Without an answer, the place says what became of the commit: nobody else moves it.
+            let made = lost && self.found()?.is_some_and(|place| place == places[0].1);
+            if !made {
+                return Err(error).context("committing a feed; it must be opened again");
+            }
+        }
         self.committed = self.position;
         Ok(())
     }
+
+    fn found(&mut self) -> Result<Option<Committed>> {
+        place(&mut *self.client, &self.clock, &self.group, &self.at)
+    }
+}
+
+/// The place of a feed's group.
+fn place(
+    client: &mut dyn Log,
+    clock: &SystemClock,
+    group: &str,
+    at: &TopicPartition,
+) -> Result<Option<Committed>> {
+    let places = patiently(client, clock, PATIENCE, |log| {
+        Ok(log.committed_as(group, std::slice::from_ref(at))?)
+    })?;
+    Ok(places.into_iter().next().flatten())
 }

@@ -2,15 +2,18 @@
 #![doc = include_str!("../../README.md")]
 
 pub mod cli;
-pub mod embedded;
+mod client;
+mod embedded;
 mod feed;
 mod introspect;
+mod kafka;
+mod node;
+mod program;
 mod publish;
 mod purge;
 mod signals;
 
 pub use cli::App;
-pub use embedded::{Embedded, Node};
 pub use feed::Feed;
 pub use millstream_core as core;
 pub use millstream_core::{Error, Result};
@@ -21,6 +24,9 @@ pub use millstream_metrics as metrics;
 pub use millstream_runtime as runtime;
 pub use millstream_sink as sink;
 pub use millstream_state as state;
+
+pub use node::Node;
+pub use program::{ModelsView, Program};
 
 /// Everything a program needs to declare its topology.
 pub mod prelude {

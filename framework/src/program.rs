@@ -1,148 +1,121 @@
-//! A program on the embedded log: everything in one process, under one directory.
+//! A program that is not started yet: its topology, its settings, and the log it runs on.
 //!
 //! ```text
-//! <state.dir>/<application.id>/log     topics, places, transactions (RocksDB)
-//! <state.dir>/<application.id>/tasks   one RocksDB per task
+//! <state.dir>/<application.id>/tasks        one RocksDB per task, and the lock of all of it
+//! <state.dir>/<application.id>/log          without a cluster: the embedded log
+//! <state.dir>/<application.id>/process-id   on a cluster: who this instance is there
 //! ```
 //!
-//! Invariant: what is under the directory is enough to go on after any crash of the process.
+//! Invariants: one process at a time has the directory; which log a program runs on is decided in
+//! [`Program::open`] and known nowhere else.
 
 use crate::{
-    introspect::Inspector,
-    publish::{Publisher, Sinks, Watched},
-    purge::Purger,
+    embedded, kafka,
+    node::{Node, Parts},
 };
-use anyhow::{Context, Result, bail};
-use millstream_core::{
-    task::{ErrorPolicy, Policies, TaskConfig},
-    topology::Topology,
-};
-use millstream_http::HttpServer;
-use millstream_log::{Cleanup, EmbeddedLog, Limits as LogLimits, Log, TopicSpec};
+use anyhow::{Result, bail};
+use millstream_core::topology::Topology;
+use millstream_log::Broker;
 use millstream_metrics::Registry;
 use millstream_runtime::{
-    backends::RocksBackends,
-    config::{Config, Durability, ExceptionHandler, PREFIXES},
-    streams::{LogSource, State, StateListener, Streams, StreamsConfig, UncaughtHandler},
-    worker::Settings,
+    clock::SystemClock,
+    config::Config,
+    patience::patiently,
+    streams::{StateListener, Streams, UncaughtHandler},
 };
-use millstream_sink::{Sink, SinkHandle};
-use millstream_state::{self as state, Limits, RocksBackend, Shared};
+use millstream_state::{Limits, Shared, StateDir};
 use std::{
-    path::PathBuf,
-    sync::{Arc, PoisonError},
+    path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
-
-/// Bytes of newest records that the log keeps in memory beside the disk.
-const LOG_CACHE_BYTES: u64 = 8 << 20;
 
 /// How the models of a program show themselves on the page.
 pub type ModelsView = Box<dyn Fn(&Streams) -> Vec<millstream_http::ModelStatus> + Send + Sync>;
 
-/// An embedded program that is not started yet: its log is open, so it can be filled and read.
-pub struct Embedded {
-    topology: Arc<Topology>,
-    config: Config,
+/// A program that is not started yet: its log is open, so it can be filled and read.
+pub struct Program {
+    pub(crate) topology: Arc<Topology>,
+    pub(crate) config: Config,
     root: PathBuf,
-    log: EmbeddedLog,
-    shared: Shared,
-    registry: Registry,
-    listeners: Vec<StateListener>,
-    uncaught: Option<UncaughtHandler>,
-    predictions_topic: Option<String>,
-    models: Option<ModelsView>,
+    pub(crate) log: Arc<dyn Broker>,
+    /// Who this process is in a group that has members in others.
+    pub(crate) process_id: Option<String>,
+    /// How many partitions a topic of the program has at most.
+    pub(crate) partitions: u32,
+    pub(crate) dir: StateDir,
+    pub(crate) shared: Shared,
+    pub(crate) registry: Registry,
+    pub(crate) listeners: Vec<StateListener>,
+    pub(crate) uncaught: Option<UncaughtHandler>,
+    pub(crate) predictions_topic: Option<String>,
+    pub(crate) models: Option<ModelsView>,
 }
 
-impl Embedded {
-    /// Opens the log under `state.dir`, and makes the program's own topics on it where they are
-    /// missing, with `embedded.partitions` partitions.
+impl Program {
+    /// Takes the program's directory and opens its log: the cluster at `bootstrap.servers`, or,
+    /// where that is not set, the embedded log under `state.dir`.
+    ///
+    /// On the embedded log the user's topics are made where they are missing, with
+    /// `embedded.partitions` partitions. On a cluster they must be there.
     ///
     /// # Errors
-    /// Where the directory is taken or unreadable, or the settings ask for a Kafka cluster, which
-    /// this version does not run on.
+    /// Where the directory is taken or unreadable, the cluster does not answer, or topics are
+    /// missing on it: the error names them.
     pub fn open(topology: Topology, config: Config) -> Result<Self> {
-        if let Some(servers) = config.bootstrap_servers() {
-            bail!(
-                "bootstrap.servers is {servers:?}, but this version runs on its embedded log only: \
-                 remove the setting"
-            );
+        let local = Local::take(&config)?;
+        if config.bootstrap_servers().is_none() {
+            let log = embedded::open(&config, &local.root, &local.shared)?;
+            embedded::create_topics(&log, &user_topics(&topology, &config), &config)?;
+            let partitions = config.embedded_partitions();
+            return Self::new(topology, config, local, (Arc::new(log), partitions, None));
         }
-        for prefix in PREFIXES {
-            for (key, _) in config.with_prefix(prefix) {
-                tracing::warn!(
-                    key,
-                    "a Kafka client's setting: the embedded log has no use for it"
-                );
-            }
-        }
-        let root = config.state_dir().join(config.application_id());
-        let shared = Shared::new(Limits {
-            block_cache_bytes: config.rocksdb_block_cache_bytes(),
-            write_buffer_bytes: config.rocksdb_write_buffer_bytes(),
-        });
-        let columns = EmbeddedLog::COLUMNS.map(str::to_owned);
-        let durability = match config.log_durability() {
-            Durability::Process => state::Durability::Process,
-            Durability::Machine => state::Durability::Machine,
-        };
-        let backend = RocksBackend::open(root.join("log"), &columns, &shared)
-            .context("opening the embedded log")?
-            .with_durability(durability);
-        let limits = LogLimits {
-            cache_bytes_max: LOG_CACHE_BYTES,
-            ..LogLimits::default()
-        };
-        let log = EmbeddedLog::open_with(Arc::new(backend), limits)?;
-        let embedded = Self {
+        let id = kafka::process_id(&local.root)?;
+        let log = Arc::new(kafka::connect(&config, &id)?);
+        let partitions = existing(&*log, &user_topics(&topology, &config), &config)?;
+        Self::new(topology, config, local, (log, partitions, Some(id)))
+    }
+
+    /// Opens the program on a log of the caller's, whatever `bootstrap.servers` says; its state is
+    /// under `state.dir`. All the user's topics must be there.
+    ///
+    /// # Errors
+    /// As [`Program::open`].
+    pub fn open_on(topology: Topology, config: Config, log: Arc<dyn Broker>) -> Result<Self> {
+        let local = Local::take(&config)?;
+        let partitions = existing(&*log, &user_topics(&topology, &config), &config)?;
+        Self::new(topology, config, local, (log, partitions, None))
+    }
+
+    fn new(
+        topology: Topology,
+        config: Config,
+        local: Local,
+        (log, partitions, process_id): (Arc<dyn Broker>, u32, Option<String>),
+    ) -> Result<Self> {
+        Ok(Self {
             topology: Arc::new(topology),
             config,
-            root,
+            root: local.root,
             log,
-            shared,
+            process_id,
+            partitions,
+            dir: local.dir,
+            shared: local.shared,
             registry: Registry::new()?,
             listeners: Vec::new(),
             uncaught: None,
             predictions_topic: None,
             models: None,
-        };
-        embedded.create_topics()?;
-        Ok(embedded)
-    }
-
-    fn create_topics(&self) -> Result<()> {
-        let mut names = self.topology.user_sources();
-        names.extend(self.topology.user_sinks());
-        names.extend(self.config.dead_letter_topic().map(str::to_owned));
-        for name in names {
-            self.create_topic(&name)?;
-        }
-        Ok(())
-    }
-
-    /// Makes a topic of the user's if it is missing.
-    ///
-    /// # Errors
-    /// Where the log refuses.
-    pub fn create_topic(&self, name: &str) -> Result<()> {
-        if self.log.client().topic(name)?.is_none() {
-            let partitions = self.config.embedded_partitions();
-            let cleanup = Cleanup::Delete { retention_ms: None };
-            self.log.create_topic(&TopicSpec {
-                name: name.to_owned(),
-                partitions,
-                cleanup,
-            })?;
-        }
-        Ok(())
+        })
     }
 
     /// The log, to fill and to read.
-    pub fn log(&self) -> &EmbeddedLog {
-        &self.log
+    pub fn log(&self) -> &dyn Broker {
+        &*self.log
     }
 
-    /// The program.
+    /// The program's operators and stores.
     pub fn topology(&self) -> &Topology {
         &self.topology
     }
@@ -153,7 +126,7 @@ impl Embedded {
     }
 
     /// The directory of this program.
-    pub fn root(&self) -> &std::path::Path {
+    pub fn root(&self) -> &Path {
         &self.root
     }
 
@@ -188,213 +161,65 @@ impl Embedded {
     /// Starts the threads.
     ///
     /// # Errors
-    /// Where the state directory is taken or the topology does not fit the topics.
+    /// Where the topology does not fit the topics, or the log refuses.
     pub fn start(self) -> Result<Node> {
-        let backends = RocksBackends::open(self.root.join("tasks"), self.shared.clone())?;
-        let log = self.log.clone();
-        let logs: LogSource = Arc::new(move || Box::new(log.client()));
-        let partitions = self.config.embedded_partitions() as usize;
-        let stores = self.topology.stores().len() * partitions;
-        let mut streams = streams_config(&self.config, self.registry.clone(), stores);
-        streams.listeners = self.listeners;
-        if let Some(uncaught) = self.uncaught {
-            streams.uncaught = uncaught;
-        }
-        let clock = streams.clock.clone();
-        let streams = Streams::new(self.topology, streams, logs, Arc::new(backends))?;
-        let streams = Arc::new(streams);
-        let group = self.config.application_id();
-        let purge =
-            Duration::from_millis(self.config.repartition_purge_interval_ms().unsigned_abs());
-        let purger = Purger::start(self.log.clone(), streams.program(), group, purge, clock)?;
-        streams.start()?;
-        let (models, watches) = (self.models.map(Arc::new), Sinks::default());
-        let publisher = Publisher::start(Watched {
-            streams: streams.clone(),
-            log: self.log.clone(),
-            registry: self.registry.clone(),
-            models: models.clone(),
-            sinks: watches.clone(),
-        })?;
-        Ok(Node {
-            http: None,
-            sinks: Vec::new(),
-            watches,
-            _publisher: publisher,
-            purger: Some(purger),
-            streams,
-            log: self.log,
-            config: self.config,
-            registry: self.registry,
-            predictions_topic: self.predictions_topic,
-            models,
-        })
+        Node::start(Parts::of(self))
     }
 }
 
-fn policy(handler: ExceptionHandler) -> ErrorPolicy {
-    match handler {
-        ExceptionHandler::Fail => ErrorPolicy::Fail,
-        ExceptionHandler::Continue => ErrorPolicy::Skip,
-        ExceptionHandler::Dlq => ErrorPolicy::DeadLetter,
-    }
+/// What a program has on its own machine, whatever its log.
+struct Local {
+    root: PathBuf,
+    dir: StateDir,
+    shared: Shared,
 }
 
-/// `stores` is how many stores the process may hold, which share the memory for caches.
-fn streams_config(config: &Config, registry: Registry, stores: usize) -> StreamsConfig {
-    let mut task = TaskConfig::new(config.application_id());
-    task.policies = Policies {
-        deserialization: policy(config.deserialization_exception_handler()),
-        processing: policy(config.processing_exception_handler()),
-    };
-    task.dead_letter_topic = config.dead_letter_topic().map(str::to_owned);
-    task.cache_bytes = config.statestore_cache_max_bytes() / stores.max(1);
-    let instance = config.state_dir().display().to_string();
-    let mut settings = Settings::new(format!("{}-thread", config.application_id()), instance);
-    settings.commit_interval_ms = config.commit_interval_ms();
-    let threads = config.num_stream_threads();
-    settings.uncommitted_bytes_max = config.statestore_uncommitted_max_bytes() / threads.max(1);
-    settings.max_task_idle_ms = config.max_task_idle_ms();
-    settings.buffered_records = config.buffered_records_per_partition();
-    settings.standby_replicas = config.num_standby_replicas();
-    let mut streams = StreamsConfig::new(task, settings, registry);
-    streams.threads = threads;
-    streams.summary_interval = u64::try_from(config.log_summary_interval_ms())
-        .ok()
-        .map(Duration::from_millis);
-    streams.poll = Duration::from_millis(u64::try_from(config.poll_ms()).unwrap_or(0));
-    streams
-}
-
-/// A running embedded program: its threads, sinks and server.
-///
-/// Stopping goes against the stream: threads first, so that sinks see the last commit.
-pub struct Node {
-    pub(crate) http: Option<HttpServer>,
-    pub(crate) sinks: Vec<SinkHandle>,
-    watches: Sinks,
-    /// Before the threads it looks at, so that it is dropped before them.
-    _publisher: Publisher,
-    purger: Option<Purger>,
-    streams: Arc<Streams>,
-    log: EmbeddedLog,
-    config: Config,
-    registry: Registry,
-    predictions_topic: Option<String>,
-    models: Option<Arc<ModelsView>>,
-}
-
-/// How long a stopping program waits for its sinks to write what is committed.
-const SINK_DRAIN_MS: i64 = 30_000;
-
-impl Node {
-    /// The threads.
-    pub fn streams(&self) -> &Streams {
-        &self.streams
-    }
-
-    /// The log.
-    pub fn log(&self) -> &EmbeddedLog {
-        &self.log
-    }
-
-    /// The settings.
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// The metrics.
-    pub fn registry(&self) -> &Registry {
-        &self.registry
-    }
-
-    /// The sinks.
-    pub fn sinks(&self) -> &[SinkHandle] {
-        &self.sinks
-    }
-
-    /// Runs a sink until the program stops.
-    ///
-    /// # Errors
-    /// Where the system gives no thread.
-    pub fn attach(&mut self, sink: Sink) -> Result<()> {
-        let clock = millstream_runtime::clock::SystemClock::new();
-        let now = move || millstream_runtime::clock::Clock::now(&clock);
-        let sink = SinkHandle::spawn(sink, now)?;
-        let watches = self.watches.lock();
-        watches
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(sink.watch());
-        self.sinks.push(sink);
-        Ok(())
-    }
-
-    /// Serves page, metrics and queries at `application.server`; returns the address bound.
-    ///
-    /// # Errors
-    /// Where the address is no address or taken.
-    pub fn serve(&mut self) -> Result<std::net::SocketAddr> {
-        use std::net::ToSocketAddrs;
-        let wanted = self.config.application_server();
-        let address = (wanted.to_socket_addrs())
-            .with_context(|| format!("application.server {wanted:?}"))?
-            .next()
-            .with_context(|| format!("application.server {wanted:?} is no address"))?;
-        let inspector = Arc::new(Inspector {
-            streams: self.streams.clone(),
-            log: self.log.clone(),
-            application_id: self.config.application_id().to_owned(),
-            predictions_topic: self.predictions_topic.clone(),
-            models: self.models.clone(),
+impl Local {
+    /// Takes the lock, before anything else is looked at in the directory.
+    fn take(config: &Config) -> Result<Self> {
+        let root = config.state_dir().join(config.application_id());
+        let dir = StateDir::open(tasks_dir(config))?;
+        let shared = Shared::new(Limits {
+            block_cache_bytes: config.rocksdb_block_cache_bytes(),
+            write_buffer_bytes: config.rocksdb_write_buffer_bytes(),
         });
-        let server = HttpServer::start(address, inspector, self.registry.clone())
-            .with_context(|| format!("serving at {address}"))?;
-        let bound = server.local_addr();
-        self.http = Some(server);
-        Ok(bound)
-    }
-
-    /// Stops: commits, lets the sinks write what is committed, and ends all threads. A node that is
-    /// dropped stops too, but leaves what its sinks have not written to the next start.
-    ///
-    /// # Errors
-    /// What stopped the client, if it was a failure.
-    pub fn close(mut self) -> Result<()> {
-        let end = self.end(SINK_DRAIN_MS)?;
-        if end == State::Error {
-            bail!(
-                self.streams
-                    .failure()
-                    .unwrap_or_else(|| "a thread failed".to_owned())
-            );
-        }
-        Ok(())
-    }
-
-    /// Ends every thread, so that nothing holds the directory any more.
-    fn end(&mut self, drain_ms: i64) -> Result<State> {
-        let end = self.streams.close();
-        let mut stopped = Ok(());
-        for sink in self.sinks.drain(..) {
-            let outcome = sink.stop(drain_ms).map(drop);
-            stopped = stopped.and(outcome);
-        }
-        if let Some(server) = self.http.take() {
-            server.stop();
-        }
-        if let Some(purger) = self.purger.take() {
-            purger.stop();
-        }
-        stopped?;
-        Ok(end)
+        Ok(Self { root, dir, shared })
     }
 }
 
-impl Drop for Node {
-    fn drop(&mut self) {
-        // After `close` there is nothing left to end.
-        if let Err(error) = self.end(0) {
-            tracing::error!(%error, "a sink had failed");
+/// The directory of the tasks' state.
+pub(crate) fn tasks_dir(config: &Config) -> PathBuf {
+    let root = config.state_dir().join(config.application_id());
+    root.join("tasks")
+}
+
+/// The topics that the program does not make for itself.
+fn user_topics(topology: &Topology, config: &Config) -> Vec<String> {
+    let mut names = topology.user_sources();
+    names.extend(topology.user_sinks());
+    names.extend(config.dead_letter_topic().map(str::to_owned));
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Looks whether topics are there; the number of partitions of the widest.
+fn existing(log: &dyn Broker, names: &[String], config: &Config) -> Result<u32> {
+    let (mut client, clock) = (log.client()?, SystemClock::new());
+    let limit = Duration::from_millis(config.task_timeout_ms().unsigned_abs());
+    let (mut widest, mut missing) = (1, Vec::new());
+    for name in names {
+        match patiently(&mut *client, &clock, limit, |log| Ok(log.topic(name)?))? {
+            Some(info) => widest = widest.max(info.spec.partitions),
+            None => missing.push(name.as_str()),
         }
     }
+    if !missing.is_empty() {
+        bail!(
+            "topics are missing: {}. They belong to the program's user, who decides how many \
+             partitions they have: create them, then start again",
+            missing.join(", ")
+        );
+    }
+    Ok(widest)
 }

@@ -2,10 +2,10 @@
 //!
 //! Invariant: counters get the difference to the last look, so that they never go back.
 
-use crate::embedded::ModelsView;
+use crate::{client::KeptClient, program::ModelsView};
 use anyhow::{Context, Result};
 use millstream_http::ModelStatus;
-use millstream_log::{EmbeddedLog, Log};
+use millstream_log::Broker;
 use millstream_metrics::{Metric, Registry};
 use millstream_runtime::{streams::Streams, worker::TaskRole};
 use millstream_sink::SinkWatch;
@@ -28,7 +28,7 @@ pub(crate) type Sinks = Arc<Mutex<Vec<SinkWatch>>>;
 /// What is looked at.
 pub(crate) struct Watched {
     pub(crate) streams: Arc<Streams>,
-    pub(crate) log: EmbeddedLog,
+    pub(crate) log: Arc<dyn Broker>,
     pub(crate) registry: Registry,
     pub(crate) models: Option<Arc<ModelsView>>,
     pub(crate) sinks: Sinks,
@@ -45,7 +45,8 @@ impl Publisher {
     pub(crate) fn start(watched: Watched) -> Result<Self> {
         let (stop, stopped) = channel();
         let run = move || {
-            let mut metrics = Metrics::new(watched.registry.clone());
+            let client = KeptClient::new(watched.log.clone());
+            let mut metrics = Metrics::new(watched.registry.clone(), client);
             metrics.build();
             loop {
                 metrics.publish(&watched);
@@ -78,13 +79,15 @@ impl Drop for Publisher {
 /// The registry, and what its counters were told last.
 struct Metrics {
     registry: Registry,
+    client: KeptClient,
     told: BTreeMap<(Metric, Vec<String>), u64>,
 }
 
 impl Metrics {
-    fn new(registry: Registry) -> Self {
+    fn new(registry: Registry, client: KeptClient) -> Self {
         Self {
             registry,
+            client,
             told: BTreeMap::new(),
         }
     }
@@ -101,7 +104,7 @@ impl Metrics {
     }
 
     fn publish(&mut self, watched: &Watched) {
-        self.lag(&watched.streams, &watched.log);
+        self.lag(&watched.streams);
         let sinks = watched.sinks.lock().unwrap_or_else(PoisonError::into_inner);
         let sinks = sinks.clone();
         for sink in sinks {
@@ -114,12 +117,11 @@ impl Metrics {
         }
     }
 
-    fn lag(&self, streams: &Streams, log: &EmbeddedLog) {
-        let mut client = log.client();
+    fn lag(&mut self, streams: &Streams) {
         let tasks = streams.tasks().into_iter();
         for task in tasks.filter(|task| task.role == TaskRole::Active) {
             for (at, next) in &task.inputs {
-                let Ok(end) = client.end(at) else {
+                let Ok(end) = self.client.with(|client| client.end(at)) else {
                     continue;
                 };
                 let partition = at.partition.to_string();

@@ -1,9 +1,14 @@
-//! Housekeeping of an embedded log: retention and compaction, and forgetting what was consumed of
-//! repartition topics. Invariant: nothing is forgotten that a committed place has not passed.
+//! Housekeeping of a log: forgetting what was consumed of repartition topics, and, where the log
+//! has none of its own, retention and compaction. Invariant: nothing is forgotten that a committed
+//! place has not passed.
 
+use crate::client::KeptClient;
 use anyhow::{Context, Result};
-use millstream_core::{record::TopicPartition, topology::InternalKind};
-use millstream_log::{EmbeddedClient, EmbeddedLog, Log};
+use millstream_core::{
+    record::{Offset, TopicPartition},
+    topology::InternalKind,
+};
+use millstream_log::{Broker, Error};
 use millstream_runtime::{clock::Clock, program::Program};
 use std::{
     sync::{
@@ -27,31 +32,35 @@ pub(crate) struct Purger {
 
 impl Purger {
     pub(crate) fn start(
-        log: EmbeddedLog,
+        log: Arc<dyn Broker>,
         program: &Program,
         group: &str,
         purge: Duration,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
-        let internal = program.layout.internal.iter();
-        let repartitions: Vec<_> = internal
-            .filter(|topic| topic.kind == InternalKind::Repartition)
-            .flat_map(|topic| {
-                (0..topic.partitions).map(|p| TopicPartition::new(topic.name.clone(), p))
-            })
-            .collect();
-        let group = group.to_owned();
+        let mut consumed = Consumed {
+            client: KeptClient::new(log.clone()),
+            group: group.to_owned(),
+            purged: vec![0; repartitions(program).len()],
+            partitions: repartitions(program),
+        };
         let (stop, stopped) = channel();
         let run = move || {
-            let mut client = log.client();
             let mut purged = clock.elapsed();
             while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                let due = clock.elapsed() - purged >= purge;
-                let consumed = if due { &repartitions[..] } else { &[] };
-                if due {
-                    purged = clock.elapsed();
+                let now = clock.elapsed();
+                if now - purged >= purge {
+                    match consumed.forget(&*log) {
+                        Ok(()) => purged = now,
+                        // Somebody commits at this moment: the next round comes soon.
+                        Err(Error::Retry(why)) => tracing::debug!(why, "purging is put off"),
+                        Err(error) => {
+                            tracing::warn!(%error, "purging repartition topics");
+                            purged = now;
+                        }
+                    }
                 }
-                if let Err(error) = tidy(&log, &mut client, &group, consumed, clock.now()) {
+                if let Err(error) = maintain(&*log, clock.now()) {
                     tracing::warn!(%error, "tidying up the log");
                 }
             }
@@ -72,21 +81,52 @@ impl Purger {
     }
 }
 
-fn tidy(
-    log: &EmbeddedLog,
-    client: &mut EmbeddedClient,
-    group: &str,
-    repartitions: &[TopicPartition],
-    now: i64,
-) -> millstream_log::Result<()> {
-    let places = client.committed_as(group, repartitions)?;
-    for (partition, place) in repartitions.iter().zip(places) {
-        if let Some(place) = place {
-            log.delete_records(partition, place.offset)?;
+fn repartitions(program: &Program) -> Vec<TopicPartition> {
+    let internal = program.layout.internal.iter();
+    let topics = internal.filter(|topic| topic.kind == InternalKind::Repartition);
+    topics
+        .flat_map(|topic| (0..topic.partitions).map(|p| TopicPartition::new(topic.name.clone(), p)))
+        .collect()
+}
+
+/// The repartition topics of a program, and what was forgotten of them.
+struct Consumed {
+    client: KeptClient,
+    group: String,
+    partitions: Vec<TopicPartition>,
+    /// For each of them, the place up to which records were deleted: asking again for the same is a
+    /// request to a cluster for nothing.
+    purged: Vec<Offset>,
+}
+
+impl Consumed {
+    /// Deletes what every task has passed; `Retry` where a partition was in the middle of a commit.
+    fn forget(&mut self, log: &dyn Broker) -> millstream_log::Result<()> {
+        let mut put_off = None;
+        // One partition at a time: of many, one is nearly always in the middle of a commit.
+        for (partition, purged) in self.partitions.iter().zip(&mut self.purged) {
+            let (group, at) = (&self.group, std::slice::from_ref(partition));
+            let places = match self.client.with(|client| client.committed_as(group, at)) {
+                Err(Error::Retry(why)) => {
+                    put_off = Some(Error::Retry(why));
+                    continue;
+                }
+                places => places?,
+            };
+            if let Some(place) = places.into_iter().flatten().next()
+                && place.offset > *purged
+            {
+                log.delete_records(partition, place.offset)?;
+                *purged = place.offset;
+            }
         }
+        put_off.map_or(Ok(()), Err)
     }
+}
+
+fn maintain(log: &dyn Broker, now: i64) -> millstream_log::Result<()> {
     for _ in 0..PIECES_MAX {
-        if !log.maintain(now)?.more {
+        if !log.maintain(now)? {
             break;
         }
     }

@@ -12,7 +12,7 @@ mod common;
 use common::{MARK, REPARTITION, count, feed, open, records, until};
 use millstream::{
     core::record::TopicPartition,
-    log::{EmbeddedLog, Error, Log},
+    log::{EmbeddedLog, Error},
     state::{Backend, Column, Direction, Limits, RocksBackend, Shared},
 };
 use std::{ops::Bound, ops::ControlFlow, path::Path};
@@ -92,11 +92,11 @@ fn what_a_program_passed_to_itself_is_deleted_when_it_has_read_it() {
     let settings = ["repartition.purge.interval.ms=100", "commit.interval.ms=20"];
     let node = open(dir.path(), &settings).unwrap().start().unwrap();
     let at = TopicPartition::new(REPARTITION, 0);
-    let mut client = node.log().client();
+    let mut client = node.log().client().unwrap();
     let end = client.end(&at).unwrap();
     assert_eq!(end, 12, "one record for each word");
     until(&node, "the purge", || {
-        node.log().client().start(&at).unwrap() == end
+        node.log().client().unwrap().start(&at).unwrap() == end
     });
     assert!(records(node.log(), REPARTITION).is_empty());
     assert!(matches!(
@@ -114,7 +114,7 @@ fn what_a_program_passed_to_itself_is_deleted_when_it_has_read_it() {
         count(&node, "be") == Some(40)
     });
     until(&node, "the second purge", || {
-        node.log().client().start(&at).unwrap() == 120
+        node.log().client().unwrap().start(&at).unwrap() == 120
     });
     node.close().unwrap();
     assert_eq!(marked(&log), 0, "blocks of the repartition topic are left");

@@ -16,7 +16,7 @@ fn send(feed: &mut Feed<String, String>, count: u64) {
     }
 }
 
-fn numbers(log: &millstream::log::EmbeddedLog) -> Vec<u64> {
+fn numbers(log: &dyn millstream::log::Broker) -> Vec<u64> {
     let mut found: Vec<_> = (records(log, "lines").iter())
         .map(|(key, _)| key.parse().unwrap())
         .collect();

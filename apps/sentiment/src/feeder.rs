@@ -10,7 +10,8 @@ use anyhow::{Context, Result, anyhow};
 use millstream::{
     Feed,
     core::record::TopicPartition,
-    log::{EmbeddedLog, Log},
+    log::{Broker, Error as LogError, Log},
+    runtime::{clock::SystemClock, patience::patiently},
 };
 use std::{
     sync::{
@@ -27,6 +28,8 @@ const BATCH: u64 = 200;
 const AHEAD_MAX: i64 = 4_000;
 /// How long one wait for the model takes at most.
 const WAIT: Duration = Duration::from_millis(50);
+/// How long the log may take to say what the topic of reviews is.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How many malformed lines are told one by one.
 const TOLD_MAX: u64 = 10;
 
@@ -49,19 +52,13 @@ pub(crate) struct Feeder {
 
 impl Feeder {
     /// Starts to feed a source, at the place where the feed of that name stopped.
-    pub(crate) fn start(
-        log: &EmbeddedLog,
-        group: &str,
-        name: &str,
-        source: Source,
-    ) -> Result<Self> {
+    pub(crate) fn start(log: &dyn Broker, group: &str, name: &str, source: Source) -> Result<Self> {
         let feed = Feed::open(log, name, &REVIEWS)?;
         let (counts, stop) = (Arc::<Counts>::default(), Arc::<AtomicBool>::default());
         let work = Work {
             feed,
             source,
-            log: log.clone(),
-            group: group.to_owned(),
+            lag: Lag::open(log, group)?,
             counts: counts.clone(),
             stop: stop.clone(),
         };
@@ -104,8 +101,7 @@ impl Feeder {
 struct Work {
     feed: Feed<String, crate::model::Review>,
     source: Source,
-    log: EmbeddedLog,
-    group: String,
+    lag: Lag,
     counts: Arc<Counts>,
     stop: Arc<AtomicBool>,
 }
@@ -158,35 +154,64 @@ impl Work {
         Ok(())
     }
 
-    fn wait_for_the_model(&self) -> Result<()> {
-        let mut client = self.log.client();
+    fn wait_for_the_model(&mut self) -> Result<()> {
         while !self.stop.load(Ordering::Acquire) {
-            if lag(&self.log, &self.group)? <= AHEAD_MAX {
+            if self.lag.records()?.is_some_and(|lag| lag <= AHEAD_MAX) {
                 return Ok(());
             }
-            client.poll(WAIT)?;
+            self.lag.log.poll(WAIT)?;
         }
         Ok(())
     }
 }
 
-/// Records in the topic `reviews` that the model has not committed yet.
-pub(crate) fn lag(log: &EmbeddedLog, group: &str) -> Result<i64> {
-    let mut client = log.client();
-    let topic = client
-        .topic(REVIEWS.name)?
-        .context("the topic of reviews is gone")?;
-    let partitions: Vec<_> = (0..topic.spec.partitions)
-        .map(|partition| TopicPartition::new(REVIEWS.name, partition))
-        .collect();
-    let places = client.committed_as(group, &partitions)?;
-    let mut lag = 0;
-    for (at, place) in partitions.iter().zip(places) {
-        let next = match place {
-            Some(place) => place.offset,
-            None => client.start(at)?,
-        };
-        lag += client.end(at)? - next;
+/// How far the model is behind the topic `reviews`.
+pub(crate) struct Lag {
+    log: Box<dyn Log>,
+    group: String,
+    partitions: Vec<TopicPartition>,
+}
+
+impl Lag {
+    /// Learns what there is to look at.
+    pub(crate) fn open(log: &dyn Broker, group: &str) -> Result<Self> {
+        let mut log = log.client()?;
+        let topic = patiently(&mut *log, &SystemClock::new(), PATIENCE, |log| {
+            Ok(log.topic(REVIEWS.name)?)
+        })?;
+        let partitions = topic
+            .context("the topic of reviews is gone")?
+            .spec
+            .partitions;
+        Ok(Self {
+            log,
+            group: group.to_owned(),
+            partitions: (0..partitions)
+                .map(|partition| TopicPartition::new(REVIEWS.name, partition))
+                .collect(),
+        })
     }
-    Ok(lag)
+
+    /// Records that the model has not committed yet; `None` while the log cannot say, as in the
+    /// middle of a commit.
+    pub(crate) fn records(&mut self) -> Result<Option<i64>> {
+        match self.count() {
+            Ok(lag) => Ok(Some(lag)),
+            Err(LogError::Retry(_)) => Ok(None),
+            Err(error) => Err(error).context("how far the model is behind the topic of reviews"),
+        }
+    }
+
+    fn count(&mut self) -> millstream::log::Result<i64> {
+        let places = self.log.committed_as(&self.group, &self.partitions)?;
+        let mut lag = 0;
+        for (at, place) in self.partitions.iter().zip(places) {
+            let next = match place {
+                Some(place) => place.offset,
+                None => self.log.start(at)?,
+            };
+            lag += self.log.end(at)? - next;
+        }
+        Ok(lag)
+    }
 }

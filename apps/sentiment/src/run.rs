@@ -1,7 +1,7 @@
 //! `sentiment run`: everything put together, from the file to the table.
 
 use crate::{
-    feeder::{Feeder, lag},
+    feeder::{Feeder, Lag},
     model::{self, PREDICTIONS, Standing, TABLE},
     progress::Progress,
     source::{self, Source},
@@ -10,10 +10,10 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use millstream::{
-    Embedded, Node,
+    Node, Program,
     cli::stop_flag,
     core::record::TopicPartition,
-    log::Log,
+    log::{Error as LogError, Log},
     runtime::{
         clock::{Clock, SystemClock},
         config::Config,
@@ -67,24 +67,19 @@ pub(crate) fn run(config: Config, options: &Options) -> Result<()> {
     let stop = stop_flag()?;
     let clock = SystemClock::new();
     let (name, source) = open_source(options)?;
-    let embedded = Embedded::open(model::topology()?, config)?
+    let program = Program::open(model::topology()?, config)?
         .predictions(PREDICTIONS.name)
         .models(Box::new(model::status));
-    let database = options
-        .database
-        .clone()
-        .unwrap_or_else(|| embedded.root().join("predictions.db"));
-    let client = Box::new(embedded.log().client());
-    let location = Location::sqlite(database);
+    let location = location(options, &program);
     let sink = Sink::new(
-        client,
+        program.log().client()?,
         PREDICTIONS,
         TABLE,
         &location,
         SinkConfig::default(),
         model::to_row,
     )?;
-    let mut node = embedded.start()?;
+    let mut node = program.start()?;
     node.attach(sink)?;
     if !options.no_http {
         let address = node.serve()?;
@@ -93,7 +88,14 @@ pub(crate) fn run(config: Config, options: &Options) -> Result<()> {
     let group = node.config().application_id().to_owned();
     let mut feeder = Feeder::start(node.log(), &group, &name, source)?;
     let mut progress = Progress::new();
-    let outcome = watch(&node, &mut feeder, options, &stop, &clock, &mut progress);
+    let mut run = Run {
+        lag: Lag::open(node.log(), &group)?,
+        log: node.log().client()?,
+        node: &node,
+        clock: &clock,
+    };
+    let outcome = run.watch(&mut feeder, options, &stop, &mut progress);
+    drop(run);
     progress.finish();
     let standing = model::standing(node.streams())?;
     let malformed = feeder.counts().malformed.load(Ordering::Relaxed);
@@ -118,57 +120,79 @@ fn open_source(options: &Options) -> Result<(String, Source)> {
     Ok((path.display().to_string(), Source::file(&path)?))
 }
 
-/// Shows progress until there is nothing left to do, a signal comes, or something fails.
-fn watch(
-    node: &Node,
-    feeder: &mut Feeder,
-    options: &Options,
-    stop: &AtomicBool,
-    clock: &SystemClock,
-    progress: &mut Progress,
-) -> Result<()> {
-    let start = clock.elapsed();
-    loop {
-        let state = node.streams().wait_for(State::is_final, TICK);
-        if matches!(state, State::PendingError | State::Error) {
-            bail!(
-                node.streams()
-                    .failure()
-                    .unwrap_or_else(|| "a thread failed".to_owned())
-            );
-        }
-        if let Some(sink) = node.sinks().iter().find(|sink| sink.is_finished()) {
-            bail!("the sink has ended at {:?}", sink.stats().next_offsets);
-        }
-        progress.show(&model::standing(node.streams())?, clock.elapsed() - start);
-        if stop.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        if feeder.is_done()? && options.until_caught_up && caught_up(node)? {
-            return Ok(());
-        }
-    }
+/// The database that the table is in.
+fn location(options: &Options, program: &Program) -> Location {
+    let file = options.database.clone();
+    Location::sqlite(file.unwrap_or_else(|| program.root().join("predictions.db")))
 }
 
-/// Whether every text is committed and every prediction is in the table.
-fn caught_up(node: &Node) -> Result<bool> {
-    if lag(node.log(), node.config().application_id())? > 0 {
-        return Ok(false);
-    }
-    let mut client = node.log().client();
-    let topic = client
-        .topic(PREDICTIONS.name)?
-        .context("the topic of predictions is gone")?;
-    for sink in node.sinks() {
-        let places = sink.stats().next_offsets;
-        for partition in 0..topic.spec.partitions {
-            let at = TopicPartition::new(PREDICTIONS.name, partition);
-            if places.get(&at).copied().unwrap_or(0) < client.end(&at)? {
-                return Ok(false);
+/// What is looked at until the run ends.
+struct Run<'a> {
+    node: &'a Node,
+    clock: &'a SystemClock,
+    lag: Lag,
+    /// To see how far the topic of predictions is.
+    log: Box<dyn Log>,
+}
+
+impl Run<'_> {
+    /// Shows progress until there is nothing left to do, a signal comes, or something fails.
+    fn watch(
+        &mut self,
+        feeder: &mut Feeder,
+        options: &Options,
+        stop: &AtomicBool,
+        progress: &mut Progress,
+    ) -> Result<()> {
+        let (node, start) = (self.node, self.clock.elapsed());
+        loop {
+            let state = node.streams().wait_for(State::is_final, TICK);
+            if matches!(state, State::PendingError | State::Error) {
+                bail!(
+                    node.streams()
+                        .failure()
+                        .unwrap_or_else(|| "a thread failed".to_owned())
+                );
+            }
+            if let Some(sink) = node.sinks().iter().find(|sink| sink.is_finished()) {
+                bail!("the sink has ended at {:?}", sink.stats().next_offsets);
+            }
+            let elapsed = self.clock.elapsed() - start;
+            progress.show(&model::standing(node.streams())?, elapsed);
+            if stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            if feeder.is_done()? && options.until_caught_up && self.caught_up()? {
+                return Ok(());
             }
         }
     }
-    Ok(true)
+
+    /// Whether every text is committed and every prediction is in the table.
+    fn caught_up(&mut self) -> Result<bool> {
+        if self.lag.records()? != Some(0) {
+            return Ok(false);
+        }
+        match self.all_written() {
+            Err(LogError::Retry(_)) => Ok(false),
+            written => written.context("how far the table is behind the topic of predictions"),
+        }
+    }
+
+    fn all_written(&mut self) -> millstream::log::Result<bool> {
+        let topic = self.log.topic(PREDICTIONS.name)?;
+        let topic = topic.ok_or_else(|| LogError::UnknownTopic(PREDICTIONS.name.to_owned()))?;
+        for sink in self.node.sinks() {
+            let places = sink.stats().next_offsets;
+            for partition in 0..topic.spec.partitions {
+                let at = TopicPartition::new(PREDICTIONS.name, partition);
+                if places.get(&at).copied().unwrap_or(0) < self.log.end(&at)? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
 }
 
 #[expect(

@@ -182,9 +182,11 @@ fn mistakes_are_told_with_what_to_do() {
                 "--generate",
                 "1",
                 "--set",
-                "bootstrap.servers=kafka:9092",
+                "bootstrap.servers=127.0.0.1:1",
+                "--set",
+                "task.timeout.ms=1s",
             ],
-            &["bootstrap.servers", "kafka:9092", "remove the setting"],
+            &["Kafka cluster at bootstrap.servers = 127.0.0.1:1"],
         ),
         (
             &["run", "--input", "/no/such.tsv"],
@@ -215,6 +217,17 @@ fn mistakes_are_told_with_what_to_do() {
         }
     }
     assert_eq!(home.good(&["state"]), "sentiment\tweights\n");
+}
+
+#[test]
+fn what_needs_no_cluster_asks_for_none() {
+    let home = Home::new();
+    home.learn(&["--generate", "50"]);
+    let cluster = ["--set", "bootstrap.servers=127.0.0.1:1"];
+    let with = |args: &[&str]| home.good(&[args, &cluster].concat());
+    assert_eq!(with(&["topology"]), home.good(&["topology"]));
+    assert!(with(&["config", "explain"]).contains("127.0.0.1:1"));
+    assert_eq!(with(&["state"]), "sentiment\tweights\n");
 }
 
 #[test]

@@ -7,11 +7,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test support")]
 
 use millstream::{
-    Embedded, Feed, Node,
+    Feed, Node, Program,
     core::record::TopicPartition,
-    log::{EmbeddedLog, Log},
+    log::Broker,
     prelude::*,
-    runtime::{config::ConfigBuilder, streams::State},
+    runtime::{
+        config::{Config, ConfigBuilder},
+        streams::State,
+    },
 };
 use std::{path::Path, time::Duration};
 
@@ -47,17 +50,22 @@ pub(crate) fn topology() -> Topology {
 }
 
 /// Opens the program under a directory.
-pub(crate) fn open(dir: &Path, settings: &[&str]) -> anyhow::Result<Embedded> {
+pub(crate) fn open(dir: &Path, set: &[&str]) -> anyhow::Result<Program> {
+    Program::open(topology(), settings(dir, set)?)
+}
+
+/// The program's settings under a directory.
+pub(crate) fn settings(dir: &Path, set: &[&str]) -> anyhow::Result<Config> {
     let mut builder = ConfigBuilder::new().defaults(&[("application.id", "words")]);
     builder = builder.set(&format!("state.dir={}", dir.display()))?;
-    for setting in settings {
+    for setting in set {
         builder = builder.set(setting)?;
     }
-    Embedded::open(topology(), builder.build()?)
+    Ok(builder.build()?)
 }
 
 /// Writes lines, each with its number as key, from where the feed is.
-pub(crate) fn feed(log: &EmbeddedLog, lines: &[&str]) {
+pub(crate) fn feed(log: &dyn Broker, lines: &[&str]) {
     let mut feed = Feed::open(log, "lines", &LINES).unwrap();
     let from = usize::try_from(feed.position()).unwrap();
     for (number, line) in lines.iter().enumerate().skip(from) {
@@ -87,8 +95,8 @@ pub(crate) fn count(node: &Node, word: &str) -> Option<u64> {
 }
 
 /// All keys and values of a topic, partition after partition.
-pub(crate) fn records(log: &EmbeddedLog, topic: &str) -> Vec<(String, String)> {
-    let mut client = log.client();
+pub(crate) fn records(log: &dyn Broker, topic: &str) -> Vec<(String, String)> {
+    let mut client = log.client().unwrap();
     let partitions = client.topic(topic).unwrap().unwrap().spec.partitions;
     let mut all = Vec::new();
     for partition in 0..partitions {

@@ -5,12 +5,12 @@
 
 use super::{Bench, Figures, Meter, RUNS, Scene};
 use anyhow::{Context, Result, bail};
-use millstream::{Embedded, Node};
+use millstream::{Node, Program};
 use millstream_core::{
     prelude::*,
     record::{RawRecord, TopicPartition},
 };
-use millstream_log::{EmbeddedClient, Log};
+use millstream_log::Log;
 use millstream_runtime::{config::ConfigBuilder, streams::State};
 use std::{path::Path, time::Duration};
 
@@ -61,7 +61,7 @@ fn child(_: &str, directory: &Path) -> Result<Figures> {
         .defaults(&[("application.id", "restart"), ("embedded.partitions", "1")])
         .set(&state)?
         .build()?;
-    let node = Embedded::open(topology()?, config)?.start()?;
+    let node = Program::open(topology()?, config)?.start()?;
     let ran = |state| matches!(state, State::Running | State::Error);
     if node.streams().wait_for(ran, START) != State::Running {
         bail!("not running: {:?}", node.streams().failure());
@@ -123,14 +123,14 @@ fn topology() -> Result<Topology> {
 
 /// Gives the program records: each key once, then keys here and there for ever.
 struct Feeder {
-    client: EmbeddedClient,
+    client: Box<dyn Log>,
     partition: TopicPartition,
     fed: u64,
 }
 
 impl Feeder {
     fn new(node: &Node) -> Result<Self> {
-        let mut client = node.log().client();
+        let mut client = node.log().client()?;
         let partition = TopicPartition::new(IN.name, 0);
         let fed = client.end(&partition)?.try_into()?;
         Ok(Self {

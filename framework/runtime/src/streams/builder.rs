@@ -67,6 +67,10 @@ impl Streams {
     ///
     /// # Errors
     /// Where the topology does not fit the log's topics.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the program keeps the topology, so callers hand theirs over"
+    )]
     pub fn new(
         topology: Arc<Topology>,
         config: StreamsConfig,

@@ -1,0 +1,268 @@
+//! A program that runs: its threads, sinks and server, started and stopped in order.
+//!
+//! Invariant: stopping goes against the stream, so that what comes later sees the last of what came
+//! before.
+
+use crate::{
+    introspect::Inspector,
+    program::{ModelsView, Program},
+    publish::{Publisher, Sinks, Watched},
+    purge::Purger,
+};
+use anyhow::{Context, Result, bail};
+use millstream_core::task::{ErrorPolicy, Policies, TaskConfig};
+use millstream_http::HttpServer;
+use millstream_log::Broker;
+use millstream_metrics::Registry;
+use millstream_runtime::{
+    backends::RocksBackends,
+    config::{Config, ExceptionHandler},
+    streams::{LogSource, State, Streams, StreamsConfig},
+    worker::Settings,
+};
+use millstream_sink::{Sink, SinkHandle};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+/// A program, and its settings as the threads want them.
+pub(crate) struct Parts {
+    program: Program,
+    streams: StreamsConfig,
+}
+
+impl Parts {
+    pub(crate) fn of(mut program: Program) -> Self {
+        let stores = program.topology.stores().len() * program.partitions as usize;
+        let (config, registry) = (&program.config, program.registry.clone());
+        let id = program.process_id.as_deref();
+        let mut streams = streams_config(config, id, registry, stores);
+        streams.listeners = std::mem::take(&mut program.listeners);
+        if let Some(uncaught) = program.uncaught.take() {
+            streams.uncaught = uncaught;
+        }
+        Self { program, streams }
+    }
+}
+
+fn policy(handler: ExceptionHandler) -> ErrorPolicy {
+    match handler {
+        ExceptionHandler::Fail => ErrorPolicy::Fail,
+        ExceptionHandler::Continue => ErrorPolicy::Skip,
+        ExceptionHandler::Dlq => ErrorPolicy::DeadLetter,
+    }
+}
+
+/// `stores` is how many stores the process may hold, which share the memory for caches.
+fn streams_config(
+    config: &Config,
+    process_id: Option<&str>,
+    registry: Registry,
+    stores: usize,
+) -> StreamsConfig {
+    let mut task = TaskConfig::new(config.application_id());
+    task.policies = Policies {
+        deserialization: policy(config.deserialization_exception_handler()),
+        processing: policy(config.processing_exception_handler()),
+    };
+    task.dead_letter_topic = config.dead_letter_topic().map(str::to_owned);
+    task.cache_bytes = config.statestore_cache_max_bytes() / stores.max(1);
+    // On a cluster other processes are in the group too, where a name must be one's own.
+    let (member, instance) = match process_id {
+        Some(id) => (
+            format!("{}-{id}-thread", config.application_id()),
+            id.to_owned(),
+        ),
+        None => (
+            format!("{}-thread", config.application_id()),
+            config.state_dir().display().to_string(),
+        ),
+    };
+    let mut settings = Settings::new(member, instance);
+    settings.commit_interval_ms = config.commit_interval_ms();
+    let threads = config.num_stream_threads();
+    settings.uncommitted_bytes_max = config.statestore_uncommitted_max_bytes() / threads.max(1);
+    settings.max_task_idle_ms = config.max_task_idle_ms();
+    settings.buffered_records = config.buffered_records_per_partition();
+    settings.standby_replicas = config.num_standby_replicas();
+    let mut streams = StreamsConfig::new(task, settings, registry);
+    streams.threads = threads;
+    streams.summary_interval = u64::try_from(config.log_summary_interval_ms())
+        .ok()
+        .map(Duration::from_millis);
+    streams.poll = Duration::from_millis(u64::try_from(config.poll_ms()).unwrap_or(0));
+    streams.patience = Duration::from_millis(config.task_timeout_ms().unsigned_abs());
+    streams
+}
+
+/// A running program: its threads, sinks and server.
+///
+/// Stopping goes against the stream: threads first, so that sinks see the last commit.
+pub struct Node {
+    pub(crate) http: Option<HttpServer>,
+    pub(crate) sinks: Vec<SinkHandle>,
+    watches: Sinks,
+    /// Before the threads it looks at, so that it is dropped before them.
+    _publisher: Publisher,
+    purger: Option<Purger>,
+    streams: Arc<Streams>,
+    log: Arc<dyn Broker>,
+    config: Config,
+    registry: Registry,
+    predictions_topic: Option<String>,
+    models: Option<Arc<ModelsView>>,
+}
+
+/// How long a stopping program waits for its sinks to write what is committed.
+const SINK_DRAIN_MS: i64 = 30_000;
+
+impl Node {
+    /// Starts the threads.
+    pub(crate) fn start(parts: Parts) -> Result<Self> {
+        let Parts { program, streams } = parts;
+        let (config, log) = (program.config, program.log);
+        let source = log.clone();
+        let logs: LogSource = Arc::new(move || source.client());
+        let backends = RocksBackends::in_dir(program.dir, program.shared);
+        let clock = streams.clock.clone();
+        let streams = Streams::new(program.topology, streams, logs, Arc::new(backends))?;
+        let streams = Arc::new(streams);
+        let purge = Duration::from_millis(config.repartition_purge_interval_ms().unsigned_abs());
+        let group = config.application_id();
+        let purger = Purger::start(log.clone(), streams.program(), group, purge, clock)?;
+        streams.start()?;
+        let (models, watches) = (program.models.map(Arc::new), Sinks::default());
+        let publisher = Publisher::start(Watched {
+            streams: streams.clone(),
+            log: log.clone(),
+            registry: program.registry.clone(),
+            models: models.clone(),
+            sinks: watches.clone(),
+        })?;
+        Ok(Self {
+            http: None,
+            sinks: Vec::new(),
+            watches,
+            _publisher: publisher,
+            purger: Some(purger),
+            streams,
+            log,
+            config,
+            registry: program.registry,
+            predictions_topic: program.predictions_topic,
+            models,
+        })
+    }
+
+    /// The threads.
+    pub fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    /// The log.
+    pub fn log(&self) -> &dyn Broker {
+        &*self.log
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The metrics.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The sinks.
+    pub fn sinks(&self) -> &[SinkHandle] {
+        &self.sinks
+    }
+
+    /// Runs a sink until the program stops.
+    ///
+    /// # Errors
+    /// Where the system gives no thread.
+    pub fn attach(&mut self, sink: Sink) -> Result<()> {
+        let clock = millstream_runtime::clock::SystemClock::new();
+        let now = move || millstream_runtime::clock::Clock::now(&clock);
+        let sink = SinkHandle::spawn(sink, now)?;
+        let watches = self.watches.lock();
+        watches
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(sink.watch());
+        self.sinks.push(sink);
+        Ok(())
+    }
+
+    /// Serves page, metrics and queries at `application.server`; returns the address bound.
+    ///
+    /// # Errors
+    /// Where the address is no address or taken.
+    pub fn serve(&mut self) -> Result<std::net::SocketAddr> {
+        use std::net::ToSocketAddrs;
+        let wanted = self.config.application_server();
+        let address = (wanted.to_socket_addrs())
+            .with_context(|| format!("application.server {wanted:?}"))?
+            .next()
+            .with_context(|| format!("application.server {wanted:?} is no address"))?;
+        let inspector = Arc::new(Inspector {
+            streams: self.streams.clone(),
+            client: Inspector::client(self.log.clone()),
+            log: self.log.clone(),
+            application_id: self.config.application_id().to_owned(),
+            predictions_topic: self.predictions_topic.clone(),
+            models: self.models.clone(),
+        });
+        let server = HttpServer::start(address, inspector, self.registry.clone())
+            .with_context(|| format!("serving at {address}"))?;
+        let bound = server.local_addr();
+        self.http = Some(server);
+        Ok(bound)
+    }
+
+    /// Stops: commits, lets the sinks write what is committed, and ends all threads. A node that is
+    /// dropped stops too, but leaves what its sinks have not written to the next start.
+    ///
+    /// # Errors
+    /// What stopped the client, if it was a failure.
+    pub fn close(mut self) -> Result<()> {
+        let end = self.end(SINK_DRAIN_MS)?;
+        if end == State::Error {
+            bail!(
+                self.streams
+                    .failure()
+                    .unwrap_or_else(|| "a thread failed".to_owned())
+            );
+        }
+        Ok(())
+    }
+
+    /// Ends every thread, so that nothing holds the directory any more.
+    fn end(&mut self, drain_ms: i64) -> Result<State> {
+        let end = self.streams.close();
+        let mut stopped = Ok(());
+        for sink in self.sinks.drain(..) {
+            let outcome = sink.stop(drain_ms).map(drop);
+            stopped = stopped.and(outcome);
+        }
+        if let Some(server) = self.http.take() {
+            server.stop();
+        }
+        if let Some(purger) = self.purger.take() {
+            purger.stop();
+        }
+        stopped?;
+        Ok(end)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // After `close` there is nothing left to end.
+        if let Err(error) = self.end(0) {
+            tracing::error!(%error, "a sink had failed");
+        }
+    }
+}
