@@ -162,7 +162,9 @@ impl Run<'_> {
             if stop.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            if feeder.is_done()? && options.until_caught_up && self.caught_up()? {
+            // Before it runs, the model is not restored, and what it has learned cannot be told.
+            let running = state == State::Running;
+            if running && feeder.is_done()? && options.until_caught_up && self.caught_up()? {
                 return Ok(());
             }
         }
