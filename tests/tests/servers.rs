@@ -104,6 +104,7 @@ fn the_secure_listener_wants_its_password() -> Result<()> {
     }
     let options = KafkaOptions {
         secure: true,
+        sustained: true,
         settings: vec![("default.replication.factor".into(), "1".into())],
     };
     let cluster = KafkaCluster::start_with(1, &options)?;

@@ -1,7 +1,7 @@
 //! Starts one of the tests' servers in the foreground, for people and for benchmarks:
 //!
 //! ```text
-//! servers kafka [--nodes 1|3] [--secure]
+//! servers kafka [--nodes 1|3] [--secure] [--sustained]
 //! servers postgres [--tls] [--without-fsync]
 //! servers prometheus CONFIGURATION
 //! ```
@@ -50,7 +50,8 @@ fn kafka(words: &[&str]) -> Result<()> {
         match *word {
             "--nodes" => nodes = words.next().context("--nodes 1|3")?.parse()?,
             "--secure" => options.secure = true,
-            other => bail!("kafka knows --nodes and --secure, not {other}"),
+            "--sustained" => options.sustained = true,
+            other => bail!("kafka knows --nodes, --secure and --sustained, not {other}"),
         }
     }
     let cluster = KafkaCluster::start_with(nodes, &options)?;

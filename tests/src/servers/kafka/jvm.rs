@@ -38,18 +38,25 @@ fn java() -> PathBuf {
     home.map_or_else(|| "java".into(), |home| Path::new(&home).join("bin/java"))
 }
 
+/// What the JVM compiles for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Code {
+    /// To be there soon.
+    Soon,
+    /// To be fast once it is there.
+    Fast,
+}
+
 /// The command that runs one of Kafka's main classes, with this much heap in megabytes, logging
 /// as a file says; the class and its arguments are still to be added.
-pub(super) fn command(heap: u32, logging: &Path) -> Result<Command> {
+pub(super) fn command(heap: u32, code: Code, logging: &Path) -> Result<Command> {
     let home = home()?;
     let mut java = Command::new(java());
+    if code == Code::Soon {
+        java.arg("-XX:TieredStopAtLevel=1");
+    }
     java.arg(format!("-Xmx{heap}m"))
-        .args([
-            "-Xms32m",
-            "-Xss512k",
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-        ])
+        .args(["-Xms32m", "-Xss512k", "-XX:+UseSerialGC"])
         .args([
             "-XX:MaxDirectMemorySize=128m",
             "-XX:+ExitOnOutOfMemoryError",
