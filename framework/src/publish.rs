@@ -1,16 +1,18 @@
 //! What only the whole program knows, as metrics: lag behind the log's ends, sinks, models.
 //!
-//! Invariant: counters get the difference to the last look, so that they never go back.
+//! Invariant: counters get the difference to the last look, so that they never go back; the lag of a
+//! partition is shown only by the instance that has it, so that no old one stays beside the new.
 
 use crate::{client::KeptClient, program::ModelsView};
 use anyhow::{Context, Result};
+use millstream_core::record::TopicPartition;
 use millstream_http::ModelStatus;
 use millstream_log::Broker;
 use millstream_metrics::{Metric, Registry};
 use millstream_runtime::{streams::Streams, worker::TaskRole};
 use millstream_sink::SinkWatch;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{RecvTimeoutError, Sender, channel},
@@ -81,6 +83,8 @@ struct Metrics {
     registry: Registry,
     client: KeptClient,
     told: BTreeMap<(Metric, Vec<String>), u64>,
+    /// The partitions whose lag was shown last.
+    lagging: BTreeSet<TopicPartition>,
 }
 
 impl Metrics {
@@ -89,6 +93,7 @@ impl Metrics {
             registry,
             client,
             told: BTreeMap::new(),
+            lagging: BTreeSet::new(),
         }
     }
 
@@ -118,6 +123,7 @@ impl Metrics {
     }
 
     fn lag(&mut self, streams: &Streams) {
+        let before = std::mem::take(&mut self.lagging);
         let tasks = streams.tasks().into_iter();
         for task in tasks.filter(|task| task.role == TaskRole::Active) {
             for (at, next) in &task.inputs {
@@ -128,6 +134,14 @@ impl Metrics {
                 let labels = [("topic", &*at.topic), ("partition", &*partition)];
                 let lag = u64::try_from(end - next).unwrap_or(0);
                 self.gauge(Metric::ConsumerLagRecords, &labels, whole(lag));
+                self.lagging.insert(at.clone());
+            }
+        }
+        for gone in before.difference(&self.lagging) {
+            let partition = gone.partition.to_string();
+            let labels = [("topic", &*gone.topic), ("partition", &*partition)];
+            if let Err(error) = (self.registry).remove(Metric::ConsumerLagRecords, &labels) {
+                tracing::debug!(%error, "a metric was refused");
             }
         }
     }

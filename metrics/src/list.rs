@@ -81,7 +81,7 @@ metrics! {
     RebalanceDuration = "streams_rebalance_duration_seconds", Seconds, Histogram(LONG), [],
         "Time from a revocation to the assignment that follows it.";
     RestoreRecords = "streams_restore_records_total", One, Counter, ["store", "partition"],
-        "Changelog records read to restore a store.";
+        "Changelog records replayed into a store, to restore it or as a standby.";
     RestoreRemaining = "streams_restore_remaining_records", One, Gauge, ["store", "partition"],
         "Changelog records still to read before a store is restored.";
     RestoreDuration = "streams_restore_duration_seconds", Seconds, Histogram(LONG), ["store"],
@@ -91,11 +91,11 @@ metrics! {
     Commits = "streams_commits_total", One, Counter, ["thread", "outcome"],
         "Commits by what became of them: committed, aborted, fenced or unknown.";
     CommitDuration = "streams_commit_duration_seconds", Seconds, Histogram(WORK), ["thread"],
-        "Time from the request of a commit to its answer.";
+        "Time from the request of a commit to the log's answer, whatever that was.";
 
     // Stores.
-    StoreDirtyBytes = "streams_store_dirty_bytes", Bytes, Gauge, ["task", "store"],
-        "Size of a store's changes that are not committed yet.";
+    TaskDirtyBytes = "streams_task_dirty_bytes", Bytes, Gauge, ["task"],
+        "Size of the changes to a task's stores that are not committed yet.";
     CacheHits = "streams_cache_hits_total", One, Counter, ["store"],
         "Reads of a store that its overlay of decoded values could answer.";
     CacheMisses = "streams_cache_misses_total", One, Counter, ["store"],

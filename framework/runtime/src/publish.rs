@@ -1,16 +1,25 @@
 //! From workers' plain counts to metrics. Counters get the difference to what was published last,
-//! so that a replaced thread's counts begin anew without the metric going back.
+//! so that a replaced thread's counts begin anew without the metric going back; gauges of a task
+//! go with it, so that what it was here is not shown beside what it is elsewhere.
 
 use crate::{
+    clock::Clock,
     streams::{State, ThreadView},
-    worker::{Phase, TaskRole, WorkerStats},
+    worker::{Meter, Phase, TaskRole, WorkerStats},
 };
 use millstream_core::task::Dropped;
 use millstream_metrics::{Metric, Registry};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
+
+/// What is shown of each task's size.
+const TASK_SIZES: [Metric; 3] = [
+    Metric::TaskDirtyBytes,
+    Metric::RocksdbDiskBytes,
+    Metric::RocksdbMemoryBytes,
+];
 
 /// The metrics of one client.
 pub(crate) struct Publisher {
@@ -26,17 +35,22 @@ struct Last {
     sent: BTreeMap<String, u64>,
     dropped: BTreeMap<String, Dropped>,
     roles: BTreeMap<(usize, &'static str), u64>,
+    /// The tasks that each thread held.
+    tasks: BTreeMap<usize, BTreeSet<String>>,
     /// Stores (with partition) that a thread was restoring.
     restoring: BTreeMap<usize, BTreeSet<(String, String)>>,
 }
 
 impl Publisher {
     pub(crate) fn new(registry: Registry, application_id: &str) -> Self {
-        Self {
+        let publisher = Self {
             registry,
             application_id: application_id.to_owned(),
             last: Mutex::default(),
-        }
+        };
+        // There from the start: a query for growth does not see a series that begins at one.
+        publisher.count(Metric::ThreadFailures, &[], 0);
+        publisher
     }
 
     pub(crate) fn state(&self, now: State) {
@@ -50,13 +64,18 @@ impl Publisher {
         }
     }
 
+    /// A meter for the thread of that index.
+    pub(crate) fn meter(&self, index: usize, clock: Arc<dyn Clock>) -> Meter {
+        Meter::new(clock, self.registry.clone(), &thread_name(index))
+    }
+
     pub(crate) fn thread_failed(&self) {
         self.count(Metric::ThreadFailures, &[], 1);
     }
 
     pub(crate) fn thread(&self, index: usize, view: &ThreadView) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let thread = format!("{}", index + 1);
+        let thread = thread_name(index);
         let before = last.threads.insert(index, (view.phase, view.stats));
         let before = before.map(|(_, stats)| stats).unwrap_or_default();
         let after = view.stats;
@@ -113,13 +132,16 @@ impl Publisher {
                     .unwrap_or_default();
                 self.dropped(&name, task.dropped, before);
             }
-            self.gauge(Metric::RocksdbDiskBytes, &labels, task.backend.disk_bytes);
-            self.gauge(
-                Metric::RocksdbMemoryBytes,
-                &labels,
+            let sizes = [
+                task.dirty_bytes as u64,
+                task.backend.disk_bytes,
                 task.backend.memory_bytes,
-            );
+            ];
+            for (metric, bytes) in TASK_SIZES.into_iter().zip(sizes) {
+                self.gauge(metric, &labels, bytes);
+            }
         }
+        self.forget(last, index, view);
         self.restores(last, index, view);
         for role in ["active", "restoring", "standby"] {
             let of_role = last.roles.iter().filter(|((_, name), _)| *name == role);
@@ -135,6 +157,22 @@ impl Publisher {
                 "active"
             };
             self.gauge(Metric::Tasks, &[("role", role), ("state", state)], number);
+        }
+    }
+
+    /// A task that no thread holds any more has no size here.
+    fn forget(&self, last: &mut Last, index: usize, view: &ThreadView) {
+        let held = view.tasks.iter().map(|task| task.id.to_string()).collect();
+        let before = last.tasks.insert(index, held).unwrap_or_default();
+        for task in before {
+            if last.tasks.values().any(|held| held.contains(&task)) {
+                continue;
+            }
+            for metric in TASK_SIZES {
+                if let Err(error) = self.registry.remove(metric, &[("task", &task)]) {
+                    tracing::debug!(%error, "a metric was refused");
+                }
+            }
         }
     }
 
@@ -197,6 +235,11 @@ impl Publisher {
             Err(error) => tracing::debug!(%error, "a metric was refused"),
         }
     }
+}
+
+/// The number of a thread as labels show it, counted from 1 as in its name.
+fn thread_name(index: usize) -> String {
+    format!("{}", index + 1)
 }
 
 /// How much a count grew; one that began anew grew by all it is.

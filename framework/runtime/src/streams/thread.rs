@@ -59,7 +59,9 @@ fn live(shared: &Arc<Shared>, index: usize) -> Result<()> {
     let mut settings = shared.settings.clone();
     settings.member = format!("{}-{}", settings.member, index + 1);
     let (program, backends) = (shared.program.clone(), shared.backends.clone());
-    let mut worker = Worker::new(program, backends, (shared.logs)()?, settings);
+    let meter = shared.publisher.meter(index, shared.clock.clone());
+    let worker = Worker::new(program, backends, (shared.logs)()?, settings);
+    let mut worker = worker.measured(meter);
     let mut wait = Duration::ZERO;
     let mut published: Option<Duration> = None;
     let mut summary = Summary {

@@ -53,6 +53,9 @@ impl Worker {
             };
             let places = None;
             self.restoring.insert(task, Restoring { replica, places });
+            if let Some(meter) = &mut self.meter {
+                meter.replay(task);
+            }
         }
         for &task in &assignment.standby {
             if !self.standby.contains_key(&task) {
@@ -99,10 +102,13 @@ impl Worker {
                     answer => *places = Some(answer?),
                 }
             }
-            let before: u64 = replica.progress().map(|store| store.records).sum();
+            let before = records(replica);
             let replay = replica.step(&mut *self.log, now)?;
-            let after: u64 = replica.progress().map(|store| store.records).sum();
-            self.stats.restored += after - before;
+            let after = records(replica);
+            self.stats.restored += after.iter().sum::<u64>() - before.iter().sum::<u64>();
+            if let Some(meter) = &self.meter {
+                meter.replayed(replica, &before);
+            }
             if replay == Replay::CaughtUp {
                 ready.push(task);
             }
@@ -126,6 +132,9 @@ impl Worker {
             let Some(restored) = self.restoring.remove(&id) else {
                 continue;
             };
+            if let Some(meter) = &mut self.meter {
+                meter.caught_up(id, &restored.replica);
+            }
             let _lease = restored.replica.into_lease();
             let idle = IdleInputs::default();
             self.active.insert(
@@ -146,11 +155,15 @@ impl Worker {
     pub(super) fn update_standbys(&mut self, now: Timestamp) -> Result<bool> {
         let mut busy = false;
         for replica in self.standby.values_mut() {
+            let before = records(replica);
             let replay = match replica.step(&mut *self.log, now) {
                 Err(Error::Log(LogError::Retry(_))) => continue,
                 replay => replay?,
             };
             busy |= replay == Replay::Behind;
+            if let Some(meter) = &self.meter {
+                meter.replayed(replica, &before);
+            }
         }
         Ok(busy)
     }
@@ -215,6 +228,11 @@ fn tell_restored(task: TaskId, replica: &Replica) {
             None => tracing::info!(%task, store = name, records, bytes, took_ms, "restored"),
         }
     }
+}
+
+/// How many records each store of a replica has applied.
+fn records(replica: &Replica) -> Vec<u64> {
+    replica.progress().map(|store| store.records).collect()
 }
 
 fn inputs(

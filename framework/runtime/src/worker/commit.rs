@@ -3,7 +3,7 @@
 //! Order: outputs and changelog records into the open transaction, then the log's commit with the
 //! input places, then, and only then, the backends.
 
-use super::{CommitOrder, Worker, assignment::resume};
+use super::{CommitOrder, Meter, Worker, assignment::resume};
 use crate::error::{Error, Result};
 use millstream_core::{
     record::{Offset, Timestamp, TopicPartition},
@@ -51,7 +51,12 @@ impl Worker {
         if self.settings.commit_order == CommitOrder::DiskThenLog {
             self.apply_before_the_log(now)?;
         }
-        match retry(|| self.log.commit(number, &places)) {
+        let asked = self.meter.as_ref().map(Meter::moment);
+        let answer = retry(|| self.log.commit(number, &places));
+        if let (Some(meter), Some(asked)) = (&self.meter, asked) {
+            meter.answered(asked);
+        }
+        match answer {
             Ok(commit) => self.apply(&commit, now)?,
             Err(LogError::UnknownOutcome(why)) => {
                 let member = &self.settings.member;

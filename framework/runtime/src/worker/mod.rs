@@ -9,9 +9,11 @@
 mod assignment;
 mod commit;
 mod fetch;
+mod meter;
 mod settings;
 mod stats;
 
+pub use meter::Meter;
 pub use settings::{CommitOrder, Settings};
 pub use stats::{TaskRole, TaskView, WorkerStats};
 
@@ -91,6 +93,7 @@ pub struct Worker {
     revoking: Vec<TaskId>,
     last_commit: Timestamp,
     stats: WorkerStats,
+    meter: Option<Meter>,
 }
 
 impl Worker {
@@ -126,7 +129,15 @@ impl Worker {
             revoking: Vec::new(),
             last_commit: Timestamp::MIN,
             stats: WorkerStats::default(),
+            meter: None,
         }
+    }
+
+    /// Lets a meter measure how long things take.
+    #[must_use]
+    pub fn measured(mut self, meter: Meter) -> Self {
+        self.meter = Some(meter);
+        self
     }
 
     /// Does the next bit of everything. `wait` is how long the poll may wait for something to
@@ -208,13 +219,17 @@ impl Worker {
             buffered_records: self.settings.buffered_records,
             max_task_idle_ms: self.settings.max_task_idle_ms,
         };
-        for active in self.active.values_mut() {
+        for (&id, active) in &mut self.active {
+            let began = self.meter.as_ref().map(Meter::moment);
             let task = &mut active.task;
             active.idle.fetch(task, &mut *self.log, limits, now)?;
             task.advance_wall_clock(now)?;
             let done = task.process(self.settings.records_per_step)?;
             self.stats.processed += done as u64;
             busy |= done > 0;
+            if let (Some(meter), Some(began), true) = (&mut self.meter, began, done > 0) {
+                meter.processed(id, began);
+            }
             match commit::send_outputs(task, &mut *self.log) {
                 Ok(sent) => {
                     active.sent += sent;

@@ -35,6 +35,15 @@ fn a_run_leaves_the_series_that_dashboards_read() {
     assert!(registry.total(Metric::Commits) >= 1.0);
     assert!(registry.total(Metric::Rebalances) >= 1.0);
     assert!(registry.total(Metric::ThreadFailures) == 0.0);
+    // Each commit that the log answered was measured, and each batch that was not empty.
+    assert!(registry.total(Metric::CommitDuration) >= registry.total(Metric::Commits));
+    assert!(registry.total(Metric::ProcessDuration) >= 2.0);
+    assert!(registry.total(Metric::RestoreDuration) >= 2.0);
+    starts("streams_commit_duration_seconds_count{thread=\"1\"}");
+    starts("streams_process_duration_seconds_count{task=\"0_0\"}");
+    starts("streams_restore_duration_seconds_count{store=\"sums\"}");
+    // The tasks were given up, and with them what was shown of their size.
+    assert!(!text.contains("streams_task_dirty_bytes{"), "{text}");
     assert!(registry.total(Metric::RestoreRemaining) == 0.0);
 }
 

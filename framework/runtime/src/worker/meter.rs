@@ -1,0 +1,104 @@
+//! How long a worker's doings took, and what each store's replay came to: what its plain counts
+//! cannot tell, told to the registry as it happens.
+//!
+//! Invariant: the worker decides nothing by it. One without a meter, as in the simulation, does the
+//! same steps in the same order.
+
+use crate::{clock::Clock, replica::Replica};
+use millstream_core::record::TaskId;
+use millstream_metrics::{Histogram, Metric, Registry};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// What measures a worker.
+pub struct Meter {
+    clock: Arc<dyn Clock>,
+    registry: Registry,
+    /// Made once, since a commit is too frequent to look its series up; `None` if it was refused.
+    commits: Option<Histogram>,
+    /// Likewise, for each task that has processed here.
+    batches: BTreeMap<TaskId, Option<Histogram>>,
+    /// When the replay of a task began. At most one entry for each task of the program.
+    replays: BTreeMap<TaskId, Duration>,
+}
+
+impl Meter {
+    /// Measures a thread, which is named by its number as in the other metrics.
+    pub fn new(clock: Arc<dyn Clock>, registry: Registry, thread: &str) -> Self {
+        let commits = histogram(&registry, Metric::CommitDuration, &[("thread", thread)]);
+        Self {
+            clock,
+            registry,
+            commits,
+            batches: BTreeMap::new(),
+            replays: BTreeMap::new(),
+        }
+    }
+
+    /// Now, to measure from.
+    pub(super) fn moment(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    /// The log has answered a commit that was asked for then, whatever the answer.
+    pub(super) fn answered(&self, asked: Duration) {
+        if let Some(commits) = &self.commits {
+            commits.observe_duration(self.since(asked));
+        }
+    }
+
+    /// A task has processed a batch that it began then.
+    pub(super) fn processed(&mut self, task: TaskId, began: Duration) {
+        let took = self.since(began);
+        let registry = &self.registry;
+        let batches = self.batches.entry(task).or_insert_with(|| {
+            let name = task.to_string();
+            histogram(registry, Metric::ProcessDuration, &[("task", &name)])
+        });
+        if let Some(batches) = batches {
+            batches.observe_duration(took);
+        }
+    }
+
+    /// A task's replay begins.
+    pub(super) fn replay(&mut self, task: TaskId) {
+        let now = self.moment();
+        self.replays.insert(task, now);
+    }
+
+    /// A replica has come further; `before` is how many records each of its stores had. None is
+    /// told as well, so that the series of every store is there from its start.
+    pub(super) fn replayed(&self, replica: &Replica, before: &[u64]) {
+        let partition = replica.task().partition.to_string();
+        for (store, before) in replica.progress().zip(before) {
+            let labels = [("store", &*store.store), ("partition", &*partition)];
+            match self.registry.counter(Metric::RestoreRecords, &labels) {
+                Ok(counter) => counter.add(store.records.saturating_sub(*before)),
+                Err(error) => tracing::debug!(%error, "a metric was refused"),
+            }
+        }
+    }
+
+    /// A task has all that its changelogs have, and begins to run.
+    pub(super) fn caught_up(&mut self, task: TaskId, replica: &Replica) {
+        let Some(began) = self.replays.remove(&task) else {
+            return;
+        };
+        let took = self.since(began);
+        for progress in replica.progress() {
+            let labels = [("store", progress.store.as_str())];
+            if let Some(restores) = histogram(&self.registry, Metric::RestoreDuration, &labels) {
+                restores.observe_duration(took);
+            }
+        }
+    }
+
+    fn since(&self, began: Duration) -> Duration {
+        self.clock.elapsed().saturating_sub(began)
+    }
+}
+
+fn histogram(registry: &Registry, metric: Metric, labels: &[(&str, &str)]) -> Option<Histogram> {
+    let made = registry.histogram(metric, labels);
+    made.inspect_err(|error| tracing::debug!(%error, "a metric was refused"))
+        .ok()
+}
