@@ -6,6 +6,7 @@
 
 mod available;
 pub mod certificates;
+pub mod flagship;
 pub mod http;
 pub mod kafka;
 pub mod ports;

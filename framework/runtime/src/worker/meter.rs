@@ -84,10 +84,17 @@ impl Meter {
             return;
         };
         let took = self.since(began);
+        let partition = task.partition.to_string();
         for progress in replica.progress() {
-            let labels = [("store", progress.store.as_str())];
-            if let Some(restores) = histogram(&self.registry, Metric::RestoreDuration, &labels) {
+            let store = ("store", progress.store.as_str());
+            if let Some(restores) = histogram(&self.registry, Metric::RestoreDuration, &[store]) {
                 restores.observe_duration(took);
+            }
+            // A restore may be over before anybody looks: then this says that there is no more.
+            let labels = [store, ("partition", &*partition)];
+            match self.registry.gauge(Metric::RestoreRemaining, &labels) {
+                Ok(remaining) => remaining.set(0.0),
+                Err(error) => tracing::debug!(%error, "a metric was refused"),
             }
         }
     }

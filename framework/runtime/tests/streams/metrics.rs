@@ -42,6 +42,8 @@ fn a_run_leaves_the_series_that_dashboards_read() {
     starts("streams_commit_duration_seconds_count{thread=\"1\"}");
     starts("streams_process_duration_seconds_count{task=\"0_0\"}");
     starts("streams_restore_duration_seconds_count{store=\"sums\"}");
+    starts("streams_restore_remaining_records{partition=\"1\",store=\"sums\"} 0");
+    starts("streams_restore_records_total{partition=\"1\",store=\"sums\"} 0");
     // The tasks were given up, and with them what was shown of their size.
     assert!(!text.contains("streams_task_dirty_bytes{"), "{text}");
     assert!(registry.total(Metric::RestoreRemaining) == 0.0);
