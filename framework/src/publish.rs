@@ -1,7 +1,7 @@
 //! What only the whole program knows, as metrics: lag behind the log's ends, sinks, models.
 //!
-//! Invariant: counters get the difference to the last look, so that they never go back; the lag of a
-//! partition is shown only by the instance that has it, so that no old one stays beside the new.
+//! Invariant: counters get the difference to the last look, so that they never go back; the lag of
+//! a partition is shown only by the instance that has it, so that no old one stays beside the new.
 
 use crate::{client::KeptClient, program::ModelsView};
 use anyhow::{Context, Result};

@@ -151,9 +151,9 @@ fn scalar(text: &str) -> Result<Value> {
 
 #[test]
 fn the_subset_is_read_and_the_rest_refused() {
-    let text = "# c\nx: &a\n  k: \"v:1\"\n  l: [p, \"q,r\"]\ny:\n  <<: *a\n  k: w\n  m:\n    - >-\n      \
-                one\n      two\n    - s\nn:\n";
-    let value = parse(text).unwrap();
+    let text = "# c\nx: &a\n  k: \"v:1\"\n  l: [p, \"q,r\"]\ny:\n  <<: *a\n  k: w\n  m:\n";
+    let text = text.to_owned() + "    - >-\n      one\n      two\n    - s\nn:\n";
+    let value = parse(&text).unwrap();
     let expected = serde_json::json!({
         "x": {"k": "v:1", "l": ["p", "q,r"]},
         "y": {"k": "w", "l": ["p", "q,r"], "m": ["one two", "s"]},
