@@ -5,14 +5,13 @@ use crate::{
     compose::{Compose, texts},
     docker, pass, read,
 };
-use millstream_tests::servers::{
-    Supervised, flagship,
-    prometheus::{self, Prometheus},
-};
+use millstream_tests::servers::{self, Kind, Prometheus, Supervised, flagship};
 use serde_json::Value;
 use std::{collections::BTreeSet, path::Path, process::Command, time::Duration};
 use tempfile::TempDir;
 
+/// What needs a Prometheus, as a whole.
+const SUITE: &str = "docker";
 /// More than is learned before the test is over; the flagship is killed on the way.
 const SENTENCES: u64 = 3_000_000;
 /// How often a query is put that must come to have an answer, and in what pace.
@@ -131,8 +130,7 @@ fn queries(dashboard: &Value) -> Vec<(String, String)> {
 
 #[test]
 fn every_panel_shows_data_and_every_alert_can_be_judged() {
-    if !prometheus::is_here() {
-        eprintln!("no prometheus on this machine: nothing was asked; see tests/setup/packages");
+    if !servers::runs(SUITE, &[Kind::Prometheus]) {
         return;
     }
     let mut watched = Watched::start();
@@ -209,8 +207,7 @@ fn an_instance_that_dies_is_noticed(watched: &mut Watched) {
 /// What Prometheus' own tool says of the files, and of each alert on made-up series.
 #[test]
 fn promtool_accepts_the_files_and_the_alerts_fire_when_they_should() {
-    if !prometheus::is_here() {
-        eprintln!("no prometheus on this machine: nothing was checked; see tests/setup/packages");
+    if !servers::runs(SUITE, &[Kind::Prometheus]) {
         return;
     }
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/alerts-test.yml");
