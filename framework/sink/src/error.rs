@@ -43,6 +43,10 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// The text that should say where a database is does not. It is not repeated here, because
+    /// there may be a password in it.
+    #[error("database location: {0}")]
+    Location(String),
     /// The topic is not what the stored place says it was.
     #[error("sink {sink}: {problem}")]
     Source {

@@ -42,7 +42,7 @@ mod tests;
 
 pub use batch::RecordMeta;
 pub use config::{SinkConfig, SinkStats, Step};
-pub use database::Location;
+pub use database::{Location, PostgresUrl};
 pub use error::{Error, Result};
 pub use handle::{SinkHandle, SinkWatch};
 pub use reader::Reader;

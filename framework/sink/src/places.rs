@@ -23,6 +23,11 @@ const COLUMNS: [Column; 5] = [
 ];
 const SELECT: &str = "SELECT next_offset, epoch FROM millstream_offsets \
     WHERE sink = ? AND topic = ? AND \"partition\" = ?";
+const INSERT: &str = "INSERT INTO millstream_offsets \
+    (sink, topic, \"partition\", next_offset, epoch) VALUES (?, ?, ?, ?, 0) \
+    ON CONFLICT (sink, topic, \"partition\") DO NOTHING";
+const TAKE: &str = "UPDATE millstream_offsets SET epoch = ? \
+    WHERE sink = ? AND topic = ? AND \"partition\" = ?";
 const SELECT_OTHER: &str = "SELECT topic FROM millstream_offsets WHERE sink = ? AND topic <> ?";
 const ADVANCE: &str = "UPDATE millstream_offsets SET next_offset = ? \
     WHERE sink = ? AND topic = ? AND \"partition\" = ? AND epoch = ?";
@@ -54,17 +59,27 @@ impl Place {
         sink: &str,
         partitions: &[TopicPartition],
     ) -> Result<Vec<Self>, Trouble> {
-        let upsert = sql::upsert(database.dialect(), &table(), 1);
+        let insert = sql::statement(database.dialect(), INSERT);
+        let take = sql::statement(database.dialect(), TAKE);
         let mut places = Vec::with_capacity(partitions.len());
         for partition in partitions {
             check_topic(database, sink, partition)?;
-            let (next, epoch) = match stored(database, sink, partition)? {
-                Some((next, epoch)) => (next, epoch + 1),
-                None => (log.start(partition)?, 1),
+            let found = match stored(database, sink, partition)? {
+                None => {
+                    let [name, topic, number] = key(sink, partition);
+                    let start = log.start(partition)?;
+                    database.execute(&insert, &[name, topic, number, start.into()])?;
+                    // Read again, because another writer may have been faster.
+                    stored(database, sink, partition)?
+                }
+                found => found,
             };
+            let Some((next, epoch)) = found else {
+                return Err(Trouble::wait(format!("the place in {partition} is gone")));
+            };
+            let epoch = epoch + 1;
             let [name, topic, number] = key(sink, partition);
-            let row = [name, topic, number, next.into(), epoch.into()];
-            database.execute(&upsert, &row)?;
+            database.execute(&take, &[epoch.into(), name, topic, number])?;
             places.push(Self {
                 partition: partition.clone(),
                 next,
@@ -138,12 +153,16 @@ fn check_topic(
     }
 }
 
+/// What is stored, once nobody is changing it any more: a commit whose answer was lost may still be
+/// under way, and a writer about to be replaced may be in the middle of its last transaction. Both
+/// hold the lock of the row that is asked for here.
 fn stored(
     database: &mut dyn Database,
     sink: &str,
     partition: &TopicPartition,
 ) -> Result<Option<(Offset, i64)>, Trouble> {
-    let select = sql::statement(database.dialect(), SELECT);
+    let dialect = database.dialect();
+    let select = sql::statement(dialect, &format!("{SELECT}{}", dialect.lock));
     let rows = database.query(&select, &key(sink, partition))?;
     Ok(match rows.first().map(Vec::as_slice) {
         Some([Value::Integer(next), Value::Integer(epoch)]) => Some((*next, *epoch)),

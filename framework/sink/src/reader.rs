@@ -44,12 +44,10 @@ impl Reader {
     pub fn rows(&mut self, table: &str, limit: u32) -> Result<Vec<Json>> {
         let columns = self.database.columns(table).map_err(unread)?;
         let list = |names: Vec<String>| names.join(", ");
-        let all = list(
-            columns
-                .iter()
-                .map(|column| sql::quoted(&column.name))
-                .collect(),
-        );
+        let readable = self.database.dialect().readable;
+        let shown = columns.iter();
+        let shown = shown.map(|column| readable(sql::quoted(&column.name), &column.declared));
+        let all = list(shown.collect());
         let keys = columns.iter().filter(|column| column.key);
         let keys = list(keys.map(|column| sql::quoted(&column.name)).collect());
         let order = if keys.is_empty() { "1".into() } else { keys };

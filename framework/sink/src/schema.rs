@@ -11,17 +11,15 @@ use crate::{
 /// Brings the table to its declaration, inside the caller's transaction.
 pub(crate) fn prepare(database: &mut dyn Database, table: &TableSpec) -> Result<(), Trouble> {
     let dialect = database.dialect();
+    check_names(dialect, table)?;
     let present = database.columns(&table.name)?;
     if present.is_empty() {
         database.execute(&sql::create_table(dialect, table), &[])?;
         return Ok(());
     }
     for column in table.columns.iter() {
-        // Case aside, as SQL compares names.
-        match present
-            .iter()
-            .find(|found| found.name.eq_ignore_ascii_case(column.name))
-        {
+        let mut found = present.iter();
+        match found.find(|found| (dialect.same_name)(&found.name, column.name)) {
             Some(found) => check(dialect, table, column, found)?,
             None if !column.key && (column.nullable || column.default.is_some()) => {
                 database.execute(&sql::add_column(dialect, &table.name, column), &[])?;
@@ -35,14 +33,30 @@ pub(crate) fn prepare(database: &mut dyn Database, table: &TableSpec) -> Result<
     }
     present
         .iter()
-        .filter(|found| !declares(table, found))
+        .filter(|found| !declares(dialect, table, found))
         .try_for_each(|found| check_extra(table, found))
         .map_err(Trouble::from)
 }
 
-fn declares(table: &TableSpec, found: &Found) -> bool {
+fn declares(dialect: &Dialect, table: &TableSpec, found: &Found) -> bool {
     let mut columns = table.columns.iter();
-    columns.any(|column| column.name.eq_ignore_ascii_case(&found.name))
+    columns.any(|column| (dialect.same_name)(column.name, &found.name))
+}
+
+fn check_names(dialect: &Dialect, table: &TableSpec) -> Result<(), Error> {
+    let columns = table.columns.iter().map(|column| column.name);
+    for name in columns.chain([table.name.as_str()]) {
+        if name.len() > dialect.name_bytes_max {
+            return Err(Error::Declaration {
+                table: table.name.clone(),
+                problem: format!(
+                    "the name {name} has more than the {} bytes that this database keeps",
+                    dialect.name_bytes_max
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn check(

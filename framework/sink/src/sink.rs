@@ -15,7 +15,7 @@ use crate::{
     row::Row,
     schema,
     table::{Table, TableSpec},
-    writer::Writer,
+    writer,
 };
 use millstream_core::{
     batch::Records,
@@ -37,7 +37,6 @@ pub struct Sink {
     log: Box<dyn Log>,
     database: Box<dyn Database>,
     decode: Decode,
-    writer: Writer,
     dead_letters: DeadLetters,
     /// `None` until the epochs are taken, which happens once in a sink's life.
     places: Option<Vec<Place>>,
@@ -102,7 +101,6 @@ impl Sink {
             log,
             database,
             decode,
-            writer: Writer::new(table.clone()),
             dead_letters: DeadLetters::new(dead_letters),
             places: None,
             settled: false,
@@ -242,6 +240,9 @@ impl Sink {
                 .collect();
             let (table, log) = (&self.table, self.log.as_mut());
             let places = transaction(database, |database| {
+                if let Some(lock) = database.dialect().start_lock {
+                    database.query(&lock.into(), &[])?;
+                }
                 schema::prepare(database, &places::table())?;
                 schema::prepare(database, table)?;
                 Place::claim(database, log, &table.name, &partitions)
@@ -304,14 +305,16 @@ impl Sink {
     fn write(&mut self) -> std::result::Result<usize, Trouble> {
         let places = self.places.as_deref().unwrap_or_default();
         let name = &self.table.name;
-        let (batch, writer, log) = (&mut self.batch, &mut self.writer, self.log.as_mut());
+        let (batch, table, log) = (&mut self.batch, &self.table, self.log.as_mut());
         let dead_letters = &mut self.dead_letters;
         transaction(self.database.as_mut(), |database| {
             // The places first: a writer that was replaced must find out before it does anything.
+            // In their order, as a successor takes them, so that the two cannot lock each other.
+            batch.moves.sort_unstable();
             for (number, next) in &batch.moves {
                 places[*number].advance(database, name, *next)?;
             }
-            let refused = writer.write(database, &batch.values, batch.origins.len())?;
+            let refused = writer::write(database, table, &batch.values, batch.origins.len())?;
             for (row, refusal) in refused {
                 batch.refused.push((batch.origins[row], refusal));
             }

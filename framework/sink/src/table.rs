@@ -78,6 +78,13 @@ pub(crate) struct TableSpec {
 }
 
 impl TableSpec {
+    /// Whether keys come back: the row type has some of its own, beside the coordinates.
+    pub(crate) fn keyed(&self) -> bool {
+        let coordinates = [PARTITION_COLUMN, OFFSET_COLUMN];
+        let mut keys = self.columns.iter().filter(|column| column.key);
+        keys.any(|column| !coordinates.contains(&column.name))
+    }
+
     fn check(&self) -> std::result::Result<(), String> {
         check_name(&self.name)?;
         let reserved = self.name.eq_ignore_ascii_case(OFFSETS_TABLE);

@@ -43,7 +43,7 @@ pub enum Value {
 }
 
 impl Value {
-    fn kind(&self) -> Option<Kind> {
+    pub(crate) fn kind(&self) -> Option<Kind> {
         Some(match self {
             Self::Null => return None,
             Self::Text(_) => Kind::Text,

@@ -3,39 +3,23 @@
 //! One more database is one more module here: a [`Dialect`], a [`Database`], an arm in
 //! [`Location::open`]. Invariant: nothing outside this folder knows sqlx or a database by name.
 
+mod location;
+mod postgres;
 pub(crate) mod sql;
 mod sqlite;
 
+pub use location::Location;
+pub use postgres::PostgresUrl;
+
 use crate::{
     error::Trouble,
+    table::TableSpec,
     value::{Kind, Value},
 };
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 /// The table in which every sink keeps its places.
 pub(crate) const OFFSETS_TABLE: &str = "millstream_offsets";
-
-/// Where a database is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Location {
-    /// A file; it and the folders above it are made when missing.
-    Sqlite(PathBuf),
-}
-
-impl Location {
-    /// A SQLite database in a file.
-    pub fn sqlite(path: impl Into<PathBuf>) -> Self {
-        Self::Sqlite(path.into())
-    }
-
-    /// A connection for writing (not open yet), or for reading what is there already.
-    pub(crate) fn open(&self, create: bool) -> Box<dyn Database> {
-        match self {
-            Self::Sqlite(path) => Box::new(sqlite::Sqlite::new(path.clone(), create)),
-        }
-    }
-}
 
 /// Why a database call failed, by what can be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +46,8 @@ pub(crate) struct Found {
     pub(crate) default: bool,
 }
 
-/// One connection, its calls blocking. All calls but `connect` need one that is open.
+/// One connection, its calls blocking, each for a bounded time. All calls but `connect` need one
+/// that is open.
 pub(crate) trait Database: Send {
     /// How this database writes SQL.
     fn dialect(&self) -> &'static Dialect;
@@ -82,9 +67,14 @@ pub(crate) trait Database: Send {
     /// Ends it without effect. Where that fails, the connection is dropped.
     fn rollback(&mut self);
 
-    /// Runs a statement and gives the number of rows changed. After [`Failure::Row`] the open
-    /// transaction is as it was before the statement, and goes on.
+    /// Runs a statement and gives the number of rows changed. After an error the open transaction
+    /// can only be rolled back.
     fn execute(&mut self, sql: &Arc<str>, values: &[Value]) -> Result<u64>;
+
+    /// Writes rows, the values of one after those of the other: each takes the place of the row
+    /// with its key, a later one that of an earlier one. After [`Failure::Row`] the open
+    /// transaction is as it was before the call, and goes on.
+    fn upsert(&mut self, table: &TableSpec, rows: &[Value]) -> Result<()>;
 
     /// All rows of a query.
     fn query(&mut self, sql: &Arc<str>, values: &[Value]) -> Result<Vec<Vec<Value>>>;
@@ -118,8 +108,20 @@ pub(crate) struct Dialect {
     pub(crate) fits: fn(Kind, &str) -> bool,
     /// Writes the n-th placeholder, counted from 1.
     pub(crate) placeholder: fn(&mut String, usize),
-    /// How many placeholders one statement may have.
-    pub(crate) bind_limit: usize,
-    /// How many rows one INSERT has at most, a power of two, found by measuring.
-    pub(crate) insert_rows_max: usize,
+    /// A timestamp, in milliseconds since 1970, as an expression.
+    pub(crate) timestamp: fn(i64) -> String,
+    /// A column (its quoted name and its declared type) as an expression that
+    /// [`Database::query`] can read.
+    pub(crate) readable: fn(String, &str) -> String,
+    /// Whether two quoted names are one.
+    pub(crate) same_name: fn(&str, &str) -> bool,
+    /// The longest name in bytes; the database would cut longer ones without a word.
+    pub(crate) name_bytes_max: usize,
+    /// What a `SELECT` ends with whose rows nobody else may change until the transaction ends, and
+    /// which waits for whoever is changing them now.
+    pub(crate) lock: &'static str,
+    /// Lets one start at a time make tables and take epochs, inside its transaction.
+    pub(crate) start_lock: Option<&'static str>,
+    /// How many of so many rows, of so many columns, go into one [`Database::upsert`].
+    pub(crate) stretch: fn(rows: usize, columns: usize) -> usize,
 }

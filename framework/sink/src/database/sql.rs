@@ -37,6 +37,11 @@ pub(crate) fn add_column(dialect: &Dialect, table: &str, column: &Column) -> Arc
     .into()
 }
 
+/// All column names.
+pub(crate) fn columns(table: &TableSpec) -> String {
+    names(table, |_| true, quoted)
+}
+
 fn definition(dialect: &Dialect, column: &Column) -> String {
     let mut text = format!(
         "{} {}",
@@ -46,7 +51,11 @@ fn definition(dialect: &Dialect, column: &Column) -> String {
     if !column.nullable {
         text.push_str(" NOT NULL");
     }
-    if let Some(default) = column.default.as_ref().and_then(literal) {
+    if let Some(default) = column
+        .default
+        .as_ref()
+        .and_then(|value| literal(dialect, value))
+    {
         text.push_str(" DEFAULT ");
         text.push_str(&default);
     }
@@ -54,10 +63,11 @@ fn definition(dialect: &Dialect, column: &Column) -> String {
 }
 
 /// A default as text; declarations allow only those that have one.
-fn literal(value: &Value) -> Option<String> {
+fn literal(dialect: &Dialect, value: &Value) -> Option<String> {
     Some(match value {
         Value::Text(text) => format!("'{}'", text.replace('\'', "''")),
-        Value::Integer(number) | Value::Timestamp(number) => number.to_string(),
+        Value::Integer(number) => number.to_string(),
+        Value::Timestamp(ms) => (dialect.timestamp)(*ms),
         Value::Real(number) => format!("{number:?}"),
         Value::Boolean(truth) => if *truth { "TRUE" } else { "FALSE" }.into(),
         Value::Null | Value::Blob(_) => return None,
@@ -69,7 +79,7 @@ pub(crate) fn upsert(dialect: &Dialect, table: &TableSpec, rows: usize) -> Arc<s
     let mut text = format!(
         "INSERT INTO {} ({}) VALUES ",
         quoted(&table.name),
-        names(table, |_| true, quoted)
+        columns(table)
     );
     let mut number = 0;
     for row in 0..rows {
@@ -82,8 +92,14 @@ pub(crate) fn upsert(dialect: &Dialect, table: &TableSpec, rows: usize) -> Arc<s
             (dialect.placeholder)(&mut text, number);
         }
     }
-    text.push_str(") ON CONFLICT (");
-    text.push_str(&names(table, |column| column.key, quoted));
+    text.push(')');
+    text.push_str(&on_conflict(table));
+    text.into()
+}
+
+/// What an `INSERT` ends with whose rows take the place of those with their keys.
+pub(crate) fn on_conflict(table: &TableSpec) -> String {
+    let keys = names(table, |column| column.key, quoted);
     let set = names(
         table,
         |column| !column.key,
@@ -93,12 +109,10 @@ pub(crate) fn upsert(dialect: &Dialect, table: &TableSpec, rows: usize) -> Arc<s
         },
     );
     if set.is_empty() {
-        text.push_str(") DO NOTHING");
+        format!(" ON CONFLICT ({keys}) DO NOTHING")
     } else {
-        text.push_str(") DO UPDATE SET ");
-        text.push_str(&set);
+        format!(" ON CONFLICT ({keys}) DO UPDATE SET {set}")
     }
-    text.into()
 }
 
 /// A statement written with `?` for its values, in the dialect's own placeholders.

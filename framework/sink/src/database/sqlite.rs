@@ -3,8 +3,11 @@
 //! `synchronous = NORMAL` may lose the last transactions when the machine (not the process) dies.
 //! Rows and places are lost together then, so the topic fills the hole again: still exactly once.
 
-use super::{Database, Dialect, Failure, Found, Result};
-use crate::value::{Kind, Value};
+use super::{Database, Dialect, Failure, Found, Result, sql};
+use crate::{
+    table::TableSpec,
+    value::{Kind, Value},
+};
 use sqlx::{
     Arguments, AssertSqlSafe, ConnectOptions, Connection, Row as _, SqlSafeStr, TypeInfo, ValueRef,
     sqlite::{
@@ -12,7 +15,7 @@ use sqlx::{
         SqliteSynchronous,
     },
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// How long one call waits for a lock inside SQLite before the sink's own backoff takes over.
@@ -36,9 +39,24 @@ static DIALECT: Dialect = Dialect {
     },
     fits,
     placeholder: |text, _| text.push('?'),
-    bind_limit: 32_766,
-    insert_rows_max: 128,
+    timestamp: |ms| ms.to_string(),
+    readable: |column, _| column,
+    same_name: str::eq_ignore_ascii_case,
+    name_bytes_max: usize::MAX,
+    // A transaction of SQLite holds the one lock there is from its beginning.
+    lock: "",
+    start_lock: None,
+    stretch: |rows, columns| {
+        let fit = BIND_LIMIT / columns.max(1);
+        1 << rows.min(fit).clamp(1, INSERT_ROWS_MAX).ilog2()
+    },
 };
+
+/// How many placeholders one statement may have.
+const BIND_LIMIT: usize = 32_766;
+/// Found by measuring. Statements have a power of two of rows, so that a few texts serve batches of
+/// every size and stay prepared.
+const INSERT_ROWS_MAX: usize = 128;
 
 /// SQLite takes any word as a type. Tables made by others are taken where the word leads to the
 /// same storage class by SQLite's own rules (its "type affinity").
@@ -60,6 +78,8 @@ pub(super) struct Sqlite {
     path: PathBuf,
     create: bool,
     open: Option<Open>,
+    /// The statements of one table by their number of rows.
+    upserts: (String, BTreeMap<usize, Arc<str>>),
 }
 
 struct Open {
@@ -74,6 +94,7 @@ impl Sqlite {
             path,
             create,
             open: None,
+            upserts: (String::new(), BTreeMap::new()),
         }
     }
 
@@ -176,6 +197,20 @@ impl Database for Sqlite {
         let done = runtime.block_on(query.execute(connection));
         done.map(|done| done.rows_affected())
             .map_err(|error| failure(&error))
+    }
+
+    fn upsert(&mut self, table: &TableSpec, rows: &[Value]) -> Result<()> {
+        let (name, texts) = &mut self.upserts;
+        if *name != table.name {
+            name.clone_from(&table.name);
+            texts.clear();
+        }
+        let count = rows.len() / table.columns.len().max(1);
+        let text = texts.entry(count);
+        let text = text.or_insert_with(|| sql::upsert(&DIALECT, table, count));
+        // SQLite takes back a statement that fails for a row, and only that.
+        let text = Arc::clone(text);
+        self.execute(&text, rows).map(drop)
     }
 
     fn query(&mut self, sql: &Arc<str>, values: &[Value]) -> Result<Vec<Vec<Value>>> {

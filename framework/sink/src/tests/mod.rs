@@ -2,15 +2,21 @@
 
 mod crash;
 mod hostile;
+mod postgres;
 mod schema;
+mod server;
 mod thread;
 mod trouble;
+mod world;
+
+use world::{Engine, World, on_each};
 
 use crate::{
     Kind, Location, Row, Sink, SinkConfig, Step, Table, Value, Values,
     batch::decoder,
     database::{Database, Dialect, Failure, Found},
     row,
+    table::TableSpec,
 };
 use millstream_core::{
     batch::{RecordBatch, Records},
@@ -273,6 +279,17 @@ impl Log for MemoryLog {
     fn committed(&mut self, _: &[TopicPartition]) -> LogResult<Vec<Option<Committed>>> {
         unreachable!()
     }
+    fn committed_as(&mut self, _: &str, _: &[TopicPartition]) -> LogResult<Vec<Option<Committed>>> {
+        unreachable!()
+    }
+    fn commit_as(
+        &mut self,
+        _: &str,
+        _: u64,
+        _: &[(TopicPartition, Committed)],
+    ) -> LogResult<Commit> {
+        unreachable!()
+    }
     fn seek(&mut self, _: &TopicPartition, _: Offset) -> LogResult<()> {
         unreachable!()
     }
@@ -377,71 +394,14 @@ impl Database for Crashing {
     fn execute(&mut self, sql: &Arc<str>, values: &[Value]) -> Result<u64, Failure> {
         self.burn(|database| database.execute(sql, values))
     }
+    fn upsert(&mut self, table: &TableSpec, rows: &[Value]) -> Result<(), Failure> {
+        self.burn(|database| database.upsert(table, rows))
+    }
     fn query(&mut self, sql: &Arc<str>, values: &[Value]) -> Result<Vec<Vec<Value>>, Failure> {
         self.burn(|database| database.query(sql, values))
     }
     fn columns(&mut self, table: &str) -> Result<Vec<Found>, Failure> {
         self.burn(|database| database.columns(table))
-    }
-}
-
-/// A folder, a database in it, and a log.
-struct World {
-    folder: tempfile::TempDir,
-    log: MemoryLog,
-}
-
-impl World {
-    fn new(partitions: usize) -> Self {
-        // Hundreds of databases are made and synced: in memory where the system has such a folder.
-        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
-        let folder = folder.unwrap();
-        Self {
-            folder,
-            log: MemoryLog::words(partitions),
-        }
-    }
-
-    fn location(&self) -> Location {
-        Location::sqlite(self.folder.path().join("deep/down/test.db"))
-    }
-
-    fn sink<R: Row + 'static>(
-        &self,
-        name: &'static str,
-        fuse: &Fuse,
-        row: fn(&str, &str) -> R,
-    ) -> Sink {
-        let config = SinkConfig {
-            batch_rows: 7,
-            batch_bytes: 64,
-            ..SinkConfig::default()
-        };
-        let database = Box::new(Crashing(self.location().open(true), fuse.clone()));
-        let decode = decoder(WORDS, move |key: &String, value: &String, _: &_| {
-            row(key, value)
-        });
-        let spec = Table::<R>::new(name).spec().unwrap();
-        Sink::over(
-            self.log.client(fuse),
-            "words",
-            spec,
-            database,
-            config,
-            decode,
-        )
-        .unwrap()
-    }
-
-    fn word_sink(&self) -> Sink {
-        self.sink("words", &Fuse::default(), word)
-    }
-
-    /// Another connection to the same file.
-    fn sql(&self, text: &str) -> Vec<Vec<Value>> {
-        let mut database = self.location().open(true);
-        database.connect().unwrap();
-        database.query(&text.into(), &[]).unwrap()
     }
 }
 

@@ -3,6 +3,13 @@
 use super::*;
 use crate::{Column, Error};
 
+on_each!(
+    missing_columns_are_added_with_null_or_their_default,
+    tables_that_do_not_fit_are_refused_by_column,
+    a_table_made_by_others_is_taken_where_it_fits,
+    a_table_takes_one_topic_only,
+);
+
 struct Wide {
     id: String,
     note: Option<String>,
@@ -20,9 +27,8 @@ fn wide(id: &str, _: &str) -> Wide {
     }
 }
 
-#[test]
-fn missing_columns_are_added_with_null_or_their_default() {
-    let world = World::new(1);
+fn missing_columns_are_added_with_null_or_their_default(engine: Engine) {
+    let world = World::new(engine, 1);
     world.log.produce(0, b"old", b"x");
     let latest = |id: &str, _: &str| Latest {
         id: id.into(),
@@ -45,26 +51,22 @@ fn missing_columns_are_added_with_null_or_their_default() {
 }
 
 /// What a start says about a table that was made with these columns.
-fn refusal(columns: &str) -> Error {
-    let world = World::new(1);
-    world.sql(&format!("CREATE TABLE latest ({columns})"));
+fn refusal(engine: Engine, columns: &str) -> Error {
+    let world = World::new(engine, 1);
+    world.sql(&world.types(&format!("CREATE TABLE latest ({columns})")));
     let latest = |id: &str, _: &str| Latest {
         id: id.into(),
         word: None,
     };
     let mut sink = world.sink("latest", &Fuse::default(), latest);
     let error = sink.step(0).unwrap_err();
-    let tables = world.sql("SELECT count(*) FROM sqlite_master WHERE name = 'millstream_offsets'");
-    assert_eq!(
-        tables[0][0],
-        0.into(),
-        "a refused start leaves nothing behind"
-    );
+    let offsets = world.connection().columns("millstream_offsets").unwrap();
+    assert!(offsets.is_empty(), "a refused start leaves nothing behind");
     error
 }
 
-#[test]
-fn tables_that_do_not_fit_are_refused_by_column() {
+fn tables_that_do_not_fit_are_refused_by_column(engine: Engine) {
+    let types = World::new(engine, 1);
     let coordinates = "_partition INTEGER NOT NULL, _offset INTEGER NOT NULL";
     for (columns, column, expected, found) in [
         (
@@ -103,25 +105,32 @@ fn tables_that_do_not_fit_are_refused_by_column() {
             column: c,
             expected: e,
             found: f,
-        } = refusal(&format!("{coordinates}, {columns}"))
+        } = refusal(engine, &format!("{coordinates}, {columns}"))
         else {
             panic!("{columns}")
         };
         assert_eq!((&*table, &*c), ("latest", column), "{columns}");
         assert!(
-            e.starts_with(expected) && f.starts_with(found),
+            e.starts_with(&types.types(expected)) && f.starts_with(&types.types(found)),
             "{columns}: {e} / {f}"
         );
     }
 }
 
-#[test]
-fn a_table_made_by_others_is_taken_where_it_fits() {
-    let world = World::new(1);
-    world.sql(
-        "CREATE TABLE latest (ID VARCHAR(20) PRIMARY KEY NOT NULL, _partition BIGINT, \
-        _offset BIGINT, extra TEXT, made TEXT NOT NULL DEFAULT 'x', word NVARCHAR(10))",
-    );
+fn a_table_made_by_others_is_taken_where_it_fits(engine: Engine) {
+    let world = World::new(engine, 1);
+    world.sql(match engine {
+        Engine::Sqlite => {
+            "CREATE TABLE latest (ID VARCHAR(20) PRIMARY KEY NOT NULL, _partition BIGINT, \
+             _offset BIGINT, extra TEXT, made TEXT NOT NULL DEFAULT 'x', word NVARCHAR(10))"
+        }
+        Engine::Postgres => {
+            "CREATE TABLE latest (made text NOT NULL DEFAULT 'x', ID varchar(20) PRIMARY KEY, \
+             _partition smallint, _offset integer, extra jsonb, word varchar(10), \
+             number integer GENERATED ALWAYS AS IDENTITY, twice text GENERATED ALWAYS AS \
+             (word || word) STORED)"
+        }
+    });
     world.log.produce(0, b"a", b"one");
     world.log.produce(0, b"a", b"two");
     let latest = |id: &str, word: &str| Latest {
@@ -135,9 +144,8 @@ fn a_table_made_by_others_is_taken_where_it_fits() {
     );
 }
 
-#[test]
-fn a_table_takes_one_topic_only() {
-    let world = World::new(1);
+fn a_table_takes_one_topic_only(engine: Engine) {
+    let world = World::new(engine, 1);
     drain(&mut world.word_sink());
     world
         .log
@@ -170,7 +178,7 @@ fn declarations_that_cannot_be_tables_are_refused_before_anything_is_opened() {
         }
         fn bind(&self, _: &mut Values) {}
     }
-    let problem = |spec: crate::Result<crate::table::TableSpec>| spec.unwrap_err().to_string();
+    let problem = |spec: crate::Result<TableSpec>| spec.unwrap_err().to_string();
     assert!(problem(Table::<Bad<0>>::new("t").spec()).contains("twice"));
     assert!(problem(Table::<Bad<1>>::new("t").spec()).contains("twice"));
     assert!(problem(Table::<Bad<2>>::new("t").spec()).contains("not a name"));

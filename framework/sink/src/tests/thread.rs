@@ -4,15 +4,20 @@ use super::*;
 use crate::{Error, SinkHandle};
 use std::sync::atomic::{AtomicI64, Ordering};
 
+on_each!(
+    stop_drains_to_the_end_of_the_topic,
+    stop_gives_up_at_its_bound_and_the_next_start_goes_on,
+    what_stopped_the_sink_is_told_by_stop,
+);
+
 /// A clock that moves by one with each look, so that every wait ends.
 fn clock() -> impl Fn() -> i64 + Send + 'static {
     let now = AtomicI64::new(0);
     move || now.fetch_add(1, Ordering::Relaxed)
 }
 
-#[test]
-fn stop_drains_to_the_end_of_the_topic() {
-    let world = World::new(2);
+fn stop_drains_to_the_end_of_the_topic(engine: Engine) {
+    let world = World::new(engine, 2);
     for number in 0..200 {
         world.log.produce(number % 2, b"k", b"word");
     }
@@ -22,9 +27,8 @@ fn stop_drains_to_the_end_of_the_topic() {
     assert_eq!(world.sql("SELECT count(*) FROM words")[0][0], 200.into());
 }
 
-#[test]
-fn stop_gives_up_at_its_bound_and_the_next_start_goes_on() {
-    let world = World::new(1);
+fn stop_gives_up_at_its_bound_and_the_next_start_goes_on(engine: Engine) {
+    let world = World::new(engine, 1);
     for _ in 0..200 {
         world.log.produce(0, b"k", b"word");
     }
@@ -35,10 +39,9 @@ fn stop_gives_up_at_its_bound_and_the_next_start_goes_on() {
     assert_eq!(world.sql("SELECT count(*) FROM words")[0][0], 200.into());
 }
 
-#[test]
-fn what_stopped_the_sink_is_told_by_stop() {
-    let world = World::new(1);
-    world.sql("CREATE TABLE words (id INTEGER)");
+fn what_stopped_the_sink_is_told_by_stop(engine: Engine) {
+    let world = World::new(engine, 1);
+    world.sql("CREATE TABLE words (id integer)");
     let handle = SinkHandle::spawn(world.word_sink(), clock()).unwrap();
     assert!(matches!(handle.stop(i64::MAX), Err(Error::Schema { .. })));
 }

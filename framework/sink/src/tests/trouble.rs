@@ -3,21 +3,27 @@
 use super::*;
 use crate::Error;
 
-#[test]
-fn a_locked_database_makes_the_sink_wait_and_then_go_on() {
-    let world = World::new(1);
+on_each!(
+    a_locked_database_makes_the_sink_wait_and_then_go_on,
+    a_locked_database_at_start_is_waited_for_too,
+    an_older_writer_is_refused_for_good_and_writes_nothing,
+    a_writer_that_had_to_reconnect_does_not_take_the_epoch_back,
+    what_the_topic_forgot_is_counted_and_a_topic_made_anew_is_refused,
+    a_topic_that_is_not_there_yet_is_waited_for,
+);
+
+fn a_locked_database_makes_the_sink_wait_and_then_go_on(engine: Engine) {
+    let world = World::new(engine, 1);
     world.log.produce(0, b"a", b"one");
     let mut sink = world.word_sink();
     drain(&mut sink);
     world.log.produce(0, b"b", b"two");
 
-    let mut other = world.location().open(true);
-    other.connect().unwrap();
-    other.query(&"BEGIN EXCLUSIVE".into(), &[]).unwrap();
+    let mut other = world.locked(false);
     let Step::Retry { at_ms, reason } = sink.step(1000).unwrap() else {
         panic!("not locked")
     };
-    assert!(at_ms > 1000 && reason.contains("locked"), "{reason}");
+    assert!(at_ms > 1000 && reason.contains("lock"), "{reason}");
     // Before the time has come, nothing is tried; afterwards the wait doubles.
     assert_eq!(sink.step(1001).unwrap(), Step::Retry { at_ms, reason });
     let Step::Retry { at_ms: later, .. } = sink.step(at_ms).unwrap() else {
@@ -39,21 +45,19 @@ fn a_locked_database_makes_the_sink_wait_and_then_go_on() {
     assert_eq!(sink.stats().rows, 2);
 }
 
-#[test]
-fn a_locked_database_at_start_is_waited_for_too() {
-    let world = World::new(1);
-    let mut other = world.location().open(true);
-    other.connect().unwrap();
-    other.query(&"BEGIN EXCLUSIVE".into(), &[]).unwrap();
+fn a_locked_database_at_start_is_waited_for_too(engine: Engine) {
+    let world = World::new(engine, 1);
+    let mut other = world.locked(true);
     let mut sink = world.word_sink();
     assert!(matches!(sink.step(0).unwrap(), Step::Retry { .. }));
     other.rollback();
     assert_eq!(sink.step(60_000).unwrap(), Step::Idle);
 }
 
+/// Only SQLite can be told how many pages it may have.
 #[test]
 fn a_full_disk_makes_the_sink_wait_and_loses_nothing() {
-    let world = World::new(1);
+    let world = World::new(Engine::Sqlite, 1);
     let mut sink = world.sink("words", &Fuse::default(), word);
     drain(&mut sink);
     sink.limit_pages("PRAGMA max_page_count = 12");
@@ -90,9 +94,8 @@ fn a_full_disk_makes_the_sink_wait_and_loses_nothing() {
     );
 }
 
-#[test]
-fn an_older_writer_is_refused_for_good_and_writes_nothing() {
-    let world = World::new(2);
+fn an_older_writer_is_refused_for_good_and_writes_nothing(engine: Engine) {
+    let world = World::new(engine, 2);
     world.log.produce(0, b"a", b"one");
     let mut zombie = world.word_sink();
     drain(&mut zombie);
@@ -121,14 +124,11 @@ fn an_older_writer_is_refused_for_good_and_writes_nothing() {
     assert_eq!(heir.stats().dead_letters, 1);
 }
 
-#[test]
-fn a_writer_that_had_to_reconnect_does_not_take_the_epoch_back() {
-    let world = World::new(1);
+fn a_writer_that_had_to_reconnect_does_not_take_the_epoch_back(engine: Engine) {
+    let world = World::new(engine, 1);
     let mut zombie = world.word_sink();
     drain(&mut zombie);
-    let mut other = world.location().open(true);
-    other.connect().unwrap();
-    other.query(&"BEGIN EXCLUSIVE".into(), &[]).unwrap();
+    let mut other = world.locked(false);
     world.log.produce(0, b"a", b"one");
     assert!(matches!(zombie.step(0).unwrap(), Step::Retry { .. }));
     other.rollback();
@@ -136,9 +136,8 @@ fn a_writer_that_had_to_reconnect_does_not_take_the_epoch_back() {
     assert!(matches!(zombie.step(60_000), Err(Error::Fenced { .. })));
 }
 
-#[test]
-fn what_the_topic_forgot_is_counted_and_a_topic_made_anew_is_refused() {
-    let mut world = World::new(1);
+fn what_the_topic_forgot_is_counted_and_a_topic_made_anew_is_refused(engine: Engine) {
+    let mut world = World::new(engine, 1);
     for _ in 0..5 {
         world.log.produce(0, b"a", b"one");
     }
@@ -159,9 +158,8 @@ fn what_the_topic_forgot_is_counted_and_a_topic_made_anew_is_refused() {
     assert!(error.to_string().contains("made anew"), "{error}");
 }
 
-#[test]
-fn a_topic_that_is_not_there_yet_is_waited_for() {
-    let world = World::new(1);
+fn a_topic_that_is_not_there_yet_is_waited_for(engine: Engine) {
+    let world = World::new(engine, 1);
     let words = world.log.topics.lock().unwrap().remove("words").unwrap();
     let mut sink = world.word_sink();
     assert!(matches!(sink.step(0).unwrap(), Step::Retry { .. }));
