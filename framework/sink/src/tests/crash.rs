@@ -157,6 +157,17 @@ fn check(world: &World, table: &str, seed: u64) {
         .iter()
         .map(|l| (header(l, "partition"), header(l, "offset")))
         .collect();
+    if (world.engine, table) == (Engine::Postgres, "latest") {
+        // A record that a later one of its batch replaced was never shown to the table.
+        let replaced = |place: &(String, String)| {
+            let (partition, offset) = (&place.0, place.1.parse::<usize>().unwrap());
+            let entries = &topics["words"][partition.parse::<usize>().unwrap()];
+            let later = |entry: &Entry| entry.key == entries[offset].key;
+            entries[offset].value.as_deref() != Some(b"\xff")
+                && entries[offset + 1..].iter().any(later)
+        };
+        dead.retain(|place| found.contains(place) || !replaced(place));
+    }
     assert_eq!(found, dead, "seed {seed}");
 }
 

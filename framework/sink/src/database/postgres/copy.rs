@@ -3,7 +3,7 @@
 //! Invariant: what is sent is a whole stream, header to trailer, of rows that Postgres can read.
 //! A value that it could not take is found here, before anything is sent.
 
-use super::types::{Wire, micros};
+use super::types::{Wire, micros, without_nul};
 use crate::value::Value;
 
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -26,25 +26,16 @@ impl Stream {
         self.bytes.extend_from_slice(HEADER);
     }
 
-    /// Adds a row: one value per wire, and one more 32-bit number where there is a last column.
+    /// Adds a row: one value per wire.
     ///
     /// # Errors
     /// The number of the value that Postgres could not take, and why. The stream is of no use then.
-    pub(super) fn row(
-        &mut self,
-        wires: &[Wire],
-        values: &[Value],
-        last: Option<i32>,
-    ) -> Result<(), (usize, String)> {
-        let fields = wires.len() + usize::from(last.is_some());
-        let fields = i16::try_from(fields).map_err(|_| (0, "too many columns".to_owned()))?;
+    pub(super) fn row(&mut self, wires: &[Wire], values: &[Value]) -> Result<(), (usize, String)> {
+        let fields = i16::try_from(wires.len()).map_err(|_| (0, "too many columns".to_owned()))?;
         self.bytes.extend_from_slice(&fields.to_be_bytes());
         for (column, (wire, value)) in wires.iter().zip(values).enumerate() {
             self.field(*wire, value)
                 .map_err(|problem| (column, problem))?;
-        }
-        if let Some(number) = last {
-            self.fixed(number.to_be_bytes());
         }
         Ok(())
     }
@@ -59,12 +50,7 @@ impl Stream {
         let range = |problem: &dyn std::fmt::Display| format!("{value:?} is {problem}");
         match (wire, value) {
             (_, Value::Null) => self.bytes.extend_from_slice(&NULL),
-            (Wire::Text, Value::Text(text)) => {
-                if text.as_bytes().contains(&0) {
-                    return Err("NUL in a text".into());
-                }
-                self.counted(text.as_bytes())?;
-            }
+            (Wire::Text, Value::Text(text)) => self.counted(without_nul(text)?)?,
             (Wire::Bytea, Value::Blob(bytes)) => self.counted(bytes)?,
             (Wire::Int8, Value::Integer(number)) => self.fixed(number.to_be_bytes()),
             (Wire::Int4, Value::Integer(number)) => {
@@ -114,9 +100,9 @@ mod tests {
         stream.begin();
         let wires = [Wire::Text, Wire::Int4, Wire::Bool];
         let values = ["ab".into(), Value::Null, true.into()];
-        stream.row(&wires, &values, Some(7)).unwrap();
+        stream.row(&wires, &values).unwrap();
         let mut expected = HEADER.to_vec();
-        expected.extend(b"\0\x04\0\0\0\x02ab\xff\xff\xff\xff\0\0\0\x01\x01\0\0\0\x04\0\0\0\x07");
+        expected.extend(b"\0\x03\0\0\0\x02ab\xff\xff\xff\xff\0\0\0\x01\x01");
         expected.extend([0xff, 0xff]);
         assert_eq!(stream.end(), expected);
         stream.begin();
@@ -127,7 +113,7 @@ mod tests {
     fn what_postgres_cannot_take_is_found_before_it_is_sent() {
         let refusal = |wire, value: Value| {
             let mut stream = Stream::default();
-            stream.row(&[wire], &[value], None).unwrap_err().1
+            stream.row(&[wire], &[value]).unwrap_err().1
         };
         assert!(refusal(Wire::Text, "a\0b".into()).contains("NUL"));
         assert!(refusal(Wire::Int4, (1_i64 << 40).into()).contains("out of range"));

@@ -73,6 +73,12 @@ struct Refused {
     code: Option<String>,
 }
 
+impl Refused {
+    fn is(&self, code: &str) -> bool {
+        self.code.as_deref() == Some(code)
+    }
+}
+
 impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
         refused.failure
@@ -206,20 +212,17 @@ impl Database for Postgres {
                 "a statement of the transaction failed".into(),
             ));
         }
-        self.run("COMMIT")?;
-        self.upsert.committed();
-        Ok(())
+        self.run("COMMIT")
     }
 
     fn rollback(&mut self) {
-        self.upsert.rolled_back();
         if self.open.is_some() && self.run("ROLLBACK").is_err() {
             self.disconnect();
         }
     }
 
     fn execute(&mut self, sql: &Arc<str>, values: &[Value]) -> Result<u64> {
-        let arguments = arguments(values.iter().map(Bound::of))?;
+        let arguments = arguments(values)?;
         self.statement(sql, arguments)
     }
 
@@ -228,7 +231,7 @@ impl Database for Postgres {
     }
 
     fn query(&mut self, sql: &Arc<str>, values: &[Value]) -> Result<Vec<Vec<Value>>> {
-        let arguments = arguments(values.iter().map(Bound::of))?;
+        let arguments = arguments(values)?;
         let query = sqlx::query_with(AssertSqlSafe(sql.clone()).into_sql_str(), arguments);
         let rows = self.call(async |connection| query.fetch_all(connection).await)?;
         rows.iter()
@@ -272,11 +275,11 @@ fn found(row: &[Value]) -> Option<Found> {
     })
 }
 
-fn arguments<'a>(values: impl Iterator<Item = Bound<'a>>) -> Result<PgArguments> {
+fn arguments(values: &[Value]) -> Result<PgArguments> {
     let mut arguments = PgArguments::default();
     for value in values {
         arguments
-            .add(value)
+            .add(Bound(value))
             .map_err(|error| Failure::Row(error.to_string()))?;
     }
     Ok(arguments)

@@ -20,8 +20,6 @@ const EPOCH_MS: i64 = 946_684_800_000;
 /// The first and the first impossible timestamp, 4714-11-24 BC and 294277-01-01, in microseconds
 /// since 2000. The numbers beyond mean infinity, or nothing.
 const TIMESTAMPS: std::ops::Range<i64> = -211_813_488_000_000_000..9_223_371_331_200_000_000;
-/// `timestamptz`, which the driver knows by number only without a crate for dates.
-const TIMESTAMPTZ: Oid = Oid(1184);
 
 pub(super) static DIALECT: Dialect = Dialect {
     type_name: |kind| match kind {
@@ -111,19 +109,61 @@ pub(super) fn micros(ms: i64) -> Option<i64> {
     TIMESTAMPS.contains(&micros).then_some(micros)
 }
 
-/// A value as a parameter of a statement, with the type that it has there.
-pub(super) struct Bound<'a>(pub(super) &'a Value, pub(super) Kind);
+/// A text that Postgres can have.
+pub(super) fn without_nul(text: &str) -> std::result::Result<&[u8], &'static str> {
+    let bytes = text.as_bytes();
+    let clean = !bytes.contains(&0);
+    clean.then_some(bytes).ok_or("NUL in a text")
+}
 
-impl<'a> Bound<'a> {
-    /// A value that says its own kind; null is text.
-    pub(super) fn of(value: &'a Value) -> Self {
-        Self(value, value.kind().unwrap_or(Kind::Text))
+/// The type of a column of this kind as an array.
+pub(super) fn array_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text => "text[]",
+        Kind::Integer => "int8[]",
+        Kind::Real => "float8[]",
+        Kind::Boolean => "bool[]",
+        Kind::Blob => "bytea[]",
+        Kind::Timestamp => "timestamptz[]",
     }
 }
 
+/// The numbers by which every server knows a type and the array of it.
+fn oids(kind: Kind) -> (Oid, Oid) {
+    let (element, array) = match kind {
+        Kind::Text => (25, 1009),
+        Kind::Integer => (20, 1016),
+        Kind::Real => (701, 1022),
+        Kind::Boolean => (16, 1000),
+        Kind::Blob => (17, 1001),
+        Kind::Timestamp => (1184, 1185),
+    };
+    (Oid(element), Oid(array))
+}
+
+/// Writes a value that is not null as Postgres reads it.
+fn encode(value: &Value, out: &mut Vec<u8>) -> std::result::Result<(), BoxDynError> {
+    match value {
+        Value::Null => {}
+        Value::Text(text) => out.extend_from_slice(without_nul(text)?),
+        Value::Integer(number) => out.extend_from_slice(&number.to_be_bytes()),
+        Value::Real(number) => out.extend_from_slice(&number.to_be_bytes()),
+        Value::Boolean(truth) => out.push(u8::from(*truth)),
+        Value::Blob(bytes) => out.extend_from_slice(bytes),
+        Value::Timestamp(ms) => {
+            let micros = micros(*ms).ok_or_else(|| format!("timestamp {ms} out of range"))?;
+            out.extend_from_slice(&micros.to_be_bytes());
+        }
+    }
+    Ok(())
+}
+
+/// A value as a parameter of a statement. It says its own type; null is text.
+pub(super) struct Bound<'a>(pub(super) &'a Value);
+
 impl Type<Postgres> for Bound<'_> {
     fn type_info() -> PgTypeInfo {
-        <str as Type<Postgres>>::type_info()
+        PgTypeInfo::with_oid(oids(Kind::Text).0)
     }
 }
 
@@ -132,30 +172,61 @@ impl Encode<'_, Postgres> for Bound<'_> {
         &self,
         out: &mut PgArgumentBuffer,
     ) -> std::result::Result<IsNull, BoxDynError> {
-        match self.0 {
-            Value::Null => return Ok(IsNull::Yes),
-            Value::Text(text) => out.extend_from_slice(text.as_bytes()),
-            Value::Integer(number) => out.extend_from_slice(&number.to_be_bytes()),
-            Value::Real(number) => out.extend_from_slice(&number.to_be_bytes()),
-            Value::Boolean(truth) => out.push(u8::from(*truth)),
-            Value::Blob(bytes) => out.extend_from_slice(bytes),
-            Value::Timestamp(ms) => {
-                let micros = micros(*ms).ok_or("timestamp out of range")?;
-                out.extend_from_slice(&micros.to_be_bytes());
+        encode(self.0, out)?;
+        Ok(match self.0 {
+            Value::Null => IsNull::Yes,
+            _ => IsNull::No,
+        })
+    }
+
+    fn produces(&self) -> Option<PgTypeInfo> {
+        self.0.kind().map(|kind| PgTypeInfo::with_oid(oids(kind).0))
+    }
+}
+
+/// One column of many rows as a parameter, written from the rows as they are.
+pub(super) struct Array<'a> {
+    pub(super) kind: Kind,
+    pub(super) rows: &'a [Value],
+    pub(super) width: usize,
+    pub(super) column: usize,
+    /// The numbers of the rows that are meant.
+    pub(super) chosen: &'a [usize],
+}
+
+impl Type<Postgres> for Array<'_> {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(oids(Kind::Text).1)
+    }
+}
+
+impl Encode<'_, Postgres> for Array<'_> {
+    fn encode_by_ref(
+        &self,
+        out: &mut PgArgumentBuffer,
+    ) -> std::result::Result<IsNull, BoxDynError> {
+        let count = i32::try_from(self.chosen.len())?;
+        // Dimensions, whether there are nulls, the elements' type, their number, the first index.
+        let (dimensions, nulls, first) = (1_i32, 1_i32, 1_i32);
+        let Oid(element) = oids(self.kind).0;
+        for number in [dimensions, nulls, i32::try_from(element)?, count, first] {
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+        for row in self.chosen {
+            let value = &self.rows[row * self.width + self.column];
+            let at = out.len();
+            out.extend_from_slice(&(-1_i32).to_be_bytes());
+            if *value != Value::Null {
+                encode(value, out)?;
+                let len = i32::try_from(out.len() - at - size_of::<i32>())?;
+                out[at..at + size_of::<i32>()].copy_from_slice(&len.to_be_bytes());
             }
         }
         Ok(IsNull::No)
     }
 
     fn produces(&self) -> Option<PgTypeInfo> {
-        Some(match self.1 {
-            Kind::Text => <str as Type<Postgres>>::type_info(),
-            Kind::Integer => <i64 as Type<Postgres>>::type_info(),
-            Kind::Real => <f64 as Type<Postgres>>::type_info(),
-            Kind::Boolean => <bool as Type<Postgres>>::type_info(),
-            Kind::Blob => <[u8] as Type<Postgres>>::type_info(),
-            Kind::Timestamp => PgTypeInfo::with_oid(TIMESTAMPTZ),
-        })
+        Some(PgTypeInfo::with_oid(oids(self.kind).1))
     }
 }
 
