@@ -3,7 +3,8 @@
 use millstream_core::record::{Offset, TopicPartition};
 use std::collections::BTreeMap;
 
-/// Bounds and waits of a sink. The defaults suit a table on the same machine.
+/// Bounds and waits of a sink. The defaults suit a file on the same machine;
+/// [`SinkConfig::server`] suits a database on a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkConfig {
     /// Records in one SQL transaction, at most.
@@ -19,6 +20,18 @@ pub struct SinkConfig {
     /// Where records go that cannot become rows; `None` is `<table>-dead-letters`. Kafka Streams'
     /// `errors.dead.letter.queue.topic.name`.
     pub dead_letter_topic: Option<String>,
+}
+
+impl SinkConfig {
+    /// Four times the rows and bytes in a transaction, for some 10 MB more memory: each transaction
+    /// costs six round trips, in each of which either the sink or the server waits.
+    pub fn server() -> Self {
+        Self {
+            batch_rows: 16_384,
+            batch_bytes: 4 << 20,
+            ..Self::default()
+        }
+    }
 }
 
 impl Default for SinkConfig {

@@ -6,6 +6,9 @@
 //! record once, whatever crashed and whoever else tried to write. A start takes the next epoch, and
 //! a writer with an older one is refused with [`Error::Fenced`].
 //!
+//! Databases are SQLite, in a file, and Postgres; [`Location`] says which and where, and is read
+//! from a path or a URL.
+//!
 //! A database that is locked, full or away slows the sink and never the stream: the step says
 //! [`Step::Retry`], and the topic keeps what the table does not have yet. A record that cannot
 //! become a row goes to a dead-letter topic with the reason in its headers and is counted.

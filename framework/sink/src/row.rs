@@ -149,6 +149,18 @@ impl<T: Field> Field for Option<T> {
 /// `: key` makes a field part of the primary key; `= value` says what rows have that were written
 /// before the column was added. The fields' types choose the columns' kinds; `Option` is nullable.
 ///
+/// | field | SQLite | Postgres, which also takes |
+/// | --- | --- | --- |
+/// | `String`, `&str`, `Arc<str>` | `TEXT` | `text`, `varchar(n)`, `citext` |
+/// | `i64`, `i32`, `u32` | `INTEGER` | `bigint`, `integer`, `smallint` |
+/// | `f64`, `f32` | `REAL` | `double precision` |
+/// | `bool` | `BOOLEAN` | `boolean` |
+/// | `Vec<u8>` | `BLOB` | `bytea` |
+/// | [`Millis`](crate::Millis) | `TIMESTAMP` | `timestamp` with or without time zone |
+///
+/// A value that a column cannot have, such as a text with NUL or a number beyond a `smallint` on
+/// Postgres, makes its record a dead letter and leaves the others alone.
+///
 /// ```
 /// use millstream_sink::{Kind, Millis, Row, row};
 ///

@@ -18,7 +18,11 @@ pub const OFFSET_COLUMN: &str = "_offset";
 /// With key columns a later record replaces the row of an earlier one with the same key. Without,
 /// each record has its own row, its coordinates [`PARTITION_COLUMN`] and [`OFFSET_COLUMN`] being
 /// the primary key. Both columns are there in either case.
-/// A table belongs to one sink and one topic.
+/// A table belongs to one sink and one topic. Of the records of one key that come together the
+/// database may be shown the last one only.
+///
+/// Its name is one name, quoted wherever it is used, dots included. On Postgres its schema is the
+/// first of the connection's `search_path`, which [`PostgresUrl`](crate::PostgresUrl) can set.
 pub struct Table<R> {
     name: &'static str,
     row: PhantomData<fn(R)>,

@@ -11,6 +11,7 @@ mod learn;
 mod meter;
 mod restart;
 mod scene;
+mod sink_postgres;
 mod stateless;
 
 pub use meter::{Figures, Meter};
@@ -39,6 +40,7 @@ pub const ALL: &[Bench] = &[
     stateless::SIX,
     learn::IMDB,
     restart::GIGABYTE,
+    sink_postgres::COPY,
 ];
 
 /// The benchmark of a name.

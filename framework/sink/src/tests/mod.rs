@@ -2,7 +2,9 @@
 
 mod crash;
 mod hostile;
+mod location;
 mod postgres;
+mod refused;
 mod schema;
 mod server;
 mod thread;
@@ -277,17 +279,6 @@ impl Log for MemoryLog {
         unreachable!()
     }
     fn committed(&mut self, _: &[TopicPartition]) -> LogResult<Vec<Option<Committed>>> {
-        unreachable!()
-    }
-    fn committed_as(&mut self, _: &str, _: &[TopicPartition]) -> LogResult<Vec<Option<Committed>>> {
-        unreachable!()
-    }
-    fn commit_as(
-        &mut self,
-        _: &str,
-        _: u64,
-        _: &[(TopicPartition, Committed)],
-    ) -> LogResult<Commit> {
         unreachable!()
     }
     fn seek(&mut self, _: &TopicPartition, _: Offset) -> LogResult<()> {

@@ -2,7 +2,8 @@
 set -eu
 bin=$1 port=$2
 shift 2
-directory=$(mktemp -d /dev/shm/millstream-XXXXXX 2>/dev/null || mktemp -d)
+# In memory, unless FOLDER says otherwise.
+directory=$(mktemp -d "${FOLDER:-/dev/shm}/millstream-XXXXXX" 2>/dev/null || mktemp -d)
 pid=
 finish() {
     if [ -n "$pid" ]; then
