@@ -1,8 +1,10 @@
 //! Rows into Postgres: the sink beside `psql \copy` of the same rows, on one server, in one run.
 //!
 //! The records are in an embedded log in memory before; what is measured is reading, decoding and
-//! writing them in transactions of the size meant for servers. `psql` gets a file of ready lines and
-//! writes them in one transaction into a table of the same definition. Both wait for the disk.
+//! writing them in transactions of the size meant for servers. `psql` gets a file of ready lines
+//! and writes them in one transaction into a table of the same definition. Both wait for the disk.
+//!
+//! Invariant: the server is this run's own and ends with it, and a row too few is an error.
 
 use super::{Bench, Figures, Meter};
 use anyhow::{Context, Result, bail, ensure};

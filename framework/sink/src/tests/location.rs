@@ -22,6 +22,7 @@ fn text_is_a_server_or_a_file() {
         "postgres://h/d?connect_timeout=soon",
         "postgres://h/d?pasword=x",
         "postgres://h/d?options[]=x",
+        "postgres://h/d#?sslmode=verify-full",
     ] {
         let said = parse(text).unwrap_err().to_string();
         assert!(said.starts_with("database location: "), "{said}");

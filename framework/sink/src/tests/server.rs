@@ -29,7 +29,6 @@ fn binaries() -> Option<PathBuf> {
 }
 
 /// Whether there is a Postgres. Where there is none, the tests say so, and under `CI=true` fail.
-#[expect(clippy::print_stderr, reason = "a test that does not run must say so")]
 pub(super) fn is_there() -> bool {
     let found = binaries().is_some();
     if !found {

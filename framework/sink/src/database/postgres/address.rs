@@ -43,11 +43,12 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
 /// `postgres://user:password@host:port/database?parameters`, as libpq has it.
 ///
 /// Among the parameters are `sslmode` (`disable`, `prefer`, `require`, `verify-ca`,
-/// `verify-full`), `sslrootcert`, `sslcert`, `sslkey`, `application_name`, `connect_timeout`
-/// (seconds, 10), and `options[NAME]=VALUE` for any setting of the session:
-/// `options[search_path]=app` puts the tables into the schema `app`. `answer_timeout` (seconds,
-/// 25) is Millstream's own: how long one call waits before the connection counts as dead. What is
-/// not said here is taken from libpq's environment variables and its `.pgpass`.
+/// `verify-full`; `prefer` where nothing is said, which protects from nobody), `sslrootcert`,
+/// `sslcert`, `sslkey`, `application_name`, `connect_timeout` (seconds, 10), and
+/// `options[NAME]=VALUE` for any setting of the session: `options[search_path]=app` puts the tables
+/// into the schema `app`. `answer_timeout` (seconds, 25) is Millstream's own: how long one call
+/// waits before the connection counts as dead. What is not said here is taken from libpq's
+/// environment variables and its `.pgpass`.
 ///
 /// [`Display`](fmt::Display) and [`Debug`](fmt::Debug) show it without its password.
 #[derive(Clone, PartialEq, Eq)]
@@ -63,6 +64,10 @@ pub struct PostgresUrl {
 impl PostgresUrl {
     pub(in crate::database) fn parse(url: &str) -> Result<Self> {
         let (base, parameters) = url.split_once('?').unwrap_or((url, ""));
+        if url.contains('#') {
+            // The driver would read the rest as a fragment, and sslmode would count for nothing.
+            return Err(Error::Location("a # is written %23".into()));
+        }
         if parameters.contains('@') && !base.contains('@') {
             let problem = "the user ends after the question mark: in a password it is written %3F";
             return Err(Error::Location(problem.into()));

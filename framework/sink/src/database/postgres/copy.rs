@@ -82,7 +82,7 @@ impl Stream {
     }
 
     fn counted(&mut self, bytes: &[u8]) -> Result<(), String> {
-        // Postgres takes no field of a gigabyte, and says so itself; beyond that there is no length.
+        // Postgres takes no field of a gigabyte, and says so itself; beyond that no length fits.
         let len = i32::try_from(bytes.len()).map_err(|_| "2 GiB or more".to_owned())?;
         self.bytes.extend_from_slice(&len.to_be_bytes());
         self.bytes.extend_from_slice(bytes);
