@@ -7,6 +7,7 @@
 //! A new benchmark is a file with a [`Bench`] in it and a line in [`ALL`].
 
 mod count;
+mod kafka;
 mod learn;
 mod meter;
 mod restart;
@@ -41,6 +42,10 @@ pub const ALL: &[Bench] = &[
     learn::IMDB,
     restart::GIGABYTE,
     sink_postgres::COPY,
+    kafka::STATELESS,
+    kafka::COUNT,
+    kafka::TABLE_JOIN,
+    kafka::RESTORE,
 ];
 
 /// The benchmark of a name.

@@ -26,6 +26,11 @@ impl Scene {
         Ok(Self { bench, directory })
     }
 
+    /// The benchmark's name.
+    pub fn bench(&self) -> &'static str {
+        self.bench
+    }
+
     /// A directory that lasts for all runs.
     pub fn directory(&self) -> &Path {
         self.directory.path()

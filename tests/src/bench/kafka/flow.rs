@@ -1,0 +1,269 @@
+//! The course of a bench: fill once, then run after run each side, compare, and relate.
+
+use super::{
+    super::{Figures, Scene},
+    job::{Job, Size, Workload},
+    load::{Content, KEYS, Load, ROW_BYTES, Shape, VALUE_BYTES},
+    peers::Side,
+};
+use anyhow::{Context, Result, bail};
+use std::{collections::BTreeMap, path::Path};
+
+/// Where the bench's cluster is.
+pub(super) struct Cluster {
+    pub(super) servers: String,
+}
+
+impl Cluster {
+    /// The one that the environment names.
+    pub(super) fn open() -> Result<Self> {
+        let servers = std::env::var("MILLSTREAM_BENCH_BOOTSTRAP");
+        let servers = servers.context("MILLSTREAM_BENCH_BOOTSTRAP names no cluster")?;
+        Ok(Self { servers })
+    }
+}
+
+/// Everything that stays the same over the runs of a bench.
+struct Flow<'a> {
+    bench: &'static str,
+    workload: Workload,
+    size: Size,
+    load: &'a Load,
+    directory: &'a Path,
+    sides: Vec<Side>,
+}
+
+/// All runs of a workload.
+pub(super) fn runs(scene: &Scene, workload: Workload) -> Result<Vec<Figures>> {
+    let (size, cluster) = (Size::from_environment()?, Cluster::open()?);
+    let load = Load::new(&cluster.servers)?;
+    let mut sides = vec![Side::Ours, Side::KafkaStreams { cached: false }];
+    if workload.has_state() {
+        sides.push(Side::KafkaStreams { cached: true });
+    } else {
+        sides.push(Side::RawLoop);
+    }
+    let flow = Flow {
+        bench: scene.bench(),
+        workload,
+        size,
+        load: &load,
+        directory: scene.directory(),
+        sides,
+    };
+    flow.fill(Shape::Uniform)?;
+    if workload == Workload::Count {
+        flow.fill(Shape::Zipf)?;
+    }
+    let run = |number| -> Result<Figures> {
+        let mut figures = flow.run(number, Shape::Uniform)?;
+        if workload == Workload::Count {
+            let zipf = flow.run(number, Shape::Zipf)?;
+            figures.extend(
+                zipf.into_iter()
+                    .map(|(name, figure)| (format!("zipf_{name}"), figure)),
+            );
+        }
+        Ok(figures)
+    };
+    let figures = (0..size.runs).map(run).collect();
+    flow.load.delete(&flow.name(""))?;
+    figures
+}
+
+impl Flow<'_> {
+    /// A topic or program of this bench alone.
+    fn name(&self, rest: &str) -> String {
+        format!("{}-{}-{rest}", self.bench, std::process::id())
+    }
+
+    fn input(&self, shape: Shape) -> String {
+        self.name(&format!("in-{shape:?}").to_lowercase())
+    }
+
+    fn fill(&self, shape: Shape) -> Result<()> {
+        let records = (self.size.records, KEYS);
+        self.load
+            .fill(&self.input(shape), records, shape, (2, VALUE_BYTES))?;
+        if self.workload == Workload::Join {
+            self.load.fill(
+                &self.name("table"),
+                (KEYS, KEYS),
+                Shape::Each,
+                (1, ROW_BYTES),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn job(&self, side: Side, number: usize, what: &str) -> Job {
+        let id = self.name(&format!("{what}-{number}-{}", side.name()));
+        Job {
+            workload: self.workload,
+            servers: self.load.servers.clone(),
+            input: self.name("none"),
+            table: self.name("table"),
+            output: format!("{id}-out"),
+            state: self.directory.join(&id),
+            application_id: id,
+            records: self.size.records,
+            warmup: self.size.warmup(),
+            restored: 0,
+        }
+    }
+
+    /// One run of all sides over one input.
+    fn run(&self, number: usize, shape: Shape) -> Result<Figures> {
+        let (mut told, mut contents) = (BTreeMap::new(), BTreeMap::new());
+        for &side in &self.sides {
+            let what = format!("{shape:?}").to_lowercase();
+            let job = Job {
+                input: self.input(shape),
+                ..self.job(side, number, &what)
+            };
+            self.load.topic(&job.output)?;
+            told.insert(side, side.run(self.bench, &job)?);
+            contents.insert(side, self.load.check(&job.output)?);
+            self.load.delete(&job.application_id)?;
+        }
+        compare(&contents)?;
+        let best = best(&told)?;
+        let mut figures = figures(&told, best)?;
+        if self.size.latency_seconds > 0 && shape == Shape::Uniform {
+            self.latencies(number, best, &told, &mut figures)?;
+        }
+        Ok(figures)
+    }
+
+    /// Latency of each side at half of what the slowest of them can do.
+    fn latencies(
+        &self,
+        number: usize,
+        best: Side,
+        told: &BTreeMap<Side, Figures>,
+        figures: &mut Figures,
+    ) -> Result<()> {
+        let slowest = told.values().map(per_second).fold(f64::INFINITY, f64::min);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rate"
+        )]
+        let rate = (slowest / 2.0) as u64;
+        figures.insert(
+            "latency_records_per_second".to_owned(),
+            (slowest / 2.0).floor(),
+        );
+        for &side in &self.sides {
+            if matches!(side, Side::KafkaStreams { .. }) && side != best {
+                continue;
+            }
+            let mut job = self.job(side, number, "latency");
+            job.input = format!("{}-in", job.application_id);
+            (job.records, job.warmup) = (0, 0);
+            self.load.topic(&job.input)?;
+            self.load.topic(&job.output)?;
+            let running = side.start(self.bench, &job)?;
+            let latency = self
+                .load
+                .latency((&job.input, &job.output), rate, self.size)?;
+            running.end()?;
+            self.load.delete(&job.application_id)?;
+            let prefix = prefix(side);
+            figures.insert(format!("{prefix}p50_ms"), latency.p50_ms);
+            figures.insert(format!("{prefix}p99_ms"), latency.p99_ms);
+            if latency.measured == 0 {
+                bail!("{}: no latency was measured", side.name());
+            }
+        }
+        let ratio = figures["p99_ms"] / figures["kafka_streams_p99_ms"];
+        figures.insert("p99_ratio_to_kafka_streams".to_owned(), ratio);
+        Ok(())
+    }
+}
+
+/// What a side's figures begin with in the result.
+fn prefix(side: Side) -> &'static str {
+    match side {
+        Side::Ours => "",
+        Side::KafkaStreams { .. } => "kafka_streams_",
+        Side::RawLoop => "raw_",
+    }
+}
+
+/// All sides must have said the same; one with a cache must have come to the same end.
+fn compare(contents: &BTreeMap<Side, Content>) -> Result<()> {
+    let ours = &contents[&Side::Ours];
+    for (side, content) in contents {
+        let same = match side {
+            Side::KafkaStreams { cached: true } => content.ends_as(ours),
+            _ => content == ours,
+        };
+        if !same {
+            bail!("ours: {ours:?}\n{}: {content:?}", side.name());
+        }
+    }
+    Ok(())
+}
+
+/// The variant of Kafka Streams that took less processor time.
+fn best(told: &BTreeMap<Side, Figures>) -> Result<Side> {
+    let streams = told
+        .iter()
+        .filter(|(side, _)| matches!(side, Side::KafkaStreams { .. }));
+    let best = streams.min_by(|a, b| cpu_per_million(a.1).total_cmp(&cpu_per_million(b.1)));
+    best.map(|(side, _)| *side)
+        .context("Kafka Streams did not run")
+}
+
+/// Records a second, from the end of the warm-up to the last record.
+fn per_second(told: &Figures) -> f64 {
+    told["records"] / told["seconds"]
+}
+
+/// Processor seconds for a million records.
+fn cpu_per_million(told: &Figures) -> f64 {
+    told["cpu_seconds"] * 1e6 / told["records"]
+}
+
+/// What is told of a run, and how the sides stand to each other.
+pub(super) fn figures(told: &BTreeMap<Side, Figures>, best: Side) -> Result<Figures> {
+    let mut figures = Figures::new();
+    for (&side, told) in told {
+        if matches!(side, Side::KafkaStreams { .. }) && side != best {
+            let name = format!("{}_cpu_seconds_per_million", "kafka_streams_other_cache");
+            figures.insert(name, cpu_per_million(told));
+            continue;
+        }
+        let prefix = prefix(side);
+        let mut tell = |name: &str, figure| figures.insert(format!("{prefix}{name}"), figure);
+        tell("records_per_second", per_second(told));
+        tell(
+            "records_per_cpu_second",
+            told["records"] / told["cpu_seconds"],
+        );
+        tell("cpu_seconds_per_million", cpu_per_million(told));
+        tell("max_rss_mb", told["max_rss_mb"]);
+    }
+    let ours = told.get(&Side::Ours).context("our side did not run")?;
+    figures.insert("records".to_owned(), ours["records"]);
+    let cached = f64::from(u8::from(best == Side::KafkaStreams { cached: true }));
+    figures.insert("kafka_streams_cached".to_owned(), cached);
+    let theirs = &told[&best];
+    let mut relate = |name: &str, ratio| figures.insert(name.to_owned(), ratio);
+    relate(
+        "cpu_ratio_to_kafka_streams",
+        cpu_per_million(ours) / cpu_per_million(theirs),
+    );
+    relate(
+        "rss_ratio_to_kafka_streams",
+        ours["max_rss_mb"] / theirs["max_rss_mb"],
+    );
+    if let Some(raw) = told.get(&Side::RawLoop) {
+        relate(
+            "throughput_ratio_to_raw",
+            per_second(ours) / per_second(raw),
+        );
+    }
+    Ok(figures)
+}

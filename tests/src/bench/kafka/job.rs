@@ -1,0 +1,102 @@
+//! What one side is asked to do, and how much of it there is.
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What is done with the records; the table in [`super`] says what comes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Workload {
+    Stateless,
+    Count,
+    Join,
+    Restore,
+}
+
+impl Workload {
+    /// Its name on the command line of the peers.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Stateless => "stateless",
+            Self::Count => "count",
+            Self::Join => "join",
+            Self::Restore => "restore",
+        }
+    }
+
+    /// Whether Kafka Streams' cache of records can make a difference.
+    pub(super) fn has_state(self) -> bool {
+        self != Self::Stateless
+    }
+}
+
+/// A run of one side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Job {
+    pub(super) workload: Workload,
+    /// `bootstrap.servers`.
+    pub(super) servers: String,
+    pub(super) input: String,
+    pub(super) table: String,
+    pub(super) output: String,
+    /// Also the group, and the prefix of the side's own topics.
+    pub(super) application_id: String,
+    /// A directory for state.
+    pub(super) state: PathBuf,
+    /// Records in the input; 0: work until told to end.
+    pub(super) records: u64,
+    /// How many of them come before the meter starts.
+    pub(super) warmup: u64,
+    /// How many keys are to come back from the changelog; 0: this is no restore.
+    pub(super) restored: u64,
+}
+
+/// Partitions of every topic.
+pub(super) const PARTITIONS: u32 = 4;
+/// `commit.interval.ms`.
+pub(super) const COMMIT_INTERVAL_MS: i64 = 100;
+/// The longest that one side may take over its records.
+pub(super) const SECONDS_MAX: u64 = 900;
+/// Bytes for caches of records in all stores of a program: Kafka's default and ours.
+pub(super) const CACHE_BYTES: usize = 10 << 20;
+/// The topology has at most one store in each of its tasks.
+pub(super) const CACHE_BYTES_PER_STORE: usize = CACHE_BYTES / PARTITIONS as usize;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    pub(super) runs: usize,
+    pub(super) records: u64,
+    /// Seconds of each measured latency, after as many of warm-up; 0: none.
+    pub(super) latency_seconds: u64,
+    pub(super) restore_keys: u64,
+}
+
+impl Size {
+    /// The usual, or what the environment says.
+    ///
+    /// # Errors
+    /// Where a variable is no number.
+    pub(super) fn from_environment() -> Result<Self> {
+        Ok(Self {
+            runs: usize::try_from(variable("RUNS", super::super::RUNS as u64)?)?.max(1),
+            records: variable("RECORDS", 4_000_000)?,
+            latency_seconds: variable("SECONDS", 15)?,
+            restore_keys: variable("RESTORE_KEYS", 5_000_000)?,
+        })
+    }
+
+    /// Records before the meter starts.
+    pub(super) fn warmup(self) -> u64 {
+        self.records / 4
+    }
+}
+
+fn variable(name: &str, usual: u64) -> Result<u64> {
+    let name = format!("MILLSTREAM_BENCH_{name}");
+    let set = std::env::var(&name).ok();
+    set.map_or(Ok(usual), |set| {
+        set.parse()
+            .with_context(|| format!("{name}={set} is no number"))
+    })
+}

@@ -1,0 +1,344 @@
+//! Our side: the workloads in the DSL, run by `Streams` with state in RocksDB.
+//!
+//! The log is whatever [`broker`] opens; nothing below it knows which. The test at the end runs every
+//! workload on the embedded log and compares with what the workloads are defined to be.
+
+use super::{
+    super::{Figures, Meter},
+    job::{CACHE_BYTES_PER_STORE, COMMIT_INTERVAL_MS, Job, SECONDS_MAX, Workload},
+};
+use anyhow::{Context, Result, bail};
+use millstream::metrics::Registry;
+use millstream_core::{prelude::*, task::TaskConfig};
+use millstream_log::Broker;
+use millstream_runtime::{
+    backends::RocksBackends,
+    clock::{Clock, SystemClock},
+    streams::{LogSource, State, Streams, StreamsConfig},
+    worker::Settings,
+};
+use millstream_state::{Limits, Shared};
+use std::{
+    io::Read,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// How often the main thread looks how far the stream thread is.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// `rocksdb.block.cache.bytes` and `rocksdb.write.buffer.bytes`: what every app gets.
+const ROCKSDB_BYTES: usize = 64 << 20;
+
+/// Opens the log that a job names.
+fn broker(servers: &str) -> Result<Arc<dyn Broker>> {
+    bail!("no log over Kafka in this build: {servers}")
+}
+
+/// Runs a job that was handed over as JSON.
+pub(super) fn child(part: &str, _: &Path) -> Result<Figures> {
+    let job: Job = serde_json::from_str(part).context("a job")?;
+    run(broker(&job.servers)?, &job)
+}
+
+/// Runs a job to its end.
+fn run(broker: Arc<dyn Broker>, job: &Job) -> Result<Figures> {
+    let clock = SystemClock::new();
+    let whole = Meter::start()?;
+    let seen = Arc::new(AtomicU64::new(0));
+    let streams = streams(broker, job, &seen)?;
+    streams.start()?;
+    let wait = |count: u64, over: &AtomicBool| -> Result<()> {
+        while seen.load(Ordering::Relaxed) < count && !over.load(Ordering::Acquire) {
+            if streams.state() == State::Error {
+                bail!("{:?}", streams.failure());
+            }
+            if clock.elapsed() > Duration::from_secs(SECONDS_MAX) {
+                bail!("{:?} of {count} records in time", seen);
+            }
+            std::thread::park_timeout(LOOK);
+        }
+        Ok(())
+    };
+    if job.restored > 0 {
+        return restored(&streams, job, &whole);
+    }
+    if job.records == 0 {
+        wait(u64::MAX, &*until_input_ends()?)?;
+        streams.close();
+        return whole.figures(seen.load(Ordering::Relaxed));
+    }
+    let never = AtomicBool::new(false);
+    wait(job.warmup, &never)?;
+    let startup = whole.elapsed();
+    let meter = Meter::start()?;
+    wait(job.records, &never)?;
+    let busy = meter.elapsed();
+    if streams.close() != State::NotRunning {
+        bail!("{:?}", streams.failure());
+    }
+    let told = [
+        ("records", exact(job.records - job.warmup)),
+        ("seconds", busy.as_secs_f64()),
+        ("seconds_to_close", meter.elapsed().as_secs_f64()),
+        ("cpu_seconds", meter.cpu_seconds()?),
+        ("cpu_seconds_total", whole.cpu_seconds()?),
+        ("max_rss_mb", whole.figures(job.records)?["max_rss_mb"]),
+        ("startup_seconds", startup.as_secs_f64()),
+    ];
+    Ok(told.map(|(name, value)| (name.to_owned(), value)).into())
+}
+
+/// From start to running, with nothing on disk.
+fn restored(streams: &Streams, job: &Job, meter: &Meter) -> Result<Figures> {
+    let limit = Duration::from_secs(SECONDS_MAX);
+    let state = streams.wait_for(
+        |state| matches!(state, State::Running | State::Error),
+        limit,
+    );
+    let (seconds, cpu) = (meter.elapsed().as_secs_f64(), meter.cpu_seconds()?);
+    if state != State::Running {
+        bail!("{state}: {:?}", streams.failure());
+    }
+    let told = [
+        ("records", exact(job.restored)),
+        ("seconds", seconds),
+        ("seconds_to_close", seconds),
+        ("cpu_seconds", cpu),
+        ("cpu_seconds_total", cpu),
+        ("max_rss_mb", meter.figures(job.restored)?["max_rss_mb"]),
+    ];
+    let threads = streams.threads();
+    let came: u64 = threads.iter().map(|thread| thread.stats.restored).sum();
+    // Not fewer; more where the changelog still holds older values of a key.
+    if came < job.restored {
+        bail!("{came} of {} keys came back", job.restored);
+    }
+    streams.close();
+    Ok(told.map(|(name, value)| (name.to_owned(), value)).into())
+}
+
+/// A flag that is set when standard input ends.
+fn until_input_ends() -> Result<Arc<AtomicBool>> {
+    let over = Arc::new(AtomicBool::new(false));
+    let flag = over.clone();
+    std::thread::Builder::new().spawn(move || {
+        // Whatever ends it, an error too, ends the work.
+        drop(std::io::stdin().read_to_end(&mut Vec::new()));
+        flag.store(true, Ordering::Release);
+    })?;
+    Ok(over)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+fn exact(count: u64) -> f64 {
+    count as f64
+}
+
+fn streams(broker: Arc<dyn Broker>, job: &Job, seen: &Arc<AtomicU64>) -> Result<Streams> {
+    let topology = Arc::new(topology(job, seen.clone())?);
+    let mut task = TaskConfig::new(&*job.application_id);
+    task.cache_bytes = CACHE_BYTES_PER_STORE;
+    let id = &job.application_id;
+    let mut settings = Settings::new(format!("{id}-1"), id.clone());
+    settings.commit_interval_ms = COMMIT_INTERVAL_MS;
+    let config = StreamsConfig::new(task, settings, Registry::new()?);
+    let shared = Shared::new(Limits {
+        block_cache_bytes: ROCKSDB_BYTES,
+        write_buffer_bytes: ROCKSDB_BYTES,
+    });
+    let backends = Arc::new(RocksBackends::open(&job.state, shared)?);
+    let logs: LogSource = Arc::new(move || broker.client().expect("x"));
+    Ok(Streams::new(topology, config, logs, backends)?)
+}
+
+fn topology(job: &Job, seen: Arc<AtomicU64>) -> Result<Topology> {
+    let input = topic(&job.input, bytes());
+    let builder = StreamsBuilder::new();
+    let stream = builder.stream(&input).peek(move |_, _| {
+        // Only the stream thread writes it: an atomic addition would be paid for nothing.
+        seen.store(seen.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    });
+    match job.workload {
+        Workload::Stateless => stream
+            .filter(|_, value| value.first().is_some_and(|first| first & 7 != 0))
+            .map_values(flipped)
+            .to(&topic(&job.output, bytes())),
+        Workload::Count => stream
+            .group_by_key()
+            .count(Materialized::with("counts", utf8(), u64_be()))
+            .to(&topic(&job.output, u64_be())),
+        Workload::Join => {
+            let table = builder.table(&topic(&job.table, bytes()), rows("profiles"));
+            stream
+                .join(table, |value, row| joined(&value, row))
+                .to(&topic(&job.output, bytes()));
+        }
+        Workload::Restore => {
+            let _ = stream
+                .group_by_key()
+                .reduce(rows("latest"), |_, value| value);
+        }
+    }
+    Ok(builder.build()?)
+}
+
+fn flipped(mut value: Vec<u8>) -> Vec<u8> {
+    value.iter_mut().for_each(|byte| *byte ^= 0x5a);
+    value
+}
+
+/// The first 16 bytes of the record, then the row.
+fn joined(value: &[u8], row: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(16 + row.len());
+    out.extend_from_slice(value.get(..16).unwrap_or(value));
+    out.extend_from_slice(row);
+    out
+}
+
+/// A store of bytes by text.
+fn rows(name: &str) -> Materialized<String, Vec<u8>> {
+    Materialized::with(name, utf8(), bytes())
+}
+
+/// Topics have static names; a job's are leaked, and there are three of them in a process.
+fn topic<V>(name: &str, value: Serde<V>) -> Topic<String, V> {
+    Topic::new(String::leak(name.to_owned()), utf8(), value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millstream_core::record::{RawRecord, TopicPartition};
+    use millstream_log::{Cleanup, EmbeddedLog, Log, TopicSpec};
+    use std::collections::BTreeMap;
+
+    const RECORDS: u64 = 2_000;
+    const KEYS: u64 = 30;
+    /// No commit takes place between so few records, so a page holds them all.
+    const PAGE: usize = 1 << 20;
+
+    fn value(number: u64) -> Vec<u8> {
+        let mut value = vec![u8::try_from(number % 256).unwrap(); 100];
+        value[8..16].copy_from_slice(&number.to_be_bytes());
+        value
+    }
+
+    fn key(number: u64) -> Vec<u8> {
+        format!("key-{:06}", number % KEYS).into_bytes()
+    }
+
+    fn filled(workload: Workload, state: &Path) -> (EmbeddedLog, Job) {
+        let log = EmbeddedLog::in_memory();
+        let job = Job {
+            workload,
+            servers: String::new(),
+            input: "in".to_owned(),
+            table: "table".to_owned(),
+            output: "out".to_owned(),
+            application_id: "app".to_owned(),
+            state: state.to_owned(),
+            records: RECORDS,
+            warmup: RECORDS / 4,
+            restored: 0,
+        };
+        for name in [&job.input, &job.table, &job.output] {
+            log.create_topic(&TopicSpec {
+                name: name.clone(),
+                partitions: 1,
+                cleanup: Cleanup::Delete { retention_ms: None },
+            })
+            .unwrap();
+        }
+        let mut client = log.client();
+        let mut send = |topic: &str, number: u64, time: u64, value: &[u8]| {
+            let record = RawRecord {
+                key: Some(&key(number)),
+                value: Some(value),
+                timestamp: time.try_into().unwrap(),
+                headers: &Headers::NONE,
+            };
+            client.send(topic, Some(0), record).unwrap();
+        };
+        // One key has no row.
+        (1..KEYS).for_each(|number| send("table", number, number, &[b'r'; 50]));
+        (0..RECORDS).for_each(|number| send("in", number, 1_000 + number, &value(number)));
+        client.commit(1, &[]).unwrap();
+        (log, job)
+    }
+
+    type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+    fn output(log: &EmbeddedLog) -> Pairs {
+        let mut client = log.client();
+        let at = TopicPartition::new("out", 0);
+        let (mut from, mut found) = (0, Vec::new());
+        while from < client.end(&at).unwrap() {
+            let page = client.read(&at, from, PAGE).unwrap();
+            for (_, record) in page.records.iter() {
+                found.push((record.key.unwrap().to_vec(), record.value.unwrap().to_vec()));
+            }
+            from = page.next;
+        }
+        found
+    }
+
+    fn run_all(workload: Workload) -> Pairs {
+        let state = tempfile::tempdir().unwrap();
+        let (log, job) = filled(workload, state.path());
+        let figures = run(Arc::new(log.clone()), &job).unwrap();
+        assert!((figures["records"] - 1_500.0).abs() < f64::EPSILON);
+        output(&log)
+    }
+
+    #[test]
+    fn stateless_keeps_and_flips() {
+        let kept = (0..RECORDS).filter(|number| number % 8 != 0);
+        let flip = |number| value(number).iter().map(|byte| byte ^ 0x5a).collect();
+        let wanted: Pairs = kept.map(|number| (key(number), flip(number))).collect();
+        assert_eq!(run_all(Workload::Stateless), wanted);
+    }
+
+    #[test]
+    fn count_tells_every_count() {
+        let mut counts = BTreeMap::<_, u64>::new();
+        let wanted: Pairs = (0..RECORDS)
+            .map(|number| {
+                let count = counts.entry(key(number)).or_default();
+                *count += 1;
+                (key(number), count.to_be_bytes().to_vec())
+            })
+            .collect();
+        assert_eq!(run_all(Workload::Count), wanted);
+    }
+
+    #[test]
+    fn join_meets_the_rows() {
+        let wanted: Pairs = (0..RECORDS)
+            .filter(|number| number % KEYS != 0)
+            .map(|number| {
+                let value = [&value(number)[..16], &[b'r'; 50]].concat();
+                (key(number), value)
+            })
+            .collect();
+        assert_eq!(run_all(Workload::Join), wanted);
+    }
+
+    #[test]
+    fn a_state_comes_back_from_its_changelog() {
+        let state = tempfile::tempdir().unwrap();
+        let (log, job) = filled(Workload::Restore, &state.path().join("first"));
+        run(Arc::new(log.clone()), &job).unwrap();
+        let again = Job {
+            state: state.path().join("second"),
+            restored: KEYS,
+            ..job
+        };
+        let figures = run(Arc::new(log), &again).unwrap();
+        assert!((figures["records"] - 30.0).abs() < f64::EPSILON);
+    }
+}

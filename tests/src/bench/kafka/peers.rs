@@ -1,0 +1,203 @@
+//! The sides as processes: each gets a job, and tells its figures in one line of JSON.
+//!
+//! Invariant: a side is killed when its run is dropped, and ends by itself when this process does,
+//! since then its standard input ends.
+
+use super::{
+    super::{CHILD, Figures},
+    job::{CACHE_BYTES, COMMIT_INTERVAL_MS, Job, PARTITIONS, SECONDS_MAX},
+    load::example,
+};
+use anyhow::{Context, Result, bail};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+/// The JVM's heap and collector.
+const JVM: [&str; 3] = ["-Xms512m", "-Xmx512m", "-XX:+UseG1GC"];
+const STREAMS_BENCH: &str = include_str!("../../../jvm/StreamsBench.java");
+
+/// Who does a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Side {
+    Ours,
+    /// With its cache of records, or without.
+    KafkaStreams {
+        cached: bool,
+    },
+    RawLoop,
+}
+
+impl Side {
+    /// Its name, in figures and topics.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::KafkaStreams { cached: true } => "kafka_streams_cached",
+            Self::KafkaStreams { cached: false } => "kafka_streams",
+            Self::RawLoop => "raw",
+        }
+    }
+
+    /// Starts it on a job.
+    pub(super) fn start(self, bench: &str, job: &Job) -> Result<Running> {
+        let mut command = match self {
+            Self::Ours => {
+                let mut command = Command::new(std::env::current_exe()?);
+                let job = serde_json::to_string(job)?;
+                command.args([CHILD, bench, &job, "."]);
+                command
+            }
+            Self::KafkaStreams { cached } => kafka_streams(job, cached)?,
+            Self::RawLoop => {
+                let mut command = Command::new(example("raw_loop")?);
+                command.args(common(job)).args([
+                    format!("partitions={PARTITIONS}"),
+                    format!("group={}", job.application_id),
+                ]);
+                command
+            }
+        };
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("{command:?}"))?;
+        Ok(Running(child))
+    }
+
+    /// Runs it to the end of its job.
+    pub(super) fn run(self, bench: &str, job: &Job) -> Result<Figures> {
+        let running = self.start(bench, job)?;
+        (running.figures()).with_context(|| format!("{} on {job:?}", self.name()))
+    }
+}
+
+/// What both peers are told alike.
+fn common(job: &Job) -> Vec<String> {
+    vec![
+        format!("bootstrap.servers={}", job.servers),
+        format!("in={}", job.input),
+        format!("out={}", job.output),
+        format!("records={}", job.records),
+        format!("warmup={}", job.warmup),
+        format!("commit.interval.ms={COMMIT_INTERVAL_MS}"),
+        format!("seconds.max={SECONDS_MAX}"),
+    ]
+}
+
+fn kafka_streams(job: &Job, cached: bool) -> Result<Command> {
+    let (home, classes) = (home()?, compiled()?);
+    let mut command = Command::new("java");
+    command
+        .args(JVM)
+        .arg(format!(
+            "-Dlog4j2.configurationFile=file:{}",
+            classes.join("log4j2.properties").display()
+        ))
+        .arg("-cp")
+        .arg(format!("{}:{}/libs/*", classes.display(), home.display()))
+        .arg("StreamsBench")
+        .arg(job.workload.name())
+        .args(common(job))
+        .arg(format!("table={}", job.table))
+        .arg(format!("application.id={}", job.application_id))
+        .arg(format!("state.dir={}", job.state.display()))
+        .arg(format!("cache={}", if cached { CACHE_BYTES } else { 0 }));
+    if job.restored > 0 {
+        command.arg(format!("restored={}", job.restored));
+    }
+    Ok(command)
+}
+
+/// Where `tests/setup/kafka` puts Kafka.
+fn home() -> Result<PathBuf> {
+    let root = std::env::var_os("XDG_CACHE_HOME").map_or_else(
+        || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")),
+        |set| Some(PathBuf::from(set)),
+    );
+    let root = root.context("neither XDG_CACHE_HOME nor HOME is set")?;
+    Ok(root.join("millstream/kafka-4.3.1"))
+}
+
+/// Compiles the peer's program, where that was not done; the directory with its classes.
+fn compiled() -> Result<PathBuf> {
+    let (home, name) = (home()?, "StreamsBench.java");
+    if !home.join("libs").exists() {
+        bail!("no Kafka in {}: run tests/setup/kafka", home.display());
+    }
+    let classes = home.join("bench");
+    let same = |path: &Path| fs::read_to_string(path).is_ok_and(|text| text == STREAMS_BENCH);
+    if same(&classes.join(name)) {
+        return Ok(classes);
+    }
+    // In a directory that is renamed when it is whole, so that what is there is right.
+    let work = tempfile::tempdir_in(&home)?;
+    fs::write(work.path().join(name), STREAMS_BENCH)?;
+    fs::write(work.path().join("log4j2.properties"), LOGGING)?;
+    let status = Command::new("javac")
+        .arg("-cp")
+        .arg(home.join("libs/*"))
+        .arg("-d")
+        .arg(work.path())
+        .arg(work.path().join(name))
+        .status()
+        .context("javac, of the JDK 17")?;
+    if !status.success() {
+        bail!("javac ended with {status}");
+    }
+    if classes.exists() {
+        fs::remove_dir_all(&classes)?;
+    }
+    fs::rename(work.keep(), &classes)?;
+    Ok(classes)
+}
+
+/// Errors only: its warnings are of no use here, and writing them takes time.
+const LOGGING: &str = "\
+status = ERROR
+appender.c.type = Console
+appender.c.name = C
+appender.c.target = SYSTEM_ERR
+appender.c.layout.type = PatternLayout
+appender.c.layout.pattern = %p %m (%c)%n
+rootLogger.level = ERROR
+rootLogger.appenderRef.c.ref = C
+";
+
+/// A side at work. Dropping it kills it.
+pub(super) struct Running(Child);
+
+impl Running {
+    /// Waits for its end; what it told.
+    fn figures(mut self) -> Result<Figures> {
+        let stdout = self.0.stdout.take().context("a side's output")?;
+        let mut last = None;
+        for line in BufReader::new(stdout).lines() {
+            last = Some(line?);
+        }
+        let status = self.0.wait()?;
+        if !status.success() {
+            bail!("ended with {status}");
+        }
+        let last = last.context("it told nothing")?;
+        serde_json::from_str(&last).with_context(|| format!("it said {last:?}"))
+    }
+
+    /// Ends its work, and waits until it is committed.
+    pub(super) fn end(mut self) -> Result<()> {
+        drop(self.0.stdin.take());
+        self.figures().map(drop)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended cannot be killed, which is as good.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
