@@ -27,20 +27,24 @@ const CONSUMER: &[(&str, &str)] = &[
     ("enable.auto.offset.store", "false"),
     ("isolation.level", "read_committed"),
     ("auto.offset.reset", "error"),
-    ("fetch.queue.backoff.ms", "1"),
     ("queued.min.messages", "20000"),
     ("queued.max.messages.kbytes", "4096"),
-    ("fetch.wait.max.ms", "20"),
+    ("fetch.queue.backoff.ms", "2"),
+    ("fetch.wait.max.ms", "50"),
+    ("fetch.message.max.bytes", "2097152"),
 ];
 const PRODUCER: &[(&str, &str)] = &[
-    ("linger.ms", "5"),
-    ("batch.num.messages", "10000"),
-    ("batch.size", "1000000"),
+    ("linger.ms", "20"),
+    ("batch.num.messages", "50000"),
+    ("batch.size", "1048576"),
     ("acks", "all"),
     ("compression.type", "none"),
     ("transaction.timeout.ms", "10000"),
     ("retry.backoff.ms", "10"),
-    ("queue.buffering.max.messages", "0"),
+    ("retry.backoff.max.ms", "1000"),
+    ("queue.buffering.max.messages", "1000000"),
+    ("queue.buffering.max.kbytes", "262144"),
+    ("sticky.partitioning.linger.ms", "0"),
 ];
 
 /// A record as it lies in librdkafka's buffer.
