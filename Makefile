@@ -49,10 +49,12 @@ test:
 	@echo "$$(cut -d : -f 1 $(skipped) | sort -u | wc -l) suites skipped"
 
 bench:
-	tests/setup/packages build
+	tests/setup/packages build test
 	tests/setup/peers
+	tests/setup/kafka
 	apps/sentiment/fetch-data
 	$(cargo) build --release -p sentiment -p millstream-tests
+	$(cargo) build --release -p millstream-kafka --examples
 	$(CARGO_TARGET_DIR)/release/bench $(NAMES)
 
 lint:

@@ -6,20 +6,30 @@ use super::{
     load::{Content, KEYS, Load, ROW_BYTES, Shape, VALUE_BYTES},
     peers::Side,
 };
+use crate::servers::{KafkaCluster, KafkaOptions};
 use anyhow::{Context, Result, bail};
 use std::{collections::BTreeMap, path::Path};
 
-/// Where the bench's cluster is.
+/// Where the bench's cluster is; one of its own ends with it.
 pub(super) struct Cluster {
     pub(super) servers: String,
+    _own: Option<KafkaCluster>,
 }
 
 impl Cluster {
-    /// The one that the environment names.
+    /// The one that the environment names, or one node for this bench.
     pub(super) fn open() -> Result<Self> {
-        let servers = std::env::var("MILLSTREAM_BENCH_BOOTSTRAP");
-        let servers = servers.context("MILLSTREAM_BENCH_BOOTSTRAP names no cluster")?;
-        Ok(Self { servers })
+        if let Ok(servers) = std::env::var("MILLSTREAM_BENCH_BOOTSTRAP") {
+            return Ok(Self {
+                servers,
+                _own: None,
+            });
+        }
+        let own = KafkaCluster::start_with(1, &KafkaOptions::default())?;
+        Ok(Self {
+            servers: own.bootstrap_servers(),
+            _own: Some(own),
+        })
     }
 }
 
@@ -66,9 +76,10 @@ pub(super) fn runs(scene: &Scene, workload: Workload) -> Result<Vec<Figures>> {
         }
         Ok(figures)
     };
-    let figures = (0..size.runs).map(run).collect();
-    flow.load.delete(&flow.name(""))?;
-    figures
+    let figures: Result<Vec<_>> = (0..size.runs).map(run).collect();
+    // A cluster that goes on is left as it was; what failed a run is the error to tell.
+    let cleaned = flow.load.delete(&flow.name(""));
+    figures.and_then(|figures| cleaned.map(|()| figures))
 }
 
 impl Flow<'_> {
@@ -231,7 +242,7 @@ pub(super) fn figures(told: &BTreeMap<Side, Figures>, best: Side) -> Result<Figu
     let mut figures = Figures::new();
     for (&side, told) in told {
         if matches!(side, Side::KafkaStreams { .. }) && side != best {
-            let name = format!("{}_cpu_seconds_per_million", "kafka_streams_other_cache");
+            let name = "kafka_streams_other_cache_cpu_seconds_per_million".to_owned();
             figures.insert(name, cpu_per_million(told));
             continue;
         }
@@ -266,4 +277,57 @@ pub(super) fn figures(told: &BTreeMap<Side, Figures>, best: Side) -> Result<Figu
         );
     }
     Ok(figures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNCACHED: Side = Side::KafkaStreams { cached: false };
+    const CACHED: Side = Side::KafkaStreams { cached: true };
+
+    fn content(records: u64, order: &str) -> Content {
+        let text = format!(
+            "{{\"records\":{records},\"keys\":3,\"order\":\"{order}\",\
+             \"records_hash\":\"b\",\"last_hash\":\"c\"}}"
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    fn told(cpu: f64, seconds: f64, rss: f64) -> Figures {
+        let figures = [
+            ("records", 1e6),
+            ("seconds", seconds),
+            ("cpu_seconds", cpu),
+            ("max_rss_mb", rss),
+        ];
+        figures.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+
+    #[test]
+    fn only_a_cache_may_leave_records_out() {
+        let ours = (Side::Ours, content(9, "a"));
+        let fewer = content(5, "d");
+        compare(&BTreeMap::from([ours.clone(), (CACHED, fewer.clone())])).unwrap();
+        let error = compare(&BTreeMap::from([ours, (UNCACHED, fewer)])).unwrap_err();
+        assert!(error.to_string().contains("kafka_streams"), "{error}");
+    }
+
+    #[test]
+    fn ratios_are_ours_to_the_better_of_theirs() {
+        let all = BTreeMap::from([
+            (Side::Ours, told(1.0, 2.0, 100.0)),
+            (UNCACHED, told(10.0, 10.0, 500.0)),
+            (CACHED, told(8.0, 9.0, 600.0)),
+            (Side::RawLoop, told(0.5, 1.0, 50.0)),
+        ]);
+        assert_eq!(best(&all).unwrap(), CACHED);
+        let figures = figures(&all, CACHED).unwrap();
+        let is = |name: &str, value: f64| assert!((figures[name] - value).abs() < 1e-9, "{name}");
+        is("cpu_ratio_to_kafka_streams", 0.125);
+        is("rss_ratio_to_kafka_streams", 1.0 / 6.0);
+        is("throughput_ratio_to_raw", 0.5);
+        is("kafka_streams_cpu_seconds_per_million", 8.0);
+        is("kafka_streams_other_cache_cpu_seconds_per_million", 10.0);
+    }
 }

@@ -13,7 +13,7 @@
 //! - One stream thread, a commit every 100 ms, exactly-once, no compression, the other settings as
 //!   each project recommends them. Kafka Streams runs with its cache of records on and off, and
 //!   the better of the two counts.
-//! - The JVM is 17, with G1 and a heap of 512 MB, and is warm: every side processes a quarter of
+//! - Our side allocates with jemalloc, as the project's apps do. The JVM is 17, with G1 and a heap of 512 MB, and is warm: every side processes a quarter of
 //!   the records before its meter starts, and start-up is not counted. The meter stops when the
 //!   last record is processed, and for processor time when it is committed and all is closed.
 //! - Processor time and peak memory are the whole process's, as the kernel tells them, on each side.

@@ -57,9 +57,9 @@ pub(super) fn runs(scene: &Scene) -> Result<Vec<Figures>> {
         }
         relate(&told)
     };
-    let figures = (0..size.runs).map(run).collect();
-    load.delete(&name)?;
-    figures
+    let figures: Result<Vec<_>> = (0..size.runs).map(run).collect();
+    let cleaned = load.delete(&name);
+    figures.and_then(|figures| cleaned.map(|()| figures))
 }
 
 fn relate(told: &BTreeMap<Side, Figures>) -> Result<Figures> {
