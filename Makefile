@@ -39,7 +39,7 @@ demo:
 
 test:
 	tests/setup/packages build test
-	tests/setup/kafka
+	tests/setup/kafka || [[ "$${CI:-}" != true ]] # Without it suites are skipped, and counted.
 	apps/sentiment/fetch-data
 	: >$(skipped)
 	SKIPPED_SUITES=$(skipped) $(checked) $(cargo) test --release --workspace
