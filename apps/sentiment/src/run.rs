@@ -44,9 +44,10 @@ pub(crate) struct Options {
     /// End when every text is learned from and every prediction is in the table
     #[arg(long)]
     until_caught_up: bool,
-    /// The table's database; without it, predictions.db beside the state
-    #[arg(long, value_name = "FILE")]
-    database: Option<PathBuf>,
+    /// The table's database: a file, or postgres://user:password@host/database; without it,
+    /// predictions.db beside the state
+    #[arg(long, value_name = "FILE|URL")]
+    database: Option<Location>,
     /// Serve no page, metrics and queries
     #[arg(long)]
     no_http: bool,
@@ -122,8 +123,8 @@ fn open_source(options: &Options) -> Result<(String, Source)> {
 
 /// The database that the table is in.
 fn location(options: &Options, program: &Program) -> Location {
-    let file = options.database.clone();
-    Location::sqlite(file.unwrap_or_else(|| program.root().join("predictions.db")))
+    let beside = || Location::sqlite(program.root().join("predictions.db"));
+    options.database.clone().unwrap_or_else(beside)
 }
 
 /// What is looked at until the run ends.

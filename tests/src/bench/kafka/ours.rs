@@ -164,7 +164,7 @@ fn streams(broker: Arc<dyn Broker>, job: &Job, seen: &Arc<AtomicU64>) -> Result<
         write_buffer_bytes: ROCKSDB_BYTES,
     });
     let backends = Arc::new(RocksBackends::open(&job.state, shared)?);
-    let logs: LogSource = Arc::new(move || broker.client().expect("x"));
+    let logs: LogSource = Arc::new(move || broker.client());
     Ok(Streams::new(topology, config, logs, backends)?)
 }
 
