@@ -1,5 +1,11 @@
 //! The log on a real cluster: what its clients promise, and what it does when they fail.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test whose helpers fail has failed"
+)]
+
 use millstream_core::record::{Header, Headers, RawRecord, TaskId, TopicPartition};
 use millstream_kafka::{Guarantee, KafkaConfig, KafkaLog};
 use millstream_log::{

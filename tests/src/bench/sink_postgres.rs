@@ -100,7 +100,7 @@ fn child(_: &str, directory: &Path) -> Result<Figures> {
     fill(&log)?;
     let server = Server::start()?;
     let table = Table::<Each>::new("each_record");
-    let (mut figures, rate) = write(&log, &server, table, |id, verdict| each(id, verdict))?;
+    let (mut figures, rate) = write(&log, &server, table, each)?;
 
     let file = directory.join("rows.tsv");
     let file = file.to_str().context("a path that is text")?;

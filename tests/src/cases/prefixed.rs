@@ -61,7 +61,7 @@ impl<L> Prefixed<L> {
         info
     }
 
-    fn commit(&self, commit: Commit) -> Commit {
+    fn commit(&self, commit: &Commit) -> Commit {
         let ends = commit.ends.iter().map(|(at, end)| (self.back(at), *end));
         Commit {
             ends: ends.collect(),
@@ -170,7 +170,7 @@ impl Log for Prefixed<Box<dyn Log>> {
         places: &[(TopicPartition, Committed)],
     ) -> Result<Commit> {
         let made = self.inner.commit(transaction, &self.places_there(places));
-        Ok(Self::commit(self, self.told(made)?))
+        Ok(Self::commit(self, &self.told(made)?))
     }
 
     fn abort(&mut self) -> Result<()> {
@@ -184,7 +184,7 @@ impl Log for Prefixed<Box<dyn Log>> {
     ) -> Result<Outcome> {
         let outcome = self.inner.resolve(transaction, &self.places_there(places));
         Ok(match self.told(outcome)? {
-            Outcome::Committed(commit) => Outcome::Committed(Self::commit(self, commit)),
+            Outcome::Committed(commit) => Outcome::Committed(Self::commit(self, &commit)),
             Outcome::Aborted => Outcome::Aborted,
         })
     }
@@ -212,7 +212,7 @@ impl Log for Prefixed<Box<dyn Log>> {
     ) -> Result<Commit> {
         let (group, places) = (self.name(group), self.places_there(places));
         let made = self.inner.commit_as(&group, transaction, &places);
-        Ok(Self::commit(self, self.told(made)?))
+        Ok(Self::commit(self, &self.told(made)?))
     }
 }
 
