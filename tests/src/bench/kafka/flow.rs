@@ -25,7 +25,11 @@ impl Cluster {
                 _own: None,
             });
         }
-        let own = KafkaCluster::start_with(1, &KafkaOptions::default())?;
+        let options = KafkaOptions {
+            sustained: true,
+            ..KafkaOptions::default()
+        };
+        let own = KafkaCluster::start_with(1, &options)?;
         Ok(Self {
             servers: own.bootstrap_servers(),
             _own: Some(own),

@@ -67,7 +67,7 @@ pub(super) const CACHE_BYTES_PER_STORE: usize = CACHE_BYTES / PARTITIONS as usiz
 pub(super) struct Size {
     pub(super) runs: usize,
     pub(super) records: u64,
-    /// Seconds of each measured latency, after as many of warm-up; 0: none.
+    /// Seconds of each measured latency; 0: none.
     pub(super) latency_seconds: u64,
     pub(super) restore_keys: u64,
 }

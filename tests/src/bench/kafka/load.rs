@@ -12,6 +12,9 @@ use std::{
 pub(super) const KEYS: u64 = 100_000;
 /// Bytes of an input's value.
 pub(super) const VALUE_BYTES: usize = 100;
+/// Seconds of load before latency is measured: until a JVM has started, has compiled what it does
+/// often, and has caught up with what came meanwhile.
+const LATENCY_WARMUP_SECONDS: u64 = 20;
 /// Bytes of a row of the table.
 pub(super) const ROW_BYTES: usize = 50;
 
@@ -112,7 +115,7 @@ impl Load {
         serde_json::from_str(&line).with_context(|| line.clone())
     }
 
-    /// Feeds `input` at a rate and takes the latencies in `output`, half of the time for warm-up.
+    /// Feeds `input` at a rate and takes the latencies in `output`, after a warm-up.
     pub(super) fn latency(
         &self,
         (input, output): (&str, &str),
@@ -123,7 +126,7 @@ impl Load {
         let words = [
             format!("out={output}"),
             format!("rate={rate}"),
-            format!("warmup={seconds}"),
+            format!("warmup={LATENCY_WARMUP_SECONDS}"),
             format!("seconds={seconds}"),
             format!("keys={KEYS}"),
             "shape=uniform".to_owned(),
