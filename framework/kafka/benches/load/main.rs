@@ -71,6 +71,9 @@ fn delete(options: &Options) -> Result<String> {
     let all = admin.inner().fetch_metadata(None, WAIT)?;
     let names = all.topics().iter().map(MetadataTopic::name);
     let names: Vec<&str> = names.filter(|name| name.starts_with(prefix)).collect();
+    if names.is_empty() {
+        return Ok("{\"topics\":0}".to_owned());
+    }
     let asked = AdminOptions::new().operation_timeout(Some(WAIT));
     for result in wait_for(admin.delete_topics(&names, &asked))? {
         result.map_err(|(name, code)| anyhow!("topic {name}: {code}"))?;
