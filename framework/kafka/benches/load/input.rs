@@ -61,7 +61,8 @@ impl Input {
         if value < 16 {
             bail!("a value has at least 16 bytes");
         }
-        // A later seed is a later time: a table, filled with the first, is older than what joins it.
+        // A later seed is a later time: a table, filled with the first one, is older than what
+        // joins it.
         let later = i64::try_from(seed)? * 1_000_000;
         Ok(Self {
             shape,

@@ -4,9 +4,11 @@
 //! ```text
 //! kafka_load topic   bootstrap.servers=.. topic=.. partitions=4
 //! kafka_load delete  bootstrap.servers=.. topic=BEGINNING-OF-NAMES
-//! kafka_load fill    bootstrap.servers=.. topic=.. partitions=4 records=.. keys=.. shape=zipf seed=1
+//! kafka_load fill    bootstrap.servers=.. topic=.. partitions=4 records=..
+//!                    keys=.. shape=uniform|zipf|each seed=1 value.bytes=100
 //! kafka_load check   bootstrap.servers=.. topic=.. partitions=4
-//! kafka_load latency bootstrap.servers=.. topic=.. partitions=4 out=.. rate=.. seconds=.. warmup=..
+//! kafka_load latency bootstrap.servers=.. topic=.. partitions=4 out=..
+//!                    rate=.. warmup=SECONDS seconds=.., and keys to value.bytes as for fill
 //! ```
 //!
 //! Invariant: equal options give equal records, to the byte, on any machine.

@@ -1,11 +1,13 @@
 //! Side by side on one Kafka cluster: this project, Kafka Streams on the JVM, and bare librdkafka.
 //!
-//! | bench | what each side does with 100-byte values of 100,000 keys |
-//! | --- | --- |
-//! | `kafka_stateless` | drops the records whose first byte is a multiple of 8; the rest, each byte xor 0x5a, goes out |
-//! | `kafka_count` | counts by key; every new count goes out. Uniform keys, and (`zipf_`) skewed ones |
-//! | `kafka_table_join` | joins with a table of 50-byte rows; 16 bytes of the record and the row go out |
-//! | `kafka_restore` | gets a state of 5 million keys back from its changelog, its disk deleted |
+//! What each side does with 100-byte values of 100,000 keys:
+//! - `kafka_stateless`: records whose first byte is a multiple of 8 are dropped; of the rest each
+//!   byte, xor 0x5a, goes out.
+//! - `kafka_count`: counts by key; every new count goes out. Of uniform keys, and of skewed ones,
+//!   whose figures begin with `zipf_`.
+//! - `kafka_table_join`: joins with a table of 50-byte rows; 16 bytes of the record and the row go
+//!   out.
+//! - `kafka_restore`: gets a state of 5 million keys back from its changelog, its disk deleted.
 //!
 //! How it is kept fair:
 //! - One cluster of one broker, one input topic for all sides, filled once from a seed; each side
@@ -13,17 +15,19 @@
 //! - One stream thread, a commit every 100 ms, exactly-once, no compression, the other settings as
 //!   each project recommends them. Kafka Streams runs with its cache of records on and off, and
 //!   the better of the two counts.
-//! - Our side allocates with jemalloc, as the project's apps do. The JVM is 17, with G1 and a heap of 512 MB, and is warm: every side processes a quarter of
-//!   the records before its meter starts, and start-up is not counted. The meter stops when the
-//!   last record is processed, and for processor time when it is committed and all is closed.
-//! - Processor time and peak memory are the whole process's, as the kernel tells them, on each side.
-//!   Times of the broker are nobody's.
+//! - Our side allocates with jemalloc, as the project's apps do. The JVM is 17, with G1 and a heap
+//!   of 512 MB, and is warm: every side processes a quarter of the records before its meter
+//!   starts, and start-up is not counted. The meter stops when the last record is processed, and
+//!   for processor time when it is committed and all is closed.
+//! - Processor time and peak memory are the whole process's, as the kernel tells them, on each
+//!   side. Times of the broker are nobody's.
 //! - What came out is read back and compared: the same records with the same times in the same
 //!   order in every partition, or, where Kafka Streams' cache left intermediate counts out, the
 //!   same last count of every key. A difference is an error, not a figure.
-//! - Latency is taken by one program for all sides, at half of what the slowest of them can do: from
-//!   the moment a record was due to be sent to the moment a reader of committed records has what
-//!   came of it.
+//! - Latency is taken by one program for all sides, at half of what the slowest of them can do:
+//!   from the moment a record was due to be sent to the moment a reader of committed records has
+//!   what came of it. A JVM that shares its processors with others may not be able to keep up even
+//!   then: these figures say something only of a machine with nothing else to do.
 //! - The bare loop sends each record with the time of the one it came from, as the others do, so it
 //!   cannot use librdkafka's batch call, which would give records the current time.
 //!

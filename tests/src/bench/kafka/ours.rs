@@ -1,7 +1,7 @@
 //! Our side: the workloads in the DSL, run by `Streams` with state in RocksDB.
 //!
-//! The log is whatever [`broker`] opens; nothing below it knows which. The test at the end runs every
-//! workload on the embedded log and compares with what the workloads are defined to be.
+//! The log is whatever [`broker`] opens; nothing below it knows which. The tests at the end run
+//! every workload on the embedded log and compare with what the workloads are defined to be.
 
 use super::{
     super::{Figures, Meter},

@@ -2,7 +2,8 @@
 //!
 //! Each changelog is written by the side that reads it, since formats differ; what is in it is the
 //! same: one record of 100 bytes for each key. The time is from start to running, forming the group
-//! included. The JVM's own start is not in it, and it is not warm: a program that restores never is.
+//! included. The JVM's own start is not in it, and it is not warm: a program that restores never
+//! is.
 
 use super::{
     super::{Figures, Scene},
