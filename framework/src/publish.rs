@@ -127,6 +127,8 @@ impl Metrics {
         let tasks = streams.tasks().into_iter();
         for task in tasks.filter(|task| task.role == TaskRole::Active) {
             for (at, next) in &task.inputs {
+                // A log that cannot say now leaves what was shown before.
+                self.lagging.insert(at.clone());
                 let Ok(end) = self.client.with(|client| client.end(at)) else {
                     continue;
                 };
@@ -134,7 +136,6 @@ impl Metrics {
                 let labels = [("topic", &*at.topic), ("partition", &*partition)];
                 let lag = u64::try_from(end - next).unwrap_or(0);
                 self.gauge(Metric::ConsumerLagRecords, &labels, whole(lag));
-                self.lagging.insert(at.clone());
             }
         }
         for gone in before.difference(&self.lagging) {
