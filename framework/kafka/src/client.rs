@@ -5,9 +5,10 @@
 
 use crate::{
     broker::Cluster,
+    committer::{Committer, Job},
     config::Guarantee,
     errors::Patience,
-    ffi::GroupMetadata,
+    ffi::{GroupMetadata, PartitionList},
     membership::{Change, ClassicGroup, Membership, client_id},
     places,
     producer::Producer,
@@ -27,6 +28,10 @@ use std::{
     time::Duration,
 };
 
+/// How long a producer that is committing is waited for, by whoever needs it before it is back:
+/// longer than a commit can take.
+const AWAY_ROUNDS: usize = 120;
+const AWAY_WAIT: Duration = Duration::from_secs(1);
 /// How long a read waits for records that are on their way.
 const READ_WAIT: Duration = Duration::from_millis(2);
 /// What a failed call counts as against `task.timeout.ms`, and how long it waits, so that nobody
@@ -47,7 +52,13 @@ pub struct KafkaClient {
     inputs: BTreeMap<TopicPartition, TaskId>,
     revoking: BTreeSet<TaskId>,
     sources: Option<Sources>,
-    producer: Producer,
+    /// `None` while it is at the committer.
+    producer: Option<Producer>,
+    committer: Option<Committer>,
+    /// The answer to a commit that was begun, until it is asked for.
+    finished: Option<Result<Commit>>,
+    /// The number of the commit that was begun.
+    begun: Option<u64>,
     patience: Patience,
     /// The last commit made or tried, to answer [`Log::resolve`] with its ends.
     last: Option<(u64, Commit)>,
@@ -57,7 +68,10 @@ impl KafkaClient {
     pub(crate) fn new(cluster: &Arc<Cluster>, id: String) -> Self {
         let waker = Arc::default();
         Self {
-            producer: Producer::new(cluster, &waker, id.clone()),
+            producer: Some(Producer::new(cluster, &waker, id.clone())),
+            committer: None,
+            finished: None,
+            begun: None,
             patience: Patience::new(cluster.config.task_timeout),
             cluster: Arc::clone(cluster),
             waker,
@@ -185,50 +199,134 @@ impl KafkaClient {
         self.group = None;
     }
 
+    /// The producer; one that is at the committer is waited for, and its answer kept.
+    fn producer(&mut self) -> Result<&mut Producer> {
+        for _ in 0..AWAY_ROUNDS {
+            if self.producer.is_some() || !self.bring_back(AWAY_WAIT)? {
+                break;
+            }
+        }
+        let away = || Error::Retry("the producer is still committing".into());
+        self.producer.as_mut().ok_or_else(away)
+    }
+
+    /// Takes the producer back from the committer if it comes within the wait; says whether it is
+    /// worth waiting on.
+    fn bring_back(&mut self, wait: Duration) -> Result<bool> {
+        let Some(committer) = &self.committer else {
+            return Ok(false);
+        };
+        match committer.answer(wait) {
+            Ok(None) => Ok(true),
+            Ok(Some(answer)) => {
+                self.producer = Some(answer.producer);
+                self.finished = Some(answer.ends.map(|ends| Commit { ends }));
+                Ok(false)
+            }
+            Err(error) => {
+                // What it was doing is unknown; a producer of the same name will end it.
+                self.committer = None;
+                let producer = Producer::new(&self.cluster, &self.waker, self.id.clone());
+                self.producer = Some(producer);
+                self.finished = Some(Err(Error::UnknownOutcome(error.to_string())));
+                Ok(false)
+            }
+        }
+    }
+
+    /// Drops the open transaction.
+    fn abort_open(&mut self) {
+        match self.producer() {
+            Ok(producer) => producer.abort(),
+            Err(error) => tracing::warn!(%error, "aborting a transaction"),
+        }
+        // Nobody will ask any more.
+        (self.finished, self.begun) = (None, None);
+    }
+
+    /// Refuses a commit of what is not ours to commit.
+    fn may_commit(&mut self, places: &[(TopicPartition, Committed)]) -> Result<()> {
+        if self.subscription.is_some() {
+            self.subscription()?;
+        } else if !places.is_empty() {
+            self.abort_open();
+            return Err(Error::Fatal(
+                "a client that has not subscribed has no places to commit".into(),
+            ));
+        }
+        for (at, _) in places {
+            if let Err(error) = self.owned(at) {
+                self.abort_open();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the transaction must carry of the group's places; nothing where there are none.
+    fn fenced_places(
+        &mut self,
+        places: &[(TopicPartition, Committed)],
+        alone: Option<&str>,
+    ) -> Result<Option<(PartitionList, Arc<GroupMetadata>)>> {
+        if places.is_empty() {
+            return Ok(None);
+        }
+        let list = places::list(places)?;
+        let proof = match (alone, &self.group) {
+            (Some(group), _) => {
+                let made = GroupMetadata::without_members(group);
+                Some(Arc::new(made.map_err(crate::errors::fatal)?))
+            }
+            (None, Some(group)) => group.proof(),
+            (None, None) => None,
+        };
+        let Some(proof) = proof else {
+            self.abort_open();
+            return Err(Error::Fenced("between two generations of the group".into()));
+        };
+        Ok(Some((list, proof)))
+    }
+
     fn try_commit(
         &mut self,
         places: &[(TopicPartition, Committed)],
         alone: Option<&str>,
     ) -> Result<Commit> {
-        let list = places::list(places)?;
-        let exactly_once = self.cluster.config.guarantee == Guarantee::ExactlyOnceV2;
-        let made;
-        let proof = match (alone, &self.group) {
-            (Some(group), _) => {
-                made = GroupMetadata::without_members(group).map_err(crate::errors::fatal)?;
-                Some(&made)
-            }
-            (None, Some(group)) => group.proof(),
-            (None, None) => None,
-        };
-        let places_and_proof = match (places.is_empty(), proof) {
-            (true, _) => None,
-            (false, Some(proof)) => Some((&list, proof)),
-            (false, None) => {
-                self.producer.abort();
-                return Err(Error::Fenced("between two generations of the group".into()));
-            }
-        };
-        if places.is_empty() && !self.producer.is_open() {
+        let fenced = self.fenced_places(places, alone)?;
+        if fenced.is_none() && !self.producer()?.is_open() {
             return Ok(Commit::default());
         }
-        let ends = self.producer.commit(places_and_proof)?;
-        if !exactly_once && !places.is_empty() {
+        let carried = fenced.as_ref().map(|(list, proof)| (list, &**proof));
+        let ends = self.producer()?.commit(carried)?;
+        if self.cluster.config.guarantee == Guarantee::AtLeastOnce
+            && let Some((list, _)) = &fenced
+        {
             match (alone, &self.group) {
                 (Some(group), _) => self.cluster.store_places(group, places)?,
-                (None, Some(group)) => group.commit_places(&list)?,
+                (None, Some(group)) => group.commit_places(list)?,
                 (None, None) => {}
             }
         }
-        if let Some(sources) = &mut self.sources {
-            // Who writes a changelog need not read it.
-            ends.iter().for_each(|(at, _)| {
-                if !self.inputs.contains_key(at) {
-                    sources.close(at);
-                }
-            });
-        }
         Ok(Commit { ends })
+    }
+
+    /// Takes note of a commit's end.
+    fn ended(&mut self, transaction: u64, result: Result<Commit>) -> Result<Commit> {
+        match &result {
+            Ok(commit) => {
+                if let Some(sources) = &mut self.sources {
+                    // Who writes a changelog need not read it.
+                    let others = commit.ends.iter().map(|(at, _)| at);
+                    let others = others.filter(|at| !self.inputs.contains_key(at));
+                    others.for_each(|at| sources.close(at));
+                }
+                self.last = Some((transaction, commit.clone()));
+            }
+            Err(Error::Fenced(_)) => self.fenced(),
+            Err(_) => {}
+        }
+        self.patient(result)
     }
 }
 
@@ -254,10 +352,11 @@ impl Log for KafkaClient {
             return Err(Error::Fatal("the client has subscribed already".into()));
         }
         self.id = client_id(&self.cluster.config.process_id, &subscription);
-        self.producer.rename(self.id.clone());
+        let id = self.id.clone();
+        self.producer()?.rename(id);
         // Whoever used our name before is fenced, and its open transaction ended, before the group
         // gives us any task.
-        let settled = self.producer.settle();
+        let settled = self.producer()?.settle();
         self.patient(settled)?;
         let joined = ClassicGroup::join(&self.cluster, subscription.clone(), &self.waker)?;
         self.group = Some(Box::new(joined));
@@ -308,7 +407,7 @@ impl Log for KafkaClient {
     }
 
     fn leave(&mut self) -> Result<()> {
-        self.producer.abort();
+        self.abort_open();
         self.forget_tasks();
         (self.group, self.subscription, self.lost) = (None, None, false);
         Ok(())
@@ -371,7 +470,7 @@ impl Log for KafkaClient {
         partition: Option<Partition>,
         record: RawRecord<'_>,
     ) -> Result<()> {
-        self.producer.send(topic, partition, record)
+        self.producer()?.send(topic, partition, record)
     }
 
     fn commit(
@@ -379,31 +478,51 @@ impl Log for KafkaClient {
         transaction: u64,
         places: &[(TopicPartition, Committed)],
     ) -> Result<Commit> {
-        if self.subscription.is_some() {
-            self.subscription()?;
-        } else if !places.is_empty() {
-            self.producer.abort();
-            return Err(Error::Fatal(
-                "a client that has not subscribed has no places to commit".into(),
-            ));
-        }
-        for (at, _) in places {
-            if let Err(error) = self.owned(at) {
-                self.producer.abort();
-                return Err(error);
-            }
-        }
+        self.may_commit(places)?;
         let result = self.try_commit(places, None);
-        match &result {
-            Ok(commit) => self.last = Some((transaction, commit.clone())),
-            Err(Error::Fenced(_)) => self.fenced(),
-            Err(_) => {}
+        self.ended(transaction, result)
+    }
+
+    fn begin_commit(
+        &mut self,
+        transaction: u64,
+        places: &[(TopicPartition, Committed)],
+    ) -> Result<Option<Commit>> {
+        if self.cluster.config.guarantee == Guarantee::AtLeastOnce {
+            return self.commit(transaction, places).map(Some);
         }
-        self.patient(result)
+        self.may_commit(places)?;
+        let places = self.fenced_places(places, None)?;
+        if places.is_none() && !self.producer()?.is_open() {
+            return Ok(Some(Commit::default()));
+        }
+        self.producer()?;
+        if self.committer.is_none() {
+            self.committer = Some(Committer::start(&self.id, &self.waker)?);
+        }
+        if let (Some(committer), Some(producer)) = (&self.committer, self.producer.take()) {
+            committer.begin(Job { producer, places })?;
+            (self.begun, self.finished) = (Some(transaction), None);
+        }
+        Ok(None)
+    }
+
+    fn poll_commit(&mut self, wait: Duration) -> Result<Option<Commit>> {
+        let Some(transaction) = self.begun else {
+            return Err(Error::Fatal("no commit was begun".into()));
+        };
+        if self.producer.is_none() {
+            self.bring_back(wait)?;
+        }
+        let Some(finished) = self.finished.take() else {
+            return Ok(None);
+        };
+        self.begun = None;
+        self.ended(transaction, finished).map(Some)
     }
 
     fn abort(&mut self) -> Result<()> {
-        self.producer.abort();
+        self.abort_open();
         Ok(())
     }
 
@@ -414,7 +533,7 @@ impl Log for KafkaClient {
     ) -> Result<Outcome> {
         let group = self.subscription()?.group.clone();
         // A new producer of our name: the cluster first ends what the old one left open.
-        let settled = self.producer.settle();
+        let settled = self.producer()?.settle();
         self.patient(settled)?;
         let partitions: Vec<_> = places.iter().map(|(at, _)| at.clone()).collect();
         let found = self.cluster.places(&group, &partitions);
@@ -482,9 +601,6 @@ impl Log for KafkaClient {
             ));
         }
         let result = self.try_commit(places, Some(group));
-        if let Ok(commit) = &result {
-            self.last = Some((transaction, commit.clone()));
-        }
-        self.patient(result)
+        self.ended(transaction, result)
     }
 }

@@ -10,6 +10,7 @@
 
 mod broker;
 mod client;
+mod committer;
 mod config;
 mod errors;
 mod ffi;

@@ -44,7 +44,7 @@ pub(crate) trait Membership: Send {
     fn let_go(&mut self) -> Result<()>;
 
     /// What a commit must carry; none between generations.
-    fn proof(&self) -> Option<&GroupMetadata>;
+    fn proof(&self) -> Option<Arc<GroupMetadata>>;
 
     /// Commits places without a transaction.
     fn commit_places(&self, places: &PartitionList) -> Result<()>;
@@ -64,7 +64,7 @@ pub(crate) struct ClassicGroup {
     queue: Queue,
     /// The `client.id`, by which the members know each other.
     client: String,
-    proof: Option<GroupMetadata>,
+    proof: Option<Arc<GroupMetadata>>,
     /// A generation has formed, and its tasks are not placed yet.
     placing: bool,
 }
@@ -171,7 +171,7 @@ impl Membership for ClassicGroup {
                 GroupEvent::Assigned => {
                     let proof = self.handle.group_metadata().map_err(fatal)?;
                     self.handle.accept_assignment().map_err(fatal)?;
-                    self.proof = Some(proof);
+                    self.proof = Some(Arc::new(proof));
                     self.placing = true;
                 }
                 GroupEvent::Revoked => {
@@ -200,8 +200,8 @@ impl Membership for ClassicGroup {
         self.handle.let_go().map_err(fatal)
     }
 
-    fn proof(&self) -> Option<&GroupMetadata> {
-        self.proof.as_ref()
+    fn proof(&self) -> Option<Arc<GroupMetadata>> {
+        self.proof.clone()
     }
 
     fn commit_places(&self, places: &PartitionList) -> Result<()> {

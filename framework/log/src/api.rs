@@ -266,6 +266,24 @@ pub trait Log: Send {
         places: &[(TopicPartition, Committed)],
     ) -> Result<Commit>;
 
+    /// Begins a commit as [`Log::commit`] makes one, and need not wait for its end: `None` says that
+    /// it is under way. Until [`Log::poll_commit`] has told what came of it, nothing may be sent;
+    /// everything else is allowed.
+    fn begin_commit(
+        &mut self,
+        transaction: u64,
+        places: &[(TopicPartition, Committed)],
+    ) -> Result<Option<Commit>> {
+        self.commit(transaction, places).map(Some)
+    }
+
+    /// What came of the commit that was begun, with the errors of [`Log::commit`]; `None` if that
+    /// is not known after so long.
+    fn poll_commit(&mut self, wait: Duration) -> Result<Option<Commit>> {
+        let _ = wait;
+        Err(Error::Fatal("no commit was begun".into()))
+    }
+
     /// Drops the open transaction. Fetching goes on where it was; the caller seeks back.
     fn abort(&mut self) -> Result<()>;
 

@@ -37,6 +37,15 @@ pub struct FaultyLog<L> {
     sent: u64,
     /// A commit whose answer was lost, and whether it was done.
     unknown: Option<(u64, bool)>,
+    begun: Option<Begun>,
+}
+
+/// A commit that was begun and takes its time.
+enum Begun {
+    /// It is done when it is asked for.
+    Later(u64, Vec<(TopicPartition, Committed)>),
+    /// It is done, and the answer is on its way.
+    Done(Result<Commit>),
 }
 
 impl<L: Log> FaultyLog<L> {
@@ -48,6 +57,7 @@ impl<L: Log> FaultyLog<L> {
             standing: Standing::Outside,
             sent: 0,
             unknown: None,
+            begun: None,
         }
     }
 
@@ -64,6 +74,11 @@ impl<L: Log> FaultyLog<L> {
 
     /// Refuses to go on while a commit's outcome is unknown: the trait demands to ask first.
     fn settled(&self) -> Result<()> {
+        if self.begun.is_some() {
+            return Err(Error::Fatal(
+                "a commit is under way: its end comes first".into(),
+            ));
+        }
         match self.unknown {
             Some((transaction, _)) => Err(Error::Fatal(format!(
                 "the outcome of transaction {transaction} is unknown: resolve comes first"
@@ -98,6 +113,7 @@ impl<L: Log> Log for FaultyLog<L> {
         self.faults.retry("subscribe")?;
         self.inner.subscribe(subscription)?;
         (self.standing, self.sent, self.unknown) = (Standing::Member, 0, None);
+        self.begun = None;
         Ok(())
     }
 
@@ -216,8 +232,46 @@ impl<L: Log> Log for FaultyLog<L> {
         Ok(commit)
     }
 
+    fn begin_commit(
+        &mut self,
+        transaction: u64,
+        places: &[(TopicPartition, Committed)],
+    ) -> Result<Option<Commit>> {
+        self.standing()?;
+        self.settled()?;
+        if !self.faults.delay() {
+            return self.commit(transaction, places).map(Some);
+        }
+        self.begun = Some(if self.faults.delay() {
+            Begun::Done(self.commit(transaction, places))
+        } else {
+            Begun::Later(transaction, places.to_vec())
+        });
+        Ok(None)
+    }
+
+    fn poll_commit(&mut self, _: Duration) -> Result<Option<Commit>> {
+        self.faults.alive()?;
+        if self.faults.delay() {
+            return Ok(None);
+        }
+        match self.begun.take() {
+            None => Err(Error::Fatal("no commit was begun".into())),
+            Some(Begun::Done(answer)) => answer.map(Some),
+            Some(Begun::Later(transaction, places)) => match self.commit(transaction, &places) {
+                // The transaction is still open, and so is the question.
+                Err(Error::Retry(_)) => {
+                    self.begun = Some(Begun::Later(transaction, places));
+                    Ok(None)
+                }
+                answer => answer.map(Some),
+            },
+        }
+    }
+
     fn abort(&mut self) -> Result<()> {
         self.faults.alive()?;
+        self.begun = None;
         self.sent = 0;
         self.inner.abort()
     }

@@ -392,7 +392,8 @@ impl Task {
     }
 
     /// Hands over what the commit must contain, besides the outputs. It stays the task's own until
-    /// [`Task::committed`] or [`Task::abort`].
+    /// [`Task::committed`] or [`Task::abort`]; in between the task may go on, and what it does then
+    /// is the next commit's.
     ///
     /// # Errors
     /// Where a value in a store cannot be encoded.
@@ -414,8 +415,10 @@ impl Task {
         }
         commit.places.clear();
         let moved = inputs.iter().any(|input| input.moved);
-        for (number, input) in inputs.iter().enumerate() {
-            if input.moved || (changed && !moved && number == 0) {
+        // What happens from here on belongs to the next commit.
+        (*touched, ctx.commit_requested) = (false, false);
+        for (number, input) in inputs.iter_mut().enumerate() {
+            if std::mem::take(&mut input.moved) || (changed && !moved && number == 0) {
                 let place = Place {
                     offset: input.next,
                     partition_time: input.time,
@@ -457,11 +460,6 @@ impl Task {
         for store in self.ctx.stores.iter_mut().flatten() {
             store.applied()?;
         }
-        for input in &mut self.inputs {
-            input.moved = false;
-        }
-        self.touched = false;
-        self.ctx.commit_requested = false;
         Ok(())
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct GroupMetadata(NonNull<rd_kafka_consumer_group_metadata_t>);
 
 // SAFETY: an immutable value of its own.
 unsafe impl Send for GroupMetadata {}
+// SAFETY: as above.
+unsafe impl Sync for GroupMetadata {}
 
 impl GroupMetadata {
     /// Of a group without members, for a producer that keeps its own place: nothing fences it but

@@ -26,6 +26,9 @@ pub(crate) struct Entry {
 /// An owned list.
 pub(crate) struct PartitionList(NonNull<rd_kafka_topic_partition_list_t>);
 
+// SAFETY: a list is a value of its own.
+unsafe impl Send for PartitionList {}
+
 impl PartitionList {
     /// An empty list with room for so many.
     pub(crate) fn new(room: usize) -> Result<Self, KafkaError> {

@@ -171,7 +171,8 @@ impl Worker {
     /// Gives back the tasks that were asked for: their work is committed, or dropped, before the
     /// log hears that we are done.
     pub(super) fn finish_revocation(&mut self, now: Timestamp) -> Result<()> {
-        if self.revoking.is_empty() {
+        // What is under way comes to its end first: it may be of the tasks that are asked for.
+        if self.revoking.is_empty() || self.committing.is_some() {
             return Ok(());
         }
         if self
@@ -180,7 +181,7 @@ impl Worker {
             .any(|task| self.active.contains_key(task))
         {
             self.commit(now)?;
-            if self.unresolved.is_some() || self.rewinding {
+            if self.unresolved.is_some() || self.rewinding || self.committing.is_some() {
                 return Ok(());
             }
         }
@@ -203,6 +204,7 @@ impl Worker {
         self.restoring.clear();
         self.standby.clear();
         self.unresolved = None;
+        self.committing = None;
         self.rewinding = false;
         self.revoking.clear();
         self.assigning = None;

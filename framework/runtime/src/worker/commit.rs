@@ -11,20 +11,26 @@ use millstream_core::{
 };
 use millstream_log::{Commit, Committed, Error as LogError, Log, Outcome};
 use millstream_state::Position;
+use std::time::Duration;
 
 /// How often a call that the log asks to repeat is repeated before the transaction is aborted.
 const RETRIES_MAX: usize = 8;
 
-/// A commit whose answer was lost.
+/// A commit of which it is not known yet, or not known any more, whether it happened.
 pub(super) struct Unresolved {
     transaction: u64,
     places: Vec<(TopicPartition, Committed)>,
+    /// When it was asked for, by the meter's clock.
+    asked: Option<Duration>,
 }
 
 type Places = Vec<(TopicPartition, Committed)>;
 
 impl Worker {
     pub(super) fn commit_is_due(&self, now: Timestamp) -> bool {
+        if self.committing.is_some() {
+            return false;
+        }
         let dirty: usize = self
             .active
             .values()
@@ -38,8 +44,12 @@ impl Worker {
                 .any(|active| active.task.commit_requested())
     }
 
-    /// Commits the work of all tasks in one transaction; says whether there was any.
+    /// Commits the work of all tasks in one transaction; says whether there was any. Where the log
+    /// takes its time the tasks go on, and [`Worker::finish_commit`] brings the end.
     pub(super) fn commit(&mut self, now: Timestamp) -> Result<bool> {
+        if self.committing.is_some() {
+            return Ok(false);
+        }
         self.last_commit = now;
         let number = self.transaction + 1;
         let places = match self.collect(number) {
@@ -52,24 +62,62 @@ impl Worker {
             self.apply_before_the_log(now)?;
         }
         let asked = self.meter.as_ref().map(Meter::moment);
-        let answer = retry(|| self.log.commit(number, &places));
-        if let (Some(meter), Some(asked)) = (&self.meter, asked) {
+        let answer = retry(|| self.log.begin_commit(number, &places));
+        let question = Unresolved {
+            transaction: number,
+            places,
+            asked,
+        };
+        self.answered(question, answer, now)?;
+        Ok(true)
+    }
+
+    /// Takes note of the end of a commit that is under way, if it comes within the wait.
+    pub(super) fn finish_commit(&mut self, wait: Duration, now: Timestamp) -> Result<()> {
+        let Some(question) = self.committing.take() else {
+            return Ok(());
+        };
+        let answer = self.log.poll_commit(wait);
+        self.answered(question, answer, now)
+    }
+
+    fn answered(
+        &mut self,
+        question: Unresolved,
+        answer: millstream_log::Result<Option<Commit>>,
+        now: Timestamp,
+    ) -> Result<()> {
+        if let (Some(meter), Some(asked), Ok(Some(_)) | Err(_)) =
+            (&self.meter, question.asked, &answer)
+        {
             meter.answered(asked);
         }
         match answer {
-            Ok(commit) => self.apply(&commit, now)?,
+            Ok(Some(commit)) => self.apply(&commit, question.transaction, now)?,
+            Ok(None) => self.committing = Some(question),
             Err(LogError::UnknownOutcome(why)) => {
                 let member = &self.settings.member;
                 tracing::warn!(member, why, "asking what became of a commit");
                 self.stats.unknown += 1;
-                self.unresolved = Some(Unresolved {
-                    transaction: number,
-                    places,
-                });
+                self.unresolved = Some(question);
             }
-            Err(error) => return self.give_up(error.into()),
+            Err(error) => {
+                self.give_up(error.into())?;
+            }
         }
-        Ok(true)
+        Ok(())
+    }
+
+    /// Whether the tasks must wait for the commit under way: what they do meanwhile is kept in
+    /// memory, outputs included.
+    pub(super) fn holds_enough(&mut self) -> bool {
+        let held = |active: &mut super::Active| {
+            let outputs = active.task.outputs().iter();
+            let bytes: usize = outputs.map(|output| output.records.bytes()).sum();
+            bytes + active.task.dirty_bytes()
+        };
+        let held: usize = self.active.values_mut().map(held).sum();
+        self.committing.is_some() && held > self.settings.uncommitted_bytes_max
     }
 
     /// Puts outputs and changelog records into the transaction and collects the places.
@@ -104,7 +152,7 @@ impl Worker {
     }
 
     /// The log has it: now the backends may.
-    fn apply(&mut self, commit: &Commit, now: Timestamp) -> Result<()> {
+    fn apply(&mut self, commit: &Commit, number: u64, now: Timestamp) -> Result<()> {
         let ends = |changelog: &TopicPartition| {
             let end = commit
                 .ends
@@ -112,7 +160,7 @@ impl Worker {
                 .find(|(partition, _)| partition == changelog);
             end.map(|(_, end)| *end)
         };
-        let (program, number) = (&self.program, self.transaction);
+        let program = &self.program;
         for active in self.active.values_mut() {
             active.task.committed(|changelog| {
                 let topic_id = program.changelog_ids.get(&*changelog.topic).copied()?;
@@ -142,7 +190,7 @@ impl Worker {
                 ends.push((changelog.clone(), self.log.end(changelog)? + made));
             }
         }
-        self.apply(&Commit { ends }, now)
+        self.apply(&Commit { ends }, self.transaction, now)
     }
 
     /// Asks what became of the last commit, and acts on the answer.
@@ -151,7 +199,9 @@ impl Worker {
             return Ok(super::Step::Idle);
         };
         match self.log.resolve(question.transaction, &question.places) {
-            Ok(Outcome::Committed(commit)) => self.apply(&commit, now)?,
+            Ok(Outcome::Committed(commit)) => {
+                self.apply(&commit, question.transaction, now)?;
+            }
             Ok(Outcome::Aborted) => {
                 self.stats.aborted += 1;
                 self.rewind()?;
@@ -181,6 +231,7 @@ impl Worker {
     /// twice does no harm, so where the log interrupts it the next step begins it again.
     pub(super) fn rewind(&mut self) -> Result<()> {
         self.rewinding = true;
+        self.committing = None;
         retry(|| self.log.abort())?;
         for active in self.active.values_mut() {
             active.task.abort()?;

@@ -33,6 +33,10 @@ use millstream_core::{
 use millstream_log::{Assignment, Committed, Error as LogError, Event, Log, Subscription};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+/// An ending worker waits for the commit under way so many times so long.
+const CLOSE_ROUNDS: usize = 60;
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -85,6 +89,8 @@ pub struct Worker {
     /// The number of the last transaction: above any number in the places of the tasks held here.
     transaction: u64,
     unresolved: Option<Unresolved>,
+    /// A commit that the log has begun: meanwhile the tasks go on, and what they send waits here.
+    committing: Option<Unresolved>,
     /// A rewind that the log interrupted: it is begun again before anything else.
     rewinding: bool,
     /// An assignment that the log interrupted while it was taken over: it is not told twice.
@@ -124,6 +130,7 @@ impl Worker {
             standby: BTreeMap::new(),
             transaction: 0,
             unresolved: None,
+            committing: None,
             rewinding: false,
             assigning: None,
             revoking: Vec::new(),
@@ -170,6 +177,10 @@ impl Worker {
             // Nothing else may happen before it is known what became of the last commit.
             return self.resolve(now);
         }
+        self.finish_commit(Duration::ZERO, now)?;
+        if self.unresolved.is_some() {
+            return Ok(Step::Busy);
+        }
         if self.rewinding {
             self.rewind()?;
         }
@@ -186,7 +197,8 @@ impl Worker {
         }
         busy |= self.restore(now)?;
         busy |= self.update_standbys(now)?;
-        if !self.settings.paused() {
+        // What is asked back is not worked on any more, or it could never be given back.
+        if !self.settings.paused() && self.revoking.is_empty() && !self.holds_enough() {
             busy |= self.process(now)?;
         }
         if self.commit_is_due(now) {
@@ -230,6 +242,10 @@ impl Worker {
             if let (Some(meter), Some(began), true) = (&mut self.meter, began, done > 0) {
                 meter.processed(id, began);
             }
+            if self.committing.is_some() {
+                // The next transaction begins when this one has ended: outputs stay with the task.
+                continue;
+            }
             match commit::send_outputs(task, &mut *self.log) {
                 Ok(sent) => {
                     active.sent += sent;
@@ -272,12 +288,14 @@ impl Worker {
     /// # Errors
     /// As [`Worker::step`]. What could not be committed is done again by the next owner.
     pub fn close(&mut self, now: Timestamp) -> Result<()> {
+        self.await_commit(now)?;
         // Half a rewind is no state to commit: some of what was sent may already be gone.
-        if self.unresolved.is_none() && !self.rewinding {
+        if self.unresolved.is_none() && self.committing.is_none() && !self.rewinding {
             match self.commit(now) {
                 Ok(_) | Err(Error::Log(LogError::Fenced(_) | LogError::Retry(_))) => {}
                 Err(error) => return Err(error),
             }
+            self.await_commit(now)?;
         }
         for active in self.active.values() {
             active.backend.flush()?;
@@ -286,6 +304,19 @@ impl Worker {
         self.restoring.clear();
         self.standby.clear();
         self.log.leave()?;
+        Ok(())
+    }
+
+    /// Waits for the end of the commit under way. One that does not come is found out by the next
+    /// owner.
+    fn await_commit(&mut self, now: Timestamp) -> Result<()> {
+        for _ in 0..CLOSE_ROUNDS {
+            match self.finish_commit(CLOSE_WAIT, now) {
+                Ok(()) if self.committing.is_some() => {}
+                Ok(()) | Err(Error::Log(LogError::Fenced(_) | LogError::Retry(_))) => break,
+                Err(error) => return Err(error),
+            }
+        }
         Ok(())
     }
 }
