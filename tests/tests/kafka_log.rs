@@ -9,7 +9,7 @@
 use millstream_core::record::{Header, Headers, RawRecord, TaskId, TopicPartition};
 use millstream_kafka::{Guarantee, KafkaConfig, KafkaLog};
 use millstream_log::{
-    Assignment, Cleanup, Committed, Error, Event, Log, Outcome, Subscription, TaskInputs,
+    Assignment, Broker, Cleanup, Committed, Error, Event, Log, Outcome, Subscription, TaskInputs,
     TopicInfo, TopicSpec,
 };
 use millstream_tests::servers::{self, unique};
@@ -22,16 +22,25 @@ fn can_run() -> bool {
 
 fn log(app: &str, process: &str) -> KafkaLog {
     let servers = servers::kafka().unwrap().bootstrap_servers();
+    let client = vec![("bootstrap.servers".into(), servers)];
+    connect(app, process, Guarantee::ExactlyOnceV2, client).unwrap()
+}
+
+fn connect(
+    app: &str,
+    process: &str,
+    guarantee: Guarantee,
+    client: Vec<(String, String)>,
+) -> Result<KafkaLog, Error> {
     KafkaLog::connect(KafkaConfig {
         application_id: app.into(),
         process_id: process.into(),
-        guarantee: Guarantee::ExactlyOnceV2,
+        guarantee,
         replication_factor: -1,
         task_timeout: Duration::from_secs(60),
-        client: vec![("bootstrap.servers".into(), servers)],
+        client,
         ..KafkaConfig::default()
     })
-    .unwrap()
 }
 
 fn topic(client: &mut dyn Log, name: &str, partitions: u32) -> TopicInfo {
@@ -290,4 +299,179 @@ fn two_members_share_and_the_left_one_takes_over() {
     // b was fenced by itself above: it joins again.
     b.subscribe(subscription(&app, &app, "b", 4)).unwrap();
     assert_eq!(wait_assigned(&mut b).active.len(), 4);
+}
+
+#[test]
+fn without_transactions_records_and_places_are_kept_too() {
+    if !can_run() {
+        return;
+    }
+    let app = unique("at-least-once");
+    let servers = servers::kafka().unwrap().bootstrap_servers();
+    let client = vec![("bootstrap.servers".into(), servers)];
+    let log = connect(&app, "p", Guarantee::AtLeastOnce, client).unwrap();
+    let mut a = log.client();
+    topic(&mut a, &app, 1);
+    a.subscribe(subscription(&app, &app, "a", 1)).unwrap();
+    wait_assigned(&mut a);
+    a.send(&app, Some(0), value(b"x")).unwrap();
+    let place = [(at(&app, 0), Committed::new(1, 3, b"time"))];
+    let commit = a.commit(3, &place).unwrap();
+    assert_eq!(commit.ends, [(at(&app, 0), 1)]);
+    let found = patiently(|| a.committed(&[at(&app, 0)]));
+    assert_eq!(found, [Some(Committed::new(1, 3, b"time"))]);
+    assert_eq!(values(&mut log.client(), &at(&app, 0), 0), b"x");
+}
+
+#[test]
+fn a_zombie_is_fenced_by_a_client_of_its_name_and_by_its_generation() {
+    if !can_run() {
+        return;
+    }
+    let app = unique("zombie");
+    let log = log(&app, "p");
+    let mut old = log.client();
+    topic(&mut old, &app, 1);
+    old.subscribe(subscription(&app, &app, "a", 1)).unwrap();
+    wait_assigned(&mut old);
+    old.send(&app, Some(0), value(b"z")).unwrap();
+    // The same process, started again: the cluster ends what the old one left open at once.
+    let mut heir = log.client();
+    heir.subscribe(subscription(&app, &app, "a", 1)).unwrap();
+    let refused = old.commit(1, &[(at(&app, 0), Committed::new(1, 1, b""))]);
+    assert!(matches!(refused, Err(Error::Fenced(_))), "{refused:?}");
+    drop(old);
+    assert_eq!(wait_assigned(&mut heir).active, [task(0)]);
+    heir.send(&app, Some(0), value(b"h")).unwrap();
+    heir.commit(2, &[(at(&app, 0), Committed::new(1, 2, b""))])
+        .unwrap();
+    assert_eq!(values(&mut log.client(), &at(&app, 0), 0), b"h");
+}
+
+#[test]
+fn a_commit_goes_on_beside_its_client() {
+    if !can_run() {
+        return;
+    }
+    let app = unique("beside");
+    let log = log(&app, "p");
+    let mut client = log.client();
+    topic(&mut client, &app, 1);
+    client.subscribe(subscription(&app, &app, "a", 1)).unwrap();
+    wait_assigned(&mut client);
+    for number in 1..=5_u8 {
+        client.send(&app, Some(0), value(&[number])).unwrap();
+        let offset = i64::from(number);
+        let place = [(at(&app, 0), Committed::new(offset, u64::from(number), b""))];
+        let mut ended = client.begin_commit(u64::from(number), &place).unwrap();
+        // Looking at the log is allowed meanwhile.
+        client.start(&at(&app, 0)).unwrap();
+        while ended.is_none() {
+            ended = client.poll_commit(Duration::from_secs(10)).unwrap();
+        }
+        assert_eq!(ended.unwrap().ends.len(), 1);
+    }
+    assert_eq!(values(&mut log.client(), &at(&app, 0), 0), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn topics_are_verified_and_unknown_ones_named() {
+    if !can_run() {
+        return;
+    }
+    let app = unique("topics");
+    let log = log(&app, "p");
+    let mut client = log.client();
+    topic(&mut client, &app, 2);
+    for (partitions, cleanup) in [
+        (3, Cleanup::Delete { retention_ms: None }),
+        (
+            2,
+            Cleanup::Compact {
+                delete_retention_ms: 1,
+            },
+        ),
+    ] {
+        let name = app.clone();
+        let refused = client.create_topic(&TopicSpec {
+            name,
+            partitions,
+            cleanup,
+        });
+        assert!(
+            matches!(&refused, Err(Error::Fatal(why)) if why.contains(&app)),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(client.topic("no-such-topic").unwrap(), None);
+    let missing = at("no-such-topic", 0);
+    let named = |error: Error| {
+        let named = matches!(&error, Error::UnknownTopic(what) if what.contains("no-such-topic"));
+        assert!(named, "{error}");
+    };
+    named(client.end(&missing).unwrap_err());
+    named(client.start(&missing).unwrap_err());
+    named(client.send("no-such-topic", None, value(b"x")).unwrap_err());
+}
+
+#[test]
+fn deleted_records_are_out_of_range() {
+    if !can_run() {
+        return;
+    }
+    let app = unique("deleted");
+    let log = log(&app, "p");
+    let mut client = log.client();
+    topic(&mut client, &app, 1);
+    for number in 0..10_u8 {
+        client.send(&app, Some(0), value(&[number])).unwrap();
+    }
+    client.commit(1, &[]).unwrap();
+    assert_eq!(log.delete_records(&at(&app, 0), 5).unwrap(), 5);
+    let refused = log.delete_records(&at(&app, 0), 500);
+    assert!(
+        matches!(refused, Err(Error::OffsetOutOfRange { start: 5, .. })),
+        "{refused:?}"
+    );
+    let mut refused = client.read(&at(&app, 0), 3, 1 << 20);
+    for _ in 0..1000 {
+        match &refused {
+            Ok(page) => {
+                assert!(page.records.is_empty());
+                refused = client.read(&at(&app, 0), 3, 1 << 20);
+            }
+            Err(_) => break,
+        }
+    }
+    assert!(
+        matches!(refused, Err(Error::OffsetOutOfRange { start: 5, .. })),
+        "{refused:?}"
+    );
+    assert_eq!(values(&mut client, &at(&app, 0), 5), [5, 6, 7, 8, 9]);
+}
+
+#[test]
+fn it_speaks_tls_and_logs_in_with_scram() {
+    if !can_run() {
+        return;
+    }
+    let options = servers::KafkaOptions {
+        secure: true,
+        ..servers::KafkaOptions::default()
+    };
+    let cluster = servers::KafkaCluster::start_with(1, &options).unwrap();
+    let settings = cluster.secure_settings();
+    let app = unique("secure");
+    let log = connect(&app, "p", Guarantee::ExactlyOnceV2, settings.clone()).unwrap();
+    let mut client = log.client();
+    topic(&mut client, &app, 1);
+    client.send(&app, Some(0), value(b"s")).unwrap();
+    client.commit(1, &[]).unwrap();
+    assert_eq!(values(&mut client, &at(&app, 0), 0), b"s");
+    let wrong = settings.into_iter().map(|(key, value)| match &*key {
+        "sasl.password" => (key, "wrong".to_owned()),
+        _ => (key, value),
+    });
+    let refused = connect(&app, "q", Guarantee::ExactlyOnceV2, wrong.collect());
+    assert!(matches!(refused, Err(Error::Fatal(_))), "a wrong password");
 }

@@ -55,6 +55,12 @@ impl KafkaLog {
         let admin = config.administrator(Context::new(Arc::clone(&waker)))?;
         let mut patience = Patience::new(config.task_timeout.max(REQUEST));
         while let Err(error) = admin.topic_names(REQUEST) {
+            // Callbacks of this handle are served here only.
+            admin.serve(Duration::ZERO);
+            // A cluster that is away comes back; a password that is wrong stays wrong.
+            if let Some(denial) = admin.context().take_denial() {
+                return Err(fatal(denial));
+            }
             let told = refused("connecting", &error);
             match patience.failed(REQUEST, told) {
                 // An answer that came at once would otherwise be asked for at once again.
@@ -198,6 +204,15 @@ impl Cluster {
                 .ok_or_else(|| Error::Retry(format!("no offset of {at}"))),
             Err(error) if crate::ffi::is_unknown_topic(error.code) => {
                 Err(Error::UnknownTopic(at.to_string()))
+            }
+            // It says only that nobody leads the partition: there may be no such partition.
+            Err(error) if error.code == Code::RD_KAFKA_RESP_ERR__NOENT => {
+                match self.describe(&at.topic)? {
+                    Some(topic) if at.partition < topic.partitions => {
+                        Err(Error::Retry(format!("nobody leads {at} now")))
+                    }
+                    _ => Err(Error::UnknownTopic(at.to_string())),
+                }
             }
             Err(error) => Err(refused("asking for an offset", &error)),
         }

@@ -46,6 +46,8 @@ pub(crate) struct Context {
     /// A request timed out or a connection was lost since this was last asked: with old transaction
     /// protocols, a late request could then fall into the next transaction.
     troubled: AtomicBool,
+    /// Why the cluster would not let us in, when it last did not.
+    denied: Mutex<Option<KafkaError>>,
     /// Records that the cluster refused for good, and the first reason.
     refused: AtomicU64,
     reason: Mutex<Option<KafkaError>>,
@@ -66,6 +68,13 @@ impl Context {
     /// Whether there was trouble since the last call.
     pub(crate) fn take_trouble(&self) -> bool {
         self.troubled.swap(false, Ordering::AcqRel)
+    }
+
+    /// Why we were not let in since the last call, if we were not: a wrong password, or a
+    /// certificate that is not trusted.
+    pub(crate) fn take_denial(&self) -> Option<KafkaError> {
+        let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        denied.take()
     }
 
     /// The first record refused since the last call, if one was.
@@ -190,6 +199,18 @@ unsafe extern "C" fn on_error(
     // SAFETY: the pointer that we set, and a string for the time of the call.
     let (context, reason) = unsafe { (context(opaque), owned(reason)) };
     tracing::debug!(target: "millstream_kafka::client", code, "{reason}");
+    for denial in [
+        Code::RD_KAFKA_RESP_ERR__AUTHENTICATION,
+        Code::RD_KAFKA_RESP_ERR__SSL,
+    ] {
+        if code == denial as c_int {
+            let mut denied = context
+                .denied
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            *denied = Some(KafkaError::new(denial, reason.clone()));
+        }
+    }
     context.troubled.store(true, Ordering::Release);
     context.waker().wake();
 }
