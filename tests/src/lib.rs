@@ -2,5 +2,6 @@
 
 pub mod bench;
 pub mod cases;
+pub mod chaos;
 pub mod servers;
 pub mod sim;

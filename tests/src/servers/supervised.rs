@@ -11,8 +11,10 @@ use anyhow::{Context, Result, bail, ensure};
 use millstream_runtime::clock::{Clock, SystemClock};
 use std::{
     collections::VecDeque,
-    io::{BufRead, BufReader},
+    fs::{File, OpenOptions},
+    io::{BufRead, BufReader, Write},
     os::unix::process::CommandExt,
+    path::Path,
     process::{Child, ChildStderr, Command, Stdio},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -80,6 +82,20 @@ impl Supervised {
     /// # Errors
     /// As [`Supervised::start`].
     pub fn start_ending_by(signal: &str, command: &Command) -> Result<Self> {
+        Self::start_with(signal, command, None)
+    }
+
+    /// As [`Supervised::start`], with all that it says also at the end of a file.
+    ///
+    /// # Errors
+    /// As [`Supervised::start`], and where the file cannot be opened.
+    pub fn start_recorded(command: &Command, file: &Path) -> Result<Self> {
+        let record = OpenOptions::new().create(true).append(true).open(file);
+        let record = record.with_context(|| file.display().to_string())?;
+        Self::start_with("KILL", command, Some(record))
+    }
+
+    fn start_with(signal: &str, command: &Command, record: Option<File>) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
         let mut shell = Command::new("sh");
         shell.args(["-c", SHELL, "sh", signal]);
@@ -102,7 +118,7 @@ impl Supervised {
         let ear = Arc::new(Ear::default());
         let listener = Arc::clone(&ear);
         // Always read, so that the child never waits for its reader; ends with the child.
-        std::thread::spawn(move || listener.listen(errors));
+        std::thread::spawn(move || listener.listen(errors, record));
         let mut child = Self {
             name,
             shell,
@@ -228,8 +244,12 @@ impl Ear {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn listen(&self, errors: ChildStderr) {
+    fn listen(&self, errors: ChildStderr, mut record: Option<File>) {
         for line in BufReader::new(errors).split(b'\n').map_while(Result::ok) {
+            if let Some(file) = &mut record {
+                // A disk that is full takes the diagnosis, and not the test with it.
+                let _ = file.write_all(&[&line, &b"\n"[..]].concat());
+            }
             let mut said = self.lock();
             if said.waiting.len() == WAITING_MAX {
                 said.waiting.pop_front();
@@ -259,7 +279,6 @@ pub(super) fn signal(name: &str, pids: &[u32]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     #[test]
     fn a_dropped_child_is_gone() {

@@ -10,7 +10,7 @@ mod secure;
 mod wire;
 
 use super::{Scratch, Supervised, certificates::Certificates, ports};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use config::Ports;
 use std::{
     fs,
@@ -219,7 +219,8 @@ impl KafkaCluster {
     }
 
     /// Makes a topic with a copy on every node; `settings` are the topic's, such as
-    /// `cleanup.policy`. Asks a node that runs, without the second that Kafka's tool takes.
+    /// `cleanup.policy`. Asks a node that runs, without the second that Kafka's tool takes, and
+    /// returns when every node that runs knows the topic.
     ///
     /// # Errors
     /// What the cluster says.
@@ -232,7 +233,9 @@ impl KafkaCluster {
         let node = self.nodes.iter().find(|node| node.process().is_some());
         let node = node.context("no node runs")?;
         let replicas = i16::try_from(self.nodes.len())?;
-        wire::create_topic(&node.address(), name, partitions, replicas, settings)
+        wire::create_topic(&node.address(), name, partitions, replicas, settings)?;
+        let mut running = self.nodes.iter().filter(|node| node.process().is_some());
+        running.try_for_each(|node| node.until_it_knows(name))
     }
 
     /// Runs one of Kafka's tools, named as its script is, `topics` for `kafka-topics.sh`, on this
@@ -320,6 +323,19 @@ impl Node {
             process.hear("Kafka Server started")?;
         }
         self.until(|alive| alive.len() >= nodes)
+    }
+
+    /// Asks it for a topic until it knows it.
+    fn until_it_knows(&self, topic: &str) -> Result<()> {
+        for _ in 0..QUESTIONS_MAX {
+            if wire::knows_topic(&self.address(), topic)? {
+                return Ok(());
+            }
+            let mut process = self.process();
+            let process = process.as_mut().context("the node does not run")?;
+            process.runs_on(PACE)?;
+        }
+        bail!("{} never hears of topic {topic}", self.address())
     }
 
     /// Asks it which nodes are alive until the answer is as wanted.

@@ -39,6 +39,28 @@ pub(super) fn brokers(address: &str) -> Result<Vec<i32>> {
     Ok(ids)
 }
 
+/// Whether a broker knows a topic. The controller makes it, and the brokers hear of it later.
+pub(super) fn knows_topic(address: &str, name: &str) -> Result<bool> {
+    let mut body = Vec::new();
+    put_length(&mut body, 1)?;
+    put_string(&mut body, name)?;
+    body.push(0);
+    let answer = call(address, METADATA, &body)?;
+    let mut answer = Answer(&answer);
+    let _throttle = answer.int()?;
+    for _ in 0..answer.int()? {
+        let _id = answer.int()?;
+        let _host = answer.string()?;
+        let _port = answer.int()?;
+        let _rack = answer.string()?;
+    }
+    let _cluster = answer.string()?;
+    let _controller = answer.int()?;
+    let count = answer.int()?;
+    ensure!(count == 1, "asked for one topic, told of {count}");
+    Ok(answer.short()? == 0)
+}
+
 /// Makes a topic; returns when the controller has.
 pub(super) fn create_topic(
     address: &str,

@@ -1,0 +1,198 @@
+//! Whether the disks hold what the changelogs say, and the models what their records teach.
+//!
+//! Invariant: every store on every instance's disk is looked at, also those of tasks that moved
+//! away long ago; and each task's store on the instance where it ran last must be at the end.
+
+use super::{
+    check::{self, Verdict},
+    child::ACTIVE_FILE,
+    instance::Instance,
+    program::{self, APPLICATION, MODEL},
+    reader::{Entry, Reader},
+};
+use anyhow::{Context, Result};
+use millstream_core::{
+    record::{TaskId, TopicPartition},
+    store::StoreEnv,
+};
+use millstream_learn::weights::WeightStore;
+use millstream_runtime::{
+    backends::{Backends, RocksBackends},
+    program::ChangelogColumn,
+};
+use millstream_state::{Backend, Column, Direction, Limits, MemoryBackend, Shared, StateDir};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    ops::{Bound, ControlFlow},
+    sync::Arc,
+};
+
+type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Looks at all stores of instances that have ended.
+pub(super) fn check(
+    instances: &[Instance],
+    reader: &mut Reader,
+    verdict: &mut Verdict,
+) -> Result<()> {
+    let mut judge = Judge::new(reader)?;
+    let mut owned: BTreeMap<TaskId, usize> = BTreeMap::new();
+    for (number, instance) in instances.iter().enumerate() {
+        let active = fs::read_to_string(instance.directory.join(ACTIVE_FILE))
+            .with_context(|| format!("the active tasks of instance {number}"))?;
+        let active: BTreeSet<&str> = active.lines().collect();
+        let dir = StateDir::open(instance.directory.join(APPLICATION).join("tasks"))?;
+        let there: BTreeSet<String> = dir.tasks()?.into_iter().collect();
+        let backends = RocksBackends::in_dir(dir, Shared::new(Limits::default()));
+        let tasks: Vec<_> = reader
+            .program
+            .layout
+            .tasks
+            .iter()
+            .map(|task| task.id)
+            .collect();
+        for task in tasks {
+            let is_active = active.contains(&*task.to_string());
+            if is_active {
+                *owned.entry(task).or_default() += 1;
+            }
+            if there.contains(&task.to_string()) {
+                let backend = backends.open(task, &reader.program.columns(task))?;
+                let name = format!("instance {number}, task {task}");
+                judge.task(reader, verdict, (&name, task, is_active), &backend)?;
+            } else if is_active {
+                verdict.diverged(format!("instance {number} ran {task} without a disk"));
+            }
+        }
+    }
+    for task in reader.program.layout.tasks.iter().map(|task| task.id) {
+        let owners = owned.get(&task).copied().unwrap_or(0);
+        if owners != 1 {
+            verdict.diverged(format!("{task} ran on {owners} instances at the end"));
+        }
+    }
+    Ok(())
+}
+
+/// What the stores are held to.
+struct Judge {
+    changelogs: BTreeMap<TopicPartition, Vec<Entry>>,
+    /// The fingerprint of the model of each partition, learned in one go.
+    models: Vec<u64>,
+}
+
+impl Judge {
+    fn new(reader: &mut Reader) -> Result<Self> {
+        let mut models = Vec::new();
+        for partition in 0..super::PARTITIONS {
+            let values = check::examples(reader, partition)?;
+            let memory = MemoryBackend::new(&[MODEL.to_owned()]);
+            let mut model = open_model(Arc::new(memory), Column(0))?;
+            for value in values {
+                model.model_mut().process(&program::example(value));
+            }
+            models.push(model.fingerprint()?);
+        }
+        let changelogs = BTreeMap::new();
+        Ok(Self { changelogs, models })
+    }
+
+    fn task(
+        &mut self,
+        reader: &mut Reader,
+        verdict: &mut Verdict,
+        (name, task, is_active): (&str, TaskId, bool),
+        backend: &Arc<dyn Backend>,
+    ) -> Result<()> {
+        for store in reader.program.changelogs(task) {
+            let name = format!("{name}, {}", store.store);
+            let log = match self.changelogs.get(&store.changelog) {
+                Some(log) => log,
+                None => {
+                    let at = &store.changelog;
+                    let records = reader.records(&at.topic, at.partition)?;
+                    self.changelogs.entry(at.clone()).or_insert(records)
+                }
+            };
+            store_is_its_changelog(verdict, (&name, is_active), backend, &store, log)?;
+            if store.store == MODEL && is_active {
+                let found = open_model(Arc::clone(backend), Column(store.column))?.fingerprint()?;
+                let expected = self.models[task.partition as usize];
+                if found != expected {
+                    let what = format!("{name}: weights {found:016x}, not {expected:016x}");
+                    verdict.diverged(what);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn open_model(
+    backend: Arc<dyn Backend>,
+    column: Column,
+) -> Result<WeightStore<millstream_learn::TextClassifier>> {
+    let env = StoreEnv {
+        backend,
+        column,
+        cache_bytes: 0,
+    };
+    Ok(WeightStore::open(MODEL, program::fresh(), &env)?)
+}
+
+/// A store must hold what its changelog says up to the position that is stored with it, and an
+/// active task's must be at the end. Changelogs of a run are shorter than a segment, so nothing
+/// was compacted away from them.
+fn store_is_its_changelog(
+    verdict: &mut Verdict,
+    (name, is_active): (&str, bool),
+    backend: &Arc<dyn Backend>,
+    store: &ChangelogColumn,
+    log: &[Entry],
+) -> Result<()> {
+    let column = Column(store.column);
+    let position = backend
+        .position(column)?
+        .map_or(0, |position| position.offset);
+    let missing = log.iter().filter(|entry| entry.offset >= position).count();
+    if is_active && missing > 0 {
+        verdict.diverged(format!(
+            "{name}: at {position}, {missing} records before the end"
+        ));
+    }
+    let mut expected = Rows::new();
+    for entry in log.iter().filter(|entry| entry.offset < position) {
+        let key = entry.key.clone().unwrap_or_default();
+        match &entry.value {
+            Some(value) => {
+                expected.insert(key, [&entry.timestamp.to_be_bytes()[..], value].concat());
+            }
+            None => {
+                expected.remove(&key);
+            }
+        }
+    }
+    let found = rows(&**backend, column)?;
+    if found != expected {
+        let differ = (expected.iter()).filter(|(key, value)| found.get(*key) != Some(value));
+        let differ = differ.count();
+        let (rows, wanted) = (found.len(), expected.len());
+        verdict.diverged(format!(
+            "{name}: at {position} it has {rows} rows, its changelog gives {wanted}, of which \
+             {differ} are not there so"
+        ));
+    }
+    Ok(())
+}
+
+fn rows(backend: &dyn Backend, column: Column) -> Result<Rows> {
+    let mut rows = Rows::new();
+    let everything = (Bound::Unbounded, Bound::Unbounded);
+    let mut take = |key: &[u8], value: &[u8]| {
+        rows.insert(key.to_vec(), value.to_vec());
+        ControlFlow::Continue(())
+    };
+    backend.scan(column, everything, Direction::Ascending, &mut take)?;
+    Ok(rows)
+}
