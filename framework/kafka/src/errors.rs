@@ -39,6 +39,9 @@ const RETRY: &[Code] = &[
     Code::RD_KAFKA_RESP_ERR__PURGE_QUEUE,
     Code::RD_KAFKA_RESP_ERR__PURGE_INFLIGHT,
     Code::RD_KAFKA_RESP_ERR__STATE,
+    // "No leaders found": what requests about offsets end with while a partition's leader is away.
+    // A partition that does not exist has a code of its own.
+    Code::RD_KAFKA_RESP_ERR__NOENT,
     Code::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
     Code::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
     Code::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
@@ -172,6 +175,12 @@ mod tests {
     #[test]
     fn no_code_has_two_answers() {
         assert!(RETRY.iter().all(|code| !FENCED.contains(code)));
+    }
+
+    #[test]
+    fn a_partition_without_a_leader_is_waited_for() {
+        let told = refused("asking", &KafkaError::of(Code::RD_KAFKA_RESP_ERR__NOENT));
+        assert!(matches!(told, Error::Retry(_)), "{told}");
     }
 
     #[test]

@@ -63,6 +63,7 @@ impl Instance {
         fs::create_dir_all(&self.directory)?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(&self.arguments);
+        command.env("NO_COLOR", "1");
         if std::env::var_os("MILLSTREAM_LOG").is_none() {
             command.env("MILLSTREAM_LOG", "info");
         }

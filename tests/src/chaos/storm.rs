@@ -145,8 +145,10 @@ impl<'a> Storm<'a> {
     fn look_after(&mut self) -> Result<()> {
         for (number, instance) in self.instances.iter_mut().enumerate() {
             if let Err(error) = instance.lives() {
-                self.weather
-                    .say(&format!("instance {number} DIED: {error:#}"));
+                let said = format!("{error:#}");
+                let last = said.lines().rev().find(|line| !line.trim().is_empty());
+                let last = last.unwrap_or_default().trim();
+                self.weather.say(&format!("instance {number} DIED: {last}"));
                 self.tally.deaths += 1;
                 instance.start()?;
             }
