@@ -20,6 +20,8 @@ use std::{
 
 /// How long one request is waited for.
 const REQUEST: Duration = Duration::from_secs(5);
+/// How long it is waited to hear who leads which partition now.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How often it is asked whether a new topic is there, and how long between.
 const CREATED_ROUNDS: usize = 100;
 const CREATED_WAIT: Duration = Duration::from_millis(100);
@@ -125,7 +127,7 @@ impl Broker for KafkaLog {
                     end: self.cluster.end(at)?,
                 })
             }
-            Err(error) => Err(refused("deleting records", &error)),
+            Err(error) => Err(self.cluster.astray("deleting records", &error)),
         }
     }
 }
@@ -214,8 +216,21 @@ impl Cluster {
                     _ => Err(Error::UnknownTopic(at.to_string())),
                 }
             }
-            Err(error) => Err(refused("asking for an offset", &error)),
+            Err(error) => Err(self.astray("asking for an offset", &error)),
         }
+    }
+
+    /// A request that had to find a partition's leader and failed. What librdkafka's requests of
+    /// this kind know of leaders they look up in its cache, and they do not look again when that
+    /// turns out to be old: after the loss of a broker they would fail for as long as it is kept.
+    fn astray(&self, what: &str, error: &KafkaError) -> Error {
+        let told = refused(what, error);
+        if matches!(told, Error::Retry(_))
+            && let Err(error) = self.admin.topic_names(LOOK_AGAIN)
+        {
+            tracing::debug!(%error, "looking for leaders");
+        }
+        told
     }
 
     pub(crate) fn places(

@@ -108,6 +108,11 @@ const PRODUCER: Fixed = &[
     ("sticky.partitioning.linger.ms", "0"),
 ];
 
+/// Recommended for requests about topics and groups: what is known of partitions' leaders is not
+/// kept for a quarter of an hour, since these requests do not find out by themselves that it is
+/// old.
+const ADMIN: Fixed = &[("metadata.max.age.ms", "5000")];
+
 const PRODUCER_MUST: Fixed = &[
     ("enable.idempotence", "true"),
     ("acks", "all"),
@@ -164,7 +169,7 @@ impl KafkaConfig {
     /// it: where a broker answers that it does not coordinate a group, librdkafka 2.12 looks up the
     /// handle's own group, and crashes if the handle has none.
     pub(crate) fn administrator(&self, context: Arc<Context>) -> Result<Arc<Handle>> {
-        let mut settings = self.layers(&[], &self.admin, &[], &|_| true);
+        let mut settings = self.layers(ADMIN, &self.admin, &[], &|_| true);
         settings.push(("group.id".into(), self.application_id.clone()));
         settings.push(("enable.auto.commit".into(), "false".into()));
         settings.push((
