@@ -18,6 +18,9 @@ use rdkafka::bindings::{
 };
 use std::{ffi::c_char, ptr::NonNull, sync::Arc, time::Duration};
 
+/// The longest that librdkafka lets a request take.
+const UNFINISHED: Duration = Duration::from_secs(3_600);
+
 /// Which records an end counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Isolation {
@@ -94,10 +97,37 @@ impl Handle {
         request: impl FnOnce(*const rd_kafka_AdminOptions_t, *mut rd_kafka_queue_t),
         tune: impl FnOnce(*mut rd_kafka_AdminOptions_t),
     ) -> Result<Event, KafkaError> {
-        let (options, queue) = (Options::new(self, op, wait)?, Queue::answers(self)?);
+        self.ask_within(op, (wait, wait * 2), request, tune)
+    }
+
+    /// As [`Handle::ask`], of a group's coordinator, with the limit kept by us.
+    ///
+    /// When librdkafka 2.12 ends such a request itself because the coordinator is away, it looks at
+    /// it once more when the coordinator is back, after it was freed, and ends the process by an
+    /// assertion (`eonce->refcnt > 0`). So it may take the request for unfinished for a long time;
+    /// an answer that comes after we have stopped to wait goes into a queue that is gone. Only for
+    /// questions: what changes something must not be done so late.
+    pub(super) fn ask_coordinator(
+        self: &Arc<Self>,
+        op: Op,
+        wait: Duration,
+        request: impl FnOnce(*const rd_kafka_AdminOptions_t, *mut rd_kafka_queue_t),
+        tune: impl FnOnce(*mut rd_kafka_AdminOptions_t),
+    ) -> Result<Event, KafkaError> {
+        self.ask_within(op, (UNFINISHED, wait), request, tune)
+    }
+
+    fn ask_within(
+        self: &Arc<Self>,
+        op: Op,
+        (limit, wait): (Duration, Duration),
+        request: impl FnOnce(*const rd_kafka_AdminOptions_t, *mut rd_kafka_queue_t),
+        tune: impl FnOnce(*mut rd_kafka_AdminOptions_t),
+    ) -> Result<Event, KafkaError> {
+        let (options, queue) = (Options::new(self, op, limit)?, Queue::answers(self)?);
         tune(options.0.as_ptr());
         request(options.0.as_ptr(), queue.raw());
-        let event = queue.event(wait * 2);
+        let event = queue.event(wait);
         let event = event.ok_or_else(|| KafkaError::of(Code::RD_KAFKA_RESP_ERR__TIMED_OUT))?;
         // SAFETY: the event is ours.
         unsafe {

@@ -38,7 +38,7 @@ impl Handle {
         let event = unsafe {
             let request = c::rd_kafka_ListConsumerGroupOffsets_new(name.as_ptr(), list.raw());
             let mut requests = [request];
-            let event = self.ask(
+            let event = self.ask_coordinator(
                 Op::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
                 wait,
                 |options, queue| {
@@ -105,7 +105,7 @@ impl Handle {
     ) -> Result<GroupDescription, KafkaError> {
         let name = c_string(group);
         let mut names = [name.as_ptr()];
-        let event = self.ask(
+        let event = self.ask_coordinator(
             Op::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
             wait,
             // SAFETY: handle, names, options and queue live during the call.
