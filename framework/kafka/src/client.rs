@@ -367,9 +367,11 @@ impl Log for KafkaClient {
 
     fn poll(&mut self, wait: Duration) -> Result<Event> {
         for wait in [wait, Duration::ZERO] {
-            let event = self.group_event();
-            if let Some(event) = self.patient(event)? {
-                return Ok(event);
+            // That nothing has happened is no answer of the cluster's.
+            match self.group_event() {
+                Ok(None) => {}
+                Ok(Some(event)) => return self.patient(Ok(event)),
+                Err(error) => return self.patient(Err(error)),
             }
             if self.news() {
                 return Ok(Event::Ready);
