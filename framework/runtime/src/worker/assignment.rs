@@ -20,7 +20,10 @@ impl Worker {
         };
         match self.assign(&assignment, now) {
             // The next step tries again, unless it hears of a newer assignment.
-            Err(Error::Log(LogError::Retry(_))) => self.assigning = Some(assignment),
+            Err(Error::Log(LogError::Retry(why))) => {
+                tracing::debug!(member = %self.settings.member, why, "an assignment waits");
+                self.assigning = Some(assignment);
+            }
             other => return other,
         }
         Ok(())

@@ -164,7 +164,8 @@ impl Worker {
                 self.abandon();
                 Ok(Step::Busy)
             }
-            Err(Error::Log(LogError::Retry(_))) => {
+            Err(Error::Log(LogError::Retry(why))) => {
+                tracing::debug!(member = %self.settings.member, why, "the log says: not now");
                 self.stats.retries += 1;
                 Ok(Step::Idle)
             }
