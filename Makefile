@@ -1,7 +1,7 @@
 # Every command of the project; each does its own set-up, and quickly when there is nothing to do.
 #
 #   make demo   the flagship on real reviews, at http://127.0.0.1:8080     make clean-demo  forgets it
-#   make test   all tests, the simulation, the lints: what .ci/run runs    make lint        lints only
+#   make test   all tests, simulation, storm, lints: what .ci/run runs     make lint        lints only
 #   make bench  every benchmark, one line of JSON each                  make doc     the API pages
 
 SHELL := /bin/bash
@@ -12,6 +12,8 @@ cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/millstream
 data := $(cache)/data
 demo_state := $(cache)/demo
 simulation_seeds := 2000
+# On one broker; `chaos --kills 100 --brokers 3` blows for a quarter of an hour.
+storm := --kills 10 --freezes 2
 # Suites whose server is not to be had, a line each; with CI=true they fail instead.
 skipped := $(cache)/skipped-suites
 
@@ -44,6 +46,7 @@ test:
 	: >$(skipped)
 	SKIPPED_SUITES=$(skipped) $(checked) $(cargo) test --release --workspace
 	$(checked) $(cargo) run --release -p millstream-tests --bin simulate -- --seeds $(simulation_seeds)
+	SKIPPED_SUITES=$(skipped) $(checked) $(cargo) run --release -p millstream-tests --bin chaos -- $(storm)
 	$(MAKE) --no-print-directory lint
 	@sort -u $(skipped)
 	@echo "$$(cut -d : -f 1 $(skipped) | sort -u | wc -l) suites skipped"
