@@ -60,12 +60,12 @@ impl Verdict {
         (self.lost, self.duplicated, self.diverged) == (0, 0, 0)
     }
 
-    pub(super) fn diverged(&mut self, what: String) {
+    pub(super) fn diverged(&mut self, what: &str) {
         self.diverged += 1;
         self.tell(what);
     }
 
-    fn tell(&mut self, what: String) {
+    fn tell(&mut self, what: &str) {
         if self.wrong.len() < TOLD_MAX {
             self.wrong.push(format!("WRONG {what}"));
         }
@@ -91,14 +91,14 @@ impl Verdict {
                 less @ ..0 => self.lost += less.unsigned_abs(),
                 more => self.duplicated += more.unsigned_abs(),
             }
-            self.tell(format!(
+            self.tell(&format!(
                 "{what}: {name:?} is there {found} times, not {expected}"
             ));
         }
         let differ = (expected.iter().zip(found)).position(|(one, other)| one != other);
         if let Some(at) = differ {
             let (is, wanted) = (&found[at], &expected[at]);
-            self.diverged(format!("{what}: record {at} is {is:?}, not {wanted:?}"));
+            self.diverged(&format!("{what}: record {at} is {is:?}, not {wanted:?}"));
         }
     }
 }
@@ -237,7 +237,7 @@ fn groups(reader: &mut Reader, verdict: &mut Verdict, inputs: &[Vec<Seen<i64>>])
             .zip(&found)
             .position(|(state, found)| state != *found)
         {
-            verdict.diverged(format!("{name}: record {at} is {:?}", found[at]));
+            verdict.diverged(&format!("{name}: record {at} is {:?}", found[at]));
         }
     }
     Ok(())
@@ -258,7 +258,7 @@ pub(super) fn transactions(
             }
             if weather.elapsed() > limit {
                 let what = format!("{at}: a transaction hangs at {stable}, before the end {end}");
-                verdict.diverged(what);
+                verdict.diverged(&what);
                 break;
             }
             weather.pause(super::LOOK);

@@ -215,7 +215,7 @@ fn under_weather(weather: &Weather<'_>, root: &Path) -> Result<Report> {
     let mut verdict = Verdict::default();
     let caught_up = reader.wait_until_caught_up(weather, &mut instances);
     if let Err(error) = caught_up {
-        verdict.diverged(format!("{error:#}"));
+        verdict.diverged(&format!("{error:#}"));
     }
     check::wait_for_table(weather, &mut reader)?;
     instances.iter_mut().try_for_each(Instance::ask_to_end)?;

@@ -133,10 +133,6 @@ row!(Predicted {
 pub(super) static TABLE: Table<Predicted> = Table::new(PREDICTED);
 
 /// The row that a prediction becomes.
-#[expect(
-    clippy::ptr_arg,
-    reason = "a sink hands over what the topic's key serde reads"
-)]
 pub(super) fn to_row(_: &String, judged: &Judged, _: &RecordMeta<'_>) -> Predicted {
     Predicted {
         input_partition: i64::from(judged.partition),

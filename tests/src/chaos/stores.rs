@@ -62,14 +62,14 @@ pub(super) fn check(
                 let name = format!("instance {number}, task {task}");
                 judge.task(reader, verdict, (&name, task, is_active), &backend)?;
             } else if is_active {
-                verdict.diverged(format!("instance {number} ran {task} without a disk"));
+                verdict.diverged(&format!("instance {number} ran {task} without a disk"));
             }
         }
     }
     for task in reader.program.layout.tasks.iter().map(|task| task.id) {
         let owners = owned.get(&task).copied().unwrap_or(0);
         if owners != 1 {
-            verdict.diverged(format!("{task} ran on {owners} instances at the end"));
+            verdict.diverged(&format!("{task} ran on {owners} instances at the end"));
         }
     }
     Ok(())
@@ -121,7 +121,7 @@ impl Judge {
                 let expected = self.models[task.partition as usize];
                 if found != expected {
                     let what = format!("{name}: weights {found:016x}, not {expected:016x}");
-                    verdict.diverged(what);
+                    verdict.diverged(&what);
                 }
             }
         }
@@ -157,7 +157,7 @@ fn store_is_its_changelog(
         .map_or(0, |position| position.offset);
     let missing = log.iter().filter(|entry| entry.offset >= position).count();
     if is_active && missing > 0 {
-        verdict.diverged(format!(
+        verdict.diverged(&format!(
             "{name}: at {position}, {missing} records before the end"
         ));
     }
@@ -178,7 +178,7 @@ fn store_is_its_changelog(
         let differ = (expected.iter()).filter(|(key, value)| found.get(*key) != Some(value));
         let differ = differ.count();
         let (rows, wanted) = (found.len(), expected.len());
-        verdict.diverged(format!(
+        verdict.diverged(&format!(
             "{name}: at {position} it has {rows} rows, its changelog gives {wanted}, of which \
              {differ} are not there so"
         ));
