@@ -54,6 +54,11 @@ fn policy(handler: ExceptionHandler) -> ErrorPolicy {
     }
 }
 
+/// What tells this instance of the program from others.
+fn instance(config: &Config, process_id: Option<&str>) -> String {
+    process_id.map_or_else(|| config.state_dir().display().to_string(), str::to_owned)
+}
+
 /// `stores` is how many stores the process may hold, which share the memory for caches.
 fn streams_config(
     config: &Config,
@@ -68,18 +73,12 @@ fn streams_config(
     };
     task.dead_letter_topic = config.dead_letter_topic().map(str::to_owned);
     task.cache_bytes = config.statestore_cache_max_bytes() / stores.max(1);
-    // On a cluster other processes are in the group too, where a name must be one's own.
-    let (member, instance) = match process_id {
-        Some(id) => (
-            format!("{}-{id}-thread", config.application_id()),
-            id.to_owned(),
-        ),
-        None => (
-            format!("{}-thread", config.application_id()),
-            config.state_dir().display().to_string(),
-        ),
+    // Where other processes may be in the group too, a name must be one's own.
+    let member = match process_id {
+        Some(id) => format!("{}-{id}-thread", config.application_id()),
+        None => format!("{}-thread", config.application_id()),
     };
-    let mut settings = Settings::new(member, instance);
+    let mut settings = Settings::new(member, instance(config, process_id));
     settings.commit_interval_ms = config.commit_interval_ms();
     let threads = config.num_stream_threads();
     settings.uncommitted_bytes_max = config.statestore_uncommitted_max_bytes() / threads.max(1);
@@ -109,6 +108,8 @@ pub struct Node {
     streams: Arc<Streams>,
     log: Arc<dyn Broker>,
     config: Config,
+    /// What tells this instance from others.
+    process: String,
     registry: Registry,
     predictions_topic: Option<String>,
     models: Option<Arc<ModelsView>>,
@@ -148,6 +149,7 @@ impl Node {
             purger: Some(purger),
             streams,
             log,
+            process: instance(&config, program.process_id.as_deref()),
             config,
             registry: program.registry,
             predictions_topic: program.predictions_topic,
@@ -182,9 +184,19 @@ impl Node {
 
     /// Runs a sink until the program stops.
     ///
+    /// It shares its table with the sinks of the program's other instances: unless it is a member
+    /// of a group already, it becomes one of the group `<application.id>-sink-<table>`, which gives
+    /// it its partitions.
+    ///
     /// # Errors
     /// Where the system gives no thread.
     pub fn attach(&mut self, sink: Sink) -> Result<()> {
+        let sink = if sink.is_shared() {
+            sink
+        } else {
+            let group = format!("{}-sink-{}", self.config.application_id(), sink.name());
+            sink.shared(group, &*self.process, &*self.process)
+        };
         let clock = millstream_runtime::clock::SystemClock::new();
         let now = move || millstream_runtime::clock::Clock::now(&clock);
         let sink = SinkHandle::spawn(sink, now)?;

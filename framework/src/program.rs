@@ -3,7 +3,7 @@
 //! ```text
 //! <state.dir>/<application.id>/tasks        one RocksDB per task, and the lock of all of it
 //! <state.dir>/<application.id>/log          without a cluster: the embedded log
-//! <state.dir>/<application.id>/process-id   on a cluster: who this instance is there
+//! <state.dir>/<application.id>/process-id   on a shared log: who this instance is there
 //! ```
 //!
 //! Invariants: one process at a time has the directory; which log a program runs on is decided in
@@ -77,14 +77,17 @@ impl Program {
     }
 
     /// Opens the program on a log of the caller's, whatever `bootstrap.servers` says; its state is
-    /// under `state.dir`. All the user's topics must be there.
+    /// under `state.dir`. All the user's topics must be there. Other instances may run on that log
+    /// too, each with a `state.dir` of its own.
     ///
     /// # Errors
     /// As [`Program::open`].
     pub fn open_on(topology: Topology, config: Config, log: Arc<dyn Broker>) -> Result<Self> {
         let local = Local::take(&config)?;
         let partitions = existing(&*log, &user_topics(&topology, &config), &config)?;
-        Self::new(topology, config, local, (log, partitions, None))
+        // Others may run on the same log.
+        let id = kafka::process_id(&local.root)?;
+        Self::new(topology, config, local, (log, partitions, Some(id)))
     }
 
     fn new(

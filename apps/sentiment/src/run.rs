@@ -12,7 +12,6 @@ use clap::{Args, ValueEnum};
 use millstream::{
     Node, Program,
     cli::stop_flag,
-    core::record::TopicPartition,
     log::{Error as LogError, Log},
     runtime::{
         clock::{Clock, SystemClock},
@@ -41,7 +40,8 @@ pub(crate) struct Options {
     /// Stream this many made-up sentences instead
     #[arg(long, value_name = "N", conflicts_with = "input")]
     generate: Option<u64>,
-    /// End when every text is learned from and every prediction is in the table
+    /// End when every text is learned from and every prediction is in the table; of several
+    /// instances each looks to its own partitions
     #[arg(long)]
     until_caught_up: bool,
     /// The table's database: a file, or postgres://user:password@host/database; without it,
@@ -182,14 +182,15 @@ impl Run<'_> {
         }
     }
 
+    /// Whether the sink has written what is in its partitions; others belong to other instances.
     fn all_written(&mut self) -> millstream::log::Result<bool> {
-        let topic = self.log.topic(PREDICTIONS.name)?;
-        let topic = topic.ok_or_else(|| LogError::UnknownTopic(PREDICTIONS.name.to_owned()))?;
         for sink in self.node.sinks() {
-            let places = sink.stats().next_offsets;
-            for partition in 0..topic.spec.partitions {
-                let at = TopicPartition::new(PREDICTIONS.name, partition);
-                if places.get(&at).copied().unwrap_or(0) < self.log.end(&at)? {
+            let stats = sink.stats();
+            if !stats.settled {
+                return Ok(false);
+            }
+            for (at, next) in &stats.next_offsets {
+                if *next < self.log.end(at)? {
                     return Ok(false);
                 }
             }

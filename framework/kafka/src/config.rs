@@ -143,7 +143,8 @@ impl KafkaConfig {
     /// A consumer of partitions, in no group.
     pub(crate) fn reader(&self, client: &str, context: Arc<Context>) -> Result<Arc<Handle>> {
         let mut settings = self.layers(CONSUMER, &self.consumer, CONSUMER_MUST, &|key| {
-            !key.starts_with("session.") && !key.starts_with("heartbeat.")
+            let of_members = ["session.", "heartbeat.", "max.poll."];
+            !of_members.iter().any(|prefix| key.starts_with(prefix))
         });
         settings.push(("client.id".into(), format!("{client}-reader")));
         build(settings, Kind::Consumer, context)

@@ -13,7 +13,8 @@ pub struct SinkConfig {
     pub batch_bytes: usize,
     /// The first wait after a failure.
     pub backoff_min_ms: i64,
-    /// The longest wait; in between it doubles.
+    /// The longest wait; in between it doubles. Also how long a member of a group leaves a
+    /// partition alone that a newer writer has taken, before it asks its group anew.
     pub backoff_max_ms: i64,
     /// A trouble that lasts is logged once in this time.
     pub log_interval_ms: i64,
@@ -62,9 +63,14 @@ pub struct SinkStats {
     pub lost: u64,
     /// Attempts that failed and were to be made again.
     pub retries: u64,
+    /// Partitions given up because a newer writer had taken them before the group said so.
+    pub fenced: u64,
     /// Records (offsets) between the places and the ends of the partitions when last read.
     pub behind: u64,
-    /// The next offset to read, for each partition.
+    /// Whether `next_offsets` has all partitions that are this sink's now. Not before the first
+    /// were taken over, and not while a member waits for its group.
+    pub settled: bool,
+    /// The next offset to read, for each partition that is this sink's.
     pub next_offsets: BTreeMap<TopicPartition, Offset>,
 }
 
@@ -78,8 +84,11 @@ pub enum Step {
         /// Records that became dead letters.
         dead_letters: u64,
     },
-    /// Everything committed to the topic is in the table.
+    /// Everything committed to the sink's partitions is in the table.
     Idle,
+    /// A member of a group does not know yet which partitions are its own, or lost some to a newer
+    /// writer; of those that it has, everything is in the table.
+    Waiting,
     /// The database or the log could not, and steps before that time do nothing.
     Retry {
         /// When to try again, on the caller's clock.

@@ -11,14 +11,15 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// [`Step::Retry`](crate::Step::Retry).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Another writer of the same sink started later: this one must not write any more.
+    /// Another writer of the same sink took the partition later: this one must not write it any
+    /// more. A member of a group ([`Sink::shared`](crate::Sink::shared)) does not stop for it.
     #[error("sink {sink}: {partition} is written by a newer sink: epoch {found} replaced {mine}")]
     Fenced {
         /// The sink's name, which is its table's.
         sink: String,
         /// The partition whose epoch moved on.
         partition: TopicPartition,
-        /// The epoch this writer took at its start.
+        /// The epoch this writer took with the partition.
         mine: i64,
         /// The epoch the database holds now; 0 where the place was removed.
         found: i64,

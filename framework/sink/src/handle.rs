@@ -17,6 +17,8 @@ use std::{
 
 /// How long an idle sink waits for the log before it looks whether it should stop.
 const IDLE_WAIT: Duration = Duration::from_millis(100);
+/// How long a sink whose database is away does not hear its group at most.
+const DEAF_MAX: Duration = Duration::from_secs(1);
 
 /// A running sink. Dropping the handle ends it after the step it is in; [`SinkHandle::stop`] lets
 /// it catch up first.
@@ -102,7 +104,7 @@ impl SinkHandle {
         }
     }
 
-    /// Whether the last step found nothing left to write. What was committed to the topic since is
+    /// Whether the last step found nothing left to write in the sink's partitions. What was committed to the topic since is
     /// not known here: for a moment compare [`SinkStats::next_offsets`] with the log's ends.
     pub fn caught_up(&self) -> bool {
         self.shared.caught_up.load(Ordering::Acquire)
@@ -113,7 +115,7 @@ impl SinkHandle {
         self.thread.is_finished()
     }
 
-    /// Writes on to the end of the topic, for at most `drain_ms` of the clock, and ends the thread.
+    /// Writes on to the end of the sink's partitions, for at most `drain_ms` of the clock, and ends the thread.
     /// What is not written by then is written after the next start.
     ///
     /// # Errors
@@ -151,10 +153,12 @@ fn run(
             Step::Wrote { .. } => continue,
             Step::Idle if deadline.is_some() => return Ok(()),
             Step::Idle if sink.wait(IDLE_WAIT).is_ok() => continue,
-            Step::Idle => IDLE_WAIT,
+            // To whoever is told to stop, the group may be about to give what nobody else has.
+            Step::Idle | Step::Waiting => IDLE_WAIT,
             Step::Retry { at_ms, .. } => {
                 let until = deadline.map_or(at_ms, |deadline| at_ms.min(deadline));
-                Duration::from_millis(until.saturating_sub(now).max(1).unsigned_abs())
+                let left = until.saturating_sub(now).max(1).unsigned_abs();
+                Duration::from_millis(left).min(DEAF_MAX)
             }
         };
         // The channel is the wait: to be told to stop ends it at once.

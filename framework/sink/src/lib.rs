@@ -3,8 +3,10 @@
 //! A [`Sink`] reads a topic, makes a [`Row`] of each record and writes many of them in one SQL
 //! transaction together with the next offsets, in the table `millstream_offsets (sink, topic,
 //! partition, next_offset, epoch)`. Invariant: the table is what lies before those offsets, each
-//! record once, whatever crashed and whoever else tried to write. A start takes the next epoch, and
-//! a writer with an older one is refused with [`Error::Fenced`].
+//! record once, whatever crashed and whoever else tried to write. Whoever takes a partition takes
+//! its next epoch, and a writer with an older one is refused: with [`Error::Fenced`] where it is by
+//! itself. Sinks that are members of a group ([`Sink::shared`]) divide the partitions, and go on
+//! with those that are left to them.
 //!
 //! Databases are SQLite, in a file, and Postgres; [`Location`] says which and where, and is read
 //! from a path or a URL.

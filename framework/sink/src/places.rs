@@ -1,7 +1,7 @@
 //! How far a sink has come, kept in the database beside the rows.
 //!
 //! Invariant: a place moves only in the transaction of the rows before it, and only under the epoch
-//! its sink took at start. A writer that was replaced (a zombie) thus changes nothing any more.
+//! its sink took with the partition. A writer that was replaced (a zombie) thus changes nothing any more.
 
 use crate::{
     database::{Database, OFFSETS_TABLE, sql},
@@ -11,7 +11,7 @@ use crate::{
     value::{Kind, Value},
 };
 use millstream_core::record::{Offset, TopicPartition};
-use millstream_log::Log;
+use millstream_log::{self as log, Log};
 use std::sync::Arc;
 
 const COLUMNS: [Column; 5] = [
@@ -51,8 +51,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Takes the next epoch of every partition, inside the caller's transaction: from its commit on
-    /// every older writer of this sink is refused.
+    /// Takes the next epoch of each of these partitions, inside the caller's transaction: from its
+    /// commit on every older writer of them is refused.
     pub(crate) fn claim(
         database: &mut dyn Database,
         log: &mut dyn Log,
@@ -120,6 +120,33 @@ impl Place {
         }
         let found = stored(database, sink, &self.partition)?;
         Err(self.fenced(sink, found.map_or(0, |(_, epoch)| epoch)))
+    }
+
+    /// The page at this place, and how many offsets before it retention took away unread.
+    pub(crate) fn page(
+        &self,
+        log: &mut dyn Log,
+        sink: &str,
+        max_bytes: usize,
+    ) -> Result<(log::Page, u64), Trouble> {
+        let beyond = |end: Offset| Error::Source {
+            sink: sink.into(),
+            problem: format!(
+                "its place {} in {} is beyond the end {end}: was the topic made anew? Remove its \
+                 rows from millstream_offsets to start over",
+                self.next, self.partition
+            ),
+        };
+        match log.read(&self.partition, self.next, max_bytes) {
+            Ok(page) if page.end < self.next => Err(beyond(page.end).into()),
+            Ok(page) => Ok((page, 0)),
+            Err(log::Error::OffsetOutOfRange { start, .. }) if start > self.next => {
+                let page = log.read(&self.partition, start, max_bytes)?;
+                Ok((page, start.abs_diff(self.next)))
+            }
+            Err(log::Error::OffsetOutOfRange { end, .. }) => Err(beyond(end).into()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn fenced(&self, sink: &str, found: i64) -> Trouble {

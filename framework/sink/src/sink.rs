@@ -2,7 +2,11 @@
 //!
 //! Invariant: rows and the places behind them change in one SQL transaction, so that after a crash
 //! the table holds exactly what lies before the stored places. A sink keeps no other truth: after a
-//! failure it asks the database where it is.
+//! failure it asks the database where it is. A step has no batch left when it ends, so that
+//! partitions may come and go between two of them.
+
+mod settle;
+mod sharing;
 
 use crate::{
     backoff::{Backoff, Seldom},
@@ -11,21 +15,18 @@ use crate::{
     database::{Database, Location, transaction},
     dead_letter::DeadLetters,
     error::{Error, Result, Trouble},
-    places::{self, Place},
+    places::Place,
     row::Row,
-    schema,
     table::{Table, TableSpec},
     writer,
 };
-use millstream_core::{
-    batch::Records,
-    record::{Offset, TopicPartition},
-    topic::Topic,
-};
+use millstream_core::{batch::Records, record::Partition, topic::Topic};
 use millstream_log::{self as log, Event, Log};
-use std::{sync::Arc, time::Duration};
+use sharing::Member;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-/// Writes one topic into one table, exactly once.
+/// Writes one topic into one table, exactly once: all of it by itself, or as a member of a group
+/// ([`Sink::shared`]) the partitions that the group gives it.
 ///
 /// Steps block: drive a sink by hand from a test or a simulation, or give it a thread of its own
 /// with [`SinkHandle`](crate::SinkHandle). It must not be stepped inside an async runtime. The
@@ -38,8 +39,16 @@ pub struct Sink {
     database: Box<dyn Database>,
     decode: Decode,
     dead_letters: DeadLetters,
-    /// `None` until the epochs are taken, which happens once in a sink's life.
-    places: Option<Vec<Place>>,
+    member: Option<Member>,
+    /// How many partitions the topic has, once it was found.
+    partitions: Option<u32>,
+    /// The partitions to write: all of them, or those that the group gave; `None` until that is
+    /// known.
+    share: Option<BTreeSet<Partition>>,
+    /// Where it is in those of its share whose epochs it took, by partition.
+    places: Vec<Place>,
+    /// Whether the tables are known to be there and to fit.
+    prepared: bool,
     /// Whether `places` are known to be what the database says.
     settled: bool,
     /// Which place reads first in the next step.
@@ -102,7 +111,11 @@ impl Sink {
             database,
             decode,
             dead_letters: DeadLetters::new(dead_letters),
-            places: None,
+            member: None,
+            partitions: None,
+            share: None,
+            places: Vec::new(),
+            prepared: false,
             settled: false,
             turn: 0,
             batch: Batch::new(table.columns.clone()),
@@ -126,7 +139,8 @@ impl Sink {
     }
 
     /// Reads a batch, writes it and moves the places, in one transaction. The first step also makes
-    /// or checks the table and takes over from older writers of this sink.
+    /// or checks the table and takes over from older writers of this sink; a member of a group
+    /// hears its group first, and takes over the partitions that it was given.
     ///
     /// `now_ms` is the caller's clock; only differences matter.
     ///
@@ -136,11 +150,17 @@ impl Sink {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        if let Some(at_ms) = self.backoff.pending(now_ms) {
+        // The group is heard whatever the database does: it takes the silent for dead.
+        let heard = self.hear(now_ms);
+        if !matches!(heard, Err(Trouble::Stop(_)))
+            && let Some(at_ms) = self.backoff.pending(now_ms)
+        {
             let reason = self.backoff.reason.clone();
             return Ok(Step::Retry { at_ms, reason });
         }
-        match self.attempt(now_ms) {
+        let outcome = heard.and_then(|()| self.attempt(now_ms));
+        match outcome.or_else(|trouble| self.outlive(trouble, now_ms)) {
+            Ok(Step::Waiting) => Ok(Step::Waiting),
             Ok(step) => {
                 if self.backoff.succeeded() {
                     tracing::info!(sink = %self.table.name, "sink goes on");
@@ -168,15 +188,16 @@ impl Sink {
         }
     }
 
-    /// Whether everything committed to the topic by now is in the table.
+    /// Whether everything committed by now to the sink's partitions is in the table; not while it
+    /// does not know which these are.
     ///
     /// # Errors
     /// What the log says when asked for the partitions' ends.
     pub fn caught_up(&mut self) -> log::Result<bool> {
-        let Some(places) = &self.places else {
+        if !self.is_settled() {
             return Ok(false);
-        };
-        for place in places {
+        }
+        for place in &self.places {
             if self.log.end(&place.partition)? > place.next {
                 return Ok(false);
             }
@@ -184,12 +205,18 @@ impl Sink {
         Ok(true)
     }
 
-    /// Waits until the log has something new, or for so long.
+    /// Waits until the log or the group has something new, or for so long. What the group says is
+    /// done already when this returns.
     ///
     /// # Errors
     /// What the log says.
     pub fn wait(&mut self, at_most: Duration) -> log::Result<Event> {
-        self.log.poll(at_most)
+        let waited = self.listen().and_then(|()| self.log.poll(at_most));
+        let waited = waited.and_then(|event| self.heard(&event).map(|()| event));
+        if let Err(log::Error::Fenced(_)) = &waited {
+            self.lose();
+        }
+        waited
     }
 
     /// Sets SQLite's page limit on the sink's own connection: a disk that fills up, for tests.
@@ -199,11 +226,15 @@ impl Sink {
     }
 
     fn attempt(&mut self, now_ms: i64) -> std::result::Result<Step, Trouble> {
+        if self.member.is_some() && self.share.is_none() {
+            return Ok(Step::Waiting);
+        }
         self.database.connect()?;
         self.settle()?;
         self.read(now_ms)?;
         if self.batch.moves.is_empty() {
-            return Ok(Step::Idle);
+            let idle = self.is_settled();
+            return Ok(if idle { Step::Idle } else { Step::Waiting });
         }
         let refused = self.write()?;
         if refused > 0 && self.complaints.due(now_ms) {
@@ -217,47 +248,10 @@ impl Sink {
         Ok(self.passed(refused))
     }
 
-    /// Makes sure of table, epochs and places.
-    fn settle(&mut self) -> std::result::Result<(), Trouble> {
-        if self.settled {
-            return Ok(());
-        }
-        let (database, name) = (self.database.as_mut(), &self.table.name);
-        if let Some(places) = &mut self.places {
-            for place in places {
-                place.verify(database, name)?;
-            }
-        } else {
-            let topic = self.log.topic(&self.topic)?;
-            let Some(topic) = topic else {
-                return Err(Trouble::wait(format!(
-                    "there is no topic {} yet",
-                    self.topic
-                )));
-            };
-            let partitions: Vec<_> = (0..topic.spec.partitions)
-                .map(|partition| TopicPartition::new(Arc::clone(&self.topic), partition))
-                .collect();
-            let (table, log) = (&self.table, self.log.as_mut());
-            let places = transaction(database, |database| {
-                if let Some(lock) = database.dialect().start_lock {
-                    database.query(&lock.into(), &[])?;
-                }
-                schema::prepare(database, &places::table())?;
-                schema::prepare(database, table)?;
-                Place::claim(database, log, &table.name, &partitions)
-            })?;
-            self.places = Some(places);
-        }
-        self.settled = true;
-        self.publish();
-        Ok(())
-    }
-
     /// Fills the batch: a page of each partition in turn, until one bound is met.
     fn read(&mut self, now_ms: i64) -> std::result::Result<(), Trouble> {
         self.batch.clear();
-        let places = self.places.as_deref_mut().unwrap_or_default();
+        let places = &mut self.places;
         let count = places.len();
         let first = self.turn;
         for turn in first..first + count {
@@ -272,12 +266,8 @@ impl Sink {
             let number = turn % count;
             self.turn = (number + 1) % count;
             let place = &mut places[number];
-            let (page, lost) = page(
-                self.log.as_mut(),
-                place,
-                &self.table.name,
-                self.config.batch_bytes,
-            )?;
+            let (page, lost) =
+                place.page(self.log.as_mut(), &self.table.name, self.config.batch_bytes)?;
             if lost > 0 && self.complaints.due(now_ms) {
                 tracing::error!(
                     sink = %self.table.name, partition = %place.partition, lost,
@@ -303,8 +293,8 @@ impl Sink {
 
     /// One transaction; gives the number of dead letters.
     fn write(&mut self) -> std::result::Result<usize, Trouble> {
-        let places = self.places.as_deref().unwrap_or_default();
-        let name = &self.table.name;
+        let partitions = self.partitions.unwrap_or(1);
+        let (places, name) = (&self.places, &self.table.name);
         let (batch, table, log) = (&mut self.batch, &self.table, self.log.as_mut());
         let dead_letters = &mut self.dead_letters;
         transaction(self.database.as_mut(), |database| {
@@ -319,7 +309,6 @@ impl Sink {
                 batch.refused.push((batch.origins[row], refusal));
             }
             if !batch.refused.is_empty() {
-                let partitions = u32::try_from(places.len()).unwrap_or(u32::MAX);
                 dead_letters.send(log, batch, partitions)?;
             }
             Ok(())
@@ -330,10 +319,8 @@ impl Sink {
 
     /// Takes a committed batch into places and counts.
     fn passed(&mut self, refused: usize) -> Step {
-        if let Some(places) = &mut self.places {
-            for (number, next) in &self.batch.moves {
-                places[*number].next = *next;
-            }
+        for (number, next) in &self.batch.moves {
+            self.places[*number].next = *next;
         }
         let dead_letters = refused as u64;
         let rows = self.batch.records as u64 - self.batch.skipped - dead_letters;
@@ -347,40 +334,13 @@ impl Sink {
     }
 
     fn publish(&mut self) {
-        let places = self.places.as_deref().unwrap_or_default();
-        self.stats.behind = 0;
-        for place in places {
-            self.stats.behind += place.end.saturating_sub(place.next).max(0).unsigned_abs();
+        let behind = |place: &Place| place.end.saturating_sub(place.next).max(0).unsigned_abs();
+        self.stats.behind = self.places.iter().map(behind).sum();
+        self.stats.settled = self.is_settled();
+        for place in &self.places {
             self.stats
                 .next_offsets
                 .insert(place.partition.clone(), place.next);
         }
-    }
-}
-
-/// The page at a place, and how many offsets before it retention took away unread.
-fn page(
-    log: &mut dyn Log,
-    place: &Place,
-    sink: &str,
-    max_bytes: usize,
-) -> std::result::Result<(log::Page, u64), Trouble> {
-    let beyond = |end: Offset| Error::Source {
-        sink: sink.into(),
-        problem: format!(
-            "its place {} in {} is beyond the end {end}: was the topic made anew? Remove its \
-             rows from millstream_offsets to start over",
-            place.next, place.partition
-        ),
-    };
-    match log.read(&place.partition, place.next, max_bytes) {
-        Ok(page) if page.end < place.next => Err(beyond(page.end).into()),
-        Ok(page) => Ok((page, 0)),
-        Err(log::Error::OffsetOutOfRange { start, .. }) if start > place.next => {
-            let page = log.read(&place.partition, start, max_bytes)?;
-            Ok((page, start.abs_diff(place.next)))
-        }
-        Err(log::Error::OffsetOutOfRange { end, .. }) => Err(beyond(end).into()),
-        Err(error) => Err(error.into()),
     }
 }

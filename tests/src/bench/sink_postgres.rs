@@ -143,6 +143,7 @@ fn write<R: Row + 'static>(
         match sink.step(0)? {
             Step::Wrote { .. } => {}
             Step::Idle => break,
+            Step::Waiting => bail!("the sink is in no group"),
             Step::Retry { reason, .. } => bail!("the sink had to wait: {reason}"),
         }
     }

@@ -7,6 +7,7 @@ mod postgres;
 mod refused;
 mod schema;
 mod server;
+mod sharing;
 mod thread;
 mod trouble;
 mod world;
@@ -403,6 +404,7 @@ fn drain(sink: &mut Sink) {
             Step::Idle => return,
             Step::Wrote { .. } => {}
             Step::Retry { reason, .. } => panic!("{reason}"),
+            Step::Waiting => panic!("it waits for its group"),
         }
     }
     panic!("no end");

@@ -26,6 +26,7 @@ fn persist(sink: &mut Sink) -> BTreeSet<String> {
             Step::Idle => return reasons,
             Step::Wrote { .. } => {}
             Step::Retry { reason, .. } => _ = reasons.insert(reason),
+            Step::Waiting => panic!("it is in no group"),
         }
     }
     panic!("no end: {reasons:?}");

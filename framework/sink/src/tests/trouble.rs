@@ -77,6 +77,7 @@ fn a_full_disk_makes_the_sink_wait_and_loses_nothing() {
             }
             Step::Wrote { .. } => now += 1,
             Step::Idle => panic!("not full"),
+            Step::Waiting => panic!("it is in no group"),
         }
     }
     let before = sink.stats().rows;
