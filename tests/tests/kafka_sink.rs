@@ -13,7 +13,7 @@ use millstream_runtime::clock::{Clock, SystemClock};
 use millstream_sink::{
     Location, Reader, RecordMeta, Sink, SinkConfig, SinkHandle, SinkStats, Step, Table, row,
 };
-use millstream_tests::servers::{self, Kind, unique};
+use millstream_tests::servers::{self, Kind, Postgres, PostgresOptions, unique};
 use std::{
     sync::mpsc::{Receiver, Sender, channel},
     thread::JoinHandle,
@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
 /// After so much silence the group takes a member for dead.
-const SILENCE: &str = "6000";
+const SILENCE: Duration = Duration::from_secs(6);
 /// What records begin with whose rows make a sink hang.
 const STUCK: &str = "stuck";
 
@@ -38,6 +38,7 @@ row!(Seen { value });
 fn log(app: &str, process: &str) -> KafkaLog {
     let servers = servers::kafka().unwrap().bootstrap_servers();
     let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let silence = SILENCE.as_millis().to_string();
     KafkaLog::connect(KafkaConfig {
         application_id: app.into(),
         process_id: process.into(),
@@ -46,8 +47,8 @@ fn log(app: &str, process: &str) -> KafkaLog {
         task_timeout: Duration::from_secs(60),
         client: vec![setting("bootstrap.servers", &servers)],
         consumer: vec![
-            setting("session.timeout.ms", SILENCE),
-            setting("max.poll.interval.ms", SILENCE),
+            setting("session.timeout.ms", &silence),
+            setting("max.poll.interval.ms", &silence),
             setting("heartbeat.interval.ms", "500"),
         ],
         ..KafkaConfig::default()
@@ -64,7 +65,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(name: &str) -> Self {
+    fn new(name: &str, server: &Postgres) -> Self {
         let app: &'static str = unique(name).leak();
         let mut feeder = Box::new(log(app, "feeder").client());
         let spec = TopicSpec {
@@ -73,7 +74,7 @@ impl Scene {
             cleanup: Cleanup::Delete { retention_ms: None },
         };
         feeder.create_topic(&spec).unwrap();
-        let location = servers::postgres().unwrap().url().parse().unwrap();
+        let location = server.url().parse().unwrap();
         Self {
             app,
             location,
@@ -195,12 +196,17 @@ fn stepped(mut sink: Sink, stop: Receiver<()>, told: Sender<SinkStats>) -> JoinH
     })
 }
 
+/// Whether there is what this needs; a suite without it is counted.
+fn can_run() -> bool {
+    servers::runs("sinks of several instances", &[Kind::Kafka, Kind::Postgres])
+}
+
 #[test]
 fn three_instances_share_and_what_one_leaves_or_loses_the_others_write_once() {
-    if !servers::runs("sinks of several instances", &[Kind::Kafka, Kind::Postgres]) {
+    if !can_run() {
         return;
     }
-    let mut scene = Scene::new("shared");
+    let mut scene = Scene::new("shared", servers::postgres().unwrap());
     let (first, second) = (scene.start("first"), scene.start("second"));
     // The third hangs at one record, between what it has heard from its group and its transaction.
     let (hangs, hanging) = channel();
@@ -224,8 +230,7 @@ fn three_instances_share_and_what_one_leaves_or_loses_the_others_write_once() {
     });
 
     // One leaves: the two others have its partitions.
-    let left = first.stats().rows;
-    assert!(left > 0);
+    scene.until("rows of the first", || first.stats().rows > 0);
     let first = first.stop(0).unwrap();
     scene.until("two shares of three", || has(&second) == 3);
 
@@ -246,4 +251,25 @@ fn three_instances_share_and_what_one_leaves_or_loses_the_others_write_once() {
     stop.send(()).unwrap();
     let third = third.join().unwrap();
     scene.check(vec![second], &[first, third]);
+}
+
+#[test]
+fn a_database_that_is_away_for_longer_than_a_member_may_be_silent_costs_no_membership() {
+    if !can_run() {
+        return;
+    }
+    let server = Postgres::start(&PostgresOptions::default()).unwrap();
+    let mut scene = Scene::new("patient", &server);
+    let sinks = [scene.start("first"), scene.start("second")];
+    let shares = || [has(&sinks[0]), has(&sinks[1])];
+    scene.until("two shares", || shares() == [3, 3]);
+    server.stop().unwrap();
+    let clock = SystemClock::new();
+    scene.until("the end of the outage", || {
+        assert_eq!(shares(), [3, 3], "the group took a sink for dead");
+        clock.elapsed() > 2 * SILENCE
+    });
+    assert!(sinks.iter().all(|sink| sink.stats().retries > 0));
+    server.restart().unwrap();
+    scene.check(Vec::from(sinks), &[]);
 }
