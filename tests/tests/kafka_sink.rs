@@ -3,6 +3,12 @@
 //! Invariant: whoever leaves, dies or hangs in the middle of a batch, each record is one row, and
 //! was written once.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may fail by panicking"
+)]
+
 use millstream_core::{
     prelude::{Topic, utf8},
     record::{Headers, RawRecord},
