@@ -3,14 +3,14 @@
 //! Invariant: partitions are read and places committed only for tasks that the group has given to
 //! this member and that it has not given back.
 
+mod commit;
+
 use crate::{
     broker::Cluster,
     committer::{Committer, Job},
     config::Guarantee,
     errors::Patience,
-    ffi::{GroupMetadata, PartitionList},
     membership::{Change, ClassicGroup, Membership, client_id},
-    places,
     producer::Producer,
     source::Sources,
     wake::Waker,
@@ -28,10 +28,6 @@ use std::{
     time::Duration,
 };
 
-/// How long a producer that is committing is waited for, by whoever needs it before it is back:
-/// longer than a commit can take.
-const AWAY_ROUNDS: usize = 120;
-const AWAY_WAIT: Duration = Duration::from_secs(1);
 /// How long a read waits for records that are on their way.
 const READ_WAIT: Duration = Duration::from_millis(2);
 /// What a failed call counts as against `task.timeout.ms`, and how long it waits, so that nobody
@@ -197,136 +193,6 @@ impl KafkaClient {
         self.lost = true;
         // Leaves; the next subscription joins anew.
         self.group = None;
-    }
-
-    /// The producer; one that is at the committer is waited for, and its answer kept.
-    fn producer(&mut self) -> Result<&mut Producer> {
-        for _ in 0..AWAY_ROUNDS {
-            if self.producer.is_some() || !self.bring_back(AWAY_WAIT)? {
-                break;
-            }
-        }
-        let away = || Error::Retry("the producer is still committing".into());
-        self.producer.as_mut().ok_or_else(away)
-    }
-
-    /// Takes the producer back from the committer if it comes within the wait; says whether it is
-    /// worth waiting on.
-    fn bring_back(&mut self, wait: Duration) -> Result<bool> {
-        let Some(committer) = &self.committer else {
-            return Ok(false);
-        };
-        match committer.answer(wait) {
-            Ok(None) => Ok(true),
-            Ok(Some(answer)) => {
-                self.producer = Some(answer.producer);
-                self.finished = Some(answer.ends.map(|ends| Commit { ends }));
-                Ok(false)
-            }
-            Err(error) => {
-                // What it was doing is unknown; a producer of the same name will end it.
-                self.committer = None;
-                let producer = Producer::new(&self.cluster, &self.waker, self.id.clone());
-                self.producer = Some(producer);
-                self.finished = Some(Err(Error::UnknownOutcome(error.to_string())));
-                Ok(false)
-            }
-        }
-    }
-
-    /// Drops the open transaction.
-    fn abort_open(&mut self) {
-        match self.producer() {
-            Ok(producer) => producer.abort(),
-            Err(error) => tracing::warn!(%error, "aborting a transaction"),
-        }
-        // Nobody will ask any more.
-        (self.finished, self.begun) = (None, None);
-    }
-
-    /// Refuses a commit of what is not ours to commit.
-    fn may_commit(&mut self, places: &[(TopicPartition, Committed)]) -> Result<()> {
-        if self.subscription.is_some() {
-            self.subscription()?;
-        } else if !places.is_empty() {
-            self.abort_open();
-            return Err(Error::Fatal(
-                "a client that has not subscribed has no places to commit".into(),
-            ));
-        }
-        for (at, _) in places {
-            if let Err(error) = self.owned(at) {
-                self.abort_open();
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    /// What the transaction must carry of the group's places; nothing where there are none.
-    fn fenced_places(
-        &mut self,
-        places: &[(TopicPartition, Committed)],
-        alone: Option<&str>,
-    ) -> Result<Option<(PartitionList, Arc<GroupMetadata>)>> {
-        if places.is_empty() {
-            return Ok(None);
-        }
-        let list = places::list(places)?;
-        let proof = match (alone, &self.group) {
-            (Some(group), _) => {
-                let made = GroupMetadata::without_members(group);
-                Some(Arc::new(made.map_err(crate::errors::fatal)?))
-            }
-            (None, Some(group)) => group.proof(),
-            (None, None) => None,
-        };
-        let Some(proof) = proof else {
-            self.abort_open();
-            return Err(Error::Fenced("between two generations of the group".into()));
-        };
-        Ok(Some((list, proof)))
-    }
-
-    fn try_commit(
-        &mut self,
-        places: &[(TopicPartition, Committed)],
-        alone: Option<&str>,
-    ) -> Result<Commit> {
-        let fenced = self.fenced_places(places, alone)?;
-        if fenced.is_none() && !self.producer()?.is_open() {
-            return Ok(Commit::default());
-        }
-        let carried = fenced.as_ref().map(|(list, proof)| (list, &**proof));
-        let ends = self.producer()?.commit(carried)?;
-        if self.cluster.config.guarantee == Guarantee::AtLeastOnce
-            && let Some((list, _)) = &fenced
-        {
-            match (alone, &self.group) {
-                (Some(group), _) => self.cluster.store_places(group, places)?,
-                (None, Some(group)) => group.commit_places(list)?,
-                (None, None) => {}
-            }
-        }
-        Ok(Commit { ends })
-    }
-
-    /// Takes note of a commit's end.
-    fn ended(&mut self, transaction: u64, result: Result<Commit>) -> Result<Commit> {
-        match &result {
-            Ok(commit) => {
-                if let Some(sources) = &mut self.sources {
-                    // Who writes a changelog need not read it.
-                    let others = commit.ends.iter().map(|(at, _)| at);
-                    let others = others.filter(|at| !self.inputs.contains_key(at));
-                    others.for_each(|at| sources.close(at));
-                }
-                self.last = Some((transaction, commit.clone()));
-            }
-            Err(Error::Fenced(_)) => self.fenced(),
-            Err(_) => {}
-        }
-        self.patient(result)
     }
 }
 

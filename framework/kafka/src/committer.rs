@@ -1,9 +1,9 @@
 //! The thread on which commits are made while their client goes on.
 //!
 //! A commit is a few round trips of waiting, in which the thread of the tasks can fetch and process
-//! (it must not send: there is one transaction at a time). The producer itself goes to the committer
-//! with the job and comes back with the answer. Invariant: the producer is in one place, and while it
-//! is away nothing else can be done with it.
+//! (it must not send: there is one transaction at a time). The producer itself goes to the
+//! committer with the job and comes back with the answer. Invariant: the producer is in one place,
+//! and while it is away nothing else can be done with it.
 
 use crate::{
     ffi::{GroupMetadata, PartitionList},

@@ -266,9 +266,9 @@ pub trait Log: Send {
         places: &[(TopicPartition, Committed)],
     ) -> Result<Commit>;
 
-    /// Begins a commit as [`Log::commit`] makes one, and need not wait for its end: `None` says that
-    /// it is under way. Until [`Log::poll_commit`] has told what came of it, nothing may be sent;
-    /// everything else is allowed.
+    /// Begins a commit as [`Log::commit`] makes one, and need not wait for its end: `None` says
+    /// that it is under way. Until [`Log::poll_commit`] has told what came of it, nothing may be
+    /// sent; everything else is allowed.
     fn begin_commit(
         &mut self,
         transaction: u64,

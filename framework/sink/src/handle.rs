@@ -104,8 +104,9 @@ impl SinkHandle {
         }
     }
 
-    /// Whether the last step found nothing left to write in the sink's partitions. What was committed to the topic since is
-    /// not known here: for a moment compare [`SinkStats::next_offsets`] with the log's ends.
+    /// Whether the last step found nothing left to write in the sink's partitions. What was
+    /// committed to the topic since is not known here: for a moment compare
+    /// [`SinkStats::next_offsets`] with the log's ends.
     pub fn caught_up(&self) -> bool {
         self.shared.caught_up.load(Ordering::Acquire)
     }
@@ -115,8 +116,8 @@ impl SinkHandle {
         self.thread.is_finished()
     }
 
-    /// Writes on to the end of the sink's partitions, for at most `drain_ms` of the clock, and ends the thread.
-    /// What is not written by then is written after the next start.
+    /// Writes on to the end of the sink's partitions, for at most `drain_ms` of the clock, and ends
+    /// the thread. What is not written by then is written after the next start.
     ///
     /// # Errors
     /// What stopped the sink, if it did not last until now.

@@ -1,7 +1,8 @@
 //! How far a sink has come, kept in the database beside the rows.
 //!
 //! Invariant: a place moves only in the transaction of the rows before it, and only under the epoch
-//! its sink took with the partition. A writer that was replaced (a zombie) thus changes nothing any more.
+//! its sink took with the partition. A writer that was replaced (a zombie) thus changes nothing any
+//! more.
 
 use crate::{
     database::{Database, OFFSETS_TABLE, sql},

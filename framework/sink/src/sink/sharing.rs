@@ -1,4 +1,5 @@
-//! A sink that shares its topic with others: a member of a group that says whose partition is whose.
+//! A sink that shares its topic with others: a member of a group that says whose partition is
+//! whose.
 //!
 //! Invariant: a member holds places only of partitions that the group gave it and has not asked
 //! back. The group is not the fence, though: it may be late, or hear of a member's death when that

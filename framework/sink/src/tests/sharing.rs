@@ -1,4 +1,5 @@
-//! Sinks of one group: who writes which partition when they come, go, and do not know they are gone.
+//! Sinks of one group: who writes which partition when they come, go, and do not know they are
+//! gone.
 
 use super::*;
 use crate::{Error, batch::RecordMeta, dead_letter::HEADER_PREFIX};
