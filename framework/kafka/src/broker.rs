@@ -211,7 +211,7 @@ impl Cluster {
             Err(error) if error.code == Code::RD_KAFKA_RESP_ERR__NOENT => {
                 match self.describe(&at.topic)? {
                     Some(topic) if at.partition < topic.partitions => {
-                        Err(Error::Retry(format!("nobody leads {at} now")))
+                        Err(self.astray("asking for an offset", &error))
                     }
                     _ => Err(Error::UnknownTopic(at.to_string())),
                 }

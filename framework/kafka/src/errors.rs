@@ -40,7 +40,7 @@ const RETRY: &[Code] = &[
     Code::RD_KAFKA_RESP_ERR__PURGE_INFLIGHT,
     Code::RD_KAFKA_RESP_ERR__STATE,
     // "No leaders found": what requests about offsets end with while a partition's leader is away.
-    // A partition that does not exist has a code of its own.
+    // Where there may be no such partition, whoever asked looks.
     Code::RD_KAFKA_RESP_ERR__NOENT,
     Code::RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
     Code::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
