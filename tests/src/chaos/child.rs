@@ -9,12 +9,11 @@ use millstream::{
     Node, Program,
     cli::{log_to_stderr, stop_flag},
     runtime::{
-        clock::{Clock, SystemClock},
         config::{Config, ConfigBuilder},
         streams::State,
         worker::TaskRole,
     },
-    sink::{self, Location, Sink, SinkConfig, SinkHandle},
+    sink::{Location, Sink, SinkConfig, SinkHandle},
 };
 use std::{
     fs,
@@ -33,8 +32,6 @@ pub(super) const ACTIVE_FILE: &str = "active-tasks";
 
 /// How often an instance looks at itself.
 const TICK: Duration = Duration::from_millis(100);
-/// How long a sink that is asked to end may still write.
-const DRAIN_MS: i64 = 5_000;
 
 /// Runs an instance: `DIRECTORY DATABASE [KEY=VALUE ...]`, the database being `-` for none.
 ///
@@ -49,11 +46,14 @@ pub fn run(words: &[String]) -> Result<()> {
     let stop = stop_flag()?;
     let program = Program::open(program::topology()?, config(&directory, settings)?)?
         .on_state_change(Box::new(|old, new| say(&format!("{old} to {new}"))));
-    let mut sink = match database.as_str() {
+    let sink = match database.as_str() {
         "-" => None,
-        url => Some(start_sink(&program, url)?),
+        url => Some(sink(&program, url)?),
     };
-    let node = program.start()?;
+    let mut node = program.start()?;
+    if let Some(sink) = sink {
+        node.attach(sink)?;
+    }
     let mut told = String::new();
     while !stop.load(Ordering::Relaxed) {
         let state = node.streams().wait_for(State::is_final, TICK);
@@ -61,8 +61,9 @@ pub fn run(words: &[String]) -> Result<()> {
             let why = node.streams().failure();
             bail!(why.unwrap_or_else(|| "a thread failed".into()));
         }
-        if let Some(ended) = sink.take_if(|sink| sink.is_finished()) {
-            only_fenced(ended.stop(0))?;
+        if node.sinks().iter().any(SinkHandle::is_finished) {
+            let ended = node.close();
+            bail!("the sink has ended by itself: {ended:?}");
         }
         let tasks = standing(&node);
         if tasks != told {
@@ -72,9 +73,6 @@ pub fn run(words: &[String]) -> Result<()> {
     }
     leave_active_tasks(&directory, &node)?;
     node.close().context("closing")?;
-    if let Some(sink) = sink {
-        only_fenced(sink.stop(DRAIN_MS))?;
-    }
     say("ended");
     Ok(())
 }
@@ -92,27 +90,15 @@ fn config(directory: &Path, settings: &[String]) -> Result<Config> {
     Ok(builder.build()?)
 }
 
-fn start_sink(program: &Program, url: &str) -> Result<SinkHandle> {
+/// The sink into the table that all instances share; the node makes it a member of a group.
+fn sink(program: &Program, url: &str) -> Result<Sink> {
     let (location, log): (Location, _) = (url.parse()?, program.log().client()?);
     let config = SinkConfig {
         backoff_max_ms: 500,
         ..SinkConfig::default()
     };
-    let sink = Sink::new(log, PREDICTIONS, TABLE, &location, config, program::to_row)?;
-    let clock = SystemClock::new();
-    Ok(SinkHandle::spawn(sink, move || clock.now())?)
-}
-
-/// A sink ends when another instance's sink starts: one writes, and it is the newest.
-fn only_fenced(ended: sink::Result<sink::SinkStats>) -> Result<()> {
-    match ended {
-        Ok(_) => Ok(()),
-        Err(error @ sink::Error::Fenced { .. }) => {
-            say(&format!("the sink has ended: {error}"));
-            Ok(())
-        }
-        Err(error) => Err(error).context("the sink"),
-    }
+    let sink = Sink::new(log, PREDICTIONS, TABLE, &location, config, program::to_row);
+    sink.context("the sink")
 }
 
 /// The tasks in one line, with the standbys that are behind.
