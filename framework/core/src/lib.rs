@@ -15,6 +15,7 @@ pub mod store;
 pub mod task;
 pub mod topic;
 pub mod topology;
+pub mod window;
 
 pub use error::{Error, ErrorKind, Result};
 
@@ -33,5 +34,6 @@ pub mod prelude {
         task::{ErrorPolicy, PunctuationType, Schedule},
         topic::Topic,
         topology::Topology,
+        window::{Window, Windowed},
     };
 }

@@ -6,7 +6,9 @@ use crate::{
     link::{Data, Linker},
     record::Record,
     serde::Serde,
-    store::{KeyValueStore, Materialized, StoreHandle},
+    store::{
+        BufferStore, KeyValueStore, Materialized, StoreHandle, TimedFormats, TimedShape, TimedStore,
+    },
     task::TaskContext,
     topology::{
         Draft, Mistake, Node, NodeId, NodeKind, Repartition, StoreId, StoreSpec, TopicName,
@@ -95,6 +97,62 @@ impl StreamsBuilder {
             query: Some(Arc::new(Formats { key, value })),
             open: Arc::new(move |env| Ok(Box::new(KeyValueStore::new(key, value, env)))),
         })
+    }
+
+    /// Declares a store of rows by key and time for `process(..)`: a window store, a session store,
+    /// a history.
+    ///
+    /// ```
+    /// use millstream_core::{prelude::*, store::{At, TimedKind, TimedShape}};
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let kind = TimedKind::Window(60_000);
+    /// // A window is kept while it is open, and for an hour after.
+    /// let shape = TimedShape { kind, retention: 3_660_000, wide: false };
+    /// let counts = builder.timed_store::<String, u64>("counts-per-minute", shape);
+    /// # let _ = (counts, At::time(0));
+    /// ```
+    #[track_caller]
+    pub fn timed_store<K: Data, V: Data>(
+        &self,
+        materialized: impl Into<Materialized<K, V>>,
+        shape: TimedShape,
+    ) -> StoreHandle<TimedStore<K, V>> {
+        let Materialized {
+            name,
+            key,
+            value,
+            logging,
+        } = materialized.into();
+        let TimedShape { kind, wide, .. } = shape;
+        let formats = (key.codec().name(), value.codec().name());
+        self.add_store(StoreSpec {
+            name,
+            logging,
+            format: format!("timed/{kind:?}/{wide}/{}/{}", formats.0, formats.1),
+            at: Location::caller(),
+            query: Some(Arc::new(TimedFormats {
+                key,
+                value,
+                kind,
+                wide,
+            })),
+            open: Arc::new(move |env| Ok(Box::new(TimedStore::open(key, value, shape, env)?))),
+        })
+    }
+
+    /// Declares a store of rows in the order of their bytes, all held in memory: what waits there
+    /// for its time is taken from the front.
+    #[track_caller]
+    pub fn buffer_store<V: Data>(
+        &self,
+        name: impl Into<String>,
+        value: Serde<V>,
+    ) -> StoreHandle<BufferStore<V>> {
+        let format = format!("buffer/{}", value.codec().name());
+        self.add_store(StoreSpec::custom(name, format, move |env| {
+            Ok(Box::new(BufferStore::open(value, env)?))
+        }))
     }
 
     /// Declares a store of any shape: what extensions of the DSL build on.

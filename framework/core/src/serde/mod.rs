@@ -8,6 +8,7 @@ mod json;
 mod numbers;
 mod option;
 mod text;
+pub(crate) mod windowed;
 
 pub use self::{
     bincode::{Bincode, bincode},
@@ -18,6 +19,7 @@ pub use self::{
     },
     option::{Optional, option},
     text::{Bytes, Unit, Utf8, bytes, unit, utf8},
+    windowed::{SessionWindowed, TimeWindowed, session_windowed, time_windowed},
 };
 
 use crate::error::{Error, Result};

@@ -7,15 +7,20 @@ use crate::{batch::RecordBatch, error::Result, record::Timestamp};
 use millstream_state::{Backend, Column};
 use std::{any::Any, sync::Arc};
 
+mod buffer;
 mod handle;
 mod key_value;
 mod materialized;
 mod range;
+mod timed;
 
+pub use buffer::BufferStore;
 pub use handle::{StoreHandle, StoreRef, StoreSet};
 pub use key_value::KeyValueStore;
 pub use materialized::{Materialized, Storable};
 pub(crate) use materialized::{default_key, default_value};
+pub(crate) use timed::TimedFormats;
+pub use timed::{At, TimedKind, TimedShape, TimedStore};
 
 /// What every store can do, whatever its shape.
 ///

@@ -154,6 +154,10 @@ pub trait StoreQuery: Send + Sync {
     fn show_key(&self, bytes: &[u8]) -> Result<serde_json::Value>;
     /// What a stored value (without its timestamp) shows as.
     fn show_value(&self, bytes: &[u8]) -> Result<serde_json::Value>;
+    /// Whether a stored key is a row's, and not one of the store's own notes.
+    fn is_row(&self, _key: &[u8]) -> bool {
+        true
+    }
 }
 
 /// How people read and write a topic's records.

@@ -75,6 +75,9 @@ impl Streams {
                     if rows.len() >= limit {
                         return ControlFlow::Break(());
                     }
+                    if !found.query.is_row(key) {
+                        return ControlFlow::Continue(());
+                    }
                     match row(&*found.query, key, stored) {
                         Ok(row) => rows.push(row),
                         Err(error) => failed = Some(error),

@@ -1,0 +1,258 @@
+//! The ordered buffer: rows by bytes, all of them in memory, first ones first.
+//!
+//! What waits for its time (suppressed results, unmatched records of an outer join, windows to be
+//! told when they close) lies in such a buffer, under keys that begin with the time waited for.
+//! What waits is bounded by what is still open, and the first row is asked for with every record, so
+//! it is a sorted map in memory; the backend only brings it back after a restart. Invariant: rows
+//! are handed over in byte order, one change per row and commit.
+
+use super::{
+    StateStore, StoreEnv,
+    key_value::{corrupt, split_stamp},
+};
+use crate::{
+    batch::RecordBatch,
+    error::{Error, Result},
+    record::{Headers, Timestamp},
+    serde::{Encoded, Serde},
+};
+use millstream_state::Direction;
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    ops::{Bound, ControlFlow},
+};
+
+/// What a row costs beside key and value, roughly: the map's node and the allocations.
+const ROW_BYTES: usize = 64;
+
+struct Row<V> {
+    value: V,
+    timestamp: Timestamp,
+    /// What the row counts as.
+    bytes: usize,
+    /// Whether the backend has it or will have it by a commit under way.
+    stored: bool,
+}
+
+/// A store of rows in the order of their keys' bytes, each with a timestamp.
+pub struct BufferStore<V: 'static> {
+    value: Serde<V>,
+    env: StoreEnv,
+    rows: BTreeMap<Vec<u8>, Row<V>>,
+    /// Rows that changed since the last commit; what is here and not in `rows` was deleted.
+    dirty: BTreeMap<Vec<u8>, Timestamp>,
+    /// Rows that a commit under way deletes: put again meanwhile, they need deleting again.
+    deleting: Vec<Vec<u8>>,
+    bytes: usize,
+    scratch: Vec<u8>,
+}
+
+impl<V: 'static> BufferStore<V> {
+    /// Reads what the backend holds.
+    ///
+    /// # Errors
+    /// Where storage fails or does not hold such rows.
+    pub fn open(value: Serde<V>, env: StoreEnv) -> Result<Self> {
+        let mut store = Self {
+            value,
+            env,
+            rows: BTreeMap::new(),
+            dirty: BTreeMap::new(),
+            deleting: Vec::new(),
+            bytes: 0,
+            scratch: Vec::new(),
+        };
+        store.load()?;
+        Ok(store)
+    }
+
+    /// Sets a row. The same key has one row; what it was is returned.
+    ///
+    /// # Errors
+    /// Where the value cannot be encoded: its size counts against the buffer's limit.
+    pub fn put(&mut self, key: &[u8], value: V, timestamp: Timestamp) -> Result<Option<V>> {
+        self.scratch.clear();
+        if self.value.encode(&value, &mut self.scratch)? == Encoded::Null {
+            return Err(Error::serialization(
+                "a buffer cannot hold a value that its serde writes as null",
+            ));
+        }
+        let bytes = key.len() + self.scratch.len() + ROW_BYTES;
+        let stored = match self.rows.get(key) {
+            Some(row) => row.stored,
+            // It was deleted, and nobody but us knows that yet.
+            None => {
+                self.dirty.contains_key(key) || self.deleting.iter().any(|deleted| deleted == key)
+            }
+        };
+        let row = Row {
+            value,
+            timestamp,
+            bytes,
+            stored,
+        };
+        self.bytes += bytes;
+        self.mark(key, timestamp);
+        let old = self.rows.insert(key.to_vec(), row);
+        Ok(old.map(|old| {
+            self.bytes -= old.bytes;
+            old.value
+        }))
+    }
+
+    /// The value of a row, and its timestamp.
+    pub fn get(&self, key: &[u8]) -> Option<(&V, Timestamp)> {
+        self.rows.get(key).map(|row| (&row.value, row.timestamp))
+    }
+
+    /// Takes a row out.
+    pub fn remove(&mut self, key: &[u8]) -> Option<(V, Timestamp)> {
+        let row = self.rows.remove(key)?;
+        self.bytes -= row.bytes;
+        if row.stored {
+            self.mark(key, row.timestamp);
+        } else {
+            self.dirty.remove(key);
+        }
+        Some((row.value, row.timestamp))
+    }
+
+    /// The first row: its key, value and timestamp.
+    pub fn first(&self) -> Option<(&[u8], &V, Timestamp)> {
+        let (key, row) = self.rows.first_key_value()?;
+        Some((key, &row.value, row.timestamp))
+    }
+
+    /// Takes the first row out if `due` says so of its key.
+    pub fn pop_first_if(
+        &mut self,
+        due: impl FnOnce(&[u8]) -> bool,
+    ) -> Option<(Vec<u8>, V, Timestamp)> {
+        let key = self.rows.first_key_value().map(|(key, _)| key)?;
+        if !due(key) {
+            return None;
+        }
+        let key = key.clone();
+        self.remove(&key).map(|(value, time)| (key, value, time))
+    }
+
+    /// The rows between two keys, in order.
+    pub fn range(
+        &self,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+    ) -> impl DoubleEndedIterator<Item = (&[u8], &V, Timestamp)> {
+        self.rows
+            .range::<[u8], _>(bounds)
+            .map(|(key, row)| (key.as_slice(), &row.value, row.timestamp))
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// How many bytes they take, roughly; what a limit in bytes is held against.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn mark(&mut self, key: &[u8], timestamp: Timestamp) {
+        match self.dirty.get_mut(key) {
+            Some(time) => *time = timestamp,
+            None => {
+                self.dirty.insert(key.to_vec(), timestamp);
+            }
+        }
+    }
+
+    fn load(&mut self) -> Result<()> {
+        let Self {
+            env, value, rows, ..
+        } = self;
+        rows.clear();
+        let (mut bytes, mut failed) = (0, None);
+        let mut take = |key: &[u8], stored: &[u8]| {
+            let (timestamp, encoded) = split_stamp(stored)?;
+            let row = Row {
+                value: value.decode(Some(encoded))?,
+                timestamp,
+                bytes: key.len() + encoded.len() + ROW_BYTES,
+                stored: true,
+            };
+            bytes += row.bytes;
+            rows.insert(key.to_vec(), row);
+            Ok(())
+        };
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        env.backend.scan(
+            env.column,
+            all,
+            Direction::Ascending,
+            &mut |key, stored| match take(key, stored) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            },
+        )?;
+        self.bytes = bytes;
+        match failed {
+            Some(cause) => Err(corrupt(&self.env, &cause)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<V: 'static> StateStore for BufferStore<V> {
+    fn set_time(&mut self, _: Timestamp) {}
+
+    fn dirty_bytes(&self) -> usize {
+        let mean = self.bytes.checked_div(self.rows.len()).unwrap_or(ROW_BYTES);
+        self.dirty.len() * mean
+    }
+
+    fn drain(&mut self, changes: &mut RecordBatch) -> Result<()> {
+        for (key, timestamp) in std::mem::take(&mut self.dirty) {
+            let row = self.rows.get_mut(&key);
+            changes.encode(
+                timestamp.max(0),
+                &Headers::NONE,
+                |out| {
+                    out.extend_from_slice(&key);
+                    Ok(Encoded::Bytes)
+                },
+                |out| match &row {
+                    Some(row) => self.value.encode(&row.value, out),
+                    None => Ok(Encoded::Null),
+                },
+            )?;
+            match row {
+                Some(row) => row.stored = true,
+                None => self.deleting.push(key),
+            }
+        }
+        Ok(())
+    }
+
+    fn applied(&mut self) -> Result<()> {
+        self.deleting.clear();
+        Ok(())
+    }
+
+    fn abort(&mut self) -> Result<()> {
+        self.dirty.clear();
+        self.deleting.clear();
+        self.load()
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+}

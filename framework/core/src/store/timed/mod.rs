@@ -1,0 +1,479 @@
+//! The timed store: for each key, rows in the order of time, that expire.
+//!
+//! It is what windows, sessions, join windows and versions are kept in; they differ in what a row's
+//! place [`At`] means. The rows of a key are in memory all together or not at all, so a look-up is
+//! one hash and a search in a short list, and only a key's first look-up reads the backend.
+//! Invariants: what has expired is never shown, whether or not it has been deleted; rows are handed
+//! over in the order in which they first became dirty; the time that the store has observed is part
+//! of its state, so that a restarted task judges a record as the one before it would have.
+
+mod commit;
+mod group;
+mod keys;
+mod query;
+
+pub use keys::At;
+pub(crate) use query::TimedFormats;
+pub use query::TimedKind;
+
+use super::{
+    StoreEnv,
+    key_value::{corrupt, split_stamp},
+};
+use crate::{
+    error::{Error, Result},
+    record::Timestamp,
+    serde::{Encoded, Serde},
+};
+use group::{Freshness, Group, Groups, Row, STEPS_PER_GROUP};
+use hashbrown::DefaultHashBuilder;
+use millstream_state::{Direction, Presence, ordered};
+use std::{
+    collections::VecDeque,
+    hash::BuildHasher,
+    ops::{Bound, ControlFlow, RangeInclusive},
+};
+
+/// What a row costs beside its value, roughly.
+const ROW_BYTES: usize = 48;
+
+/// What a timed store must know of the windows that it is for.
+#[derive(Clone, Copy, Debug)]
+pub struct TimedShape {
+    /// What a row's place means, for those who look at the store from outside.
+    pub kind: TimedKind,
+    /// How many milliseconds behind the observed time a row's time may lie. A row at exactly this
+    /// distance has expired.
+    pub retention: Timestamp,
+    /// Whether several rows of a key may have one time, told apart by [`At::second`].
+    pub wide: bool,
+}
+
+/// A store of rows by key and time, each with the timestamp of its last change.
+///
+/// Null keys have no rows: reading one finds nothing, and writing one says `false` or `None`.
+pub struct TimedStore<K: 'static, V: 'static> {
+    key: Serde<K>,
+    value: Serde<V>,
+    env: StoreEnv,
+    shape: TimedShape,
+    now: Timestamp,
+    /// The greatest time observed, and what of it the changelog knows.
+    observed: Timestamp,
+    logged: Timestamp,
+    hasher: DefaultHashBuilder,
+    groups: Groups<V>,
+    /// Dirty rows in the order of their first change.
+    dirty: Vec<(u32, At)>,
+    pending: Vec<(u32, At)>,
+    dirty_key_bytes: usize,
+    /// Mean encoded size of a value, as seen at the last commits.
+    value_bytes: usize,
+    sweep: commit::Sweep,
+    scratch: Vec<u8>,
+    prefix: Vec<u8>,
+}
+
+impl<K: 'static, V: 'static> TimedStore<K, V> {
+    /// An overlay over a column.
+    ///
+    /// # Errors
+    /// Where storage fails or does not hold such a store.
+    pub fn open(key: Serde<K>, value: Serde<V>, shape: TimedShape, env: StoreEnv) -> Result<Self> {
+        let mut store = Self {
+            key,
+            value,
+            env,
+            shape,
+            now: Timestamp::MIN,
+            observed: Timestamp::MIN,
+            logged: Timestamp::MIN,
+            hasher: DefaultHashBuilder::default(),
+            groups: Groups::new(),
+            dirty: Vec::new(),
+            pending: Vec::new(),
+            dirty_key_bytes: 0,
+            value_bytes: size_of::<V>(),
+            sweep: commit::Sweep::default(),
+            scratch: Vec::new(),
+            prefix: Vec::new(),
+        };
+        store.load_clock()?;
+        Ok(store)
+    }
+
+    /// Takes notice of a time, and returns the greatest one so far.
+    #[inline]
+    pub fn observe(&mut self, time: Timestamp) -> Timestamp {
+        self.observed = self.observed.max(time);
+        self.observed
+    }
+
+    /// The greatest time observed; `Timestamp::MIN` before the first.
+    pub fn observed(&self) -> Timestamp {
+        self.observed
+    }
+
+    /// Rows at or before this time have expired.
+    #[inline]
+    pub fn horizon(&self) -> Timestamp {
+        self.observed.saturating_sub(self.shape.retention)
+    }
+
+    /// The row of a key at a place, with the timestamp of its last change.
+    ///
+    /// # Errors
+    /// Where storage fails or the stored bytes cannot be decoded.
+    pub fn get(&mut self, key: &K, at: At) -> Result<Option<(&V, Timestamp)>> {
+        let Some(group) = self.group(key)? else {
+            return Ok(None);
+        };
+        let group = self.groups.get(group);
+        let Ok(place) = group.find(at) else {
+            return Ok(None);
+        };
+        let row = &group.rows[place];
+        Ok(row.value.as_ref().map(|value| (value, row.timestamp)))
+    }
+
+    /// Visits the rows of a key between two places in order, until `visit` breaks.
+    ///
+    /// # Errors
+    /// As [`TimedStore::get`].
+    pub fn fetch(
+        &mut self,
+        key: &K,
+        places: RangeInclusive<At>,
+        direction: Direction,
+        mut visit: impl FnMut(At, &V, Timestamp) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let Some(group) = self.group(key)? else {
+            return Ok(());
+        };
+        let group = self.groups.get(group);
+        let (from, to) = (*places.start(), *places.end());
+        let start = group.first_from(from);
+        let rows = group.rows.range(start..);
+        let mut show = |row: &Row<V>| match &row.value {
+            Some(value) => visit(row.at, value, row.timestamp),
+            None => ControlFlow::Continue(()),
+        };
+        let _ = match direction {
+            Direction::Ascending => rows.take_while(|row| row.at <= to).try_for_each(show),
+            Direction::Descending => {
+                let end = group.rows.partition_point(|row| row.at <= to);
+                let rows = group.rows.range(start.min(end)..end);
+                rows.rev().try_for_each(&mut show)
+            }
+        };
+        Ok(())
+    }
+
+    /// Visits the rows of all keys whose time lies in a range, keys in byte order and each key's
+    /// rows in order, until `visit` breaks. It reads everything that is stored: for queries and
+    /// tests, not for the path of a record.
+    ///
+    /// # Errors
+    /// As [`TimedStore::get`].
+    pub fn all(
+        &mut self,
+        times: RangeInclusive<Timestamp>,
+        mut visit: impl FnMut(K, At, &V, Timestamp) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let mut keys = Vec::new();
+        let mut note = |key: &[u8]| {
+            if let Some((prefix, _)) = keys::split(key, self.shape.wide)
+                && keys.last().is_none_or(|last: &Vec<u8>| last != prefix)
+            {
+                keys.push(prefix.to_vec());
+            }
+            ControlFlow::Continue(())
+        };
+        let everything = (Bound::Unbounded, Bound::Unbounded);
+        self.env.backend.scan(
+            self.env.column,
+            everything,
+            Direction::Ascending,
+            &mut |key, _| note(key),
+        )?;
+        let fresh = self.groups.iter().filter(|group| group.unclean > 0);
+        keys.extend(fresh.map(|group| group.prefix.to_vec()));
+        keys.sort();
+        keys.dedup();
+        for prefix in keys {
+            let mut bytes = Vec::new();
+            ordered::Reader::new(&prefix).bytes(&mut bytes)?;
+            let hash = self.hasher.hash_one(&prefix[..]);
+            self.prefix = prefix;
+            let number = self.resident(hash)?;
+            self.trim(number);
+            for row in &self.groups.get(number).rows {
+                let Some(value) = row.value.as_ref().filter(|_| times.contains(&row.at.time))
+                else {
+                    continue;
+                };
+                let key = self.key.decode(Some(&bytes));
+                let key = key.map_err(|cause| corrupt(&self.env, &cause))?;
+                if visit(key, row.at, value, row.timestamp).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets a row as of the record in hand, or deletes it. `false`, and nothing happens, where the
+    /// key is null or the row would have expired already.
+    ///
+    /// # Errors
+    /// As [`TimedStore::get`].
+    pub fn put(&mut self, key: &K, at: At, value: Option<V>) -> Result<bool> {
+        let now = self.now;
+        self.put_at(key, at, value, now)
+    }
+
+    /// As [`TimedStore::put`], with a timestamp of the caller's.
+    ///
+    /// # Errors
+    /// As [`TimedStore::get`].
+    pub fn put_at(
+        &mut self,
+        key: &K,
+        at: At,
+        value: Option<V>,
+        timestamp: Timestamp,
+    ) -> Result<bool> {
+        let Some(group) = self.group(key)? else {
+            return Ok(false);
+        };
+        if at.time <= self.horizon() {
+            return Ok(false);
+        }
+        match (self.groups.get(group).find(at), value) {
+            (Err(_), None) => {}
+            (Ok(place), None) => self.delete(group, place),
+            (found, value) => {
+                let place = self.row(group, at, found);
+                self.groups.get_mut(group).rows[place].value = value;
+                self.touch(group, place, timestamp);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Replaces a row's value by what `change` makes of it; the timestamp becomes the later of the
+    /// old and the record's. Returns `None`, and calls nothing, where the key is null or the row
+    /// would have expired already.
+    ///
+    /// # Errors
+    /// As [`TimedStore::get`], and those of `change`.
+    pub fn update<R>(
+        &mut self,
+        key: &K,
+        at: At,
+        change: impl FnOnce(&mut Option<V>) -> Result<R>,
+    ) -> Result<Option<(R, &Option<V>, Timestamp)>> {
+        let Some(group) = self.group(key)? else {
+            return Ok(None);
+        };
+        if at.time <= self.horizon() {
+            return Ok(None);
+        }
+        let found = self.groups.get(group).find(at);
+        let mut value = match found {
+            Ok(place) => self.groups.get_mut(group).rows[place].value.take(),
+            Err(_) => None,
+        };
+        let later = match (found, &value) {
+            (Ok(place), Some(_)) => self.groups.get(group).rows[place].timestamp.max(self.now),
+            _ => self.now,
+        };
+        let result = change(&mut value);
+        let (place, result) = match (found, result, &value) {
+            // A change that failed leaves the row as `change` left it, and is no change.
+            (Ok(place), Err(error), _) => {
+                self.groups.get_mut(group).rows[place].value = value;
+                return Err(error);
+            }
+            (Err(_), Err(error), _) => return Err(error),
+            (found, Ok(result), _) => (self.row(group, at, found), result),
+        };
+        self.groups.get_mut(group).rows[place].value = value;
+        self.touch(group, place, later);
+        let row = &self.groups.get(group).rows[place];
+        Ok(Some((result, &row.value, row.timestamp)))
+    }
+
+    /// How many bytes of rows are held in memory, roughly.
+    pub fn resident_bytes(&self) -> usize {
+        self.groups.bytes
+    }
+
+    /// The group of a key, read from the backend if it is not in memory, without what has expired;
+    /// `None` for a null key.
+    #[inline]
+    fn group(&mut self, key: &K) -> Result<Option<u32>> {
+        self.scratch.clear();
+        if self.key.encode(key, &mut self.scratch)? == Encoded::Null {
+            return Ok(None);
+        }
+        self.prefix.clear();
+        ordered::put_bytes(&mut self.prefix, &self.scratch);
+        let hash = self.hasher.hash_one(&self.prefix[..]);
+        let group = self.resident(hash)?;
+        self.trim(group);
+        Ok(Some(group))
+    }
+
+    /// The group whose prefix is in `self.prefix`.
+    #[inline]
+    fn resident(&mut self, hash: u64) -> Result<u32> {
+        match self.groups.find(hash, &self.prefix) {
+            Some(found) => Ok(found),
+            None => self.load(hash),
+        }
+    }
+
+    #[cold]
+    fn load(&mut self, hash: u64) -> Result<u32> {
+        let Self {
+            env,
+            value,
+            prefix,
+            shape,
+            ..
+        } = self;
+        let mut end = prefix.clone();
+        let bounded = ordered::prefix_end(&mut end);
+        let upper = if bounded {
+            Bound::Excluded(end.as_slice())
+        } else {
+            Bound::Unbounded
+        };
+        let (mut rows, mut failed) = (VecDeque::new(), None);
+        let mut take = |key: &[u8], stored: &[u8]| {
+            let (_, at) = keys::split(key, shape.wide)
+                .ok_or_else(|| Error::deserialization("a row's key is too short"))?;
+            let (timestamp, bytes) = split_stamp(stored)?;
+            rows.push_back(Row {
+                at,
+                value: Some(value.decode(Some(bytes))?),
+                timestamp,
+                freshness: Freshness::Clean,
+                stored: true,
+                bytes: row_bytes::<V>(bytes.len()),
+            });
+            Ok(())
+        };
+        env.backend.scan(
+            env.column,
+            (Bound::Included(prefix.as_slice()), upper),
+            Direction::Ascending,
+            &mut |key, stored| match take(key, stored) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            },
+        )?;
+        if let Some(cause) = failed {
+            return Err(corrupt(env, &cause));
+        }
+        self.groups.evict(STEPS_PER_GROUP, self.env.cache_bytes);
+        Ok(self.groups.insert(hash, &self.prefix, rows))
+    }
+
+    /// Deletes the rows at a group's front that have expired.
+    #[inline]
+    fn trim(&mut self, group: u32) {
+        let horizon = self.horizon();
+        loop {
+            let rows = self.groups.get(group);
+            match rows.rows.get(rows.expired) {
+                Some(row) if row.at.time <= horizon => self.expire(group),
+                _ => return,
+            }
+        }
+    }
+
+    #[cold]
+    fn expire(&mut self, group: u32) {
+        let place = self.groups.get(group).expired;
+        let before = self.groups.get(group).rows.len();
+        self.delete(group, place);
+        let rows = self.groups.get_mut(group);
+        if rows.rows.len() == before {
+            rows.expired += 1;
+        }
+    }
+
+    /// Deletes a row: at once where the backend never heard of it.
+    fn delete(&mut self, group: u32, place: usize) {
+        let rows = self.groups.get_mut(group);
+        let row = &mut rows.rows[place];
+        if row.stored {
+            if row.value.take().is_some() {
+                let timestamp = row.timestamp;
+                self.touch(group, place, timestamp);
+            }
+        } else if let Some(row) = rows.rows.remove(place) {
+            rows.unclean -= usize::from(row.freshness != Freshness::Clean);
+            self.groups.bytes -= row.bytes as usize;
+        }
+    }
+
+    /// The row at a place, made if there is none.
+    #[inline]
+    fn row(&mut self, group: u32, at: At, found: std::result::Result<usize, usize>) -> usize {
+        found.unwrap_or_else(|place| {
+            let bytes = row_bytes::<V>(self.value_bytes);
+            self.groups.bytes += bytes as usize;
+            let row = Row {
+                at,
+                value: None,
+                timestamp: Timestamp::MIN,
+                freshness: Freshness::Clean,
+                stored: false,
+                bytes,
+            };
+            self.groups.get_mut(group).rows.insert(place, row);
+            place
+        })
+    }
+
+    #[inline]
+    fn touch(&mut self, group: u32, place: usize, timestamp: Timestamp) {
+        let rows: &mut Group<V> = self.groups.get_mut(group);
+        let row = &mut rows.rows[place];
+        row.timestamp = timestamp;
+        if row.freshness != Freshness::Dirty {
+            rows.unclean += usize::from(row.freshness == Freshness::Clean);
+            row.freshness = Freshness::Dirty;
+            self.dirty.push((group, row.at));
+            let tail = keys::tail_length(self.shape.wide);
+            self.dirty_key_bytes += rows.prefix.len() + tail + size_of::<Timestamp>();
+        }
+    }
+
+    fn load_clock(&mut self) -> Result<()> {
+        let Self { env, scratch, .. } = self;
+        self.observed = match env.backend.get(env.column, keys::CLOCK, scratch)? {
+            Presence::Missing => Timestamp::MIN,
+            Presence::Found => split_stamp(scratch)
+                .and_then(|(_, bytes)| {
+                    let bytes = bytes.try_into();
+                    bytes.map_err(|_| Error::deserialization("not a time of eight bytes"))
+                })
+                .map(Timestamp::from_be_bytes)
+                .map_err(|cause| corrupt(env, &cause))?,
+        };
+        self.logged = self.observed;
+        Ok(())
+    }
+}
+
+fn row_bytes<V>(encoded: usize) -> u32 {
+    let bytes = ROW_BYTES + size_of::<V>().max(encoded);
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}

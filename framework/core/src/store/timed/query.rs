@@ -1,0 +1,79 @@
+//! How people read a timed store.
+
+use super::{At, keys};
+use crate::{
+    error::{Error, Result},
+    record::Timestamp,
+    serde::{Encoded, Serde, windowed},
+    topology::StoreQuery,
+    window::Window,
+};
+use millstream_state::ordered;
+use serde_json::Value;
+
+/// What a row's place means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimedKind {
+    /// A window that starts there and has this size in milliseconds.
+    Window(Timestamp),
+    /// A session that ends there, and starts at its second time.
+    Session,
+    /// Something that happened or became true then.
+    Instant,
+}
+
+impl TimedKind {
+    /// The stretch of time that a row is about.
+    pub fn window(self, at: At) -> Window {
+        match self {
+            Self::Window(size) => Window::new(at.time, at.time.saturating_add(size)),
+            Self::Session => Window::new(at.second, at.time),
+            Self::Instant => Window::new(at.time, at.time),
+        }
+    }
+
+    fn at(self, window: Window) -> At {
+        match self {
+            Self::Window(_) | Self::Instant => At::time(window.start),
+            Self::Session => At::new(window.end, window.start),
+        }
+    }
+}
+
+/// The serdes of a timed store, with their types forgotten.
+pub(crate) struct TimedFormats<K: 'static, V: 'static> {
+    pub(crate) key: Serde<K>,
+    pub(crate) value: Serde<V>,
+    pub(crate) kind: TimedKind,
+    pub(crate) wide: bool,
+}
+
+impl<K, V> StoreQuery for TimedFormats<K, V> {
+    fn key(&self, json: &Value) -> Result<Vec<u8>> {
+        let (key, start, end) = windowed::read(json, "a window's key")?;
+        let (mut bytes, mut out) = (Vec::new(), Vec::new());
+        if self.key.codec().from_json(key, &mut bytes)? == Encoded::Null {
+            return Err(Error::deserialization("a store has no null key"));
+        }
+        ordered::put_bytes(&mut out, &bytes);
+        keys::put_at(&mut out, self.kind.at(Window::new(start, end)), self.wide);
+        Ok(out)
+    }
+
+    fn show_key(&self, row: &[u8]) -> Result<Value> {
+        let (prefix, at) = keys::split(row, self.wide)
+            .ok_or_else(|| Error::deserialization("a row's key is too short"))?;
+        let mut bytes = Vec::new();
+        ordered::Reader::new(prefix).bytes(&mut bytes)?;
+        let key = self.key.codec().to_json(Some(&bytes))?;
+        Ok(windowed::show(&key, self.kind.window(at)))
+    }
+
+    fn show_value(&self, bytes: &[u8]) -> Result<Value> {
+        self.value.codec().to_json(Some(bytes))
+    }
+
+    fn is_row(&self, key: &[u8]) -> bool {
+        key != keys::CLOCK
+    }
+}

@@ -1,0 +1,371 @@
+//! The timed store and the ordered buffer against the standard map: whatever is done in whatever
+//! order, with however little memory, both must show the same, and what a crash leaves must be what
+//! was committed.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use millstream_core::{
+    batch::RecordBatch,
+    record::Timestamp,
+    serde::{i64_be, utf8},
+    store::{At, BufferStore, StateStore, StoreEnv, TimedKind, TimedShape, TimedStore},
+    task::restore_record,
+};
+use millstream_state::{Backend, Column, Direction, MemoryBackend, WriteBatch};
+use proptest::{collection::vec, prelude::*};
+use std::{
+    collections::BTreeMap,
+    ops::{Bound, ControlFlow},
+    sync::Arc,
+};
+
+const COLUMN: Column = Column(0);
+const RETENTION: Timestamp = 20;
+const SHAPE: TimedShape = TimedShape {
+    kind: TimedKind::Instant,
+    retention: RETENTION,
+    wide: true,
+};
+
+type Rows = BTreeMap<(String, At), (i64, Timestamp)>;
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Now(Timestamp),
+    Observe(Timestamp),
+    Get(u8, At),
+    Put(u8, At, i64),
+    Add(u8, At, i64),
+    Refuse(u8, At),
+    Delete(u8, At),
+    Fetch(u8, At, At, bool, usize),
+    All,
+    Drain,
+    Applied,
+    Abort,
+    Crash,
+}
+
+fn at() -> impl Strategy<Value = At> {
+    (0i64..60, 0i64..2).prop_map(|(time, second)| At::new(time, second))
+}
+
+fn ops() -> impl Strategy<Value = Op> {
+    let key = 0u8..4;
+    prop_oneof![
+        2 => (0i64..60).prop_map(Op::Now),
+        3 => (0i64..60).prop_map(Op::Observe),
+        4 => (key.clone(), at()).prop_map(|(k, at)| Op::Get(k, at)),
+        4 => (key.clone(), at(), any::<i64>()).prop_map(|(k, at, v)| Op::Put(k, at, v)),
+        5 => (key.clone(), at(), 0i64..9).prop_map(|(k, at, v)| Op::Add(k, at, v)),
+        1 => (key.clone(), at()).prop_map(|(k, at)| Op::Refuse(k, at)),
+        3 => (key.clone(), at()).prop_map(|(k, at)| Op::Delete(k, at)),
+        4 => (key, at(), at(), any::<bool>(), 0usize..9)
+            .prop_map(|(k, from, to, up, most)| Op::Fetch(k, from, to, up, most)),
+        1 => Just(Op::All),
+        4 => Just(Op::Drain),
+        4 => Just(Op::Applied),
+        1 => Just(Op::Abort),
+        1 => Just(Op::Crash),
+    ]
+}
+
+fn key(number: u8) -> String {
+    // One is the beginning of the next, and zeros are what the ordered encoding escapes.
+    "\0".repeat(usize::from(number))
+}
+
+struct Pair {
+    backend: Arc<MemoryBackend>,
+    store: TimedStore<String, i64>,
+    cache_bytes: usize,
+    now: Timestamp,
+    shown: (Rows, Timestamp),
+    committed: (Rows, Timestamp),
+    drained: Option<((Rows, Timestamp), RecordBatch)>,
+}
+
+impl Pair {
+    fn new(cache_bytes: usize) -> Self {
+        let backend = Arc::new(MemoryBackend::new(&["rows"]));
+        Self {
+            store: open(&backend, cache_bytes),
+            backend,
+            cache_bytes,
+            now: 0,
+            shown: (Rows::new(), Timestamp::MIN),
+            committed: (Rows::new(), Timestamp::MIN),
+            drained: None,
+        }
+    }
+
+    fn horizon(&self) -> Timestamp {
+        self.shown.1.saturating_sub(RETENTION)
+    }
+
+    fn row(&self, k: u8, at: At) -> Option<(i64, Timestamp)> {
+        let found = self.shown.0.get(&(key(k), at)).copied();
+        found.filter(|_| at.time > self.horizon())
+    }
+
+    fn run(&mut self, op: Op) {
+        let live = |at: At, horizon| at.time > horizon;
+        match op {
+            Op::Now(now) => {
+                self.now = now;
+                self.store.set_time(now);
+            }
+            Op::Observe(time) => {
+                self.shown.1 = self.shown.1.max(time);
+                assert_eq!(self.store.observe(time), self.shown.1);
+            }
+            Op::Get(k, at) => {
+                let found = self.store.get(&key(k), at).unwrap();
+                assert_eq!(found.map(|(v, t)| (*v, t)), self.row(k, at));
+            }
+            Op::Put(k, at, value) => {
+                let put = self.store.put(&key(k), at, Some(value)).unwrap();
+                assert_eq!(put, live(at, self.horizon()));
+                if put {
+                    self.shown.0.insert((key(k), at), (value, self.now));
+                }
+            }
+            Op::Add(k, at, value) => {
+                let update = |row: &mut Option<i64>| {
+                    let before = row.unwrap_or(100);
+                    *row = Some(before.wrapping_add(value));
+                    Ok(before)
+                };
+                let old = self.row(k, at);
+                let updated = self.store.update(&key(k), at, update).unwrap();
+                let updated = updated.map(|(before, row, time)| (before, *row, time));
+                let expected = live(at, self.horizon()).then(|| {
+                    let before = old.map_or(100, |(value, _)| value);
+                    let time = old.map_or(self.now, |(_, time)| time.max(self.now));
+                    (before, Some(before.wrapping_add(value)), time)
+                });
+                assert_eq!(updated, expected);
+                if let Some((_, Some(value), time)) = expected {
+                    self.shown.0.insert((key(k), at), (value, time));
+                }
+            }
+            Op::Refuse(k, at) => {
+                let refuse = |_: &mut Option<i64>| -> millstream_core::Result<()> {
+                    Err(millstream_core::Error::processing("no"))
+                };
+                let refused = self.store.update(&key(k), at, refuse);
+                assert_eq!(refused.is_err(), live(at, self.horizon()));
+            }
+            Op::Delete(k, at) => {
+                self.store.put(&key(k), at, None).unwrap();
+                if live(at, self.horizon()) {
+                    self.shown.0.remove(&(key(k), at));
+                }
+            }
+            Op::Fetch(k, from, to, up, most) => self.fetch((k, from, to), up, most),
+            Op::All => self.all(),
+            Op::Drain => self.drain(),
+            Op::Applied => self.applied(),
+            Op::Abort => {
+                self.store.abort().unwrap();
+                self.back_to_committed();
+            }
+            Op::Crash => {
+                self.store = open(&self.backend, self.cache_bytes);
+                self.store.set_time(self.now);
+                self.back_to_committed();
+            }
+        }
+    }
+
+    fn back_to_committed(&mut self) {
+        self.shown = self.committed.clone();
+        self.drained = None;
+        assert_eq!(self.store.observed(), self.shown.1);
+    }
+
+    fn fetch(&mut self, (k, from, to): (u8, At, At), up: bool, most: usize) {
+        let rows = self.shown.0.iter().filter(|((name, at), _)| {
+            *name == key(k) && (from..=to).contains(at) && at.time > self.horizon()
+        });
+        let mut expected: Vec<_> = rows.map(|((_, at), (v, t))| (*at, *v, *t)).collect();
+        if !up {
+            expected.reverse();
+        }
+        expected.truncate(most + 1);
+        let (mut found, direction) = (Vec::new(), direction(up));
+        let visit = |at, value: &i64, time| {
+            found.push((at, *value, time));
+            if found.len() > most {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        let fetched = self.store.fetch(&key(k), from..=to, direction, visit);
+        fetched.unwrap();
+        assert_eq!(found, expected);
+    }
+
+    fn all(&mut self) {
+        let (horizon, mut found) = (self.horizon(), Vec::new());
+        let everything = Timestamp::MIN..=Timestamp::MAX;
+        let visit = |key, at, value: &i64, time| {
+            found.push(((key, at), (*value, time)));
+            ControlFlow::Continue(())
+        };
+        self.store.all(everything, visit).unwrap();
+        let rows = self.shown.0.iter().filter(|((_, at), _)| at.time > horizon);
+        let expected: Vec<_> = rows.map(|(at, row)| (at.clone(), *row)).collect();
+        assert_eq!(found, expected);
+    }
+
+    fn drain(&mut self) {
+        self.applied();
+        let mut changes = RecordBatch::new();
+        self.store.drain(&mut changes).unwrap();
+        assert_eq!(self.store.dirty_bytes(), 0);
+        self.drained = Some((self.shown.clone(), changes));
+    }
+
+    fn applied(&mut self) {
+        let Some((rows, changes)) = self.drained.take() else {
+            return;
+        };
+        let mut batch = WriteBatch::new();
+        for (_, record) in changes.iter() {
+            restore_record(&mut batch, COLUMN, record);
+        }
+        self.backend.apply(&batch).unwrap();
+        self.store.applied().unwrap();
+        self.committed = rows;
+    }
+}
+
+fn direction(up: bool) -> Direction {
+    if up {
+        Direction::Ascending
+    } else {
+        Direction::Descending
+    }
+}
+
+fn open(backend: &Arc<MemoryBackend>, cache_bytes: usize) -> TimedStore<String, i64> {
+    TimedStore::open(utf8(), i64_be(), SHAPE, env(backend, cache_bytes)).unwrap()
+}
+
+fn env(backend: &Arc<MemoryBackend>, cache_bytes: usize) -> StoreEnv {
+    StoreEnv {
+        backend: backend.clone(),
+        column: COLUMN,
+        cache_bytes,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_store_is_a_map_with_commits_and_a_horizon(
+        cache in 0usize..2000, script in vec(ops(), 0..150)
+    ) {
+        let mut pair = Pair::new(cache);
+        pair.store.set_time(0);
+        for op in script {
+            pair.run(op);
+        }
+        pair.all();
+        pair.run(Op::Crash);
+        pair.all();
+    }
+
+    #[test]
+    fn the_buffer_is_a_map_with_commits(script in vec((0u8..6, 0u8..8, any::<i64>()), 0..120)) {
+        let backend = Arc::new(MemoryBackend::new(&["rows"]));
+        let open = || BufferStore::open(i64_be(), env(&backend, 0)).unwrap();
+        let (mut store, mut shown) = (open(), BTreeMap::new());
+        let mut committed: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
+        let mut drained = None;
+        for (what, key, value) in script {
+            let key = vec![key];
+            match what {
+                0 | 1 => {
+                    let old = store.put(&key, value, value.max(0)).unwrap();
+                    prop_assert_eq!(old, shown.insert(key, value));
+                }
+                2 => {
+                    let old = store.remove(&key).map(|(value, _)| value);
+                    prop_assert_eq!(old, shown.remove(&key));
+                }
+                3 => {
+                    let first = store.pop_first_if(|first| *first <= key[..]);
+                    let due = shown.first_key_value().is_some_and(|(first, _)| *first <= key);
+                    let expected = if due { shown.pop_first() } else { None };
+                    prop_assert_eq!(first.map(|(key, value, _)| (key, value)), expected);
+                }
+                4 => {
+                    if let Some((rows, changes)) = drained.take() {
+                        let mut batch = WriteBatch::new();
+                        let changes: RecordBatch = changes;
+                        for (_, record) in changes.iter() {
+                            restore_record(&mut batch, COLUMN, record);
+                        }
+                        backend.apply(&batch).unwrap();
+                        store.applied().unwrap();
+                        committed = rows;
+                    } else {
+                        let mut changes = RecordBatch::new();
+                        store.drain(&mut changes).unwrap();
+                        drained = Some((shown.clone(), changes));
+                    }
+                }
+                _ => {
+                    if value % 2 == 0 {
+                        store = open();
+                    } else {
+                        store.abort().unwrap();
+                    }
+                    (shown, drained) = (committed.clone(), None);
+                }
+            }
+            let all = (Bound::Unbounded, Bound::Unbounded);
+            let found = store.range(all).map(|(key, value, _)| (key.to_vec(), *value));
+            prop_assert_eq!(found.collect::<BTreeMap<_, _>>(), shown.clone());
+            prop_assert_eq!(store.len(), shown.len());
+            prop_assert_eq!(store.bytes() == 0, shown.is_empty());
+        }
+    }
+}
+
+/// Rows whose keys never come again are forgotten all the same, in memory and below.
+#[test]
+fn what_has_expired_leaves_the_backend() {
+    let shape = TimedShape {
+        kind: TimedKind::Window(1000),
+        retention: 200_000,
+        wide: false,
+    };
+    let backend = Arc::new(MemoryBackend::new(&["rows"]));
+    let mut store = TimedStore::open(utf8(), i64_be(), shape, env(&backend, 1 << 20)).unwrap();
+    let mut most = 0;
+    for second in 0..4000i64 {
+        let time = second * 1000;
+        store.set_time(time);
+        store.observe(time);
+        store
+            .put(&format!("k{second}"), At::time(time), Some(second))
+            .unwrap();
+        let (mut changes, mut batch) = (RecordBatch::new(), WriteBatch::new());
+        store.drain(&mut changes).unwrap();
+        for (_, record) in changes.iter() {
+            restore_record(&mut batch, COLUMN, record);
+        }
+        backend.apply(&batch).unwrap();
+        store.applied().unwrap();
+        most = most.max(backend.stats().keys_estimate);
+    }
+    // 200 are open at any time; a sweep begins after half the retention.
+    assert!(most < 200 + 100 + 10, "{most} rows at once");
+    let held = store.resident_bytes();
+    assert!(held < 400 * 300, "{held} bytes in memory");
+}
