@@ -14,9 +14,10 @@ use millstream::{
     prelude::*,
     runtime::{streams::Streams, worker::TaskRole},
     sink::{Millis, RecordMeta, Table, row},
-    state::Column,
+    state::{Backend, Column},
 };
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// The model's name: of its store, and in its predictions.
 pub(crate) const MODEL: &str = "sentiment";
@@ -119,33 +120,49 @@ pub(crate) struct Standing {
 
 /// Reads how the model stands. Invariant: what is read was committed.
 pub(crate) fn standing(streams: &Streams) -> Result<Standing> {
-    let mut standing = Standing {
-        grades: BinaryGrades::new(ROLLING),
-        learned: 0,
-        fingerprint: 0,
-    };
-    let Some((subtopology, column, _)) = streams.program().topology.find_store(MODEL) else {
-        return Ok(standing);
-    };
-    let mut found = 0;
-    for task in streams.tasks() {
-        if task.id.subtopology != subtopology || task.role != TaskRole::Active {
-            continue;
-        }
-        let Some(manifest) = Manifest::read(&*task.committed, Column(column))? else {
-            continue;
+    Models::of(streams).standing()
+}
+
+/// The states that this instance has of the model, one of each partition. They can be read also
+/// when the threads have ended, and only then are they all that was committed: a thread writes its
+/// state down after the log has shown the commit to everybody else.
+pub(crate) struct Models(Vec<(Arc<dyn Backend>, Column)>);
+
+impl Models {
+    pub(crate) fn of(streams: &Streams) -> Self {
+        let Some((subtopology, column, _)) = streams.program().topology.find_store(MODEL) else {
+            return Self(Vec::new());
         };
-        let (_, grades): <TextClassifier as Replicated>::Rest = manifest.rest()?;
-        if found == 0 {
-            standing.grades = grades;
-        } else {
-            standing.grades.merge(&grades);
-        }
-        found += 1;
-        standing.learned += manifest.learned;
-        standing.fingerprint = standing.fingerprint.wrapping_add(manifest.fingerprint);
+        let tasks = streams.tasks().into_iter();
+        let ours = tasks
+            .filter(|task| task.id.subtopology == subtopology && task.role == TaskRole::Active);
+        Self(ours.map(|task| (task.committed, Column(column))).collect())
     }
-    Ok(standing)
+
+    /// How they stand together.
+    pub(crate) fn standing(&self) -> Result<Standing> {
+        let mut standing = Standing {
+            grades: BinaryGrades::new(ROLLING),
+            learned: 0,
+            fingerprint: 0,
+        };
+        let mut found = 0;
+        for (committed, column) in &self.0 {
+            let Some(manifest) = Manifest::read(&**committed, *column)? else {
+                continue;
+            };
+            let (_, grades): <TextClassifier as Replicated>::Rest = manifest.rest()?;
+            if found == 0 {
+                standing.grades = grades;
+            } else {
+                standing.grades.merge(&grades);
+            }
+            found += 1;
+            standing.learned += manifest.learned;
+            standing.fingerprint = standing.fingerprint.wrapping_add(manifest.fingerprint);
+        }
+        Ok(standing)
+    }
 }
 
 /// The model as the page shows it.

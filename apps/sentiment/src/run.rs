@@ -2,7 +2,7 @@
 
 use crate::{
     feeder::{Feeder, Lag},
-    model::{self, PREDICTIONS, Standing, TABLE},
+    model::{self, Models, PREDICTIONS, Standing, TABLE},
     progress::Progress,
     source::{self, Source},
     usage,
@@ -98,12 +98,12 @@ pub(crate) fn run(config: Config, options: &Options) -> Result<()> {
     let outcome = run.watch(&mut feeder, options, &stop, &mut progress);
     drop(run);
     progress.finish();
-    let standing = model::standing(node.streams())?;
+    let models = Models::of(node.streams());
     let malformed = feeder.counts().malformed.load(Ordering::Relaxed);
     feeder.stop()?;
     node.close()?;
     outcome?;
-    tell(&standing, malformed, &clock, options.output);
+    tell(&models.standing()?, malformed, &clock, options.output);
     Ok(())
 }
 
