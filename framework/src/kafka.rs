@@ -5,7 +5,10 @@
 
 use anyhow::{Context, Result, bail};
 use millstream_kafka::{Guarantee, KafkaConfig, KafkaLog};
-use millstream_runtime::config::{Config, ProcessingGuarantee};
+use millstream_runtime::{
+    clock::SystemClock,
+    config::{Config, ProcessingGuarantee},
+};
 use std::{
     fs::{self, File},
     hash::{BuildHasher, RandomState},
@@ -26,7 +29,7 @@ const FOR_ALL_UNDER: [&str; 2] = ["sasl.", "ssl."];
 
 /// Connects, waiting up to `task.timeout.ms` for a cluster that does not answer.
 pub(crate) fn connect(config: &Config, process_id: &str) -> Result<KafkaLog> {
-    KafkaLog::connect(settings(config, process_id)).with_context(|| {
+    KafkaLog::connect(settings(config, process_id), SystemClock::stopwatch()).with_context(|| {
         let servers = config.bootstrap_servers().unwrap_or_default();
         format!("the Kafka cluster at bootstrap.servers = {servers}")
     })

@@ -15,10 +15,10 @@ use crate::{
 };
 use anyhow::{Result, bail};
 use millstream_core::topology::Topology;
-use millstream_log::Broker;
+use millstream_log::{Broker, Log};
 use millstream_metrics::Registry;
 use millstream_runtime::{
-    clock::SystemClock,
+    clock::{Clock, SystemClock},
     config::Config,
     patience::patiently,
     streams::{StateListener, Streams, UncaughtHandler},
@@ -206,16 +206,29 @@ fn user_topics(topology: &Topology, config: &Config) -> Vec<String> {
     names
 }
 
+/// A topic that was made a moment ago is not known to every broker of a cluster: for so long a
+/// missing one is looked for again.
+const SPREADING: Duration = Duration::from_secs(2);
+
 /// Looks whether topics are there; the number of partitions of the widest.
 fn existing(log: &dyn Broker, names: &[String], config: &Config) -> Result<u32> {
     let (mut client, clock) = (log.client()?, SystemClock::new());
     let limit = Duration::from_millis(config.task_timeout_ms().unsigned_abs());
-    let (mut widest, mut missing) = (1, Vec::new());
-    for name in names {
-        match patiently(&mut *client, &clock, limit, |log| Ok(log.topic(name)?))? {
-            Some(info) => widest = widest.max(info.spec.partitions),
-            None => missing.push(name.as_str()),
+    let look = |client: &mut dyn Log| -> Result<(u32, Vec<&str>)> {
+        let (mut widest, mut missing) = (1, Vec::new());
+        for name in names {
+            match patiently(client, &clock, limit, |log| Ok(log.topic(name)?))? {
+                Some(info) => widest = widest.max(info.spec.partitions),
+                None => missing.push(name.as_str()),
+            }
         }
+        Ok((widest, missing))
+    };
+    let (mut widest, mut missing) = look(&mut *client)?;
+    let end = clock.elapsed() + SPREADING;
+    while !missing.is_empty() && clock.elapsed() < end {
+        client.poll(SPREADING / 20)?;
+        (widest, missing) = look(&mut *client)?;
     }
     if !missing.is_empty() {
         bail!(

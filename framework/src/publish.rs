@@ -7,7 +7,7 @@ use crate::{client::KeptClient, program::ModelsView};
 use anyhow::{Context, Result};
 use millstream_core::record::TopicPartition;
 use millstream_http::ModelStatus;
-use millstream_log::Broker;
+use millstream_log::{Broker, ClientStatistics};
 use millstream_metrics::{Metric, Registry};
 use millstream_runtime::{streams::Streams, worker::TaskRole};
 use millstream_sink::SinkWatch;
@@ -110,6 +110,9 @@ impl Metrics {
 
     fn publish(&mut self, watched: &Watched) {
         self.lag(&watched.streams);
+        for told in watched.log.statistics() {
+            self.connections(&told);
+        }
         let sinks = watched.sinks.lock().unwrap_or_else(PoisonError::into_inner);
         let sinks = sinks.clone();
         for sink in sinks {
@@ -145,6 +148,22 @@ impl Metrics {
                 tracing::debug!(%error, "a metric was refused");
             }
         }
+    }
+
+    /// What a client tells of its connections to the log.
+    fn connections(&mut self, told: &ClientStatistics) {
+        let client = ("client", told.client.as_str());
+        self.count(Metric::LogRequests, &[client], told.requests);
+        self.count(Metric::LogRetries, &[client], told.retries);
+        self.count(Metric::LogTimeouts, &[client], told.timeouts);
+        for (direction, bytes) in [("out", told.sent_bytes), ("in", told.received_bytes)] {
+            let labels = [client, ("direction", direction)];
+            self.count(Metric::LogTraffic, &labels, bytes);
+        }
+        let seconds = told.round_trip.as_secs_f64();
+        self.gauge(Metric::LogRoundTrip, &[client], seconds);
+        let queued = whole(told.queued_records);
+        self.gauge(Metric::LogQueuedRecords, &[client], queued);
     }
 
     fn sink(&mut self, sink: &SinkWatch) {

@@ -82,6 +82,12 @@ metrics! {
         "Time from a revocation to the assignment that follows it.";
     RestoreRecords = "streams_restore_records_total", One, Counter, ["store", "partition"],
         "Changelog records replayed into a store, to restore it or as a standby.";
+    RestoreBytes = "streams_restore_bytes_total", Bytes, Counter, ["store", "partition"],
+        "Bytes of changelog records replayed into a store, keys and values.";
+    RestoreEta = "streams_restore_eta_seconds", Seconds, Gauge, ["store", "partition"],
+        "Time until a store is restored, should replay go on as it went.";
+    Restores = "streams_restores_total", One, Counter, ["store", "reason"],
+        "Stores that were brought up to their changelog, by why they were not: behind, or all anew.";
     RestoreRemaining = "streams_restore_remaining_records", One, Gauge, ["store", "partition"],
         "Changelog records still to read before a store is restored.";
     RestoreDuration = "streams_restore_duration_seconds", Seconds, Histogram(LONG), ["store"],
@@ -124,6 +130,20 @@ metrics! {
         "Grade of a model's predictions made before it learned the label.";
     ModelDriftEvents = "streams_model_drift_events_total", One, Counter, ["model", "detector"],
         "Alarms of a drift detector.";
+
+    // The connections to a log behind a network.
+    LogRequests = "streams_log_requests_total", One, Counter, ["client"],
+        "Requests a client of the log has sent.";
+    LogRetries = "streams_log_request_retries_total", One, Counter, ["client"],
+        "Requests a client of the log has sent again.";
+    LogTimeouts = "streams_log_request_timeouts_total", One, Counter, ["client"],
+        "Requests of a client of the log that were not answered in time.";
+    LogTraffic = "streams_log_traffic_bytes_total", Bytes, Counter, ["client", "direction"],
+        "Bytes a client of the log has sent and received.";
+    LogRoundTrip = "streams_log_round_trip_seconds", Seconds, Gauge, ["client"],
+        "Mean time of a request to the slowest broker.";
+    LogQueuedRecords = "streams_log_queued_records", One, Gauge, ["client"],
+        "Records that wait in a client to be sent or acknowledged.";
 
     // The metrics themselves.
     SeriesOverflow = "streams_metric_series_overflow_total", One, Counter, ["metric"],

@@ -42,14 +42,17 @@ fn questions_outlive_the_loss_of_whoever_answers_them() {
     }
     let cluster = KafkaCluster::start(1).unwrap();
     cluster.create_topic(TOPIC, 1, &[]).unwrap();
-    let log = KafkaLog::connect(KafkaConfig {
-        application_id: GROUP.into(),
-        process_id: "test".into(),
-        replication_factor: -1,
-        task_timeout: Duration::from_secs(300),
-        client: vec![("bootstrap.servers".into(), cluster.bootstrap_servers())],
-        ..KafkaConfig::default()
-    })
+    let log = KafkaLog::connect(
+        KafkaConfig {
+            application_id: GROUP.into(),
+            process_id: "test".into(),
+            replication_factor: -1,
+            task_timeout: Duration::from_secs(300),
+            client: vec![("bootstrap.servers".into(), cluster.bootstrap_servers())],
+            ..KafkaConfig::default()
+        },
+        SystemClock::stopwatch(),
+    )
     .unwrap();
     let mut client = log.client();
     let record = RawRecord {

@@ -12,6 +12,7 @@ use millstream_log::{
     Assignment, Broker, Cleanup, Committed, Error, Event, Log, Outcome, Subscription, TaskInputs,
     TopicInfo, TopicSpec,
 };
+use millstream_runtime::clock::SystemClock;
 use millstream_tests::servers::{self, unique};
 use std::time::Duration;
 
@@ -32,15 +33,18 @@ fn connect(
     guarantee: Guarantee,
     client: Vec<(String, String)>,
 ) -> Result<KafkaLog, Error> {
-    KafkaLog::connect(KafkaConfig {
-        application_id: app.into(),
-        process_id: process.into(),
-        guarantee,
-        replication_factor: -1,
-        task_timeout: Duration::from_secs(60),
-        client,
-        ..KafkaConfig::default()
-    })
+    KafkaLog::connect(
+        KafkaConfig {
+            application_id: app.into(),
+            process_id: process.into(),
+            guarantee,
+            replication_factor: -1,
+            task_timeout: Duration::from_secs(60),
+            client,
+            ..KafkaConfig::default()
+        },
+        SystemClock::stopwatch(),
+    )
 }
 
 fn topic(client: &mut dyn Log, name: &str, partitions: u32) -> TopicInfo {

@@ -45,20 +45,23 @@ fn log(app: &str, process: &str) -> KafkaLog {
     let servers = servers::kafka().unwrap().bootstrap_servers();
     let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let silence = SILENCE.as_millis().to_string();
-    KafkaLog::connect(KafkaConfig {
-        application_id: app.into(),
-        process_id: process.into(),
-        guarantee: Guarantee::ExactlyOnceV2,
-        replication_factor: -1,
-        task_timeout: Duration::from_secs(60),
-        client: vec![setting("bootstrap.servers", &servers)],
-        consumer: vec![
-            setting("session.timeout.ms", &silence),
-            setting("max.poll.interval.ms", &silence),
-            setting("heartbeat.interval.ms", "500"),
-        ],
-        ..KafkaConfig::default()
-    })
+    KafkaLog::connect(
+        KafkaConfig {
+            application_id: app.into(),
+            process_id: process.into(),
+            guarantee: Guarantee::ExactlyOnceV2,
+            replication_factor: -1,
+            task_timeout: Duration::from_secs(60),
+            client: vec![setting("bootstrap.servers", &servers)],
+            consumer: vec![
+                setting("session.timeout.ms", &silence),
+                setting("max.poll.interval.ms", &silence),
+                setting("heartbeat.interval.ms", "500"),
+            ],
+            ..KafkaConfig::default()
+        },
+        SystemClock::stopwatch(),
+    )
     .unwrap()
 }
 

@@ -88,13 +88,16 @@ fn three_nodes_notice_who_dies_and_who_is_silent() -> Result<()> {
 }
 
 fn connect(client: Vec<(String, String)>) -> Result<KafkaLog> {
-    Ok(KafkaLog::connect(KafkaConfig {
-        application_id: "secure".into(),
-        process_id: "only".into(),
-        task_timeout: Duration::from_secs(1),
-        client,
-        ..KafkaConfig::default()
-    })?)
+    Ok(KafkaLog::connect(
+        KafkaConfig {
+            application_id: "secure".into(),
+            process_id: "only".into(),
+            task_timeout: Duration::from_secs(1),
+            client,
+            ..KafkaConfig::default()
+        },
+        SystemClock::stopwatch(),
+    )?)
 }
 
 #[test]

@@ -3,13 +3,16 @@
 use crate::{
     client::KafkaClient,
     config::KafkaConfig,
-    errors::{Patience, fatal, refused},
+    errors::{Elapsed, Patience, fatal, refused},
     ffi::{Code, Context, Handle, Isolation, KafkaError, NewTopic, TopicDescription},
     places,
+    statistics::Tellers,
     wake::Waker,
 };
 use millstream_core::record::{Offset, TopicPartition};
-use millstream_log::{Broker, Cleanup, Committed, Error, Log, Result, TopicInfo, TopicSpec};
+use millstream_log::{
+    Broker, Cleanup, ClientStatistics, Committed, Error, Log, Result, TopicInfo, TopicSpec,
+};
 use std::{
     sync::{
         Arc,
@@ -39,6 +42,8 @@ pub(crate) struct Cluster {
     pub(crate) config: KafkaConfig,
     pub(crate) admin: Arc<Handle>,
     clients: AtomicU64,
+    pub(crate) elapsed: Elapsed,
+    pub(crate) tellers: Tellers,
 }
 
 /// A Kafka cluster as a log. Cheap to clone; each client has connections of its own.
@@ -48,14 +53,15 @@ pub struct KafkaLog {
 }
 
 impl KafkaLog {
-    /// Connects, waiting for a cluster that does not answer up to `task.timeout.ms`.
+    /// Connects, waiting for a cluster that does not answer up to `task.timeout.ms`; `elapsed` is
+    /// what that is measured with.
     ///
     /// # Errors
     /// `Fatal` for settings that librdkafka does not know, and where no broker answers in time.
-    pub fn connect(config: KafkaConfig) -> Result<Self> {
+    pub fn connect(config: KafkaConfig, elapsed: Elapsed) -> Result<Self> {
         let waker = Arc::<Waker>::default();
         let admin = config.administrator(Context::new(Arc::clone(&waker)))?;
-        let mut patience = Patience::new(config.task_timeout.max(REQUEST));
+        let mut patience = Patience::new(config.task_timeout, Arc::clone(&elapsed));
         while let Err(error) = admin.topic_names(REQUEST) {
             // Callbacks of this handle are served here only.
             admin.serve(Duration::ZERO);
@@ -64,7 +70,7 @@ impl KafkaLog {
                 return Err(fatal(denial));
             }
             let told = refused("connecting", &error);
-            match patience.failed(REQUEST, told) {
+            match patience.failed(told) {
                 // An answer that came at once would otherwise be asked for at once again.
                 Error::Retry(_) => drop(waker.wait(CREATED_WAIT)),
                 told => return Err(told),
@@ -76,6 +82,8 @@ impl KafkaLog {
                 config,
                 admin,
                 clients,
+                elapsed,
+                tellers: Tellers::default(),
             }),
         })
     }
@@ -98,6 +106,10 @@ impl Broker for KafkaLog {
         let application = &self.cluster.config.application_id;
         let id = format!("{application}-{name}");
         Ok(Box::new(KafkaClient::new(&self.cluster, id)))
+    }
+
+    fn statistics(&self) -> Vec<ClientStatistics> {
+        self.cluster.tellers.told()
     }
 
     fn topics(&self) -> Result<Vec<TopicInfo>> {

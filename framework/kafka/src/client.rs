@@ -30,8 +30,7 @@ use std::{
 
 /// How long a read waits for records that are on their way.
 const READ_WAIT: Duration = Duration::from_millis(2);
-/// What a failed call counts as against `task.timeout.ms`, and how long it waits, so that nobody
-/// asks a cluster that is away without pause.
+/// How long a failed call waits, so that nobody asks a cluster that is away without pause.
 const FAILED_WAIT: Duration = Duration::from_millis(100);
 
 /// A [`Log`] over a [`KafkaLog`](crate::KafkaLog).
@@ -68,7 +67,7 @@ impl KafkaClient {
             committer: None,
             finished: None,
             begun: None,
-            patience: Patience::new(cluster.config.task_timeout),
+            patience: Patience::new(cluster.config.task_timeout, Arc::clone(&cluster.elapsed)),
             cluster: Arc::clone(cluster),
             waker,
             id,
@@ -92,7 +91,7 @@ impl KafkaClient {
             }
             Err(error @ Error::Retry(_)) => {
                 self.waker.wait(FAILED_WAIT);
-                Err(self.patience.failed(FAILED_WAIT, error))
+                Err(self.patience.failed(error))
             }
             Err(error) => Err(error),
         }

@@ -64,6 +64,7 @@ const CONSUMER: Fixed = &[
     ("fetch.queue.backoff.ms", "2"),
     ("fetch.wait.max.ms", "50"),
     ("fetch.message.max.bytes", "2097152"),
+    ("statistics.interval.ms", "5000"),
 ];
 
 /// What fetches must see committed records only, hear of the end, and choose no place by itself.
@@ -106,6 +107,7 @@ const PRODUCER: Fixed = &[
     ("transaction.timeout.ms", "10000"),
     ("message.timeout.ms", "10000"),
     ("sticky.partitioning.linger.ms", "0"),
+    ("statistics.interval.ms", "5000"),
 ];
 
 /// Recommended for requests about topics and groups: what is known of partitions' leaders is not
@@ -130,7 +132,8 @@ impl KafkaConfig {
         context: Arc<Context>,
     ) -> Result<Arc<Handle>> {
         let mut settings = self.layers(MEMBER, &self.consumer, MEMBER_MUST, &|key| {
-            !key.starts_with("fetch.") && !key.starts_with("queued.")
+            let of_readers = ["fetch.", "queued.", "statistics."];
+            !of_readers.iter().any(|prefix| key.starts_with(prefix))
         });
         settings.push(("group.id".into(), group.into()));
         settings.push(("client.id".into(), client.into()));

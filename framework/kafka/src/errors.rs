@@ -8,7 +8,7 @@
 
 use crate::ffi::{Code, KafkaError};
 use millstream_log::Error;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// What to do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,45 +124,54 @@ pub(crate) fn fatal(error: KafkaError) -> Error {
 /// How often a cluster that is away is told of.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// How long a cluster has not answered, counted in what was waited for it.
-#[derive(Debug)]
+/// Time since some fixed moment, never going back. This crate reads no clock by itself.
+pub type Elapsed = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// How long a cluster has not answered.
 pub(crate) struct Patience {
     limit: Duration,
-    waited: Duration,
+    elapsed: Elapsed,
+    /// When the first of the calls failed that all came to nothing.
+    since: Option<Duration>,
+    /// For how long it had been away when that was last told.
     told: Duration,
 }
 
 impl Patience {
-    pub(crate) fn new(limit: Duration) -> Self {
-        let (waited, told) = Default::default();
+    pub(crate) fn new(limit: Duration, elapsed: Elapsed) -> Self {
         Self {
             limit,
-            waited,
-            told,
+            elapsed,
+            since: None,
+            told: Duration::ZERO,
         }
     }
 
     /// The cluster answered.
     pub(crate) fn answered(&mut self) {
+        let Some(since) = self.since.take() else {
+            return;
+        };
         if self.told > Duration::ZERO {
-            tracing::info!(waited = ?self.waited, "the cluster answers again");
+            let waited = (self.elapsed)().saturating_sub(since);
+            tracing::info!(?waited, "the cluster answers again");
         }
-        (self.waited, self.told) = Default::default();
+        self.told = Duration::ZERO;
     }
 
-    /// A call came to nothing after so long: it may be made again, until the limit is reached.
-    pub(crate) fn failed(&mut self, after: Duration, error: Error) -> Error {
+    /// A call came to nothing: it may be made again, until the limit is reached.
+    pub(crate) fn failed(&mut self, error: Error) -> Error {
         let Error::Retry(why) = error else {
             return error;
         };
-        self.waited += after;
-        if self.waited >= self.limit {
-            let waited = self.waited;
+        let now = (self.elapsed)();
+        let waited = now.saturating_sub(*self.since.get_or_insert(now));
+        if waited >= self.limit {
             return Error::Fatal(format!("no answer for {waited:?} (task.timeout.ms): {why}"));
         }
-        if self.waited >= self.told + TELL_EVERY {
-            self.told = self.waited;
-            tracing::warn!(waited = ?self.waited, limit = ?self.limit, why, "the cluster is away");
+        if waited >= self.told + TELL_EVERY {
+            self.told = waited;
+            tracing::warn!(?waited, limit = ?self.limit, why, "the cluster is away");
         }
         Error::Retry(why)
     }
@@ -171,6 +180,7 @@ impl Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     #[test]
     fn no_code_has_two_answers() {
@@ -192,18 +202,25 @@ mod tests {
 
     #[test]
     fn patience_ends_and_begins_anew() {
-        let mut patience = Patience::new(Duration::from_secs(3));
-        let second = Duration::from_secs(1);
+        let seconds = Arc::new(AtomicU64::new(0));
+        let clock = Arc::clone(&seconds);
+        let elapsed = move || Duration::from_secs(clock.load(Ordering::Relaxed));
+        let mut patience = Patience::new(Duration::from_secs(3), Arc::new(elapsed));
         let retry = || Error::Retry("away".into());
-        for _ in 0..2 {
-            assert!(matches!(patience.failed(second, retry()), Error::Retry(_)));
+        let at = |second| seconds.store(second, Ordering::Relaxed);
+        // However often it is asked in that time.
+        for second in [7, 7, 7, 8, 9, 9] {
+            at(second);
+            assert!(matches!(patience.failed(retry()), Error::Retry(_)));
         }
         patience.answered();
-        for _ in 0..2 {
-            assert!(matches!(patience.failed(second, retry()), Error::Retry(_)));
+        for second in [10, 12] {
+            at(second);
+            assert!(matches!(patience.failed(retry()), Error::Retry(_)));
         }
-        assert!(matches!(patience.failed(second, retry()), Error::Fatal(_)));
+        at(13);
+        assert!(matches!(patience.failed(retry()), Error::Fatal(_)));
         let other = Error::Fenced("moved".into());
-        assert_eq!(patience.failed(second, other.clone()), other);
+        assert_eq!(patience.failed(other.clone()), other);
     }
 }

@@ -19,8 +19,10 @@ mod placement;
 mod places;
 mod producer;
 mod source;
+mod statistics;
 mod wake;
 
 pub use broker::KafkaLog;
 pub use client::KafkaClient;
 pub use config::{Guarantee, KafkaConfig};
+pub use errors::Elapsed;

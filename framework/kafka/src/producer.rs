@@ -101,6 +101,7 @@ impl Producer {
             Some(handle) => Arc::clone(handle),
             None => {
                 let context = Context::new(Arc::clone(&self.waker));
+                self.cluster.tellers.add(&context);
                 let id = self.transactional().then_some(&*self.id);
                 let handle = self.cluster.config.producer(&self.id, id, context)?;
                 (self.initialised, self.standing) = (false, Standing::Closed);

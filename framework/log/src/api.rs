@@ -322,6 +322,30 @@ pub trait Log: Send {
     ) -> Result<Commit>;
 }
 
+/// What a client's connections to its log have done, as they last told; only a log behind a network
+/// has such.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientStatistics {
+    /// The client's name on the log.
+    pub client: String,
+    /// Requests sent, and their bytes.
+    pub requests: u64,
+    /// Bytes of requests.
+    pub sent_bytes: u64,
+    /// Bytes of answers.
+    pub received_bytes: u64,
+    /// Requests that were sent again.
+    pub retries: u64,
+    /// Requests that were not answered in time.
+    pub timeouts: u64,
+    /// How long the slowest broker took to answer, on average, in the last interval.
+    pub round_trip: Duration,
+    /// Records that wait to be sent or acknowledged.
+    pub queued_records: u64,
+    /// Their bytes.
+    pub queued_bytes: u64,
+}
+
 /// A whole log: where clients come from, and what is done to topics from outside any thread.
 pub trait Broker: Send + Sync {
     /// A client: one per thread that reads or writes.
@@ -346,6 +370,11 @@ pub trait Broker: Send + Sync {
     /// # Errors
     /// `OffsetOutOfRange` beyond the partition's end.
     fn delete_records(&self, at: &TopicPartition, before: Offset) -> Result<Offset>;
+
+    /// What the clients that live have told of their connections.
+    fn statistics(&self) -> Vec<ClientStatistics> {
+        Vec::new()
+    }
 
     /// Does a bounded piece of the log's housekeeping, where it has none of its own; says whether
     /// more is waiting. `now_ms` is the wall clock.

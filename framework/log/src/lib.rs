@@ -12,8 +12,8 @@ pub mod murmur2;
 mod rng;
 
 pub use api::{
-    Assignment, Broker, Cleanup, Commit, Committed, Error, Event, Log, Outcome, Page, Result,
-    Subscription, TaskInputs, TopicInfo, TopicSpec,
+    Assignment, Broker, Cleanup, ClientStatistics, Commit, Committed, Error, Event, Log, Outcome,
+    Page, Result, Subscription, TaskInputs, TopicInfo, TopicSpec,
 };
 pub use embedded::{EmbeddedClient, EmbeddedLog, Limits, Maintenance};
 pub use faults::{CrashPoint, FaultCounts, FaultRates, Faults};

@@ -2,7 +2,10 @@
 //! is what makes the engine and the threads' work repeatable from a seed.
 
 use millstream_core::record::Timestamp;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 /// A source of time.
 pub trait Clock: Send + Sync {
@@ -29,6 +32,14 @@ impl SystemClock {
         Self {
             start: Instant::now(),
         }
+    }
+}
+
+impl SystemClock {
+    /// A stopwatch that runs from now on, for crates below that measure how long they wait.
+    pub fn stopwatch() -> Arc<dyn Fn() -> Duration + Send + Sync> {
+        let clock = Self::new();
+        Arc::new(move || clock.elapsed())
     }
 }
 

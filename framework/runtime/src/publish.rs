@@ -183,19 +183,23 @@ impl Publisher {
             for store in &task.restore {
                 let of = (store.store.clone(), task.id.partition.to_string());
                 let remaining = u64::try_from(store.end - store.position).unwrap_or(0);
-                self.remaining(&of, remaining);
+                self.left(Metric::RestoreRemaining, &of, remaining);
+                if let Some(seconds) = store.seconds_left() {
+                    self.left(Metric::RestoreEta, &of, seconds);
+                }
                 restoring.insert(of);
             }
         }
         let before = last.restoring.insert(index, restoring.clone());
         for done in before.unwrap_or_default().difference(&restoring) {
-            self.remaining(done, 0);
+            self.left(Metric::RestoreRemaining, done, 0);
+            self.left(Metric::RestoreEta, done, 0);
         }
     }
 
-    fn remaining(&self, (store, partition): &(String, String), records: u64) {
+    fn left(&self, metric: Metric, (store, partition): &(String, String), amount: u64) {
         let labels = [("store", store.as_str()), ("partition", partition)];
-        self.gauge(Metric::RestoreRemaining, &labels, records);
+        self.gauge(metric, &labels, amount);
     }
 
     fn dropped(&self, task: &str, after: Dropped, before: Dropped) {

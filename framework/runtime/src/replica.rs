@@ -38,6 +38,19 @@ pub enum FullRestore {
     OutOfRange,
 }
 
+impl FullRestore {
+    /// The reason in a word, as metrics have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::TopicReplaced => "topic_replaced",
+            Self::BeyondEnd => "beyond_end",
+            Self::TooOld => "too_old",
+            Self::OutOfRange => "out_of_range",
+        }
+    }
+}
+
 impl std::fmt::Display for FullRestore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

@@ -15,6 +15,7 @@ use millstream_log::{Broker, Cleanup, Committed, EmbeddedLog, Error as LogError,
 use millstream_runtime::{
     Error,
     backends::MemoryBackends,
+    clock::SystemClock,
     program::Program,
     worker::{self, Step, TaskRole, Worker},
 };
@@ -73,14 +74,17 @@ impl OnLog {
         topology: Topology,
         settings: &Settings,
     ) -> Result<Box<dyn Engine>> {
-        let log = KafkaLog::connect(KafkaConfig {
-            application_id: prefix.to_owned(),
-            process_id: "cases".to_owned(),
-            replication_factor: -1,
-            task_timeout: CLUSTER_TIMEOUT,
-            client: vec![("bootstrap.servers".to_owned(), servers.to_owned())],
-            ..KafkaConfig::default()
-        })?;
+        let log = KafkaLog::connect(
+            KafkaConfig {
+                application_id: prefix.to_owned(),
+                process_id: "cases".to_owned(),
+                replication_factor: -1,
+                task_timeout: CLUSTER_TIMEOUT,
+                client: vec![("bootstrap.servers".to_owned(), servers.to_owned())],
+                ..KafkaConfig::default()
+            },
+            SystemClock::stopwatch(),
+        )?;
         let log = Box::new(Prefixed::new(log, prefix));
         Self::open(log, (CLUSTER_WAIT, CLUSTER_LIMITS), topology, settings)
     }

@@ -135,14 +135,17 @@ impl Weather<'_> {
 
 /// The cluster as a log, for those who watch.
 fn connect(cluster: &KafkaCluster, name: &str) -> Result<KafkaLog> {
-    Ok(KafkaLog::connect(KafkaConfig {
-        application_id: name.to_owned(),
-        process_id: "chaos".to_owned(),
-        replication_factor: -1,
-        task_timeout: CALM,
-        client: vec![("bootstrap.servers".into(), cluster.bootstrap_servers())],
-        ..KafkaConfig::default()
-    })?)
+    Ok(KafkaLog::connect(
+        KafkaConfig {
+            application_id: name.to_owned(),
+            process_id: "chaos".to_owned(),
+            replication_factor: -1,
+            task_timeout: CALM,
+            client: vec![("bootstrap.servers".into(), cluster.bootstrap_servers())],
+            ..KafkaConfig::default()
+        },
+        SystemClock::stopwatch(),
+    )?)
 }
 
 /// What every instance is told.

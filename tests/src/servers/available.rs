@@ -3,7 +3,7 @@
 
 use super::{kafka, postgres, prometheus};
 use anyhow::{Result, ensure};
-use std::{env, fs::OpenOptions, io::Write};
+use std::{env, fs::OpenOptions, io::Write, process::Command};
 
 /// The file that gathers the names of suites that did not run, a line each time; `make test` sets
 /// it, and counts at its end. Not named like a setting, because programs under test would read it.
@@ -18,6 +18,8 @@ pub enum Kind {
     Postgres,
     /// Debian's Prometheus: `tests/setup/packages test`.
     Prometheus,
+    /// Debian's valgrind, which is no server, but is missed in the same way.
+    Valgrind,
 }
 
 /// Whether this machine has it.
@@ -31,6 +33,11 @@ pub fn available(kind: Kind) -> Result<()> {
         Kind::Prometheus => {
             let here = prometheus::is_here();
             ensure!(here, "no Prometheus: run tests/setup/packages test");
+            Ok(())
+        }
+        Kind::Valgrind => {
+            let here = Command::new("valgrind").arg("--version").output().is_ok();
+            ensure!(here, "no valgrind: run tests/setup/packages test");
             Ok(())
         }
     }

@@ -7,7 +7,8 @@ use super::{
     error::{Code, KafkaError},
     millis, owned,
 };
-use crate::wake::Waker;
+use crate::{statistics, wake::Waker};
+use millstream_log::ClientStatistics;
 use rdkafka::bindings::{self as c, rd_kafka_conf_t, rd_kafka_message_t, rd_kafka_t};
 use std::{
     ffi::{c_char, c_int, c_void},
@@ -51,6 +52,8 @@ pub(crate) struct Context {
     /// Records that the cluster refused for good, and the first reason.
     refused: AtomicU64,
     reason: Mutex<Option<KafkaError>>,
+    /// What it last told of its connections.
+    statistics: Mutex<Option<ClientStatistics>>,
 }
 
 impl Context {
@@ -82,6 +85,16 @@ impl Context {
         self.refused.store(0, Ordering::Release);
         let mut reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
         reason.take()
+    }
+
+    pub(crate) fn statistics(&self) -> Option<ClientStatistics> {
+        let told = self.statistics.lock();
+        told.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn tell(&self, told: ClientStatistics) {
+        let last = self.statistics.lock();
+        *last.unwrap_or_else(PoisonError::into_inner) = Some(told);
     }
 
     fn refuse(&self, code: Code) {
@@ -157,6 +170,7 @@ pub(super) fn callbacks(conf: NonNull<rd_kafka_conf_t>, kind: Kind, context: &Ar
         c::rd_kafka_conf_set_opaque(conf.as_ptr(), opaque);
         c::rd_kafka_conf_set_log_cb(conf.as_ptr(), Some(on_log));
         c::rd_kafka_conf_set_error_cb(conf.as_ptr(), Some(on_error));
+        c::rd_kafka_conf_set_stats_cb(conf.as_ptr(), Some(on_statistics));
         match kind {
             Kind::Producer => c::rd_kafka_conf_set_dr_msg_cb(conf.as_ptr(), Some(on_delivery)),
             Kind::Member => {
@@ -213,6 +227,27 @@ unsafe extern "C" fn on_error(
     }
     context.troubled.store(true, Ordering::Release);
     context.waker().wake();
+}
+
+unsafe extern "C" fn on_statistics(
+    _: *mut rd_kafka_t,
+    json: *mut c_char,
+    length: usize,
+    opaque: *mut c_void,
+) -> c_int {
+    // SAFETY: librdkafka has so many bytes there for the time of the call; the pointer is the one
+    // that we set.
+    let (context, json) = unsafe {
+        (
+            context(opaque),
+            std::slice::from_raw_parts(json.cast_const().cast::<u8>(), length),
+        )
+    };
+    if let Some(told) = statistics::read(json) {
+        context.tell(told);
+    }
+    // The text stays librdkafka's.
+    0
 }
 
 /// A record's fate. Success moves the end of the partition it was written to; this runs once per

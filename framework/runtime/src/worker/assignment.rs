@@ -1,6 +1,6 @@
 //! How tasks come and go: assigned, restored, promoted from standby, revoked, lost.
 
-use super::{Active, Restoring, Worker, fetch::IdleInputs};
+use super::{Active, Restoring, Worker, fetch::IdleInputs, meter::Replayed};
 use crate::{
     error::{Error, Result},
     replica::{Replay, Replica},
@@ -105,10 +105,10 @@ impl Worker {
                     answer => *places = Some(answer?),
                 }
             }
-            let before = records(replica);
+            let before = replayed(replica);
             let replay = replica.step(&mut *self.log, now)?;
-            let after = records(replica);
-            self.stats.restored += after.iter().sum::<u64>() - before.iter().sum::<u64>();
+            let records = |of: &[Replayed]| of.iter().map(|of| of.records).sum::<u64>();
+            self.stats.restored += records(&replayed(replica)) - records(&before);
             if let Some(meter) = &self.meter {
                 meter.replayed(replica, &before);
             }
@@ -158,7 +158,7 @@ impl Worker {
     pub(super) fn update_standbys(&mut self, now: Timestamp) -> Result<bool> {
         let mut busy = false;
         for replica in self.standby.values_mut() {
-            let before = records(replica);
+            let before = replayed(replica);
             let replay = match replica.step(&mut *self.log, now) {
                 Err(Error::Log(LogError::Retry(_))) => continue,
                 replay => replay?,
@@ -236,8 +236,13 @@ fn tell_restored(task: TaskId, replica: &Replica) {
 }
 
 /// How many records each store of a replica has applied.
-fn records(replica: &Replica) -> Vec<u64> {
-    replica.progress().map(|store| store.records).collect()
+fn replayed(replica: &Replica) -> Vec<Replayed> {
+    let stores = replica.progress();
+    let counts = stores.map(|store| Replayed {
+        records: store.records,
+        bytes: store.bytes,
+    });
+    counts.collect()
 }
 
 fn inputs(

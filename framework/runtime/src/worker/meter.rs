@@ -4,10 +4,20 @@
 //! Invariant: the worker decides nothing by it. One without a meter, as in the simulation, does the
 //! same steps in the same order.
 
-use crate::{clock::Clock, replica::Replica};
+use crate::{
+    clock::Clock,
+    replica::{FullRestore, Replica},
+};
 use millstream_core::record::TaskId;
 use millstream_metrics::{Histogram, Metric, Registry};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// How much of a store's changelog was replayed, all in all.
+#[derive(Clone, Copy)]
+pub(super) struct Replayed {
+    pub(super) records: u64,
+    pub(super) bytes: u64,
+}
 
 /// What measures a worker.
 pub struct Meter {
@@ -65,16 +75,16 @@ impl Meter {
         self.replays.insert(task, now);
     }
 
-    /// A replica has come further; `before` is how many records each of its stores had. None is
-    /// told as well, so that the series of every store is there from its start.
-    pub(super) fn replayed(&self, replica: &Replica, before: &[u64]) {
+    /// A replica has come further; `before` is what each of its stores had. Nothing more is told as
+    /// well, so that the series of every store is there from its start.
+    pub(super) fn replayed(&self, replica: &Replica, before: &[Replayed]) {
         let partition = replica.task().partition.to_string();
         for (store, before) in replica.progress().zip(before) {
             let labels = [("store", &*store.store), ("partition", &*partition)];
-            match self.registry.counter(Metric::RestoreRecords, &labels) {
-                Ok(counter) => counter.add(store.records.saturating_sub(*before)),
-                Err(error) => tracing::debug!(%error, "a metric was refused"),
-            }
+            let records = store.records.saturating_sub(before.records);
+            self.count(Metric::RestoreRecords, &labels, records);
+            let bytes = store.bytes.saturating_sub(before.bytes);
+            self.count(Metric::RestoreBytes, &labels, bytes);
         }
     }
 
@@ -90,12 +100,21 @@ impl Meter {
             if let Some(restores) = histogram(&self.registry, Metric::RestoreDuration, &[store]) {
                 restores.observe_duration(took);
             }
+            let reason = progress.full.map_or("behind", FullRestore::word);
+            self.count(Metric::Restores, &[store, ("reason", reason)], 1);
             // A restore may be over before anybody looks: then this says that there is no more.
             let labels = [store, ("partition", &*partition)];
             match self.registry.gauge(Metric::RestoreRemaining, &labels) {
                 Ok(remaining) => remaining.set(0.0),
                 Err(error) => tracing::debug!(%error, "a metric was refused"),
             }
+        }
+    }
+
+    fn count(&self, metric: Metric, labels: &[(&str, &str)], by: u64) {
+        match self.registry.counter(metric, labels) {
+            Ok(counter) => counter.add(by),
+            Err(error) => tracing::debug!(%error, "a metric was refused"),
         }
     }
 

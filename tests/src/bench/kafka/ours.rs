@@ -39,15 +39,18 @@ const ROCKSDB_BYTES: usize = 64 << 20;
 /// all else is as the log recommends it.
 fn broker(job: &Job) -> Result<Arc<dyn Broker>> {
     let pair = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
-    let log = KafkaLog::connect(KafkaConfig {
-        application_id: job.application_id.clone(),
-        process_id: "1".to_owned(),
-        replication_factor: -1,
-        task_timeout: Duration::from_secs(60),
-        client: pair("bootstrap.servers", &job.servers),
-        producer: pair("compression.type", "none"),
-        ..KafkaConfig::default()
-    })?;
+    let log = KafkaLog::connect(
+        KafkaConfig {
+            application_id: job.application_id.clone(),
+            process_id: "1".to_owned(),
+            replication_factor: -1,
+            task_timeout: Duration::from_secs(60),
+            client: pair("bootstrap.servers", &job.servers),
+            producer: pair("compression.type", "none"),
+            ..KafkaConfig::default()
+        },
+        SystemClock::stopwatch(),
+    )?;
     Ok(Arc::new(log))
 }
 
