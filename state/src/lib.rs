@@ -9,6 +9,7 @@
 
 mod backend;
 mod batch;
+mod buffered;
 pub mod contract;
 #[cfg(feature = "fs")]
 mod dir;
@@ -21,6 +22,7 @@ mod small;
 
 pub use backend::{Backend, BackendStats, Column, Direction, Position, Presence, Visitor};
 pub use batch::{Op, WriteBatch};
+pub use buffered::{BufferBudget, Buffered};
 #[cfg(feature = "fs")]
 pub use dir::{FORMAT, StateDir};
 pub use error::{Error, Result};

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use millstream_core::record::TaskId;
-use millstream_state::{Backend, MemoryBackend, RocksBackend, Shared, StateDir};
+use millstream_state::{Backend, Buffered, MemoryBackend, RocksBackend, Shared, StateDir};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -35,14 +35,14 @@ impl Backends for MemoryBackends {
     }
 }
 
-/// Backends under a state directory, one RocksDB per task. The directory is locked while this
+/// Backends under a state directory, one RocksDB per task, behind a buffer. The directory is locked while this
 /// lives.
 pub struct RocksBackends {
     dir: StateDir,
     shared: Shared,
     /// Backends that somebody still holds: a query may outlive the task's thread for a moment, and
     /// a directory can be opened only once.
-    opened: Mutex<BTreeMap<TaskId, Weak<RocksBackend>>>,
+    opened: Mutex<BTreeMap<TaskId, Weak<Buffered>>>,
 }
 
 impl RocksBackends {
@@ -71,10 +71,11 @@ impl Backends for RocksBackends {
             return Ok(backend);
         }
         let path = self.dir.task_path(&task.to_string())?;
-        let backend = Arc::new(RocksBackend::open(path, columns, &self.shared)?);
-        for column in backend.undeclared_columns() {
+        let disk = RocksBackend::open(path, columns, &self.shared)?;
+        for column in disk.undeclared_columns() {
             tracing::warn!(%task, column, "a store on disk that the program no longer declares");
         }
+        let backend = Arc::new(Buffered::new(Arc::new(disk), self.shared.buffers()));
         opened.insert(task, Arc::downgrade(&backend));
         Ok(backend)
     }

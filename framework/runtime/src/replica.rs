@@ -121,10 +121,11 @@ pub enum Replay {
 /// The stores of one task on this instance.
 pub struct Replica {
     task: TaskId,
-    lease: Lease,
     backend: Arc<dyn Backend>,
     stores: Vec<(ChangelogColumn, StoreProgress)>,
     batch: WriteBatch,
+    /// Given up last: a backend that closes still writes.
+    lease: Lease,
 }
 
 impl Replica {

@@ -3,6 +3,7 @@
 //! Invariant: memory and threads are bounded per process, not per task: one block cache, one budget
 //! for unwritten data, and one pool of background threads, however many tasks are open.
 
+use crate::BufferBudget;
 use rocksdb::{
     BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, DataBlockIndexType, LogLevel,
     Options, WriteBufferManager,
@@ -26,7 +27,9 @@ const FILTER_BITS: f64 = 10.0;
 pub struct Limits {
     /// Bytes of blocks, their indexes and filters kept for reading.
     pub block_cache_bytes: usize,
-    /// Bytes of writes not yet in a file. Reaching it starts a flush; it never stops a writer.
+    /// Bytes of writes not yet in a file: half of them for the buffers in front of the databases,
+    /// half for what the databases have not flushed. Reaching it starts a flush; it never stops a
+    /// writer.
     pub write_buffer_bytes: usize,
 }
 
@@ -45,6 +48,7 @@ impl Default for Limits {
 pub struct Shared {
     cache: Cache,
     writes: WriteBufferManager,
+    buffers: BufferBudget,
 }
 
 impl Shared {
@@ -52,7 +56,11 @@ impl Shared {
     pub fn new(limits: Limits) -> Self {
         Self {
             cache: Cache::new_lru_cache(limits.block_cache_bytes),
-            writes: WriteBufferManager::new_write_buffer_manager(limits.write_buffer_bytes, false),
+            writes: WriteBufferManager::new_write_buffer_manager(
+                limits.write_buffer_bytes / 2,
+                false,
+            ),
+            buffers: BufferBudget::new(limits.write_buffer_bytes / 2),
         }
     }
 
@@ -64,6 +72,11 @@ impl Shared {
     /// Bytes of writes that are held in memory now.
     pub fn write_buffer_bytes(&self) -> usize {
         self.writes.get_usage()
+    }
+
+    /// What the [`Buffered`](crate::Buffered) backends of the process hold together.
+    pub fn buffers(&self) -> BufferBudget {
+        self.buffers.clone()
     }
 
     /// The options of one database.

@@ -109,7 +109,13 @@ fn learn(file: &str, options: TextOptions, rate: f64) -> Result<Figures> {
 fn flagship() -> Result<Figures> {
     let program = std::env::current_exe()?.with_file_name("sentiment");
     let state = tempfile::tempdir()?;
-    let output = Command::new(&program)
+    let mut command = Command::new(&program);
+    // What a bench is told by such variables is no setting of the program's.
+    let variables = std::env::vars_os().map(|(name, _)| name);
+    for name in variables.filter(|name| name.to_string_lossy().starts_with("MILLSTREAM")) {
+        command.env_remove(name);
+    }
+    let output = command
         .args([
             "run",
             "--until-caught-up",
@@ -122,11 +128,11 @@ fn flagship() -> Result<Figures> {
         .arg("--state-dir")
         .arg(state.path())
         .stdin(Stdio::null())
-        .stderr(Stdio::null())
         .output()
         .with_context(|| format!("{}: build it with -p sentiment", program.display()))?;
     if !output.status.success() {
-        bail!("the flagship ended with {}", output.status);
+        let told = String::from_utf8_lossy(&output.stderr);
+        bail!("the flagship ended with {}: {told}", output.status);
     }
     let told = String::from_utf8(output.stdout)?;
     let last = told.lines().last().context("the flagship said nothing")?;

@@ -8,7 +8,8 @@ use millstream_runtime::{
     backends::{Backends, MemoryBackends},
 };
 use millstream_state::{
-    Backend, BackendStats, Column, Direction, Error, Position, Presence, WriteBatch,
+    Backend, BackendStats, BufferBudget, Buffered, Column, Direction, Error, Position, Presence,
+    WriteBatch,
 };
 use std::{
     ops::{Bound, ControlFlow},
@@ -44,6 +45,9 @@ impl Faults {
 pub(super) struct Disk {
     memory: MemoryBackends,
     faults: Arc<Faults>,
+    /// Whether there are buffers in front of the backends, which die with the process, and how much
+    /// they hold.
+    buffers: Option<BufferBudget>,
 }
 
 impl Disk {
@@ -56,7 +60,18 @@ impl Disk {
         Self {
             memory: MemoryBackends::default(),
             faults: Arc::new(faults),
+            // Every other disk, from one that is full at once to one that never is.
+            buffers: (seed % 2 == 0).then(|| BufferBudget::new(1 << (seed / 2 % 20))),
         }
+    }
+
+    /// The process dies: nothing reaches the disk any more, not even from destructors.
+    pub(super) fn die(&self) {
+        self.faults.dead.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.faults.dead.load(Ordering::Relaxed)
     }
 
     pub(super) fn restart(&self) {
@@ -76,10 +91,14 @@ impl Disk {
 impl Backends for Disk {
     fn open(&self, task: TaskId, columns: &[String]) -> Result<Arc<dyn Backend>> {
         let inner = self.memory.open(task, columns)?;
-        Ok(Arc::new(Faulty {
+        let faulty = Arc::new(Faulty {
             inner,
             faults: self.faults.clone(),
-        }))
+        });
+        Ok(match &self.buffers {
+            Some(budget) => Arc::new(Buffered::new(faulty, budget.clone())),
+            None => faulty,
+        })
     }
 }
 

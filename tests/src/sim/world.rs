@@ -239,6 +239,7 @@ impl World {
     /// The process dies here and now, and starts again on the disk it has.
     fn kill(&mut self, number: usize) {
         self.tally.crashes += 1;
+        self.instances[number].disk.die();
         self.end_workers(number);
         let instance = &self.instances[number];
         let wrong = check::disk(&self.program, &self.log, &instance.disk, &instance.name);
@@ -289,6 +290,12 @@ impl World {
 
     /// The weather clears: no more faults, and everybody works until there is nothing left to do.
     pub(super) fn settle(&mut self) -> Result<()> {
+        // A disk may have died under a destructor, of which nobody has heard yet.
+        for number in 0..self.instances.len() {
+            if self.instances[number].disk.is_dead() {
+                self.kill(number);
+            }
+        }
         for instance in &mut self.instances {
             instance.faults.set_rates(FaultRates::default());
             instance.disk.heal();

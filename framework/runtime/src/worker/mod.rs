@@ -61,9 +61,10 @@ struct Active {
     /// Records it has sent since it was opened.
     sent: u64,
     idle: IdleInputs,
-    /// Held for as long as the task runs here.
-    _lease: Lease,
     backend: Arc<dyn millstream_state::Backend>,
+    /// Held for as long as the task runs here, and given up last: a backend that closes still
+    /// writes.
+    _lease: Lease,
 }
 
 /// An active task whose stores are being replayed.

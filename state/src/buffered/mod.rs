@@ -1,0 +1,352 @@
+//! A buffer in front of a backend: what changes again and again is written below once.
+//!
+//! A task commits every tenth of a second, and a key that is hot is in every commit. A database
+//! pays for each of these writes: it finds the place, logs the row, and writes it to a file to drop
+//! it there for the next one. Here a row is one look-up in a hash table until some seconds have
+//! passed or the buffer is full; then all of it goes below in one batch, in order.
+//!
+//! What is in the buffer dies with the process. That is no loss: the positions die with it, so the
+//! backend below is at an older committed state, and the changelog brings it up to date.
+//! Invariants: rows and positions of the buffer go below in one batch; what no changelog can bring
+//! back (a column without a position in its batch) is never held back; every read sees the state
+//! between two batches, as if there were no buffer.
+
+mod rows;
+
+use crate::{
+    Backend, BackendStats, Column, Direction, Error, Op, Position, Presence, Result, Visitor,
+    WriteBatch,
+};
+use rows::{Fresh, Rows};
+use std::{
+    ops::{Bound, ControlFlow},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+/// How long a change is held back at most while others come, by the wall clock in the positions: so
+/// much has to be replayed after a crash.
+const AGE_MS_MAX: i64 = 5_000;
+
+/// How much the buffers of a process hold together, and each of them. Cloned, it is the same one.
+#[derive(Clone)]
+pub struct BufferBudget {
+    used: Arc<AtomicUsize>,
+    together: usize,
+    each: usize,
+}
+
+impl BufferBudget {
+    /// So many bytes for all, of which each may have a quarter.
+    pub fn new(bytes: usize) -> Self {
+        Self {
+            used: Arc::default(),
+            together: bytes,
+            each: bytes / 4,
+        }
+    }
+
+    /// Bytes held now.
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
+/// A [`Backend`] with a buffer in front of another one.
+///
+/// ```
+/// use millstream_state::{
+///     Backend, BufferBudget, Buffered, Column, MemoryBackend, Position, Presence, WriteBatch,
+/// };
+/// use std::sync::Arc;
+///
+/// let below = Arc::new(MemoryBackend::new(&["counts"]));
+/// let backend = Buffered::new(below.clone(), BufferBudget::new(1 << 20));
+/// let mut batch = WriteBatch::new();
+/// batch.put(Column(0), b"apple", b"3");
+/// batch.set_position(
+///     Column(0),
+///     Position { offset: 1, topic_id: 1, applied_at: 0, transaction: 1 },
+/// );
+/// backend.apply(&batch)?;
+///
+/// let mut value = Vec::new();
+/// assert_eq!(backend.get(Column(0), b"apple", &mut value)?, Presence::Found);
+/// assert_eq!(below.get(Column(0), b"apple", &mut value)?, Presence::Missing);
+/// backend.flush()?;
+/// assert_eq!(below.get(Column(0), b"apple", &mut value)?, Presence::Found);
+/// # Ok::<(), millstream_state::Error>(())
+/// ```
+pub struct Buffered {
+    below: Arc<dyn Backend>,
+    budget: BufferBudget,
+    buffer: RwLock<Buffer>,
+}
+
+struct Buffer {
+    columns: Vec<Rows>,
+    positions: Vec<Option<Position>>,
+    bytes: usize,
+    /// When the oldest change in it was applied, by its position.
+    since: Option<i64>,
+    /// How often the buffer was written below, or begun to be. Whoever looked into the buffer first
+    /// and then below knows by it whether rows have passed between the two looks.
+    drains: u64,
+    batch: WriteBatch,
+}
+
+impl Buffered {
+    /// Puts a buffer in front of a backend.
+    pub fn new(below: Arc<dyn Backend>, budget: BufferBudget) -> Self {
+        let columns = below.columns().len();
+        Self {
+            below,
+            budget,
+            buffer: RwLock::new(Buffer {
+                columns: (0..columns).map(|_| Rows::default()).collect(),
+                positions: vec![None; columns],
+                bytes: 0,
+                since: None,
+                drains: 0,
+                batch: WriteBatch::new(),
+            }),
+        }
+    }
+
+    /// A lock that a panicking thread left behind is taken over: nothing between taking and
+    /// releasing it calls a visitor, and what a drain had not finished it does again.
+    fn read(&self) -> RwLockReadGuard<'_, Buffer> {
+        self.buffer.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Buffer> {
+        self.buffer.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check(&self, column: Column) -> Result<usize> {
+        let index = usize::from(column.0);
+        if index < self.below.columns().len() {
+            Ok(index)
+        } else {
+            Err(Error::UnknownColumn(column.0))
+        }
+    }
+
+    /// Writes everything below. Where that fails it stays here, and is tried again.
+    fn drain(&self, buffer: &mut Buffer) -> Result<()> {
+        buffer.drains += 1;
+        let mut batch = std::mem::take(&mut buffer.batch);
+        batch.clear();
+        for (number, rows) in (0u16..).map(Column).zip(&buffer.columns) {
+            for (key, value) in rows.iter() {
+                match value {
+                    Some(value) => batch.put(number, key, value),
+                    None => batch.delete(number, key),
+                }
+            }
+        }
+        for (number, position) in (0u16..).map(Column).zip(&buffer.positions) {
+            if let Some(position) = position {
+                batch.set_position(number, *position);
+            }
+        }
+        let applied = if batch.is_empty() {
+            Ok(())
+        } else {
+            self.below.apply(&batch)
+        };
+        // A batch as large as the buffer must not hold its memory for good.
+        if batch.bytes() < self.budget.each / 8 {
+            buffer.batch = batch;
+        }
+        applied?;
+        buffer.columns.iter_mut().for_each(Rows::clear);
+        buffer.positions.fill(None);
+        buffer.since = None;
+        self.resize(buffer, 0);
+        Ok(())
+    }
+
+    fn resize(&self, buffer: &mut Buffer, bytes: usize) {
+        // Modulo the word, so that a smaller one is an addition too.
+        let change = bytes.wrapping_sub(buffer.bytes);
+        self.budget.used.fetch_add(change, Ordering::Relaxed);
+        buffer.bytes = bytes;
+    }
+
+    /// The buffered rows of a range, in order, and the count of drains at that moment.
+    fn fresh(&self, column: usize, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> (Vec<Fresh>, u64) {
+        let buffer = self.read();
+        if buffer.columns[column].is_sorted() {
+            return (buffer.columns[column].range(bounds), buffer.drains);
+        }
+        drop(buffer);
+        let mut buffer = self.write();
+        buffer.columns[column].sort();
+        (buffer.columns[column].range(bounds), buffer.drains)
+    }
+
+    /// One try of a scan: `false`, before anything was visited, where rows went below meanwhile.
+    fn try_scan(
+        &self,
+        (column, number): (Column, usize),
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        direction: Direction,
+        visit: Visitor<'_>,
+    ) -> Result<bool> {
+        let (mut fresh, drains) = self.fresh(number, bounds);
+        if direction == Direction::Ascending {
+            fresh.reverse();
+        }
+        // From here on the next one is the last.
+        let comes_before = |fresh: &Fresh, key: &[u8]| match direction {
+            Direction::Ascending => *fresh.0 < *key,
+            Direction::Descending => *fresh.0 > *key,
+        };
+        let (mut looked, mut ended) = (false, false);
+        let mut passed = false;
+        self.below
+            .scan(column, bounds, direction, &mut |key, value| {
+                if !std::mem::replace(&mut looked, true) && self.read().drains != drains {
+                    passed = true;
+                    return ControlFlow::Break(());
+                }
+                let mut step = || {
+                    while let Some((key, value)) = fresh.pop_if(|row| comes_before(row, key)) {
+                        if let Some(value) = value {
+                            visit(&key, &value)?;
+                        }
+                    }
+                    match fresh.pop_if(|row| *row.0 == *key) {
+                        Some((_, None)) => ControlFlow::Continue(()),
+                        Some((_, Some(value))) => visit(key, &value),
+                        None => visit(key, value),
+                    }
+                };
+                let flow = step();
+                ended = flow.is_break();
+                flow
+            })?;
+        if passed || (!looked && self.read().drains != drains) {
+            return Ok(false);
+        }
+        while let (false, Some((key, value))) = (ended, fresh.pop()) {
+            if let Some(value) = value {
+                ended = visit(&key, &value).is_break();
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Backend for Buffered {
+    fn columns(&self) -> &[String] {
+        self.below.columns()
+    }
+
+    fn get(&self, column: Column, key: &[u8], out: &mut Vec<u8>) -> Result<Presence> {
+        let index = self.check(column)?;
+        out.clear();
+        if let Some(value) = self.read().columns[index].get(key) {
+            return Ok(value.map_or(Presence::Missing, |value| {
+                out.extend_from_slice(value);
+                Presence::Found
+            }));
+        }
+        // What went below since is what this finds.
+        self.below.get(column, key, out)
+    }
+
+    fn scan(
+        &self,
+        column: Column,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        direction: Direction,
+        visit: Visitor<'_>,
+    ) -> Result<()> {
+        let number = self.check(column)?;
+        while !self.try_scan((column, number), bounds, direction, visit)? {}
+        Ok(())
+    }
+
+    fn apply(&self, batch: &WriteBatch) -> Result<()> {
+        for op in batch.ops() {
+            self.check(op.column())?;
+        }
+        for (column, _) in batch.positions() {
+            self.check(*column)?;
+        }
+        let mut buffer = self.write();
+        let (mut grown, mut bare) = (0, false);
+        for op in batch.ops() {
+            grown += buffer.columns[usize::from(op.column().0)].set(op);
+        }
+        let logged = |op: &Op<'_>| batch.positions().iter().any(|(at, _)| *at == op.column());
+        let mut last = None;
+        for op in batch.ops() {
+            // Batches name their columns one after the other, so this asks once for each.
+            if last.replace(op.column()) != Some(op.column()) {
+                bare |= !logged(&op);
+            }
+        }
+        for (column, position) in batch.positions() {
+            buffer.positions[usize::from(column.0)] = Some(*position);
+            buffer.since.get_or_insert(position.applied_at);
+        }
+        let bytes = buffer.bytes.saturating_add_signed(grown);
+        self.resize(&mut buffer, bytes);
+        let now = batch.positions().last().map(|(_, last)| last.applied_at);
+        let age = now
+            .zip(buffer.since)
+            .map_or(0, |(now, since)| now.saturating_sub(since));
+        let full = buffer.bytes > self.budget.each || self.budget.used() > self.budget.together;
+        if bare || full || age >= AGE_MS_MAX {
+            self.drain(&mut buffer)?;
+        }
+        Ok(())
+    }
+
+    fn position(&self, column: Column) -> Result<Option<Position>> {
+        let index = self.check(column)?;
+        if let Some(position) = self.read().positions[index] {
+            return Ok(Some(position));
+        }
+        self.below.position(column)
+    }
+
+    fn clear(&self, column: Column) -> Result<()> {
+        let index = self.check(column)?;
+        let mut buffer = self.write();
+        // What the other columns hold goes below first, so that the sizes need no sorting out.
+        buffer.columns[index].clear();
+        buffer.positions[index] = None;
+        self.drain(&mut buffer)?;
+        self.below.clear(column)
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.drain(&mut self.write())?;
+        self.below.flush()
+    }
+
+    fn stats(&self) -> BackendStats {
+        let (below, buffer) = (self.below.stats(), self.read());
+        let rows: usize = buffer.columns.iter().map(Rows::len).sum();
+        BackendStats {
+            keys_estimate: below.keys_estimate + rows as u64,
+            memory_bytes: below.memory_bytes + buffer.bytes as u64,
+            ..below
+        }
+    }
+}
+
+impl Drop for Buffered {
+    fn drop(&mut self) {
+        // An orderly end leaves nothing to replay; where it fails, the changelog has it.
+        let mut buffer = self.write();
+        let _drained = self.drain(&mut buffer);
+        self.resize(&mut buffer, 0);
+    }
+}

@@ -1,0 +1,230 @@
+//! The buffer in front of a backend: the contract, over memory and over the disk, and what only it
+//! promises.
+#![expect(
+    clippy::unwrap_used,
+    reason = "in a helper of tests, too, a panic is the report"
+)]
+
+mod model;
+
+use millstream_state::{
+    Backend, BackendStats, BufferBudget, Buffered, Column, Direction, Error, MemoryBackend,
+    Position, Presence, Result, Visitor, WriteBatch, contract,
+};
+use proptest::prelude::*;
+use std::{
+    ops::Bound,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+fn over_memory(columns: &[&str], bytes: usize) -> (Arc<MemoryBackend>, Buffered) {
+    let below = Arc::new(MemoryBackend::new(columns));
+    (
+        below.clone(),
+        Buffered::new(below, BufferBudget::new(bytes)),
+    )
+}
+
+#[test]
+fn keeps_the_contract() {
+    // From one that never holds anything back for long to one that holds all.
+    for bytes in [0, 400, 4_000, 1 << 30] {
+        contract::check(&|| Box::new(over_memory(&contract::COLUMNS, bytes).1)).unwrap();
+    }
+}
+
+proptest! {
+    #[test]
+    fn behaves_like_the_model(steps in model::steps(), bytes in 0usize..3_000) {
+        let below = Arc::new(MemoryBackend::new(&model::COLUMNS));
+        let open = || Buffered::new(below.clone(), BufferBudget::new(bytes));
+        model::run(open(), &steps, |backend| {
+            drop(backend);
+            open()
+        })?;
+    }
+}
+
+#[cfg(feature = "rocksdb")]
+#[test]
+fn keeps_the_contract_and_its_data_on_the_disk() {
+    use millstream_state::{Limits, RocksBackend, Shared};
+    let (directory, shared) = (tempfile::tempdir().unwrap(), Shared::new(Limits::default()));
+    let open = || -> Box<dyn Backend> {
+        let names = contract::COLUMNS.map(str::to_owned);
+        let below = RocksBackend::open(directory.path(), &names, &shared).unwrap();
+        Box::new(Buffered::new(Arc::new(below), BufferBudget::new(1 << 20)))
+    };
+    contract::check_reopen(&open).unwrap();
+}
+
+fn position(offset: i64, applied_at: i64) -> Position {
+    Position {
+        applied_at,
+        ..contract::position(offset)
+    }
+}
+
+fn put(backend: &dyn Backend, key: &[u8], value: &[u8], at: Option<Position>) {
+    let mut batch = WriteBatch::new();
+    batch.put(Column(0), key, value);
+    if let Some(at) = at {
+        batch.set_position(Column(0), at);
+    }
+    backend.apply(&batch).unwrap();
+}
+
+fn below(backend: &MemoryBackend) -> (Option<Vec<u8>>, Option<i64>) {
+    let stored = contract::get(backend, Column(0), b"k").unwrap();
+    let position = backend.position(Column(0)).unwrap();
+    (stored, position.map(|position| position.offset))
+}
+
+#[test]
+fn changes_go_below_with_their_position_after_five_seconds_of_others() {
+    let (under, backend) = over_memory(&["rows"], 1 << 20);
+    put(&backend, b"k", b"1", Some(position(1, 5_000)));
+    put(&backend, b"k", b"2", Some(position(2, 9_999)));
+    assert_eq!(below(&under), (None, None));
+    assert_eq!(
+        backend.position(Column(0)).unwrap(),
+        Some(position(2, 9_999))
+    );
+    put(&backend, b"j", b"3", Some(position(3, 10_000)));
+    assert_eq!(below(&under), (Some(b"2".to_vec()), Some(3)));
+    put(&backend, b"k", b"4", Some(position(4, 14_000)));
+    assert_eq!(below(&under), (Some(b"2".to_vec()), Some(3)));
+    drop(backend);
+    assert_eq!(below(&under), (Some(b"4".to_vec()), Some(4)));
+}
+
+#[test]
+fn what_no_changelog_can_bring_back_is_not_held_back() {
+    let (under, backend) = over_memory(&["rows"], 1 << 20);
+    put(&backend, b"k", b"1", None);
+    assert_eq!(below(&under), (Some(b"1".to_vec()), None));
+}
+
+#[test]
+fn the_buffers_of_a_process_share_a_budget() {
+    let budget = BufferBudget::new(4_000);
+    let under = [0, 1].map(|_| Arc::new(MemoryBackend::new(&["rows"])));
+    let backends = [0, 1].map(|at: usize| Buffered::new(under[at].clone(), budget.clone()));
+    for number in 0..200_u32 {
+        for backend in &backends {
+            put(
+                backend,
+                &number.to_be_bytes(),
+                b"value",
+                Some(position(1, 0)),
+            );
+            assert!(budget.used() <= 4_000, "{} bytes", budget.used());
+        }
+    }
+    drop(backends);
+    assert_eq!(budget.used(), 0);
+}
+
+/// A backend whose writes can be made to fail, and that does something of its own before it scans.
+struct Sick {
+    memory: MemoryBackend,
+    fails: AtomicBool,
+    before_scan: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Backend for Sick {
+    fn columns(&self) -> &[String] {
+        self.memory.columns()
+    }
+
+    fn get(&self, column: Column, key: &[u8], out: &mut Vec<u8>) -> Result<Presence> {
+        self.memory.get(column, key, out)
+    }
+
+    fn scan(
+        &self,
+        column: Column,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        direction: Direction,
+        visit: Visitor<'_>,
+    ) -> Result<()> {
+        (self.before_scan)();
+        self.memory.scan(column, bounds, direction, visit)
+    }
+
+    fn apply(&self, batch: &WriteBatch) -> Result<()> {
+        if self.fails.load(Ordering::Relaxed) {
+            return Err(Error::Storage("full".to_owned()));
+        }
+        self.memory.apply(batch)
+    }
+
+    fn position(&self, column: Column) -> Result<Option<Position>> {
+        self.memory.position(column)
+    }
+
+    fn clear(&self, column: Column) -> Result<()> {
+        self.memory.clear(column)
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.memory.flush()
+    }
+
+    fn stats(&self) -> BackendStats {
+        self.memory.stats()
+    }
+}
+
+#[test]
+fn a_write_that_fails_below_is_told_and_made_again() {
+    let sick = Arc::new(Sick {
+        memory: MemoryBackend::new(&["rows"]),
+        fails: AtomicBool::new(true),
+        before_scan: Box::new(|| {}),
+    });
+    let backend = Buffered::new(sick.clone(), BufferBudget::new(1 << 20));
+    put(&backend, b"k", b"1", Some(position(1, 0)));
+    assert!(backend.flush().is_err());
+    assert_eq!(
+        contract::get(&backend, Column(0), b"k").unwrap().unwrap(),
+        b"1"
+    );
+    sick.fails.store(false, Ordering::Relaxed);
+    backend.flush().unwrap();
+    assert_eq!(below(&sick.memory), (Some(b"1".to_vec()), Some(1)));
+}
+
+/// Rows that go below between a scan's two looks are neither missed nor old.
+#[test]
+fn a_scan_sees_one_state_although_rows_pass_below_it() {
+    let this: Arc<std::sync::OnceLock<std::sync::Weak<Buffered>>> = Arc::default();
+    let once = AtomicBool::new(false);
+    let weak = this.clone();
+    let sick = Arc::new(Sick {
+        memory: MemoryBackend::new(&["rows"]),
+        fails: AtomicBool::new(false),
+        before_scan: Box::new(move || {
+            let backend = weak.get().and_then(std::sync::Weak::upgrade);
+            if let (Some(backend), false) = (backend, once.swap(true, Ordering::Relaxed)) {
+                put(&*backend, b"b", b"2", Some(position(2, 0)));
+                backend.flush().unwrap();
+            }
+        }),
+    });
+    let backend = Arc::new(Buffered::new(sick, BufferBudget::new(1 << 20)));
+    this.set(Arc::downgrade(&backend)).unwrap();
+    for key in [b"a", b"b"] {
+        put(&*backend, key, b"1", Some(position(1, 0)));
+    }
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    let found = contract::scan(&*backend, Column(0), all, Direction::Ascending).unwrap();
+    let expected = [
+        (b"a".to_vec(), b"1".to_vec()),
+        (b"b".to_vec(), b"2".to_vec()),
+    ];
+    assert_eq!(found, expected);
+}
