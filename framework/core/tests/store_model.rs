@@ -32,6 +32,8 @@ enum Op {
     Add(u8, i64),
     Delete(u8),
     Range(Bound<u8>, Bound<u8>, bool, usize),
+    /// All keys that begin as this one's does, up to so many.
+    Prefix(u8, usize),
     /// The changes go to the log; what happens next happens beside an open commit.
     Drain,
     Applied,
@@ -59,6 +61,7 @@ fn ops() -> impl Strategy<Value = Op> {
         4 => key.prop_map(Op::Delete),
         3 => (bounds(), bounds(), any::<bool>(), 0usize..15)
             .prop_map(|(from, to, up, most)| Op::Range(from, to, up, most)),
+        2 => (0u8..14, 0usize..15).prop_map(|(k, most)| Op::Prefix(k, most)),
         3 => Just(Op::Drain),
         3 => Just(Op::Applied),
         1 => Just(Op::Abort),
@@ -152,6 +155,7 @@ impl Pair {
                 }
             }
             Op::Range(from, to, up, most) => self.range((from.map(key), to.map(key)), up, most),
+            Op::Prefix(k, most) => self.prefix(&key(k), most),
             Op::Drain => self.drain(),
             Op::Applied => self.applied(),
             Op::Abort => {
@@ -196,6 +200,26 @@ impl Pair {
             }
         };
         self.store.range(bounds, direction, visit).unwrap();
+        assert_eq!(found, expected);
+    }
+
+    fn prefix(&mut self, prefix: &str, most: usize) {
+        let rest = |key: &String| {
+            key.strip_prefix(prefix)
+                .map(|rest| rest.as_bytes().to_vec())
+        };
+        let rows = (self.shown.iter()).filter_map(|(k, (v, t))| Some((rest(k)?, *v, *t)));
+        let expected: Vec<_> = rows.take(most + 1).collect();
+        let mut found = Vec::new();
+        let visit = |rest: &[u8], value, time| {
+            found.push((rest.to_vec(), value, time));
+            if found.len() > most {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        self.store.prefix_scan(prefix.as_bytes(), visit).unwrap();
         assert_eq!(found, expected);
     }
 

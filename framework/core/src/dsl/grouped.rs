@@ -96,10 +96,10 @@ impl<'b, K: Data, V: Data> KGroupedStream<'b, K, V> {
                 let Record {
                     key,
                     value,
+                    timestamp,
                     headers,
-                    ..
                 } = record;
-                let updated = ctx.store(at).update(&key, |row| {
+                let updated = ctx.store(at).update(&key, timestamp, |row| {
                     let old = if down.wants_old() { row.clone() } else { None };
                     change(&key, value, row)?;
                     Ok(old)

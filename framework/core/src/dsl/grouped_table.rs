@@ -151,10 +151,10 @@ impl<'b, K2: Data, V2: Data> KGroupedTable<'b, K2, V2> {
                 let Record {
                     key,
                     value,
+                    timestamp,
                     headers,
-                    ..
                 } = record;
-                let updated = ctx.store(at).update(&key, |row| {
+                let updated = ctx.store(at).update(&key, timestamp, |row| {
                     let old = if down.wants_old() { row.clone() } else { None };
                     change(&key, value, row);
                     Ok(old)

@@ -67,7 +67,7 @@ fn upsert<K: Data, V: Data>(
                 headers,
             } = record;
             let new = if down.is_empty() { None } else { row.clone() };
-            match ctx.store(at).upsert(&key, row, down.wants_old()) {
+            match ctx.store(at).upsert(&key, row, timestamp, down.wants_old()) {
                 Ok(Some(old)) => {
                     let value = Change { old, new };
                     down.push(

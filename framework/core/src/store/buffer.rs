@@ -2,13 +2,13 @@
 //!
 //! What waits for its time (suppressed results, unmatched records of an outer join, windows to be
 //! told when they close) lies in such a buffer, under keys that begin with the time waited for.
-//! What waits is bounded by what is still open, and the first row is asked for with every record, so
-//! it is a sorted map in memory; the backend only brings it back after a restart. Invariant: rows
-//! are handed over in byte order, one change per row and commit.
+//! What waits is bounded by what is still open, and the first row is asked for with every record,
+//! so it is a sorted map in memory; the backend only brings it back after a restart. Invariant:
+//! rows are handed over in byte order, one change per row and commit.
 
 use super::{
     StateStore, StoreEnv,
-    key_value::{corrupt, split_stamp},
+    stored::{corrupt, split_stamp},
 };
 use crate::{
     batch::RecordBatch,

@@ -5,19 +5,21 @@
 //! chance. Invariants: a dirty entry is never evicted; entries are handed over in the order in
 //! which they first became dirty, so nothing that leaves the store depends on a hash.
 
-use super::{StateStore, StoreEnv};
+use super::{
+    StateStore, StoreEnv,
+    range::{Bounds, Ordered},
+    stored::{STAMP, corrupt, null_key, null_value, split_stamp},
+};
 use crate::{
     batch::RecordBatch,
-    error::{Error, Result},
+    error::Result,
     record::{Headers, Timestamp},
     serde::{Encoded, Serde},
 };
 use hashbrown::{DefaultHashBuilder, HashTable};
-use millstream_state::{self as state, Presence, SmallBytes};
+use millstream_state::{Direction, Presence, SmallBytes};
 use std::{any::Any, hash::BuildHasher, mem::size_of};
 
-/// Bytes of a stored value before the value itself: its timestamp.
-const STAMP: usize = 8;
 /// What an entry costs beside key and value, roughly: slot, index, allocation.
 const SLOT_BYTES: usize = 64;
 /// How far the eviction hand moves for a new entry at most. It meets dirty and free slots too, so
@@ -63,6 +65,8 @@ pub struct KeyValueStore<K: 'static, V: 'static> {
     /// Dirty entries in the order of their first change.
     dirty: Vec<u32>,
     pending: Vec<u32>,
+    /// Dirty and pending entries in the order of their keys, for stores that are scanned.
+    ordered: Ordered,
     dirty_key_bytes: usize,
     resident_bytes: usize,
     /// Mean encoded size of a value, as seen at the last commits.
@@ -86,6 +90,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
             free: Vec::new(),
             dirty: Vec::new(),
             pending: Vec::new(),
+            ordered: Ordered::default(),
             dirty_key_bytes: 0,
             resident_bytes: 0,
             value_bytes: size_of::<V>(),
@@ -175,6 +180,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     pub(crate) fn update<R>(
         &mut self,
         key: &K,
+        timestamp: Timestamp,
         change: impl FnOnce(&mut Option<V>) -> Result<R>,
     ) -> Result<Option<(R, &Option<V>, Timestamp)>> {
         let Some(slot) = self.resident(key)? else {
@@ -182,8 +188,8 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         };
         let entry = &mut self.slots[slot as usize];
         let later = match entry.value {
-            Some(_) => entry.timestamp.max(self.now),
-            None => self.now,
+            Some(_) => entry.timestamp.max(timestamp),
+            None => timestamp,
         };
         let result = change(&mut entry.value)?;
         self.touch(slot, later);
@@ -191,13 +197,14 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         Ok(Some((result, &entry.value, entry.timestamp)))
     }
 
-    /// Sets a row, or deletes it, with the time of the record in hand: tables follow the order of
-    /// offsets, so a row's time may go back. Returns the old row if asked to read it; `None`, and
+    /// Sets a row, or deletes it, with the time of the change: tables follow the order of offsets,
+    /// so a row's time may go back. Returns the old row if asked to read it; `None`, and
     /// changes nothing, where the key is null on the log.
     pub(crate) fn upsert(
         &mut self,
         key: &K,
         row: Option<V>,
+        timestamp: Timestamp,
         read_old: bool,
     ) -> Result<Option<Option<V>>> {
         let slot = if read_old {
@@ -207,7 +214,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         };
         let Some(slot) = slot else { return Ok(None) };
         let old = std::mem::replace(&mut self.slots[slot as usize].value, row);
-        self.touch(slot, self.now);
+        self.touch(slot, timestamp);
         // What happens to be in memory is not told to one who did not ask.
         Ok(Some(old.filter(|_| read_old)))
     }
@@ -225,11 +232,27 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         (self.key, self.value)
     }
 
-    /// Dirty and pending entries as key, value, timestamp; in no order.
-    pub(super) fn uncommitted(&self) -> impl Iterator<Item = (&[u8], Option<&V>, Timestamp)> {
-        self.dirty.iter().chain(&self.pending).map(|&number| {
+    /// From now on dirty and pending entries are kept in order: a scan must not look through all
+    /// that the next commit will write.
+    pub(super) fn keep_order(&mut self) {
+        let open = self.dirty.iter().chain(&self.pending);
+        let keys = open.map(|&number| (&self.slots[number as usize].key, number));
+        self.ordered.begin(keys);
+    }
+
+    /// Dirty and pending entries between two bounds; `None` marks a deleted one.
+    pub(super) fn uncommitted(
+        &self,
+        bounds: Bounds<'_>,
+        direction: Direction,
+    ) -> impl Iterator<Item = (&[u8], Option<(&V, Timestamp)>)> {
+        let keys = self.ordered.between(bounds, direction);
+        keys.map(|(key, number)| {
             let slot = &self.slots[number as usize];
-            (&*slot.key, slot.value.as_ref(), slot.timestamp)
+            (
+                key,
+                slot.value.as_ref().map(|value| (value, slot.timestamp)),
+            )
         })
     }
 
@@ -341,6 +364,9 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         let entry = &mut self.slots[slot as usize];
         entry.timestamp = timestamp;
         if entry.freshness != Freshness::Dirty {
+            if entry.freshness == Freshness::Clean {
+                self.ordered.insert(&entry.key, slot);
+            }
             entry.freshness = Freshness::Dirty;
             self.dirty.push(slot);
             self.dirty_key_bytes += entry.key.len() + STAMP;
@@ -370,42 +396,6 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
             }
         }
     }
-}
-
-/// The timestamp in front of a stored value, and the value.
-pub(super) fn split_stamp(stored: &[u8]) -> Result<(Timestamp, &[u8])> {
-    match stored.split_first_chunk::<STAMP>() {
-        Some((stamp, value)) => Ok((Timestamp::from_be_bytes(*stamp), value)),
-        None => Err(Error::deserialization(format!(
-            "a stored value of {} bytes is too short for its timestamp",
-            stored.len()
-        ))),
-    }
-}
-
-#[cold]
-fn null_key() -> Error {
-    Error::processing("a store cannot hold a null key")
-}
-
-/// Null is how a deletion is written, so a value that is written as null would be gone as soon as
-/// it left the cache.
-#[cold]
-fn null_value() -> Error {
-    Error::serialization(
-        "a store cannot hold a value that its serde writes as null: delete the key instead",
-    )
-}
-
-/// What lies in the backend cannot be read. This is no fault of the record in hand, and must not be
-/// answered by dropping it.
-#[cold]
-pub(super) fn corrupt(env: &StoreEnv, cause: &Error) -> Error {
-    let columns = env.backend.columns();
-    let store = columns
-        .get(usize::from(env.column.0))
-        .map_or("", String::as_str);
-    state::Error::Corrupt(format!("store {store:?}: {cause}")).into()
 }
 
 impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
@@ -459,6 +449,7 @@ impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
             let slot = &mut self.slots[number as usize];
             if slot.freshness == Freshness::Pending {
                 slot.freshness = Freshness::Clean;
+                self.ordered.remove(&slot.key);
             }
         }
         // The first pass forgets who was looked at, the second one evicts.
@@ -472,6 +463,7 @@ impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
         self.free.clear();
         self.dirty.clear();
         self.pending.clear();
+        self.ordered.clear();
         self.dirty_key_bytes = 0;
         self.resident_bytes = 0;
         self.hand = 0;

@@ -12,6 +12,7 @@ mod handle;
 mod key_value;
 mod materialized;
 mod range;
+mod stored;
 mod timed;
 
 pub use buffer::BufferStore;

@@ -1,22 +1,87 @@
 //! Ordered scans of a key-value store: the uncommitted entries merged into the committed ones.
 //!
 //! Order is the byte order of the encoded keys. It equals the order of the keys themselves for
-//! text, unsigned numbers and the `ordered_*` serdes, which is what keys get by default.
+//! text, unsigned numbers and the `ordered_*` serdes, which is what keys get by default. Invariant:
+//! a scan costs what it visits, however much else waits for the next commit.
 
 use super::{
     KeyValueStore,
-    key_value::{corrupt, split_stamp},
+    stored::{corrupt, split_stamp},
 };
 use crate::{
     error::{Error, Result},
     record::Timestamp,
     serde::Encoded,
 };
-use millstream_state::Direction;
+use millstream_state::{Direction, SmallBytes};
 use std::{
     collections::BTreeMap,
     ops::{Bound, ControlFlow, RangeBounds},
 };
+
+/// From and to.
+pub(super) type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// The uncommitted entries of a store in the order of their keys: nothing until the store is first
+/// scanned, since most never are and keeping the order has its price.
+#[derive(Default)]
+pub(super) struct Ordered(Option<BTreeMap<SmallBytes, u32>>);
+
+impl Ordered {
+    /// From now on the order is kept; these are the entries that there are now.
+    pub(super) fn begin<'k>(&mut self, entries: impl Iterator<Item = (&'k SmallBytes, u32)>) {
+        let keys = || entries.map(|(key, slot)| (key.clone(), slot)).collect();
+        self.0.get_or_insert_with(keys);
+    }
+
+    #[inline]
+    pub(super) fn insert(&mut self, key: &SmallBytes, slot: u32) {
+        if let Some(keys) = &mut self.0 {
+            keys.insert(key.clone(), slot);
+        }
+    }
+
+    #[inline]
+    pub(super) fn remove(&mut self, key: &SmallBytes) {
+        if let Some(keys) = &mut self.0 {
+            keys.remove(key);
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        if let Some(keys) = &mut self.0 {
+            keys.clear();
+        }
+    }
+
+    /// The entries between two bounds.
+    pub(super) fn between(
+        &self,
+        bounds: Bounds<'_>,
+        direction: Direction,
+    ) -> impl Iterator<Item = (&[u8], u32)> {
+        let mut range = (self.0.as_ref())
+            .filter(|_| !is_empty(bounds))
+            .map(|keys| keys.range::<[u8], _>(bounds));
+        std::iter::from_fn(move || {
+            let next = match direction {
+                Direction::Ascending => range.as_mut()?.next(),
+                Direction::Descending => range.as_mut()?.next_back(),
+            };
+            next.map(|(key, slot)| (&**key, *slot))
+        })
+    }
+}
+
+/// Whether no key can lie between the bounds; the standard map panics on some of these.
+fn is_empty(bounds: Bounds<'_>) -> bool {
+    use Bound::{Excluded, Included, Unbounded};
+    match bounds {
+        (Unbounded, _) | (_, Unbounded) => false,
+        (Included(from), Included(to)) => from > to,
+        (Included(from) | Excluded(from), Included(to) | Excluded(to)) => from >= to,
+    }
+}
 
 /// One side of a range as bytes.
 fn bound<K>(
@@ -43,6 +108,18 @@ fn borrowed(side: &Bound<Vec<u8>>) -> Bound<&[u8]> {
     side.as_ref().map(Vec::as_slice)
 }
 
+/// The end of the keys that begin with a prefix: the least key that is greater than all of them.
+fn after(prefix: &[u8]) -> Bound<Vec<u8>> {
+    match prefix.iter().rposition(|&byte| byte < u8::MAX) {
+        Some(last) => {
+            let mut end = prefix[..=last].to_vec();
+            end[last] += 1;
+            Bound::Excluded(end)
+        }
+        None => Bound::Unbounded,
+    }
+}
+
 impl<K: 'static, V: Clone + 'static> KeyValueStore<K, V> {
     /// Visits the entries of a range of keys in order, until `visit` breaks.
     ///
@@ -54,58 +131,13 @@ impl<K: 'static, V: Clone + 'static> KeyValueStore<K, V> {
         direction: Direction,
         mut visit: impl FnMut(K, V, Timestamp) -> ControlFlow<()>,
     ) -> Result<()> {
-        let (key, value) = self.serdes();
+        let (key, _) = self.serdes();
         let encode = |k: &K, out: &mut Vec<u8>| key.encode(k, out);
         let from = bound(keys.start_bound(), encode)?;
         let to = bound(keys.end_bound(), encode)?;
-        let bounds = (borrowed(&from), borrowed(&to));
-        let mut fresh = self.fresh(bounds);
-        let mut failed = None;
-        let env = self.env();
-        let mut emit = |k: &[u8], found: Result<(V, Timestamp)>| match found
-            .and_then(|(value, time)| Ok((key.decode(Some(k))?, value, time)))
-        {
-            Ok((key, value, time)) => visit(key, value, time),
-            Err(cause) => {
-                failed = Some(corrupt(env, &cause));
-                ControlFlow::Break(())
-            }
-        };
-        let mut ended = false;
-        env.backend
-            .scan(env.column, bounds, direction, &mut |k, stored| {
-                let mut step = || {
-                    while let Some((fresh_key, entry)) = take_before(&mut fresh, k, direction) {
-                        if let Some((value, time)) = entry {
-                            emit(&fresh_key, Ok((value, time)))?;
-                        }
-                    }
-                    match fresh.remove(k) {
-                        Some(None) => ControlFlow::Continue(()),
-                        Some(Some((value, time))) => emit(k, Ok((value, time))),
-                        None => emit(
-                            k,
-                            split_stamp(stored)
-                                .and_then(|(time, bytes)| Ok((value.decode(Some(bytes))?, time))),
-                        ),
-                    }
-                };
-                let flow = step();
-                ended = flow.is_break();
-                flow
-            })?;
-        while !ended {
-            let next = match direction {
-                Direction::Ascending => fresh.pop_first(),
-                Direction::Descending => fresh.pop_last(),
-            };
-            match next {
-                Some((k, Some((value, time)))) => ended = emit(&k, Ok((value, time))).is_break(),
-                Some((_, None)) => {}
-                None => break,
-            }
-        }
-        failed.map_or(Ok(()), Err)
+        self.scan((borrowed(&from), borrowed(&to)), direction, |k, v, time| {
+            Ok(visit(key.decode(Some(k))?, v, time))
+        })
     }
 
     /// Visits all entries in order.
@@ -116,34 +148,92 @@ impl<K: 'static, V: Clone + 'static> KeyValueStore<K, V> {
         self.range(.., Direction::Ascending, visit)
     }
 
-    /// The uncommitted entries within bounds, sorted; `None` marks a deleted key.
-    fn fresh(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Fresh<V> {
-        let inside = |key: &[u8]| RangeBounds::<[u8]>::contains(&bounds, key);
-        (self.uncommitted())
-            .filter(|(key, ..)| inside(key))
-            .map(|(key, value, time)| (key.to_vec(), value.map(|v| (v.clone(), time))))
-            .collect()
+    /// Visits the entries whose encoded keys begin with `prefix`, in order, until `visit` breaks:
+    /// it gets what follows the prefix. Kafka's `prefixScan`.
+    ///
+    /// # Errors
+    /// As [`KeyValueStore::range`].
+    pub fn prefix_scan(
+        &mut self,
+        prefix: &[u8],
+        mut visit: impl FnMut(&[u8], V, Timestamp) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let end = after(prefix);
+        let bounds = (Bound::Included(prefix), borrowed(&end));
+        self.scan(bounds, Direction::Ascending, |key, value, time| {
+            Ok(visit(&key[prefix.len()..], value, time))
+        })
+    }
+
+    /// Merges what is not committed into what is. That `visit` fails means that the stored bytes
+    /// are not what they should be.
+    fn scan(
+        &mut self,
+        bounds: Bounds<'_>,
+        direction: Direction,
+        mut visit: impl FnMut(&[u8], V, Timestamp) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        self.keep_order();
+        let ((_, serde), env) = (self.serdes(), self.env());
+        let mut failed = None;
+        let mut emit = |key: &[u8], found: Result<(V, Timestamp)>| {
+            let visited = found.and_then(|(value, time)| visit(key, value, time));
+            visited.unwrap_or_else(|cause| {
+                failed = Some(corrupt(env, &cause));
+                ControlFlow::Break(())
+            })
+        };
+        let owned = |(value, time): (&V, Timestamp)| Ok((value.clone(), time));
+        let comes_first = |fresh: &[u8], key: &[u8]| match direction {
+            Direction::Ascending => fresh < key,
+            Direction::Descending => fresh > key,
+        };
+        let mut fresh = self.uncommitted(bounds, direction).peekable();
+        let mut ended = false;
+        env.backend
+            .scan(env.column, bounds, direction, &mut |key, stored| {
+                let mut step = || {
+                    while let Some((k, row)) = fresh.next_if(|(k, _)| comes_first(k, key)) {
+                        if let Some(row) = row {
+                            emit(k, owned(row))?;
+                        }
+                    }
+                    match fresh.next_if(|(k, _)| *k == key) {
+                        Some((_, Some(row))) => emit(key, owned(row)),
+                        Some((_, None)) => ControlFlow::Continue(()),
+                        None => {
+                            let found = split_stamp(stored)
+                                .and_then(|(time, bytes)| Ok((serde.decode(Some(bytes))?, time)));
+                            emit(key, found)
+                        }
+                    }
+                };
+                let flow = step();
+                ended = flow.is_break();
+                flow
+            })?;
+        for (key, row) in fresh {
+            if ended {
+                break;
+            }
+            if let Some(row) = row {
+                ended = emit(key, owned(row)).is_break();
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 }
 
-/// An uncommitted row; `None` marks a deleted one.
-type Row<V> = Option<(V, Timestamp)>;
-type Fresh<V> = BTreeMap<Vec<u8>, Row<V>>;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Takes the next uncommitted entry if it comes before a committed key.
-fn take_before<V>(
-    fresh: &mut Fresh<V>,
-    key: &[u8],
-    direction: Direction,
-) -> Option<(Vec<u8>, Row<V>)> {
-    match direction {
-        Direction::Ascending => {
-            let first = fresh.first_entry()?;
-            (first.key().as_slice() < key).then(|| first.remove_entry())
-        }
-        Direction::Descending => {
-            let last = fresh.last_entry()?;
-            (last.key().as_slice() > key).then(|| last.remove_entry())
-        }
+    #[test]
+    fn the_end_of_a_prefix_is_the_next_key_that_does_not_begin_so() {
+        let end = |prefix: &[u8]| after(prefix);
+        assert_eq!(end(b"ab"), Bound::Excluded(b"ac".to_vec()));
+        assert_eq!(end(&[1, 255, 255]), Bound::Excluded(vec![2]));
+        assert_eq!(end(&[255, 255]), Bound::Unbounded);
+        assert_eq!(end(b""), Bound::Unbounded);
     }
 }

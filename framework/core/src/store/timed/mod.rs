@@ -18,7 +18,7 @@ pub use query::TimedKind;
 
 use super::{
     StoreEnv,
-    key_value::{corrupt, split_stamp},
+    stored::{corrupt, split_stamp},
 };
 use crate::{
     error::{Error, Result},
