@@ -173,6 +173,17 @@ impl<'t> Linker<'t> {
         }
     }
 
+    /// Puts a closure of the node in hand below one of its parents: for nodes that treat each
+    /// parent in its own way. To be called for the last parent first, since one may be there twice.
+    pub(crate) fn upstream_of<K: Data, V: Data>(
+        &mut self,
+        parent: usize,
+        push: impl Push<K, V> + 'static,
+    ) {
+        let parent = self.topology.nodes[self.node.0].parents[parent];
+        self.add(parent, Edge::Owned(Box::new(push)));
+    }
+
     /// Puts a source's closure below its topic.
     pub(crate) fn source(&mut self, topic: TopicName, push: RawPush) {
         self.sources.entry(topic).or_default().push(push);

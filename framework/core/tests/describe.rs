@@ -110,6 +110,41 @@ fn the_text_is_kafkas() {
     assert_eq!(topology().describe(Format::Text), TEXT_FORMAT);
 }
 
+const JOINED_TABLES: &str = "\
+Topologies:
+   Sub-topology: 0
+    Source: KSTREAM-SOURCE-0000000000 (topics: [rows])
+      --> KSTREAM-TABLE-0000000001
+    Processor: KSTREAM-TABLE-0000000001 (stores: [rows])
+      --> KSTREAM-TABLEJOIN-0000000004
+      <-- KSTREAM-SOURCE-0000000000
+    Source: KSTREAM-SOURCE-0000000002 (topics: [more])
+      --> KSTREAM-TABLE-0000000003
+    Processor: KSTREAM-TABLE-0000000003 (stores: [more])
+      --> KSTREAM-TABLEJOIN-0000000004
+      <-- KSTREAM-SOURCE-0000000002
+    Processor: KSTREAM-TABLEJOIN-0000000004 (stores: [rows, more])
+      --> KSTREAM-MATERIALIZE-0000000005
+      <-- KSTREAM-TABLE-0000000001, KSTREAM-TABLE-0000000003
+    Processor: KSTREAM-MATERIALIZE-0000000005 (stores: [joined])
+      --> KSTREAM-SINK-0000000006
+      <-- KSTREAM-TABLEJOIN-0000000004
+    Sink: KSTREAM-SINK-0000000006 (topic: sums)
+      <-- KSTREAM-MATERIALIZE-0000000005
+
+";
+
+#[test]
+fn a_join_of_tables_is_one_operator_below_both() {
+    let builder = StreamsBuilder::new();
+    let rows = builder.table(&ROWS, "rows");
+    let more = builder.table(&Topic::new("more", utf8(), i64_be()), "more");
+    let joined = rows.join(more, |a, b| a + b).materialize("joined");
+    joined.to(&Topic::new("sums", utf8(), i64_be()));
+    let topology = builder.build().unwrap();
+    assert_eq!(topology.describe(Format::Text), JOINED_TABLES);
+}
+
 #[test]
 fn dot_and_mermaid_show_nodes_stores_and_topics() {
     assert_eq!(small().describe(Format::Dot), DOT);

@@ -11,6 +11,8 @@ static LEFT: Topic<String, i64> = Topic::new("left", utf8(), i64_be());
 static RIGHT: Topic<String, i64> = Topic::new("right", utf8(), i64_be());
 static OUT: Topic<String, i64> = Topic::new("out", utf8(), i64_be());
 
+type Table<'b> = KTable<'b, String, i64>;
+
 fn layout(builder: StreamsBuilder, left: u32, right: u32) -> Result<TaskLayout, String> {
     let topology = builder.build().unwrap();
     let counts = |topic: &str| match topic {
@@ -140,6 +142,30 @@ fn a_repartition_before_a_join_takes_the_tables_number() {
         error.contains("right has 7, moved-repartition has 9"),
         "{error}"
     );
+}
+
+#[test]
+fn joined_tables_must_have_equally_many_partitions() {
+    type Join = for<'b> fn(Table<'b>, Table<'b>) -> Table<'b>;
+    let joins: [Join; 3] = [
+        |l, r| l.join(r, |l, r| l + r),
+        |l, r| l.left_join(r, |l, _| *l),
+        |l, r| l.outer_join(r, |_, _| 0),
+    ];
+    for join in joins {
+        let joined = || {
+            let builder = StreamsBuilder::new();
+            let rows = builder.table(&RIGHT, "rows").filter(|_, _| true);
+            join(builder.table(&LEFT, "left"), rows).to(&OUT);
+            builder
+        };
+        let error = layout(joined(), 2, 3).unwrap_err();
+        assert!(error.contains("left has 2, right has 3"), "{error}");
+        // One task reads both sides and has both stores.
+        let layout = layout(joined(), 2, 2).unwrap();
+        let both = |n| format!("0_{n}: left-{n} right-{n} with state");
+        assert_eq!(tasks(&layout), [both(0), both(1)]);
+    }
 }
 
 #[test]

@@ -196,6 +196,35 @@ fn several_mistakes_are_told_at_once() {
 }
 
 #[test]
+fn rows_that_may_not_be_those_that_were_told_cannot_be_grouped() {
+    let declare = |fix: for<'b> fn(KTable<'b, String, i64>) -> KTable<'b, String, i64>| {
+        let builder = StreamsBuilder::new();
+        let rows = builder.table(&ROWS, "rows");
+        // A record of the topic changes both sides.
+        let joined = rows.join(rows.filter(|_, n| *n > 0), |a, b| a + b);
+        let joined = fix(joined.map_values(|_, n| n));
+        let line = line!() + 1;
+        let grouped = joined.group_by(|_, n| (n.to_string(), *n));
+        grouped.count("counts").to_stream().for_each(|_, _| ());
+        (builder, line)
+    };
+    let (builder, line) = declare(|table| table);
+    let told = mistakes(builder);
+    assert_eq!(told.len(), 1, "{told:?}");
+    told_at(
+        &told[0],
+        line,
+        "put .materialize(\"a-name\") behind the join",
+    );
+    assert!(
+        declare(|table| table.materialize("stored"))
+            .0
+            .build()
+            .is_ok()
+    );
+}
+
+#[test]
 fn a_program_without_a_source_is_a_mistake() {
     assert!(mistakes(StreamsBuilder::new())[0].contains("reads no topic"));
 }
@@ -212,9 +241,13 @@ fn handles_of_another_builder_are_told() {
     stream.join(rows, |n, row| n + row).to(&OUT);
     let processed = line!() + 1;
     stream.process(store, |_| Pass).to(&OUT);
+    let own = builder.table(&ROWS, "own");
+    let tables = line!() + 1;
+    own.join(rows, |a, b| a + b).to(&OUT);
     let told = mistakes(builder);
     told_at(&told[0], merged, "different StreamsBuilders");
     told_at(&told[1], joined, "different StreamsBuilders");
+    told_at(&told[2], tables, "different StreamsBuilders");
     assert!(
         told.iter().any(|m| m.contains(&format!(":{processed}:"))),
         "{told:?}"
@@ -319,6 +352,11 @@ fn declare_stateful(builder: &StreamsBuilder, s: KStream<'_, String, i64>) {
     tried.filter(|_, _| true).filter_not(|_, _| false).to(&OUT);
     s.to_table("table").to(&OUT);
     let of_rows = builder.stream(&MAYBE).to_table_of_rows("of-rows");
+    let sides = (builder.table(&IN, "a"), builder.table(&IN, "b"));
+    let joined = sides.0.join(sides.1, |a, b| a + b);
+    let joined = joined.left_join(sides.0, |a, _| *a).materialize("joined");
+    joined.outer_join(sides.1, |_, _| 0).to(&OUT);
+    joined.join(joined, |a, b| a + b).to(&OUT);
     let grouped = || {
         of_rows
             .map_values(|_, n| n)

@@ -1,6 +1,6 @@
 //! The builder: collects nodes and stores, and becomes a checked topology.
 
-use super::{Consumed, Fun, KStream, stream};
+use super::{Consumed, Fun, KStream, stream, view::Table};
 use crate::{
     error::Result,
     link::{Data, Linker},
@@ -9,13 +9,12 @@ use crate::{
     store::{
         BufferStore, KeyValueStore, Materialized, StoreHandle, TimedFormats, TimedShape, TimedStore,
     },
-    task::TaskContext,
     topology::{
         Draft, Mistake, Node, NodeId, NodeKind, Repartition, StoreId, StoreSpec, TopicName,
         Topology, formats::Formats,
     },
 };
-use std::{any::Any, cell::RefCell, marker::PhantomData, panic::Location, sync::Arc};
+use std::{cell::RefCell, marker::PhantomData, panic::Location, sync::Arc};
 
 /// Where a program declares its streams, tables and stores.
 ///
@@ -43,11 +42,8 @@ use std::{any::Any, cell::RefCell, marker::PhantomData, panic::Location, sync::A
 pub struct StreamsBuilder {
     draft: RefCell<Draft>,
     /// How tables are read by key.
-    views: RefCell<Vec<AnyView>>,
+    pub(super) tables: RefCell<Vec<Table>>,
 }
-
-/// A `View<K, V>` with its types forgotten, and the stores that it needs.
-type AnyView = (Arc<dyn Any + Send + Sync>, Vec<StoreId>);
 
 impl StreamsBuilder {
     /// An empty program.
@@ -267,58 +263,12 @@ impl StreamsBuilder {
         self.draft.borrow_mut().copartitions.push((a, b, at));
     }
 
+    /// Whether records can come from one node to another without leaving their task.
+    pub(crate) fn is_above(&self, node: NodeId, below: NodeId) -> bool {
+        self.draft.borrow().above(below)[node.0]
+    }
+
     pub(crate) fn mistake(&self, at: &'static Location<'static>, text: String) {
         self.draft.borrow_mut().mistakes.push(Mistake { at, text });
-    }
-
-    pub(crate) fn add_view<K: 'static, V: 'static>(
-        &self,
-        view: View<K, V>,
-        stores: Vec<StoreId>,
-    ) -> usize {
-        let mut views = self.views.borrow_mut();
-        views.push((Arc::new(view), stores));
-        views.len() - 1
-    }
-
-    /// A table's view. Its types are those of the `KTable` that holds its number.
-    #[expect(
-        clippy::expect_used,
-        reason = "the number comes from a KTable of these very types"
-    )]
-    pub(crate) fn view<K: 'static, V: 'static>(
-        &self,
-        number: usize,
-    ) -> (Arc<View<K, V>>, Vec<StoreId>) {
-        let (view, stores) = self.views.borrow()[number].clone();
-        (
-            view.downcast().expect("a KTable has the types of its view"),
-            stores,
-        )
-    }
-}
-
-/// A function from a key to a table's row, in a task.
-pub(crate) type Lookup<K, V> = dyn Fn(&mut TaskContext, &K) -> Result<Option<V>> + Send + Sync;
-
-/// How a table is read by key: from its own store, or through the tables it derives from.
-pub(crate) enum View<K: 'static, V: 'static> {
-    Store(StoreHandle<KeyValueStore<K, V>>),
-    Derived(Box<Lookup<K, V>>),
-}
-
-impl<K: Data, V: Data> View<K, V> {
-    /// Calls `then` with the row of a key, without cloning it where a store holds it.
-    #[inline]
-    pub(crate) fn with<R>(
-        &self,
-        ctx: &mut TaskContext,
-        key: &K,
-        then: impl FnOnce(Option<&V>) -> R,
-    ) -> Result<R> {
-        match self {
-            Self::Store(handle) => Ok(then(ctx.store(handle.reference()).get(key)?)),
-            Self::Derived(lookup) => Ok(then(lookup(ctx, key)?.as_ref())),
-        }
     }
 }

@@ -49,10 +49,9 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         self.builder
             .must_be_copartitioned(self.node, table.changes.node, at);
         self.must_share_builder(table.changes.builder);
-        // The table's own builder knows its view, also where that is the wrong one.
-        let (view, stores) = table.changes.builder.view::<K, T>(table.view);
+        let (view, facts) = table.rows();
         let join = Arc::new(join);
-        self.operator(label, stores, move |link| {
+        self.operator(label, facts.stores(), move |link| {
             let (view, join, mut down) = (view.clone(), join.clone(), link.downstream::<K, W>());
             let name = link.name().to_owned();
             move |ctx: &mut TaskContext, record: Record<K, V>| {
@@ -62,7 +61,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
                     timestamp,
                     headers,
                 } = record;
-                match view.with(ctx, &key, |row| join(value, row)) {
+                match view.with(ctx, &key, |row| join(value, row.map(|(row, _)| row))) {
                     Ok(Some(value)) => down.push(
                         ctx,
                         Record {

@@ -16,6 +16,8 @@ mod process;
 mod sink;
 mod stream;
 mod table;
+mod table_join;
+mod view;
 
 pub use branch::Split;
 pub use builder::StreamsBuilder;

@@ -1,12 +1,14 @@
 //! `KTable`: the latest row of each key, as a stream of changes and a view by key.
 
 use super::{
-    Consumed, Fun, Grouped, KGroupedTable, KStream, StreamsBuilder, builder::View, stream::handle,
+    Consumed, Fun, Grouped, KGroupedTable, KStream, StreamsBuilder,
+    stream::handle,
+    view::{Facts, View},
 };
 use crate::{
     error::Result,
     link::Data,
-    record::Record,
+    record::{Record, Timestamp},
     store::{KeyValueStore, Materialized, Storable, StoreHandle},
     task::TaskContext,
     topology::{NodeKind, TopicName},
@@ -25,9 +27,9 @@ pub struct Change<V> {
 /// A table: a handle to copy around while the program is built.
 pub struct KTable<'b, K: 'static, V: 'static> {
     pub(crate) changes: KStream<'b, K, Change<V>>,
-    /// The table's place among the builder's views.
-    pub(crate) view: usize,
-    store: Option<StoreHandle<KeyValueStore<K, V>>>,
+    /// The table's place among the builder's.
+    pub(super) view: usize,
+    pub(super) store: Option<StoreHandle<KeyValueStore<K, V>>>,
 }
 
 impl<K, V> Clone for KTable<'_, K, V> {
@@ -42,11 +44,34 @@ pub(crate) fn stored<'b, K: Data, V: Data>(
     changes: KStream<'b, K, Change<V>>,
     store: StoreHandle<KeyValueStore<K, V>>,
 ) -> KTable<'b, K, V> {
-    let view = changes.builder.add_view(View::Store(store), vec![store.id]);
+    let facts = Facts {
+        bases: vec![(store.id, changes.node)],
+        exact: true,
+    };
+    let view = changes.builder.add_view(View::Store(store), facts);
     KTable {
         changes,
         view,
         store: Some(store),
+    }
+}
+
+/// A table that is computed from others whenever it is looked up.
+pub(super) fn derived<'b, K: Data, V: Data>(
+    changes: KStream<'b, K, Change<V>>,
+    lookup: impl Fn(&mut TaskContext, &K) -> Result<Option<(V, Timestamp)>> + Fun,
+    facts: Facts,
+) -> KTable<'b, K, V> {
+    let view = if facts.bases.is_empty() {
+        View::Missing
+    } else {
+        View::Derived(Box::new(lookup))
+    };
+    let view = changes.builder.add_view(view, facts);
+    KTable {
+        changes,
+        view,
+        store: None,
     }
 }
 
@@ -233,14 +258,14 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     /// A table computed from this one row by row. It has no store: whoever looks a key up computes
     /// the row again from this table's.
     #[track_caller]
-    fn derive<V2: Data>(
+    pub(super) fn derive<V2: Data>(
         self,
         label: &'static str,
         row: impl Fn(&K, V) -> Option<V2> + Fun,
     ) -> KTable<'b, K, V2> {
         let row = Arc::new(row);
-        let (view, stores) = self.changes.builder.view::<K, V>(self.view);
-        let through = row.clone();
+        let (view, facts) = self.view();
+        let (through, exact) = (row.clone(), facts.exact);
         let changes = self.changes.operator(label, vec![], move |link| {
             let (row, mut down) = (row.clone(), link.downstream::<K, Change<V2>>());
             // Without the old row it would be unknown whether a deletion must be told.
@@ -254,7 +279,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
                 } = record;
                 let old = value.old.and_then(|old| row(&key, old));
                 let new = value.new.and_then(|new| row(&key, new));
-                if old.is_none() && new.is_none() {
+                if old.is_none() && new.is_none() && exact {
                     return Ok(());
                 }
                 down.push(
@@ -268,20 +293,61 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
                 )
             }
         });
-        let lookup = move |ctx: &mut TaskContext, key: &K| -> Result<Option<V2>> {
-            view.with(ctx, key, |found| {
-                found.and_then(|found| through(key, found.clone()))
-            })
+        let lookup = move |ctx: &mut TaskContext, key: &K| -> Result<Option<(V2, Timestamp)>> {
+            let found = view.get(ctx, key)?;
+            Ok(found.and_then(|(found, time)| Some((through(key, found)?, time))))
         };
-        let view = self
+        derived(changes, lookup, facts)
+    }
+
+    /// The same table with a store of its own, which the given name also names: for queries, for
+    /// processors, and where rows are costly to compute. Kafka Streams' `Materialized` argument of
+    /// `filter`, `mapValues` and `join`.
+    ///
+    /// What is behind it is told exactly which row each change replaces, also where the table
+    /// before it cannot know.
+    #[track_caller]
+    #[must_use = "a materialized table goes nowhere by itself"]
+    pub fn materialize(self, materialized: impl Into<Materialized<K, V>>) -> Self {
+        let (store, exact) = (
+            self.changes.builder.store(materialized),
+            self.view().1.exact,
+        );
+        let changes = self
             .changes
-            .builder
-            .add_view(View::Derived(Box::new(lookup)), stores);
-        KTable {
-            changes,
-            view,
-            store: None,
-        }
+            .operator("materialize", vec![store.id], move |link| {
+                let mut down = link.downstream::<K, Change<V>>();
+                let (at, name) = (store.reference(), link.name().to_owned());
+                let (wants_old, idle) = (down.wants_old(), down.is_empty());
+                move |ctx: &mut TaskContext, record: Record<K, Change<V>>| {
+                    let Record {
+                        key,
+                        value: Change { new: row, .. },
+                        timestamp,
+                        headers,
+                    } = record;
+                    let new = if idle { None } else { row.clone() };
+                    let store = ctx.store(at);
+                    match store.upsert(&key, row, timestamp, wants_old || !exact) {
+                        Ok(Some(None)) if new.is_none() && !exact => Ok(()),
+                        Ok(Some(old)) => {
+                            let value = Change { old, new };
+                            down.push(
+                                ctx,
+                                Record {
+                                    key,
+                                    value,
+                                    timestamp,
+                                    headers,
+                                },
+                            )
+                        }
+                        Ok(None) => ctx.drop_null_key(),
+                        Err(error) => ctx.refuse(&name, error),
+                    }
+                }
+            });
+        stored(changes, store)
     }
 
     /// Groups the rows by another key; `select` may change the value too. What an aggregate over
@@ -291,6 +357,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
         self,
         select: impl Fn(&K, &V) -> (K2, V2) + Fun,
     ) -> KGroupedTable<'b, K2, V2> {
+        self.must_be_exact();
         KGroupedTable::new(self, select, Grouped::by_default())
     }
 }

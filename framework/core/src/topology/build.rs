@@ -208,20 +208,25 @@ impl Draft {
 
     /// The source topics from which a node's records can come.
     fn sources_above(&self, node: NodeId) -> Vec<TopicName> {
-        let (mut open, mut found) = (vec![node], Vec::new());
-        let mut seen = vec![false; self.nodes.len()];
+        let above = self.above(node);
+        let nodes = self.nodes.iter().zip(above).filter(|(_, above)| *above);
+        let source = |node: &Node| match &node.kind {
+            NodeKind::Source { topic, .. } => Some(topic.clone()),
+            NodeKind::Operator | NodeKind::Sink { .. } => None,
+        };
+        nodes.filter_map(|(node, _)| source(node)).collect()
+    }
+
+    /// For each node whether a node's records can come from it within a task; the node itself too.
+    pub(crate) fn above(&self, node: NodeId) -> Vec<bool> {
+        let (mut open, mut seen) = (vec![node], vec![false; self.nodes.len()]);
         while let Some(id) = open.pop() {
             // Once each: the paths through diamonds double with every one of them.
-            if std::mem::replace(&mut seen[id.0], true) {
-                continue;
+            if !std::mem::replace(&mut seen[id.0], true) {
+                open.extend(&self.nodes[id.0].parents);
             }
-            let node = &self.nodes[id.0];
-            if let NodeKind::Source { topic, .. } = &node.kind {
-                found.push(topic.clone());
-            }
-            open.extend(&node.parents);
         }
-        found
+        seen
     }
 }
 

@@ -1,0 +1,163 @@
+//! How tables are read by key while records pass, and what is known of their changes.
+//!
+//! Invariant: a view shows a table as of now. A store is written before its table's change is told,
+//! so whoever is told can look up everything that the change means.
+
+use super::{KTable, StreamsBuilder};
+use crate::{
+    error::{Error, Result},
+    link::Data,
+    record::Timestamp,
+    store::{KeyValueStore, StoreHandle},
+    task::TaskContext,
+    topology::{NodeId, StoreId},
+};
+use std::{any::Any, panic::Location, sync::Arc};
+
+/// A function from a key to a table's row and the time of it, in a task.
+pub(crate) type Lookup<K, V> =
+    dyn Fn(&mut TaskContext, &K) -> Result<Option<(V, Timestamp)>> + Send + Sync;
+
+/// How a table is read by key.
+pub(crate) enum View<K: 'static, V: 'static> {
+    /// From its own store.
+    Store(StoreHandle<KeyValueStore<K, V>>),
+    /// Through the tables it derives from.
+    Derived(Box<Lookup<K, V>>),
+    /// Not at all: its rows cannot be computed where they are needed.
+    Missing,
+}
+
+impl<K: Data, V: Data> View<K, V> {
+    /// Calls `then` with the row of a key and its time, without cloning it where a store holds it.
+    #[inline]
+    pub(crate) fn with<R>(
+        &self,
+        ctx: &mut TaskContext,
+        key: &K,
+        then: impl FnOnce(Option<(&V, Timestamp)>) -> R,
+    ) -> Result<R> {
+        match self {
+            Self::Store(handle) => {
+                let store = ctx.store(handle.reference());
+                Ok(then(store.get_with_timestamp(key)?))
+            }
+            Self::Derived(lookup) => {
+                let found = lookup(ctx, key)?;
+                Ok(then(found.as_ref().map(|(row, time)| (row, *time))))
+            }
+            Self::Missing => Err(missing()),
+        }
+    }
+
+    /// The row of a key and its time, to keep.
+    #[inline]
+    pub(crate) fn get(&self, ctx: &mut TaskContext, key: &K) -> Result<Option<(V, Timestamp)>> {
+        match self {
+            Self::Store(_) => self.with(ctx, key, |found| {
+                found.map(|(row, time)| (row.clone(), time))
+            }),
+            Self::Derived(lookup) => lookup(ctx, key),
+            Self::Missing => Err(missing()),
+        }
+    }
+}
+
+/// No topology is built in which this could happen: see [`KTable::rows`].
+#[cold]
+fn missing() -> Error {
+    Error::topology("a table without rows was looked up")
+}
+
+/// What is known of a table, whatever its types.
+#[derive(Clone)]
+pub(crate) struct Facts {
+    /// The stores that its view reads, each with the node that changes it; none where there is no
+    /// view.
+    pub(crate) bases: Vec<(StoreId, NodeId)>,
+    /// Whether the old value of each change is the new value of the change before. Where it may not
+    /// be, a deletion must be told even if no row was seen, and nothing may be taken back.
+    pub(crate) exact: bool,
+}
+
+impl Facts {
+    /// The stores for a node that looks the table up.
+    pub(crate) fn stores(&self) -> Vec<StoreId> {
+        self.bases.iter().map(|(store, _)| *store).collect()
+    }
+
+    /// What is known of a table computed from two, apart from how it is told.
+    pub(crate) fn union(&self, other: &Self) -> Self {
+        let mut bases = [&self.bases[..], &other.bases].concat();
+        bases.sort();
+        bases.dedup();
+        let exact = self.exact && other.exact;
+        Self { bases, exact }
+    }
+}
+
+/// A table with its types forgotten.
+pub(crate) struct Table {
+    view: Arc<dyn Any + Send + Sync>,
+    facts: Facts,
+}
+
+impl StreamsBuilder {
+    pub(crate) fn add_view<K: 'static, V: 'static>(&self, view: View<K, V>, facts: Facts) -> usize {
+        let mut tables = self.tables.borrow_mut();
+        let view = Arc::new(view);
+        tables.push(Table { view, facts });
+        tables.len() - 1
+    }
+
+    /// A table's view. Its types are those of the `KTable` that holds its number.
+    #[expect(
+        clippy::expect_used,
+        reason = "the number comes from a KTable of these very types"
+    )]
+    fn view<K: 'static, V: 'static>(&self, number: usize) -> (Arc<View<K, V>>, Facts) {
+        let table = &self.tables.borrow()[number];
+        let view = table.view.clone();
+        let view = view.downcast().expect("a KTable has the types of its view");
+        (view, table.facts.clone())
+    }
+}
+
+impl<K: Data, V: Data> KTable<'_, K, V> {
+    /// The view as it is, which may be none, and what is known of the table.
+    pub(crate) fn view(self) -> (Arc<View<K, V>>, Facts) {
+        // The table's own builder knows its view, also where that is the wrong one.
+        self.changes.builder.view(self.view)
+    }
+
+    /// The view of a table that is about to be looked up by key: there must be one.
+    #[track_caller]
+    pub(crate) fn rows(self) -> (Arc<View<K, V>>, Facts) {
+        let (view, facts) = self.view();
+        if facts.bases.is_empty() {
+            self.mistake(
+                "the rows of a foreign-key join are nowhere to be looked up: put \
+                 .materialize(\"a-name\") behind it",
+            );
+        }
+        (view, facts)
+    }
+
+    /// What is known of a table whose old rows are about to be taken back: they must be those that
+    /// were told.
+    #[track_caller]
+    pub(crate) fn must_be_exact(self) {
+        if !self.view().1.exact {
+            self.mistake(
+                "the changes of this join do not always carry the row that was told before, so it \
+                 cannot be taken back: put .materialize(\"a-name\") behind the join",
+            );
+        }
+    }
+
+    #[track_caller]
+    fn mistake(self, text: &str) {
+        let builder = self.changes.builder;
+        builder.mistake(Location::caller(), text.to_owned());
+    }
+}
