@@ -136,12 +136,30 @@ fn a_repartition_before_a_join_takes_the_tables_number() {
         error.contains("right has 7, moved-repartition has 4"),
         "{error}"
     );
-    // It grows to what feeds it too; the table's topic is the user's and cannot follow.
-    let error = layout(repartitioned(None), 9, 7).unwrap_err();
-    assert!(
-        error.contains("right has 7, moved-repartition has 9"),
-        "{error}"
-    );
+    // Whatever feeds it: the table's topic is the user's and cannot follow.
+    let fed = layout(repartitioned(None), 9, 7).unwrap();
+    assert_eq!(internal(&fed)[0], ("app-moved-repartition", 7));
+}
+
+#[test]
+fn a_number_passes_from_join_to_join() {
+    let builder = StreamsBuilder::new();
+    let move_to = |name: &str| {
+        let moved = builder.stream(&LEFT).repartition(name);
+        moved.to_table(format!("{name}-rows").as_str())
+    };
+    let (a, b, c, d) = (move_to("a"), move_to("b"), move_to("c"), move_to("d"));
+    let sum = |l: &i64, r: &i64| l + r;
+    // The only one that is joined with the user's topic comes last.
+    a.join(b, sum).join(c, sum).to(&OUT);
+    c.join(builder.table(&RIGHT, "right-rows"), sum).to(&OUT);
+    d.to(&OUT);
+    let layout = layout(builder, 5, 3).unwrap();
+    let repartitions: Vec<_> = internal(&layout).into_iter().take(4).collect();
+    let expected = [("app-a-repartition", 3), ("app-b-repartition", 3)];
+    assert_eq!(repartitions[..2], expected);
+    let expected = [("app-c-repartition", 3), ("app-d-repartition", 5)];
+    assert_eq!(repartitions[2..], expected);
 }
 
 #[test]

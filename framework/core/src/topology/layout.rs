@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     record::{TaskId, TopicPartition},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One task: what it reads, and whether it has state that can be replicated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +51,8 @@ impl Topology {
     /// Derives tasks and internal topics; `partitions` knows the counts of the user's topics.
     ///
     /// A subtopology has as many tasks as the largest of its source topics has partitions. A
-    /// repartition topic has as many partitions as the largest topic upstream of it, unless the
-    /// program says a number, and as many as the topics it is joined with.
+    /// repartition topic has as many partitions as the program says, or else as the topics it is
+    /// joined with, or else, where those are repartition topics too, as the largest topic upstream.
     ///
     /// # Errors
     /// `Topology`, for a source topic that does not exist and for joined topics whose partition
@@ -124,7 +124,8 @@ impl Topology {
             let topic = TopicName::Repartition(repartition.name.clone());
             counts.insert(topic, repartition.partitions.unwrap_or(1));
         }
-        self.grow_repartitions(&mut counts);
+        let fixed = self.fix_repartitions(&mut counts);
+        self.grow_repartitions(&mut counts, &fixed);
         for (topics, at) in &self.copartitions {
             let mut numbers = topics.iter().map(|topic| count(&counts, topic));
             let first = numbers.next().unwrap_or(1);
@@ -142,14 +143,47 @@ impl Topology {
         Ok(counts)
     }
 
-    /// Raises the repartition topics without a number of their own until nothing changes: counts
-    /// only grow and are bounded by the largest fixed one, so this ends.
-    fn grow_repartitions(&self, counts: &mut BTreeMap<TopicName, u32>) {
-        let free = |topic: &TopicName| {
+    /// Gives the number of a topic that has one to the repartition topics joined with it, and to
+    /// those joined with them, whatever is upstream: the user's topics cannot follow. Returns all
+    /// topics that have a number now.
+    fn fix_repartitions(&self, counts: &mut BTreeMap<TopicName, u32>) -> BTreeSet<TopicName> {
+        let open = |topic: &TopicName| {
             self.repartitions.iter().any(|r| {
                 r.partitions.is_none() && matches!(topic, TopicName::Repartition(n) if *n == r.name)
             })
         };
+        let mut fixed: BTreeSet<_> = counts
+            .keys()
+            .filter(|topic| !open(topic))
+            .cloned()
+            .collect();
+        loop {
+            let before = fixed.len();
+            for (topics, _) in &self.copartitions {
+                let Some(first) = topics.iter().find(|topic| fixed.contains(topic)) else {
+                    continue;
+                };
+                let number = count(counts, first);
+                for topic in topics {
+                    if fixed.insert(topic.clone()) {
+                        counts.insert(topic.clone(), number);
+                    }
+                }
+            }
+            if fixed.len() == before {
+                return fixed;
+            }
+        }
+    }
+
+    /// Raises the other repartition topics until nothing changes: counts only grow and are bounded
+    /// by the largest fixed one, so this ends.
+    fn grow_repartitions(
+        &self,
+        counts: &mut BTreeMap<TopicName, u32>,
+        fixed: &BTreeSet<TopicName>,
+    ) {
+        let free = |topic: &TopicName| !fixed.contains(topic);
         loop {
             let before = counts.clone();
             for sub in &self.subtopologies {
