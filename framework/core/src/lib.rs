@@ -24,9 +24,9 @@ pub mod prelude {
     pub use crate::{
         driver::TopologyTestDriver,
         dsl::{
-            Change, Consumed, FixedKeyContext, FixedKeyProcessor, Grouped, KGroupedStream,
-            KGroupedTable, KStream, KTable, Pipe, ProcessResult, Processor, ProcessorContext,
-            Repartitioned, StreamsBuilder,
+            Change, CogroupedKStream, Consumed, FixedKeyContext, FixedKeyProcessor, Grouped,
+            KGroupedStream, KGroupedTable, KStream, KTable, Pipe, ProcessResult, Processor,
+            ProcessorContext, Repartitioned, StreamsBuilder,
         },
         record::{Headers, Record, Timestamp},
         serde::*,

@@ -350,6 +350,10 @@ fn declare_stateful(builder: &StreamsBuilder, s: KStream<'_, String, i64>) {
     let grouped = s.group_by_key_with(serdes);
     let tried = grouped.try_aggregate("try", || 0, |_, _, _| Ok::<_, String>(()));
     tried.filter(|_, _| true).filter_not(|_, _| false).to(&OUT);
+    let by_number = s.group_by_with(|_, n| n.to_string(), serdes.named("by-name"));
+    let cogrouped = s.group_by_key().cogroup(|_, n, sum| *sum += n);
+    let cogrouped = cogrouped.cogroup(by_number, |_, n, sum| *sum += n);
+    cogrouped.aggregate("cogrouped", || 0).to(&OUT);
     s.to_table("table").to(&OUT);
     let of_rows = builder.stream(&MAYBE).to_table_of_rows("of-rows");
     let sides = (builder.table(&IN, "a"), builder.table(&IN, "b"));

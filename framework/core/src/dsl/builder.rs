@@ -14,7 +14,12 @@ use crate::{
         Topology, formats::Formats,
     },
 };
-use std::{cell::RefCell, marker::PhantomData, panic::Location, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    marker::PhantomData,
+    panic::Location,
+    sync::Arc,
+};
 
 /// Where a program declares its streams, tables and stores.
 ///
@@ -43,6 +48,8 @@ pub struct StreamsBuilder {
     draft: RefCell<Draft>,
     /// How tables are read by key.
     pub(super) tables: RefCell<Vec<Table>>,
+    /// Where the program declares what is being declared, where that is not who calls.
+    place: Cell<Option<&'static Location<'static>>>,
 }
 
 impl StreamsBuilder {
@@ -226,7 +233,7 @@ impl StreamsBuilder {
             kind,
             parents,
             stores,
-            at: Location::caller(),
+            at: self.place(Location::caller()),
             link: Arc::new(link),
         });
         NodeId(number)
@@ -242,8 +249,25 @@ impl StreamsBuilder {
             name: name.to_owned(),
             partitions,
         };
-        self.draft.borrow_mut().repartitions.push((topic, at));
+        let declared = (topic, self.place(at));
+        self.draft.borrow_mut().repartitions.push(declared);
         TopicName::Repartition(name.to_owned())
+    }
+
+    /// Runs what declares nodes on behalf of a line of the program: closures do not know theirs.
+    pub(crate) fn declared_at<R>(
+        &self,
+        at: &'static Location<'static>,
+        declare: impl FnOnce() -> R,
+    ) -> R {
+        let before = self.place.replace(Some(at));
+        let declared = declare();
+        self.place.set(before);
+        declared
+    }
+
+    fn place(&self, caller: &'static Location<'static>) -> &'static Location<'static> {
+        self.place.get().unwrap_or(caller)
     }
 
     pub(crate) fn add_format<K, V>(&self, topic: TopicName, key: Serde<K>, value: Serde<V>) {
@@ -266,6 +290,18 @@ impl StreamsBuilder {
     /// Whether records can come from one node to another without leaving their task.
     pub(crate) fn is_above(&self, node: NodeId, below: NodeId) -> bool {
         self.draft.borrow().above(below)[node.0]
+    }
+
+    /// A handle of another builder means nothing here; `build()` says so. Returns whether it is
+    /// this one.
+    #[track_caller]
+    pub(crate) fn must_be(&self, other: &Self) -> bool {
+        let same = std::ptr::eq(self, other);
+        if !same {
+            let text = "the two sides were declared with different StreamsBuilders".to_owned();
+            self.mistake(Location::caller(), text);
+        }
+        same
     }
 
     pub(crate) fn mistake(&self, at: &'static Location<'static>, text: String) {

@@ -40,25 +40,38 @@ impl<K, V> From<&Topic<K, V>> for Consumed<K, V> {
     }
 }
 
-/// The serdes of a repartition topic in front of a group.
+/// The serdes of a repartition topic in front of a group, and its name.
 pub struct Grouped<K: 'static, V: 'static> {
     pub(crate) key: Serde<K>,
     pub(crate) value: Serde<V>,
+    pub(crate) name: Option<&'static str>,
 }
 
 impl<K, V> Grouped<K, V> {
     /// Writes keys and values so.
     pub fn with(key: Serde<K>, value: Serde<V>) -> Self {
-        Self { key, value }
+        let name = None;
+        Self { key, value, name }
+    }
+
+    /// Names the repartition topic, should there have to be one,
+    /// `<application.id>-<name>-repartition`. Without this it has the name of the store behind the
+    /// group.
+    #[must_use]
+    pub fn named(self, name: &'static str) -> Self {
+        let name = Some(name);
+        Self { name, ..self }
+    }
+
+    /// The repartition topic's name where the store has this one.
+    pub(crate) fn name_or(self, store: &str) -> &str {
+        self.name.unwrap_or(store)
     }
 }
 
 impl<K: Storable, V: Storable> Grouped<K, V> {
     pub(crate) fn by_default() -> Self {
-        Self {
-            key: default_key(),
-            value: default_value(),
-        }
+        Self::with(default_key(), default_value())
     }
 }
 
@@ -81,7 +94,7 @@ impl<K, V> Repartitioned<K, V> {
     pub fn with(name: impl Into<String>, key: Serde<K>, value: Serde<V>) -> Self {
         Self {
             name: name.into(),
-            serdes: Grouped { key, value },
+            serdes: Grouped::with(key, value),
             partitions: None,
         }
     }

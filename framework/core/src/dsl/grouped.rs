@@ -1,6 +1,6 @@
 //! `KGroupedStream`: aggregates over the records of each key.
 
-use super::{Change, Fun, Grouped, KStream, KTable, table::stored};
+use super::{Fun, Grouped, KStream, KTable, aggregate::Aggregate, table::stored};
 use crate::{
     error::{Error, Result},
     link::Data,
@@ -10,11 +10,18 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// A stream grouped by key, waiting to be aggregated.
+/// A stream grouped by key, waiting to be aggregated: a handle to copy around.
 pub struct KGroupedStream<'b, K: 'static, V: 'static> {
     pub(crate) stream: KStream<'b, K, V>,
     pub(crate) serdes: Grouped<K, V>,
 }
+
+impl<K, V> Clone for KGroupedStream<'_, K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<K, V> Copy for KGroupedStream<'_, K, V> {}
 
 impl<'b, K: Data, V: Data> KGroupedStream<'b, K, V> {
     /// How many records each key had.
@@ -90,40 +97,9 @@ impl<'b, K: Data, V: Data> KGroupedStream<'b, K, V> {
         let store = input.builder.store(materialized);
         let change = Arc::new(change);
         let changes = input.operator("aggregate", vec![store.id], move |link| {
-            let (change, at) = (change.clone(), store.reference());
-            let (mut down, name) = (link.downstream::<K, Change<A>>(), link.name().to_owned());
+            let (change, mut aggregate) = (change.clone(), Aggregate::new(link, store));
             move |ctx: &mut TaskContext, record: Record<K, V>| {
-                let Record {
-                    key,
-                    value,
-                    timestamp,
-                    headers,
-                } = record;
-                let updated = ctx.store(at).update(&key, timestamp, |row| {
-                    let old = if down.wants_old() { row.clone() } else { None };
-                    change(&key, value, row)?;
-                    Ok(old)
-                });
-                match updated {
-                    Ok(Some((old, new, timestamp))) if !down.is_empty() => {
-                        let value = Change {
-                            old,
-                            new: new.clone(),
-                        };
-                        down.push(
-                            ctx,
-                            Record {
-                                key,
-                                value,
-                                timestamp,
-                                headers,
-                            },
-                        )
-                    }
-                    Ok(Some(_)) => Ok(()),
-                    Ok(None) => ctx.drop_null_key(),
-                    Err(error) => ctx.refuse(&name, error),
-                }
+                aggregate.update(ctx, record, &*change)
             }
         });
         stored(changes, store)

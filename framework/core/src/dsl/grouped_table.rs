@@ -4,7 +4,7 @@
 //! through a repartition topic as changes; where the group stays the same it is one record, so that
 //! the result is told once.
 
-use super::{Change, Fun, Grouped, KStream, KTable, table::stored};
+use super::{Change, Fun, Grouped, KStream, KTable, aggregate::Aggregate, table::stored};
 use crate::{
     error::{Error, Result},
     link::Data,
@@ -145,49 +145,23 @@ impl<'b, K2: Data, V2: Data> KGroupedTable<'b, K2, V2> {
         let store = input.builder.store(materialized);
         let change = Arc::new(change);
         let changes = input.operator("aggregate", vec![store.id], move |link| {
-            let (change, at) = (change.clone(), store.reference());
-            let (mut down, name) = (link.downstream::<K2, Change<A>>(), link.name().to_owned());
+            let (change, mut aggregate) = (change.clone(), Aggregate::new(link, store));
             move |ctx: &mut TaskContext, record: Record<K2, Change<V2>>| {
-                let Record {
-                    key,
-                    value,
-                    timestamp,
-                    headers,
-                } = record;
-                let updated = ctx.store(at).update(&key, timestamp, |row| {
-                    let old = if down.wants_old() { row.clone() } else { None };
-                    change(&key, value, row);
-                    Ok(old)
-                });
-                match updated {
-                    Ok(Some((old, new, timestamp))) => {
-                        let value = Change {
-                            old,
-                            new: new.clone(),
-                        };
-                        down.push(
-                            ctx,
-                            Record {
-                                key,
-                                value,
-                                timestamp,
-                                headers,
-                            },
-                        )
-                    }
-                    Ok(None) => ctx.drop_null_key(),
-                    Err(error) => ctx.refuse(&name, error),
-                }
+                aggregate.update(ctx, record, |key, rows, row| {
+                    change(key, rows, row);
+                    Ok(())
+                })
             }
         });
         stored(changes, store)
     }
 
-    /// Always through a repartition topic, named after the store, as Kafka Streams does.
+    /// Always through a repartition topic, as Kafka Streams does, named after the store unless it
+    /// has a name of its own.
     #[track_caller]
-    fn through(self, name: &str) -> KStream<'b, K2, Change<V2>> {
-        let Grouped { key, value } = self.serdes;
-        let builder = self.changes.builder;
+    fn through(self, store: &str) -> KStream<'b, K2, Change<V2>> {
+        let Grouped { key, value, .. } = self.serdes;
+        let (builder, name) = (self.changes.builder, self.serdes.name_or(store));
         let topic = builder.add_repartition(name, None, std::panic::Location::caller());
         self.changes.sink(topic.clone(), key, move |change, out| {
             encode(value, change, out)

@@ -48,7 +48,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         }
         self.builder
             .must_be_copartitioned(self.node, table.changes.node, at);
-        self.must_share_builder(table.changes.builder);
+        self.builder.must_be(table.changes.builder);
         let (view, facts) = table.rows();
         let join = Arc::new(join);
         self.operator(label, facts.stores(), move |link| {

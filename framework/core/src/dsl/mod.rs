@@ -4,8 +4,10 @@
 //! the draft of the topology together with a closure that the linker runs once per task. Invariant:
 //! only names that the program chose reach the log; operators themselves are never named there.
 
+mod aggregate;
 mod branch;
 mod builder;
+mod cogroup;
 mod consumed;
 mod fallible;
 mod fused;
@@ -21,6 +23,7 @@ mod view;
 
 pub use branch::Split;
 pub use builder::StreamsBuilder;
+pub use cogroup::CogroupedKStream;
 pub use consumed::{Consumed, Grouped, Repartitioned};
 pub use fused::Pipe;
 pub use grouped::KGroupedStream;

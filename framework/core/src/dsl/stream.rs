@@ -64,15 +64,6 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         handle(self.builder, node, self.rekeyed)
     }
 
-    /// A handle of another builder means nothing here; `build()` says so.
-    #[track_caller]
-    pub(crate) fn must_share_builder(self, other: &StreamsBuilder) {
-        if !std::ptr::eq(self.builder, other) {
-            let text = "the two sides were declared with different StreamsBuilders".to_owned();
-            self.builder.mistake(Location::caller(), text);
-        }
-    }
-
     /// Remembers that the key is another one now, and where that happened.
     #[track_caller]
     pub(crate) fn with_new_key(self) -> Self {
@@ -265,7 +256,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     #[track_caller]
     #[must_use = "a merged stream goes nowhere by itself"]
     pub fn merge(self, other: Self) -> Self {
-        self.must_share_builder(other.builder);
+        self.builder.must_be(other.builder);
         let parents = vec![self.node, other.node];
         let node = self
             .builder
@@ -300,7 +291,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         let topic = self
             .builder
             .add_repartition(name, partitions, Location::caller());
-        let Grouped { key, value } = serdes;
+        let Grouped { key, value, .. } = serdes;
         self.builder.add_format(topic.clone(), key, value);
         self.sink(topic.clone(), key, move |v, out| value.encode(v, out));
         let kind = NodeKind::Source {
@@ -311,11 +302,12 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
             .source(kind, key, move |bytes| value.decode(bytes))
     }
 
-    /// The stream through `<name>-repartition` if its key was changed, else as it is.
+    /// The stream through a repartition topic if its key was changed, else as it is. The topic is
+    /// named after the store behind it, unless it has a name of its own.
     #[track_caller]
-    pub(crate) fn by_key(self, name: &str, serdes: Grouped<K, V>) -> Self {
+    pub(crate) fn by_key(self, store: &str, serdes: Grouped<K, V>) -> Self {
         if self.rekeyed.is_some() {
-            self.through(name, serdes, None)
+            self.through(serdes.name_or(store), serdes, None)
         } else {
             self
         }

@@ -105,8 +105,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
         combine: impl Fn(Option<&V>, Option<&V2>) -> Option<W> + Fun,
     ) -> KTable<'b, K, W> {
         let (builder, at) = (self.changes.builder, Location::caller());
-        self.changes.must_share_builder(other.changes.builder);
-        let same_builder = std::ptr::eq(builder, other.changes.builder);
+        let same_builder = builder.must_be(other.changes.builder);
         if same_builder && self.view == other.view {
             // A table joined with itself: both sides change at once, so each row meets itself.
             return self.derive("table_join", move |_, row| {
