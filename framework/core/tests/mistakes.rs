@@ -361,6 +361,11 @@ fn declare_stateful(builder: &StreamsBuilder, s: KStream<'_, String, i64>) {
     let joined = joined.left_join(sides.0, |a, _| *a).materialize("joined");
     joined.outer_join(sides.1, |_, _| 0).to(&OUT);
     joined.join(joined, |a, b| a + b).to(&OUT);
+    let key = |_: &String, n: &i64| Some(n.to_string());
+    let inner = joined.foreign_key_join(sides.0, key, |a, b| a + b, "fk-inner");
+    let inner = inner.filter(|_, _| true).materialize("fk-rows");
+    let left = inner.foreign_key_left_join(sides.1, key, |a, _| *a, "fk-left");
+    left.to(&OUT);
     let grouped = || {
         of_rows
             .map_values(|_, n| n)

@@ -15,7 +15,9 @@ use crate::{
     },
 };
 use std::{
+    any::Any,
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     marker::PhantomData,
     panic::Location,
     sync::Arc,
@@ -48,6 +50,8 @@ pub struct StreamsBuilder {
     draft: RefCell<Draft>,
     /// How tables are read by key.
     pub(super) tables: RefCell<Vec<Table>>,
+    /// How the keys of each source topic are written.
+    keys: RefCell<BTreeMap<TopicName, Arc<dyn Any + Send + Sync>>>,
     /// Where the program declares what is being declared, where that is not who calls.
     place: Cell<Option<&'static Location<'static>>>,
 }
@@ -168,6 +172,21 @@ impl StreamsBuilder {
         }
     }
 
+    /// The records that the program itself has written to a repartition topic.
+    #[track_caller]
+    pub(crate) fn read_back<K: Data, V: Data>(
+        &self,
+        topic: TopicName,
+        key: Serde<K>,
+        value: impl Fn(Option<&[u8]>) -> Result<V> + Fun,
+    ) -> KStream<'_, K, V> {
+        let kind = NodeKind::Source {
+            topic,
+            policy: None,
+        };
+        self.source(kind, key, value)
+    }
+
     /// A source that decodes keys and values and sends them on.
     #[track_caller]
     pub(crate) fn source<K: Data, V: Data>(
@@ -180,6 +199,7 @@ impl StreamsBuilder {
         let NodeKind::Source { topic, .. } = kind.clone() else {
             return stream::handle(self, NodeId(0), None);
         };
+        self.add_key(&topic, key);
         let node = self.add("source", kind, vec![], vec![], move |link| {
             let (value, name) = (value.clone(), link.name().to_owned());
             let mut down = link.downstream::<K, V>();
@@ -285,6 +305,19 @@ impl StreamsBuilder {
         at: &'static Location<'static>,
     ) {
         self.draft.borrow_mut().copartitions.push((a, b, at));
+    }
+
+    /// Remembers how a source topic's keys are written.
+    pub(crate) fn add_key<K>(&self, topic: &TopicName, key: Serde<K>) {
+        self.keys.borrow_mut().insert(topic.clone(), Arc::new(key));
+    }
+
+    /// How the keys of a node's records are written in the topic that they come from, which decides
+    /// the partitions that they are in; `None` where its keys are of another type.
+    pub(crate) fn key_serde<K: 'static>(&self, node: NodeId) -> Option<Serde<K>> {
+        let (topics, keys) = (self.draft.borrow().sources_above(node), self.keys.borrow());
+        let serde = |topic: &TopicName| keys.get(topic)?.downcast_ref::<Serde<K>>().copied();
+        topics.iter().find_map(serde)
     }
 
     /// Whether records can come from one node to another without leaving their task.

@@ -12,7 +12,6 @@ use crate::{
     serde::{Encoded, Serde},
     store::Materialized,
     task::TaskContext,
-    topology::NodeKind,
 };
 use std::sync::Arc;
 
@@ -166,11 +165,7 @@ impl<'b, K2: Data, V2: Data> KGroupedTable<'b, K2, V2> {
         self.changes.sink(topic.clone(), key, move |change, out| {
             encode(value, change, out)
         });
-        let kind = NodeKind::Source {
-            topic,
-            policy: None,
-        };
-        builder.source(kind, key, move |bytes| decode(value, bytes))
+        builder.read_back(topic, key, move |bytes| decode(value, bytes))
     }
 }
 

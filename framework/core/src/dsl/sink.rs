@@ -1,14 +1,14 @@
 //! The ends of a program: topics written.
 
-use super::{Change, Fun, KStream, KTable};
+use super::{Change, Fun, KStream, KTable, StreamsBuilder};
 use crate::{
     error::Result,
     link::Data,
     record::Record,
     serde::{Encoded, Serde},
-    task::TaskContext,
+    task::{OutputId, TaskContext},
     topic::Topic,
-    topology::{NodeKind, TopicName},
+    topology::{NodeId, NodeKind, TopicName},
 };
 use std::sync::Arc;
 
@@ -71,24 +71,38 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
         key: Serde<K>,
         value: impl Fn(&V, &mut Vec<u8>) -> Result<Encoded> + Fun,
     ) {
-        let value = Arc::new(value);
+        let write = move |ctx: &mut TaskContext, to, record: &Record<K, V>| {
+            ctx.emit(
+                to,
+                record,
+                |k, out| key.encode(k, out),
+                |v, out| value(v, out),
+            )
+        };
+        self.builder.add_sink(topic, vec![self.node], write);
+    }
+}
+
+impl StreamsBuilder {
+    /// Writes the records of some nodes to a topic: `write` puts one into the topic's output.
+    #[track_caller]
+    pub(crate) fn add_sink<K: Data, V: Data>(
+        &self,
+        topic: TopicName,
+        parents: Vec<NodeId>,
+        write: impl Fn(&mut TaskContext, OutputId, &Record<K, V>) -> Result<()> + Fun,
+    ) {
+        let write = Arc::new(write);
         let kind = NodeKind::Sink {
             topic: Some(topic.clone()),
         };
-        self.builder
-            .add("sink", kind, vec![self.node], vec![], move |link| {
-                let (value, name) = (value.clone(), link.name().to_owned());
-                let to = link.context.output_id(&topic);
-                link.upstream(move |ctx: &mut TaskContext, record: Record<K, V>| {
-                    let written = ctx.emit(
-                        to,
-                        &record,
-                        |k, out| key.encode(k, out),
-                        |v, out| value(v, out),
-                    );
-                    written.or_else(|error| ctx.refuse(&name, error))
-                });
+        self.add("sink", kind, parents, vec![], move |link| {
+            let (write, name) = (write.clone(), link.name().to_owned());
+            let to = link.context.output_id(&topic);
+            link.upstream(move |ctx: &mut TaskContext, record: Record<K, V>| {
+                write(ctx, to, &record).or_else(|error| ctx.refuse(&name, error))
             });
+        });
     }
 }
 

@@ -294,12 +294,8 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         let Grouped { key, value, .. } = serdes;
         self.builder.add_format(topic.clone(), key, value);
         self.sink(topic.clone(), key, move |v, out| value.encode(v, out));
-        let kind = NodeKind::Source {
-            topic,
-            policy: None,
-        };
         self.builder
-            .source(kind, key, move |bytes| value.decode(bytes))
+            .read_back(topic, key, move |bytes| value.decode(bytes))
     }
 
     /// The stream through a repartition topic if its key was changed, else as it is. The topic is

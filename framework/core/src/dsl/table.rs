@@ -144,6 +144,7 @@ impl StreamsBuilder {
         let NodeKind::Source { topic, .. } = kind.clone() else {
             return handle(self, crate::topology::NodeId(0), None);
         };
+        self.add_key(&topic, key);
         let node = self.add("source", kind, vec![], vec![], move |link| {
             let name = link.name().to_owned();
             let mut down = link.downstream::<K, Option<V>>();

@@ -8,6 +8,7 @@ use crate::{
     error::{Error, Result},
     link::Data,
     record::Timestamp,
+    serde::Serde,
     store::{KeyValueStore, StoreHandle},
     task::TaskContext,
     topology::{NodeId, StoreId},
@@ -153,6 +154,11 @@ impl<K: Data, V: Data> KTable<'_, K, V> {
                  cannot be taken back: put .materialize(\"a-name\") behind the join",
             );
         }
+    }
+
+    /// How the table's keys are written where their partitions are decided.
+    pub(crate) fn key_serde(self) -> Option<Serde<K>> {
+        self.changes.builder.key_serde(self.changes.node)
     }
 
     #[track_caller]

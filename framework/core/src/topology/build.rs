@@ -207,7 +207,7 @@ impl Draft {
     }
 
     /// The source topics from which a node's records can come.
-    fn sources_above(&self, node: NodeId) -> Vec<TopicName> {
+    pub(crate) fn sources_above(&self, node: NodeId) -> Vec<TopicName> {
         let above = self.above(node);
         let nodes = self.nodes.iter().zip(above).filter(|(_, above)| *above);
         let source = |node: &Node| match &node.kind {

@@ -1,0 +1,139 @@
+//! A cluster in one thread: all tasks of all partitions, and topics whose records are delivered one
+//! at a time, from whichever partition the caller chooses.
+//!
+//! Invariant: within a partition records keep their order, and equal keys go to one partition.
+
+use millstream_core::{
+    batch::{RecordBatch, Records},
+    prelude::*,
+    record::{RawRecord, TopicPartition},
+    task::{Supply, Task, TaskConfig},
+};
+use millstream_state::{Backend, MemoryBackend, Position};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+/// Key, value, timestamp.
+pub(super) type Row = (Vec<u8>, Option<Vec<u8>>, Timestamp);
+
+#[derive(Default)]
+struct Partition {
+    waiting: VecDeque<Row>,
+    next: i64,
+}
+
+pub(super) struct Cluster {
+    tasks: Vec<Task>,
+    partitions: BTreeMap<TopicPartition, Partition>,
+    /// The number of partitions of each topic that is read.
+    counts: BTreeMap<String, u32>,
+    /// What was written to topics that nobody reads.
+    pub(super) out: Vec<Row>,
+}
+
+impl Cluster {
+    pub(super) fn new(topology: &Topology, counts: impl Fn(&str) -> Option<u32>) -> Self {
+        let config = TaskConfig::new("app");
+        let layout = topology.layout("app", counts).unwrap();
+        let open = |spec: &millstream_core::topology::TaskSpec| {
+            let sub = &topology.subtopologies()[spec.id.subtopology as usize];
+            let names = sub
+                .stores
+                .iter()
+                .map(|id| topology.store(*id).name.as_str());
+            let backend = MemoryBackend::new(&names.collect::<Vec<_>>());
+            let backend: Arc<dyn Backend> = Arc::new(backend);
+            let mut task = Task::open(topology, spec.id, &config, backend).unwrap();
+            task.retain_inputs(&spec.inputs);
+            task
+        };
+        let mut cluster = Self {
+            tasks: layout.tasks.iter().map(open).collect(),
+            partitions: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            out: Vec::new(),
+        };
+        for input in layout.tasks.iter().flat_map(|spec| &spec.inputs) {
+            let count = cluster.counts.entry(input.topic.to_string()).or_default();
+            *count = (*count).max(input.partition + 1);
+            cluster.partitions.entry(input.clone()).or_default();
+        }
+        cluster
+    }
+
+    /// Puts a record where its key belongs.
+    pub(super) fn send(&mut self, topic: &str, row: Row) {
+        let Some(count) = self.counts.get(topic) else {
+            self.out.push(row);
+            return;
+        };
+        let mix = |hash: u32, byte: &u8| hash.wrapping_mul(31) ^ u32::from(*byte);
+        let to = TopicPartition::new(topic, row.0.iter().fold(17, mix) % count);
+        self.partitions.get_mut(&to).unwrap().waiting.push_back(row);
+    }
+
+    /// Delivers the next record of one of the partitions that have any, among the topics that are
+    /// `wanted`, and commits its task if asked to. `false` where there is nothing to deliver.
+    pub(super) fn step(
+        &mut self,
+        choice: usize,
+        commit: bool,
+        wanted: impl Fn(&str) -> bool,
+    ) -> bool {
+        let waiting = self.partitions.iter();
+        let waiting = waiting.filter(|(at, p)| !p.waiting.is_empty() && wanted(&at.topic));
+        let places: Vec<_> = waiting.map(|(at, _)| at.clone()).collect();
+        if places.is_empty() {
+            return false;
+        }
+        self.deliver(&places[choice % places.len()], commit);
+        true
+    }
+
+    fn deliver(&mut self, from: &TopicPartition, commit: bool) {
+        let partition = self.partitions.get_mut(from).unwrap();
+        let (key, value, timestamp) = partition.waiting.pop_front().unwrap();
+        let record = RawRecord {
+            key: Some(&key),
+            value: value.as_deref(),
+            timestamp,
+            headers: &Headers::NONE,
+        };
+        let mut batch = RecordBatch::new();
+        assert!(batch.push(partition.next, record));
+        partition.next += 1;
+        let reads = |task: &&mut Task| task.inputs().contains(from);
+        let task = self.tasks.iter_mut().find(reads).unwrap();
+        for input in 0..task.inputs().len() {
+            if task.inputs()[input] == *from {
+                task.add(input, Records::all(Arc::new(batch.clone())));
+            }
+            task.set_supply(input, Supply::Exhausted);
+        }
+        assert_eq!(task.process(1).unwrap(), 1);
+        let mut made = Vec::new();
+        for output in task.outputs() {
+            for (_, record) in output.records.iter() {
+                let (key, value) = (record.key.unwrap_or_default(), record.value);
+                let row = (key.to_vec(), value.map(<[u8]>::to_vec), record.timestamp);
+                made.push((output.topic.to_string(), row));
+            }
+            output.records.clear();
+        }
+        if commit {
+            let position = Position {
+                offset: 0,
+                topic_id: 0,
+                applied_at: 0,
+                transaction: 0,
+            };
+            task.prepare_commit().unwrap();
+            task.committed(|_| Some(position)).unwrap();
+        }
+        for (topic, row) in made {
+            self.send(&topic, row);
+        }
+    }
+}
