@@ -80,6 +80,12 @@ pub trait Backend: Send + Sync {
     /// Applies a whole batch, its positions included, or nothing of it.
     fn apply(&self, batch: &WriteBatch) -> Result<()>;
 
+    /// As [`Backend::apply`], for one of many batches of rows that will not change again soon, as a
+    /// restore brings them.
+    fn apply_bulk(&self, batch: &WriteBatch) -> Result<()> {
+        self.apply(batch)
+    }
+
     /// The position stored with a column, if any batch has brought one.
     fn position(&self, column: Column) -> Result<Option<Position>>;
 

@@ -109,6 +109,26 @@ fn what_no_changelog_can_bring_back_is_not_held_back() {
 }
 
 #[test]
+fn what_comes_in_bulk_goes_below_behind_what_came_before() {
+    let (under, backend) = over_memory(&["rows"], 1 << 20);
+    put(&backend, b"k", b"1", Some(position(1, 0)));
+    let mut batch = WriteBatch::new();
+    batch.put(Column(0), b"k", b"2");
+    batch.set_position(Column(0), position(2, 0));
+    backend.apply_bulk(&batch).unwrap();
+    assert_eq!(below(&under), (Some(b"2".to_vec()), Some(2)));
+    assert_eq!(
+        contract::get(&backend, Column(0), b"k").unwrap().unwrap(),
+        b"2"
+    );
+    put(&backend, b"k", b"3", Some(position(3, 0)));
+    assert_eq!(
+        contract::get(&backend, Column(0), b"k").unwrap().unwrap(),
+        b"3"
+    );
+}
+
+#[test]
 fn the_buffers_of_a_process_share_a_budget() {
     let budget = BufferBudget::new(4_000);
     let under = [0, 1].map(|_| Arc::new(MemoryBackend::new(&["rows"])));

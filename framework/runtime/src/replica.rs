@@ -238,7 +238,11 @@ impl Replica {
                         transaction: 0,
                     },
                 );
-                self.backend.apply(&self.batch)?;
+                if page.next < page.end {
+                    self.backend.apply_bulk(&self.batch)?;
+                } else {
+                    self.backend.apply(&self.batch)?;
+                }
                 progress.position = page.next;
                 progress.records += page.records.len() as u64;
             }

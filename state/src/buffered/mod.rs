@@ -308,6 +308,13 @@ impl Backend for Buffered {
         Ok(())
     }
 
+    /// Goes below at once: rows that come but once would only be copied here once more.
+    fn apply_bulk(&self, batch: &WriteBatch) -> Result<()> {
+        let mut buffer = self.write();
+        self.drain(&mut buffer)?;
+        self.below.apply_bulk(batch)
+    }
+
     fn position(&self, column: Column) -> Result<Option<Position>> {
         let index = self.check(column)?;
         if let Some(position) = self.read().positions[index] {
