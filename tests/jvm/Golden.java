@@ -1,0 +1,169 @@
+// The peer of tests/src/golden: runs programs that are data in Kafka Streams' own test driver.
+//
+//   java -Dlog4j2.level=OFF -cp 'CLASSES:libs/*' Golden memory|rocksdb <programs >answers
+//
+// Each line of input is a program (the format stands in tests/src/golden/mod.rs), each line of
+// output its answer: {"outputs":{TOPIC:[[KEY,VALUE,TIME(,HEADER)],..]},"dropped":N} or
+// {"error":TEXT}. Invariant: answers come in the order of the programs, one for each; a program
+// that Kafka Streams refuses or that fails in it is an answer too, and ends nothing.
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.Comparator;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Properties;
+import java.util.Set;
+import org.apache.kafka.common.Metric;
+import org.apache.kafka.common.header.Header;
+import org.apache.kafka.common.header.Headers;
+import org.apache.kafka.common.header.internals.RecordHeaders;
+import org.apache.kafka.common.serialization.LongDeserializer;
+import org.apache.kafka.common.serialization.LongSerializer;
+import org.apache.kafka.common.serialization.StringDeserializer;
+import org.apache.kafka.common.serialization.StringSerializer;
+import org.apache.kafka.streams.StreamsBuilder;
+import org.apache.kafka.streams.StreamsConfig;
+import org.apache.kafka.streams.TestInputTopic;
+import org.apache.kafka.streams.Topology;
+import org.apache.kafka.streams.TopologyConfig;
+import org.apache.kafka.streams.TopologyTestDriver;
+import org.apache.kafka.streams.state.BuiltInDslStoreSuppliers.InMemoryDslStoreSuppliers;
+import org.apache.kafka.streams.state.BuiltInDslStoreSuppliers.RocksDBDslStoreSuppliers;
+import org.apache.kafka.streams.test.TestRecord;
+
+public final class Golden {
+    private static final ObjectMapper JSON = new ObjectMapper();
+    /** The only header there is; a script says its value. */
+    private static final String HEADER = "h";
+
+    private final Properties properties = new Properties();
+
+    private Golden(boolean memory, Path states) {
+        properties.put(StreamsConfig.APPLICATION_ID_CONFIG, "golden");
+        properties.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, "none:1");
+        properties.put(StreamsConfig.STATE_DIR_CONFIG, states.toString());
+        // Each change of a table is told, so that outputs do not depend on when commits happen.
+        properties.put(StreamsConfig.STATESTORE_CACHE_MAX_BYTES_CONFIG, "0");
+        properties.put(StreamsConfig.TOPOLOGY_OPTIMIZATION_CONFIG, StreamsConfig.NO_OPTIMIZATION);
+        properties.put(StreamsConfig.DSL_STORE_SUPPLIERS_CLASS_CONFIG,
+            memory ? InMemoryDslStoreSuppliers.class : RocksDBDslStoreSuppliers.class);
+    }
+
+    public static void main(String[] words) throws Exception {
+        PrintStream answers = System.out;
+        // Whatever else is printed must not be taken for an answer.
+        System.setOut(System.err);
+        Path states = Files.createTempDirectory("golden");
+        var golden = new Golden(words[0].equals("memory"), states);
+        var programs = new BufferedReader(
+            new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        try {
+            for (String line = programs.readLine(); line != null; line = programs.readLine()) {
+                answers.println(golden.answer(line, states));
+                answers.flush();
+            }
+        } finally {
+            delete(states);
+        }
+    }
+
+    private ObjectNode answer(String line, Path states) throws Exception {
+        ObjectNode answer = JSON.createObjectNode();
+        try {
+            run(JSON.readTree(line), answer);
+        } catch (Exception error) {
+            Throwable cause = error;
+            while (cause.getCause() != null) {
+                cause = cause.getCause();
+            }
+            answer.removeAll();
+            answer.put("error", cause.toString());
+            // A driver that failed may have left its lock and its stores behind.
+            delete(states);
+        }
+        return answer;
+    }
+
+    private void run(JsonNode program, ObjectNode answer) {
+        var config = new TopologyConfig(new StreamsConfig(properties));
+        StreamsBuilder builder = new StreamsBuilder(config);
+        var graph = new GoldenGraph(builder);
+        for (JsonNode node : program.get("nodes")) {
+            graph.add(node);
+        }
+        Topology topology = builder.build(properties);
+        try (var driver = new TopologyTestDriver(topology, properties, Instant.EPOCH)) {
+            play(program.get("script"), graph.sources(), driver);
+            ObjectNode outputs = answer.putObject("outputs");
+            for (String topic : graph.sinks()) {
+                read(driver, topic, outputs.putArray(topic));
+            }
+            double dropped = 0;
+            for (Metric metric : driver.metrics().values()) {
+                if (metric.metricName().name().equals("dropped-records-total")) {
+                    dropped += (Double) metric.metricValue();
+                }
+            }
+            answer.put("dropped", (long) dropped);
+        }
+    }
+
+    private static void play(JsonNode script, Set<String> sources, TopologyTestDriver driver) {
+        Map<String, TestInputTopic<String, Long>> topics = new HashMap<>();
+        long clock = 0;
+        for (JsonNode step : script) {
+            if (step.size() == 1) {
+                long now = step.get(0).asLong();
+                driver.advanceWallClockTime(Duration.ofMillis(now - clock));
+                clock = now;
+                continue;
+            }
+            if (!sources.contains(step.get(0).asText())) {
+                continue;
+            }
+            var topic = topics.computeIfAbsent(step.get(0).asText(), name ->
+                driver.createInputTopic(name, new StringSerializer(), new LongSerializer()));
+            String key = step.get(1).isNull() ? null : step.get(1).asText();
+            Long value = step.get(2).isNull() ? null : step.get(2).asLong();
+            Headers headers = new RecordHeaders();
+            if (step.size() > 4) {
+                headers.add(HEADER, step.get(4).asText().getBytes(StandardCharsets.UTF_8));
+            }
+            topic.pipeInput(new TestRecord<>(key, value, headers, step.get(3).asLong()));
+        }
+    }
+
+    private static void read(TopologyTestDriver driver, String topic, ArrayNode out) {
+        var records = driver.createOutputTopic(
+            topic, new StringDeserializer(), new LongDeserializer()).readRecordsToList();
+        for (TestRecord<String, Long> record : records) {
+            ArrayNode line = out.addArray();
+            line.add(record.key()).add(record.value()).add(record.timestamp());
+            for (Header header : record.headers()) {
+                line.add(new String(header.value(), StandardCharsets.UTF_8));
+            }
+        }
+    }
+
+    private static void delete(Path directory) throws Exception {
+        if (!Files.exists(directory)) {
+            return;
+        }
+        try (var paths = Files.walk(directory)) {
+            for (Path path : paths.sorted(Comparator.reverseOrder()).toList()) {
+                Files.delete(path);
+            }
+        }
+    }
+}

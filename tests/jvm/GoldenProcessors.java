@@ -1,0 +1,123 @@
+// Processors of programs that are data, with a store and punctuation.
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import org.apache.kafka.streams.KeyValue;
+import org.apache.kafka.streams.StreamsBuilder;
+import org.apache.kafka.streams.kstream.KStream;
+import org.apache.kafka.streams.processor.PunctuationType;
+import org.apache.kafka.streams.processor.api.FixedKeyProcessor;
+import org.apache.kafka.streams.processor.api.FixedKeyProcessorContext;
+import org.apache.kafka.streams.processor.api.FixedKeyRecord;
+import org.apache.kafka.streams.processor.api.Processor;
+import org.apache.kafka.streams.processor.api.ProcessorContext;
+import org.apache.kafka.streams.processor.api.Record;
+import org.apache.kafka.streams.state.KeyValueStore;
+import org.apache.kafka.streams.state.Stores;
+
+final class GoldenProcessors {
+    private GoldenProcessors() {
+    }
+
+    static KStream<String, Long> process(
+            StreamsBuilder builder, KStream<String, Long> stream, JsonNode node, String name) {
+        store(builder, name);
+        return stream.process(() -> new Sums(node, name), name);
+    }
+
+    static KStream<String, Long> processValues(
+            StreamsBuilder builder, KStream<String, Long> stream, String name) {
+        store(builder, name);
+        return stream.processValues(() -> new Numbered(name), name);
+    }
+
+    private static void store(StreamsBuilder builder, String name) {
+        builder.addStateStore(Stores.keyValueStoreBuilder(
+            Stores.inMemoryKeyValueStore(name), GoldenGraph.KEY, GoldenGraph.VALUE));
+    }
+
+    /** Folds the values of each key; a punctuation tells all sums, and forgets them if told to. */
+    private static final class Sums implements Processor<String, Long, String, Long> {
+        private final JsonNode node;
+        private final String name;
+        private ProcessorContext<String, Long> context;
+        private KeyValueStore<String, Long> store;
+
+        Sums(JsonNode node, String name) {
+            this.node = node;
+            this.name = name;
+        }
+
+        @Override
+        public void init(ProcessorContext<String, Long> context) {
+            this.context = context;
+            store = context.getStateStore(name);
+            for (JsonNode every : node.path("every")) {
+                var clock = every.get(0).asText().equals("wall")
+                    ? PunctuationType.WALL_CLOCK_TIME : PunctuationType.STREAM_TIME;
+                context.schedule(Duration.ofMillis(every.get(1).asLong()), clock, this::tell);
+            }
+        }
+
+        @Override
+        public void process(Record<String, Long> record) {
+            if (record.key() == null) {
+                context.forward(record);
+            } else if (record.value() == null) {
+                store.delete(record.key());
+                context.forward(record);
+            } else {
+                Long sum = store.get(record.key());
+                long next = GoldenFunctions.number(sum) * 31 + record.value();
+                store.put(record.key(), next);
+                context.forward(record.withValue(next));
+            }
+        }
+
+        private void tell(long now) {
+            List<KeyValue<String, Long>> sums = new ArrayList<>();
+            try (var all = store.all()) {
+                all.forEachRemaining(sums::add);
+            }
+            for (KeyValue<String, Long> sum : sums) {
+                if (node.path("clear").asBoolean()) {
+                    store.delete(sum.key);
+                }
+                context.forward(new Record<>(sum.key, sum.value, now));
+            }
+        }
+    }
+
+    /** Says how many records of its key came before; of an even value it makes two. */
+    private static final class Numbered implements FixedKeyProcessor<String, Long, Long> {
+        private final String name;
+        private FixedKeyProcessorContext<String, Long> context;
+        private KeyValueStore<String, Long> store;
+
+        Numbered(String name) {
+            this.name = name;
+        }
+
+        @Override
+        public void init(FixedKeyProcessorContext<String, Long> context) {
+            this.context = context;
+            store = context.getStateStore(name);
+        }
+
+        @Override
+        public void process(FixedKeyRecord<String, Long> record) {
+            if (record.key() == null || record.value() == null) {
+                context.forward(record);
+                return;
+            }
+            long number = GoldenFunctions.number(store.get(record.key())) + 1;
+            store.put(record.key(), number);
+            context.forward(record.withValue(number * 1000 + record.value()));
+            if (Math.floorMod(record.value(), 2L) == 0) {
+                context.forward(record.withValue(-record.value()));
+            }
+        }
+    }
+}
