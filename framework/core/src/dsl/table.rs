@@ -39,6 +39,15 @@ impl<K, V> Clone for KTable<'_, K, V> {
 }
 impl<K, V> Copy for KTable<'_, K, V> {}
 
+/// What a derived table does with a change from no row to no row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// It says nothing.
+    Kept,
+    /// It tells the deletion of a row that is not there, if the table it derives from does.
+    Broken,
+}
+
 /// A table that has a store of its own.
 pub(crate) fn stored<'b, K: Data, V: Data>(
     changes: KStream<'b, K, Change<V>>,
@@ -238,14 +247,16 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     #[track_caller]
     #[must_use = "a filtered table goes nowhere by itself"]
     pub fn filter(self, keep: impl Fn(&K, &V) -> bool + Fun) -> Self {
-        self.derive("filter", move |key, row: V| keep(key, &row).then_some(row))
+        self.derive("filter", Silence::Kept, move |key, row: V| {
+            keep(key, &row).then_some(row)
+        })
     }
 
     /// The rows for which `drop` does not hold.
     #[track_caller]
     #[must_use = "a filtered table goes nowhere by itself"]
     pub fn filter_not(self, drop: impl Fn(&K, &V) -> bool + Fun) -> Self {
-        self.derive("filter", move |key, row: V| {
+        self.derive("filter", Silence::Kept, move |key, row: V| {
             (!drop(key, &row)).then_some(row)
         })
     }
@@ -253,7 +264,9 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     /// Another row for each row.
     #[track_caller]
     pub fn map_values<V2: Data>(self, map: impl Fn(&K, V) -> V2 + Fun) -> KTable<'b, K, V2> {
-        self.derive("map_values", move |key, row| Some(map(key, row)))
+        self.derive("map_values", Silence::Broken, move |key, row| {
+            Some(map(key, row))
+        })
     }
 
     /// A table computed from this one row by row. It has no store: whoever looks a key up computes
@@ -262,6 +275,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     pub(super) fn derive<V2: Data>(
         self,
         label: &'static str,
+        silence: Silence,
         row: impl Fn(&K, V) -> Option<V2> + Fun,
     ) -> KTable<'b, K, V2> {
         let row = Arc::new(row);
@@ -269,8 +283,10 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
         let (through, exact) = (row.clone(), facts.exact);
         let changes = self.changes.operator(label, vec![], move |link| {
             let (row, mut down) = (row.clone(), link.downstream::<K, Change<V2>>());
-            // Without the old row it would be unknown whether a deletion must be told.
-            link.want_old();
+            if silence == Silence::Kept || down.wants_old() {
+                // Without the old row it would be unknown whether a deletion must be told.
+                link.want_old();
+            }
             move |ctx: &mut TaskContext, record: Record<K, Change<V>>| {
                 let Record {
                     key,
@@ -280,7 +296,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
                 } = record;
                 let old = value.old.and_then(|old| row(&key, old));
                 let new = value.new.and_then(|new| row(&key, new));
-                if old.is_none() && new.is_none() && exact {
+                if silence == Silence::Kept && exact && old.is_none() && new.is_none() {
                     return Ok(());
                 }
                 down.push(

@@ -6,7 +6,7 @@
 use super::{
     Change, Fun, KTable,
     stream::handle,
-    table::derived,
+    table::{Silence, derived},
     view::{Facts, View},
 };
 use crate::{
@@ -108,7 +108,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
         let same_builder = builder.must_be(other.changes.builder);
         if same_builder && self.view == other.view {
             // A table joined with itself: both sides change at once, so each row meets itself.
-            return self.derive("table_join", move |_, row| {
+            return self.derive("table_join", Silence::Kept, move |_, row| {
                 combine(Some(&row), (&row as &dyn Any).downcast_ref())
             });
         }
