@@ -99,3 +99,53 @@ fn a_change_of_a_table_reaches_its_children_in_order() {
     rows.to_stream().for_each(seen("3"));
     assert_eq!(calls.after(builder, &IN), ["1", "2", "3"]);
 }
+
+/// Tells its name and the time, so often.
+struct Ticks(&'static str, Timestamp);
+
+impl Processor<String, i64> for Ticks {
+    type Key = String;
+    type Value = i64;
+
+    fn schedules(&self) -> Vec<Schedule> {
+        vec![Schedule::stream_time(self.1)]
+    }
+
+    fn process(
+        &mut self,
+        _: Record<String, i64>,
+        _: &mut ProcessorContext<'_, String, i64>,
+    ) -> ProcessResult {
+        Ok(())
+    }
+
+    fn punctuate(
+        &mut self,
+        _: PunctuationType,
+        now: Timestamp,
+        ctx: &mut ProcessorContext<'_, String, i64>,
+    ) -> ProcessResult {
+        Ok(ctx.forward(Record::new(self.0.to_owned(), now, now))?)
+    }
+}
+
+#[test]
+fn who_is_due_first_is_called_first_and_else_who_was_declared_first() {
+    let builder = StreamsBuilder::new();
+    let stream = builder.stream(&IN);
+    for (name, interval) in [("a", 42), ("b", 30), ("c", 42)] {
+        let ticks = stream.process((), move |()| Ticks(name, interval));
+        ticks.to(&OTHER);
+    }
+    let mut driver = TopologyTestDriver::new(builder.build().unwrap()).unwrap();
+    let mut called = |time| {
+        driver.pipe(&IN, "k".to_owned(), 1, time).unwrap();
+        let told = driver.read(&OTHER).unwrap().into_iter();
+        told.map(|record| record.key).collect::<String>()
+    };
+    // All begin at once, then come 30, 42 and 42, then 60, 84 and 84.
+    assert_eq!(called(0), "abc");
+    assert_eq!(called(50), "bac");
+    assert_eq!(called(100), "bac");
+    assert_eq!(called(100), "");
+}

@@ -349,10 +349,7 @@ impl Task {
     fn punctuate(&mut self, clock: PunctuationType, now: Timestamp) -> Result<()> {
         self.ctx.source = None;
         self.ctx.timestamp = now;
-        for timer in &mut self.timers {
-            // A call may change state or emit without any input having moved.
-            self.touched |= timer.advance(clock, now, &mut self.ctx)?;
-        }
+        self.touched |= timer::call_due(&mut self.timers, clock, now, &mut self.ctx)?;
         Ok(())
     }
 

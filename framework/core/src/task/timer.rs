@@ -73,16 +73,10 @@ impl Timer {
         };
     }
 
-    /// Calls the processor if its time has come, and says whether it did.
-    #[inline]
-    pub(super) fn advance(
-        &mut self,
-        clock: PunctuationType,
-        now: Timestamp,
-        ctx: &mut TaskContext,
-    ) -> Result<bool> {
+    /// Since when the processor is to be called, if its time has come.
+    fn due(&mut self, clock: PunctuationType, now: Timestamp) -> Option<Timestamp> {
         if self.schedule.clock != clock {
-            return Ok(false);
+            return None;
         }
         let due = match (self.due, clock) {
             (Some(due), _) => due,
@@ -90,13 +84,15 @@ impl Timer {
             (None, PunctuationType::StreamTime) => 0,
             (None, PunctuationType::WallClockTime) => {
                 self.due = Some(now.saturating_add(self.schedule.interval));
-                return Ok(false);
+                return None;
             }
         };
-        if now < due {
-            return Ok(false);
-        }
-        self.due = Some(match clock {
+        (due <= now).then_some(due)
+    }
+
+    /// Calls the processor, whose time came at `due`.
+    fn call(&mut self, due: Timestamp, now: Timestamp, ctx: &mut TaskContext) -> Result<()> {
+        self.due = Some(match self.schedule.clock {
             PunctuationType::StreamTime => self.after(now),
             PunctuationType::WallClockTime => {
                 let interval = self.schedule.interval;
@@ -104,8 +100,7 @@ impl Timer {
                 due.saturating_add(interval.saturating_mul(missed.saturating_add(1)))
             }
         });
-        (self.fire)(ctx, now)?;
-        Ok(true)
+        (self.fire)(ctx, now)
     }
 
     /// The first multiple of the interval after a time. Records may say any time, also the last one
@@ -114,4 +109,23 @@ impl Timer {
         let interval = self.schedule.interval;
         interval.saturating_mul(time.div_euclid(interval).saturating_add(1))
     }
+}
+
+/// Calls the processors whose time has come, and says whether there were any: a call may change
+/// state or emit without any input having moved. Who has been due for longer is called first, else
+/// who was declared first; each once, even if it is due again at once.
+pub(super) fn call_due(
+    timers: &mut [Timer],
+    clock: PunctuationType,
+    now: Timestamp,
+    ctx: &mut TaskContext,
+) -> Result<bool> {
+    let numbered = timers.iter_mut().enumerate();
+    let due = numbered.filter_map(|(at, timer)| Some((timer.due(clock, now)?, at)));
+    let mut due: Vec<_> = due.collect();
+    due.sort_unstable();
+    for &(since, at) in &due {
+        timers[at].call(since, now, ctx)?;
+    }
+    Ok(!due.is_empty())
 }
