@@ -194,6 +194,11 @@ impl<'t> Linker<'t> {
         &self.topology.nodes[self.node.0].name
     }
 
+    /// Whether something below the node in hand makes something of records without a key.
+    pub(crate) fn takes_null_keys(&self) -> bool {
+        self.topology.null_keys[self.node.0]
+    }
+
     fn add<K: Data, V: Data>(&mut self, parent: NodeId, edge: Edge<K, V>) {
         let fan = self
             .fans

@@ -204,10 +204,11 @@ impl StreamsBuilder {
             let (value, name) = (value.clone(), link.name().to_owned());
             let mut down = link.downstream::<K, V>();
             let repartition = matches!(topic, TopicName::Repartition(_));
+            let drop_null_keys = repartition && !link.takes_null_keys();
             link.source(
                 topic.clone(),
                 Box::new(move |ctx, raw| {
-                    if repartition && raw.key.is_none() {
+                    if drop_null_keys && raw.key.is_none() {
                         return ctx.drop_null_key();
                     }
                     match key
@@ -335,6 +336,12 @@ impl StreamsBuilder {
             self.mistake(Location::caller(), text);
         }
         same
+    }
+
+    /// Says that a node makes something of records without a key, so that the repartitions above
+    /// it let them pass (KIP-962).
+    pub(crate) fn takes_null_keys(&self, node: NodeId) {
+        self.draft.borrow_mut().take_null_keys.push(node);
     }
 
     pub(crate) fn mistake(&self, at: &'static Location<'static>, text: String) {

@@ -4,6 +4,13 @@ use super::{Fun, KStream, KTable};
 use crate::{link::Data, record::Record, task::TaskContext};
 use std::{panic::Location, sync::Arc};
 
+/// What becomes of a record for whose key there is no row, which a record without a key is as well.
+#[derive(Clone, Copy)]
+enum Missing {
+    LeftOut,
+    Joined,
+}
+
 impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     /// Joins each record with its key's row; records without a row are left out.
     #[track_caller]
@@ -12,7 +19,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         table: KTable<'b, K, T>,
         join: impl Fn(V, &T) -> W + Fun,
     ) -> KStream<'b, K, W> {
-        self.look_up(table, "join", move |value, row: Option<&T>| {
+        self.look_up(table, Missing::LeftOut, move |value, row: Option<&T>| {
             row.map(|row| join(value, row))
         })
     }
@@ -24,7 +31,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         table: KTable<'b, K, T>,
         join: impl Fn(V, Option<&T>) -> W + Fun,
     ) -> KStream<'b, K, W> {
-        self.look_up(table, "left_join", move |value, row: Option<&T>| {
+        self.look_up(table, Missing::Joined, move |value, row: Option<&T>| {
             Some(join(value, row))
         })
     }
@@ -33,9 +40,13 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     fn look_up<T: Data, W: Data>(
         self,
         table: KTable<'b, K, T>,
-        label: &'static str,
+        missing: Missing,
         join: impl Fn(V, Option<&T>) -> Option<W> + Fun,
     ) -> KStream<'b, K, W> {
+        let label = match missing {
+            Missing::LeftOut => "join",
+            Missing::Joined => "left_join",
+        };
         let at = Location::caller();
         if let Some(changed) = self.rekeyed {
             self.builder.mistake(
@@ -51,7 +62,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         self.builder.must_be(table.changes.builder);
         let (view, facts) = table.rows();
         let join = Arc::new(join);
-        self.operator(label, facts.stores(), move |link| {
+        let joined = self.operator(label, facts.stores(), move |link| {
             let (view, join, mut down) = (view.clone(), join.clone(), link.downstream::<K, W>());
             let name = link.name().to_owned();
             move |ctx: &mut TaskContext, record: Record<K, V>| {
@@ -75,6 +86,10 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
                     Err(error) => ctx.refuse(&name, error),
                 }
             }
-        })
+        });
+        if matches!(missing, Missing::Joined) {
+            self.builder.takes_null_keys(joined.node);
+        }
+        joined
     }
 }

@@ -5,7 +5,10 @@ use super::{
     Topology,
 };
 use crate::error::{Error, Result};
-use std::{collections::BTreeMap, panic::Location};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::Location,
+};
 
 /// Kafka's limit for a topic name.
 const TOPIC_LENGTH_MAX: usize = 249;
@@ -27,6 +30,8 @@ pub(crate) struct Draft {
     pub(crate) formats: Vec<TopicFormat>,
     /// Pairs of nodes whose inputs must be partitioned alike.
     pub(crate) copartitions: Vec<(NodeId, NodeId, &'static Location<'static>)>,
+    /// Nodes that make something of records without a key, as left joins do (KIP-962).
+    pub(crate) take_null_keys: Vec<NodeId>,
     pub(crate) mistakes: Vec<Mistake>,
 }
 
@@ -62,6 +67,7 @@ impl Draft {
                 (topics, at)
             })
             .collect();
+        let null_keys = self.null_keys();
         let repartitions = self
             .repartitions
             .into_iter()
@@ -74,7 +80,35 @@ impl Draft {
             formats: self.formats,
             copartitions,
             subtopologies,
+            null_keys,
         })
+    }
+
+    /// For each node, whether it or some node below it, also behind repartition topics, makes
+    /// something of records without a key. Other repartitions drop them.
+    fn null_keys(&self) -> Vec<bool> {
+        let mut wanted = vec![false; self.nodes.len()];
+        for node in &self.take_null_keys {
+            wanted[node.0] = true;
+        }
+        let mut topics = BTreeSet::new();
+        // Whoever reads comes later than who writes, or is read from.
+        for (number, node) in self.nodes.iter().enumerate().rev() {
+            wanted[number] |= match &node.kind {
+                NodeKind::Sink { topic: Some(topic) } => topics.contains(topic),
+                _ => false,
+            };
+            if !wanted[number] {
+                continue;
+            }
+            if let NodeKind::Source { topic, .. } = &node.kind {
+                topics.insert(topic);
+            }
+            for parent in &node.parents {
+                wanted[parent.0] = true;
+            }
+        }
+        wanted
     }
 
     fn check_names(&mut self) {

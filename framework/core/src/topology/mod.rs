@@ -210,6 +210,8 @@ pub struct Topology {
     /// Groups of source topics that must have equally many partitions, with where and why.
     pub(crate) copartitions: Vec<(Vec<TopicName>, &'static Location<'static>)>,
     pub(crate) subtopologies: Vec<Subtopology>,
+    /// Which nodes want records without a key, for what is below them.
+    pub(crate) null_keys: Vec<bool>,
 }
 
 impl Topology {
