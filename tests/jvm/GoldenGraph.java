@@ -8,9 +8,13 @@ import static org.apache.kafka.streams.kstream.Suppressed.BufferConfig.unbounded
 import com.fasterxml.jackson.databind.JsonNode;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.concurrent.atomic.AtomicLong;
 import org.apache.kafka.common.serialization.Serde;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.common.utils.Bytes;
@@ -21,6 +25,7 @@ import org.apache.kafka.streams.kstream.Branched;
 import org.apache.kafka.streams.kstream.CogroupedKStream;
 import org.apache.kafka.streams.kstream.Consumed;
 import org.apache.kafka.streams.kstream.Grouped;
+import org.apache.kafka.streams.kstream.Initializer;
 import org.apache.kafka.streams.kstream.KGroupedStream;
 import org.apache.kafka.streams.kstream.KGroupedTable;
 import org.apache.kafka.streams.kstream.KStream;
@@ -45,11 +50,31 @@ final class GoldenGraph {
 
     final StreamsBuilder builder;
     private final List<Object> handles = new ArrayList<>();
+    /** Nodes of whose changes somebody may read the old row. */
+    private final Set<Integer> compared = new HashSet<>();
+    /** What a cogroup's aggregators take for a null row. */
+    private final Map<Object, AtomicLong> inits = new IdentityHashMap<>();
     private final TreeSet<String> sources = new TreeSet<>();
     private final TreeSet<String> sinks = new TreeSet<>();
 
-    GoldenGraph(StreamsBuilder builder) {
+    GoldenGraph(StreamsBuilder builder, JsonNode nodes) {
         this.builder = builder;
+        for (JsonNode node : nodes) {
+            boolean comparing = switch (node.get("op").asText()) {
+                case "filter", "filter_not", "map_values", "group_by", "join", "foreign_join" ->
+                    true;
+                default -> false;
+            };
+            for (String side : List.of("of", "with")) {
+                if (comparing && node.path(side).isInt()) {
+                    compared.add(node.get(side).asInt());
+                }
+            }
+        }
+    }
+
+    void addAll(JsonNode nodes) {
+        nodes.forEach(this::add);
     }
 
     Set<String> sources() {
@@ -60,7 +85,7 @@ final class GoldenGraph {
         return sinks;
     }
 
-    void add(JsonNode node) {
+    private void add(JsonNode node) {
         String name = "n" + handles.size();
         String op = node.get("op").asText();
         Object handle = switch (op) {
@@ -90,7 +115,10 @@ final class GoldenGraph {
                 key.key() + "@" + key.window().start() + "/" + key.window().end());
         }
         if (op.equals("branch")) {
-            return ((List<?>) of(node, "of")).get(node.get("at").asInt());
+            KStream<String, Long> branch =
+                cast(((List<?>) of(node, "of")).get(node.get("at").asInt()));
+            // So that two nodes which are the same branch are two nodes.
+            return branch.peek((key, value) -> { });
         }
         KStream<String, Long> stream = stream(node, "of");
         return switch (op) {
@@ -164,16 +192,25 @@ final class GoldenGraph {
         };
     }
 
-    private static Object aggregated(String op, Object input, JsonNode node, String name) {
+    private Object aggregated(String op, Object input, JsonNode node, String name) {
         String fold = node.path("fold").asText("mix");
         long init = node.path("init").asLong(0);
+        // Without a cache, the first change of a stream's aggregate has what the initializer made
+        // as its old row, though there was none, and who reads it takes it back from a sum that it
+        // was never added to. With a cache it has none. So a null row, which is 0 plus `init`.
+        boolean compared = this.compared.contains(handles.size());
+        Initializer<Long> initializer = () -> compared ? null : (Long) init;
         if (input instanceof KGroupedStream<?, ?> grouped) {
             KGroupedStream<String, Long> group = cast(grouped);
             return switch (op) {
-                case "count" -> group.count(stored(node, name));
+                case "count" -> compared
+                    ? group.aggregate(initializer, (k, v, n) -> n == null ? 1L : n + 1,
+                        stored(node, name))
+                    : group.count(stored(node, name));
                 case "reduce" -> group.reduce(GoldenFunctions.fold(fold)::apply,
                     stored(node, name));
-                default -> group.aggregate(() -> init, GoldenFunctions::added,
+                default -> group.aggregate(initializer,
+                    (k, v, sum) -> GoldenFunctions.added(k, v, sum == null ? init : sum),
                     stored(node, name));
             };
         }
@@ -189,7 +226,8 @@ final class GoldenGraph {
         }
         if (input instanceof CogroupedKStream<?, ?> grouped) {
             CogroupedKStream<String, Long> group = cast(grouped);
-            return group.aggregate(() -> init, stored(node, name));
+            inits.get(group).set(init);
+            return group.aggregate(initializer, stored(node, name));
         }
         var windowed = (GoldenWindows.Group) input;
         return new WindowTable(GoldenWindows.aggregated(op, windowed, fold, init, name));
@@ -198,17 +236,19 @@ final class GoldenGraph {
     /** Each stream's aggregator is another one. */
     private Object cogrouped(JsonNode node) {
         CogroupedKStream<String, Long> cogrouped = null;
+        AtomicLong init = new AtomicLong();
         long number = 0;
         for (JsonNode of : node.get("of")) {
             number++;
             long factor = number;
-            Aggregator<String, Long, Long> add =
-                (key, value, sum) -> GoldenFunctions.added(key, value, sum, factor);
+            Aggregator<String, Long, Long> add = (key, value, sum) ->
+                GoldenFunctions.added(key, value, sum == null ? init.get() : sum, factor);
             KGroupedStream<String, Long> group = cast(handles.get(of.asInt()));
             cogrouped = cogrouped == null
                 ? group.cogroup(add)
                 : cogrouped.cogroup(group, add);
         }
+        inits.put(cogrouped, init);
         return cogrouped;
     }
 
@@ -233,7 +273,7 @@ final class GoldenGraph {
             var until = Suppressed.untilWindowCloses(unbounded()).withName(name);
             return new WindowTable(((WindowTable) input).table().suppress(until));
         }
-        Duration wait = Duration.ofMillis(node.get("wait").asLong());
+        Duration wait = Duration.ofMillis(node.path("wait").asLong(0));
         var limit = node.has("max_records") ? maxRecords(node.get("max_records").asLong())
             : node.has("max_bytes") ? maxBytes(node.get("max_bytes").asLong())
             : unbounded();

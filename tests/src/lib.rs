@@ -3,5 +3,6 @@
 pub mod bench;
 pub mod cases;
 pub mod chaos;
+pub mod golden;
 pub mod servers;
 pub mod sim;

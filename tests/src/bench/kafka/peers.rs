@@ -8,11 +8,10 @@ use super::{
     job::{CACHE_BYTES, COMMIT_INTERVAL_MS, Job, PARTITIONS, SECONDS_MAX},
     load::example,
 };
+use crate::servers;
 use anyhow::{Context, Result, bail};
 use std::{
-    fs,
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -90,16 +89,18 @@ fn common(job: &Job) -> Vec<String> {
 }
 
 fn kafka_streams(job: &Job, cached: bool) -> Result<Command> {
-    let (home, classes) = (home()?, compiled()?);
-    let mut command = Command::new("java");
+    let sources = [
+        ("StreamsBench.java", STREAMS_BENCH),
+        ("log4j2.properties", LOGGING),
+    ];
+    let classes = servers::kafka::compiled("bench", &sources)?;
+    let mut command = servers::kafka::program(&classes)?;
     command
         .args(JVM)
         .arg(format!(
             "-Dlog4j2.configurationFile=file:{}",
             classes.join("log4j2.properties").display()
         ))
-        .arg("-cp")
-        .arg(format!("{}:{}/libs/*", classes.display(), home.display()))
         .arg("StreamsBench")
         .arg(job.workload.name())
         .args(common(job))
@@ -111,49 +112,6 @@ fn kafka_streams(job: &Job, cached: bool) -> Result<Command> {
         command.arg(format!("restored={}", job.restored));
     }
     Ok(command)
-}
-
-/// Where `tests/setup/kafka` puts Kafka.
-fn home() -> Result<PathBuf> {
-    let root = std::env::var_os("XDG_CACHE_HOME").map_or_else(
-        || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")),
-        |set| Some(PathBuf::from(set)),
-    );
-    let root = root.context("neither XDG_CACHE_HOME nor HOME is set")?;
-    Ok(root.join("millstream/kafka-4.3.1"))
-}
-
-/// Compiles the peer's program, where that was not done; the directory with its classes.
-fn compiled() -> Result<PathBuf> {
-    let (home, name) = (home()?, "StreamsBench.java");
-    if !home.join("libs").exists() {
-        bail!("no Kafka in {}: run tests/setup/kafka", home.display());
-    }
-    let classes = home.join("bench");
-    let same = |path: &Path| fs::read_to_string(path).is_ok_and(|text| text == STREAMS_BENCH);
-    if same(&classes.join(name)) {
-        return Ok(classes);
-    }
-    // In a directory that is renamed when it is whole, so that what is there is right.
-    let work = tempfile::tempdir_in(&home)?;
-    fs::write(work.path().join(name), STREAMS_BENCH)?;
-    fs::write(work.path().join("log4j2.properties"), LOGGING)?;
-    let status = Command::new("javac")
-        .arg("-cp")
-        .arg(home.join("libs/*"))
-        .arg("-d")
-        .arg(work.path())
-        .arg(work.path().join(name))
-        .status()
-        .context("javac, of the JDK 17")?;
-    if !status.success() {
-        bail!("javac ended with {status}");
-    }
-    if classes.exists() {
-        fs::remove_dir_all(&classes)?;
-    }
-    fs::rename(work.keep(), &classes)?;
-    Ok(classes)
 }
 
 /// Errors only: its warnings are of no use here, and writing them takes time.

@@ -34,8 +34,16 @@ pub(super) fn available() -> Result<()> {
 }
 
 fn java() -> PathBuf {
+    tool_of_jdk("java")
+}
+
+/// A tool of the JDK: of `JAVA_HOME` where that is set.
+pub(super) fn tool_of_jdk(name: &str) -> PathBuf {
     let home = std::env::var_os("JAVA_HOME").filter(|home| !home.is_empty());
-    home.map_or_else(|| "java".into(), |home| Path::new(&home).join("bin/java"))
+    home.map_or_else(
+        || name.into(),
+        |home| Path::new(&home).join("bin").join(name),
+    )
 }
 
 /// What the JVM compiles for.

@@ -6,12 +6,14 @@
 
 mod config;
 mod jvm;
+mod program;
 mod secure;
 mod wire;
 
 use super::{Scratch, Supervised, certificates::Certificates, ports};
 use anyhow::{Context, Result, bail, ensure};
 use config::Ports;
+pub use program::{compiled, program};
 use std::{
     fs,
     path::PathBuf,

@@ -1,0 +1,265 @@
+//! What the nodes of a program are to those who read them, and by which feature.
+//!
+//! Invariant: what has a kind here, Kafka Streams builds; the grammar and the shrinking of failures
+//! rely on it.
+
+use super::{
+    Op,
+    op::{Emit, Joining, Place, Side, Suppression, Until, WindowKind, Windows},
+};
+use anyhow::{Result, bail, ensure};
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A stream.
+    Stream {
+        /// Whether its key was changed since the last repartition.
+        rekeyed: bool,
+    },
+    /// Several streams.
+    Branches {
+        /// How many.
+        count: usize,
+        /// As of streams.
+        rekeyed: bool,
+    },
+    /// A grouped stream.
+    Group {
+        /// As of streams.
+        rekeyed: bool,
+    },
+    /// Several grouped streams.
+    Cogroup,
+    /// A group or a cogroup with windows.
+    Windowed {
+        /// Whether it is a cogroup.
+        many: bool,
+        /// Whether its windows close some time, and have been told before.
+        open: bool,
+    },
+    /// A table.
+    Table {
+        /// Whether its rows have a history.
+        versioned: bool,
+    },
+    /// A table grouped by another key.
+    TableGroup,
+    /// A table by windowed keys.
+    WindowTable {
+        /// As of windows.
+        open: bool,
+    },
+    /// A table that every instance has in full.
+    Global,
+    /// The end.
+    Sink,
+}
+
+/// The kinds of all nodes.
+///
+/// # Errors
+/// Where a node cannot read what it reads.
+pub fn kinds(nodes: &[Op]) -> Result<Vec<Kind>> {
+    let mut kinds = Vec::new();
+    for op in nodes {
+        kinds.push(kind(op, &kinds)?);
+    }
+    Ok(kinds)
+}
+
+/// The kind of one more node.
+///
+/// # Errors
+/// Where it cannot read what it reads.
+pub fn kind(op: &Op, kinds: &[Kind]) -> Result<Kind> {
+    let reads = op.reads();
+    ensure!(
+        reads.iter().all(|place| *place < kinds.len()),
+        "{op:?} reads what comes later"
+    );
+    // Kafka Streams takes a stream merged with itself for that stream; we tell it twice.
+    if let Op::Merge { of, with } = op {
+        ensure!(of != with, "a stream is merged with itself");
+    }
+    let first = reads.first().map(|place| kinds[*place]);
+    Ok(match (op, first) {
+        (Op::Stream { .. }, _) => Kind::Stream { rekeyed: false },
+        (Op::GlobalTable { .. }, _) => Kind::Global,
+        (Op::Table { history, .. }, _) => Kind::Table {
+            versioned: history.is_some(),
+        },
+        (Op::Join(joining), _) => join(joining, kinds)?,
+        (Op::ForeignJoin { with, kind, .. }, Some(Kind::Table { .. })) => {
+            ensure!(
+                matches!(kinds[*with], Kind::Table { .. }),
+                "{op:?} with no table"
+            );
+            ensure!(
+                *kind != Side::Outer,
+                "there is no outer join by a foreign key"
+            );
+            Kind::Table { versioned: false }
+        }
+        (Op::Merge { with, .. }, Some(Kind::Stream { rekeyed })) => match kinds[*with] {
+            Kind::Stream { rekeyed: other } => Kind::Stream {
+                rekeyed: rekeyed || other,
+            },
+            other => bail!("{op:?} with {other:?}"),
+        },
+        (_, Some(Kind::Stream { rekeyed })) => of_stream(op, rekeyed)?,
+        (_, Some(Kind::Table { versioned })) => of_table(op, versioned)?,
+        (Op::Branch { at, .. }, Some(Kind::Branches { count, rekeyed })) if *at < count => {
+            Kind::Stream { rekeyed }
+        }
+        (_, Some(first)) => of_group(op, first, kinds)?,
+        (_, None) => bail!("{op:?} reads nothing"),
+    })
+}
+
+fn of_stream(op: &Op, rekeyed: bool) -> Result<Kind> {
+    Ok(match op {
+        Op::Filter { .. }
+        | Op::FilterNot { .. }
+        | Op::MapValues { .. }
+        | Op::FlatMapValues { .. }
+        | Op::Peek { .. }
+        | Op::ProcessValues { .. } => Kind::Stream { rekeyed },
+        Op::Map { .. } | Op::SelectKey { .. } | Op::FlatMap { .. } | Op::Process { .. } => {
+            Kind::Stream { rekeyed: true }
+        }
+        Op::Split {
+            branches, default, ..
+        } => Kind::Branches {
+            count: branches.len() + usize::from(*default),
+            rekeyed,
+        },
+        Op::Repartition { .. } => Kind::Stream { rekeyed: false },
+        Op::GroupByKey { .. } => Kind::Group { rekeyed },
+        Op::GroupBy { map: None, .. } => Kind::Group { rekeyed: true },
+        Op::ToTable { history, .. } => Kind::Table {
+            versioned: history.is_some(),
+        },
+        Op::To { .. } => Kind::Sink,
+        _ => bail!("{op:?} of a stream"),
+    })
+}
+
+fn of_table(op: &Op, versioned: bool) -> Result<Kind> {
+    Ok(match op {
+        Op::Filter { .. } | Op::FilterNot { .. } | Op::MapValues { .. } => {
+            Kind::Table { versioned }
+        }
+        Op::GroupBy { .. } => Kind::TableGroup,
+        Op::ToStream { .. } => Kind::Stream { rekeyed: false },
+        Op::To { .. } => Kind::Sink,
+        Op::Suppress(Suppression {
+            until: Until::Time, ..
+        }) if !versioned => Kind::Table { versioned },
+        _ => bail!("{op:?} of a table"),
+    })
+}
+
+fn of_group(op: &Op, first: Kind, kinds: &[Kind]) -> Result<Kind> {
+    let table = Kind::Table { versioned: false };
+    Ok(match (op, first) {
+        (Op::Cogroup { of }, _) => {
+            let all = of
+                .iter()
+                .all(|place| matches!(kinds[*place], Kind::Group { .. }));
+            ensure!(all, "{op:?} of others than groups");
+            Kind::Cogroup
+        }
+        (Op::Window(windows), Kind::Group { .. } | Kind::Cogroup) => {
+            let many = first == Kind::Cogroup;
+            window(windows, many)?
+        }
+        (Op::Aggregate { .. }, Kind::Group { .. } | Kind::TableGroup | Kind::Cogroup)
+        | (Op::Count { .. } | Op::Reduce { .. }, Kind::Group { .. } | Kind::TableGroup) => table,
+        (Op::Aggregate { .. }, Kind::Windowed { open, .. })
+        | (Op::Count { .. } | Op::Reduce { .. }, Kind::Windowed { many: false, open }) => {
+            Kind::WindowTable { open }
+        }
+        (Op::Suppress(Suppression { until, .. }), Kind::WindowTable { open })
+            if open || *until == Until::Time =>
+        {
+            Kind::WindowTable { open: false }
+        }
+        (Op::ToStream { .. }, Kind::WindowTable { .. }) => Kind::Stream { rekeyed: true },
+        _ => bail!("{op:?} of {first:?}"),
+    })
+}
+
+fn window(windows: &Windows, many: bool) -> Result<Kind> {
+    let final_only = windows.emit == Emit::Close;
+    let closes = windows.kind != WindowKind::Unlimited;
+    ensure!(closes || !final_only, "these windows never close");
+    ensure!(!(many && final_only), "a cogroup tells every change");
+    Ok(Kind::Windowed {
+        many,
+        open: closes && !final_only,
+    })
+}
+
+fn join(joining: &Joining, kinds: &[Kind]) -> Result<Kind> {
+    let Joining {
+        kind, grace, key, ..
+    } = joining;
+    let [of, with] = [joining.of, joining.with].map(|place: Place| kinds[place]);
+    Ok(match (of, with) {
+        (Kind::Stream { .. }, Kind::Stream { .. }) if grace.is_some() => {
+            Kind::Stream { rekeyed: false }
+        }
+        (Kind::Stream { .. }, Kind::Table { versioned })
+            if *kind != Side::Outer && (versioned || grace.is_none()) =>
+        {
+            Kind::Stream { rekeyed: false }
+        }
+        (Kind::Stream { rekeyed }, Kind::Global) if *kind != Side::Outer && key.is_some() => {
+            Kind::Stream { rekeyed }
+        }
+        (Kind::Table { .. }, Kind::Table { .. }) => Kind::Table { versioned: false },
+        _ => bail!("{joining:?} of {of:?} with {with:?}"),
+    })
+}
+
+/// What a node stands for where features are listed: its operator, and what that is applied to
+/// where this makes another operator of it.
+pub fn feature(op: &Op, kinds: &[Kind]) -> String {
+    let on = |place: &Place| match kinds.get(*place) {
+        Some(Kind::Table { versioned: true }) => "versioned_table",
+        Some(Kind::Table { .. } | Kind::TableGroup) => "table",
+        Some(Kind::Global) => "global_table",
+        Some(Kind::Cogroup | Kind::Windowed { many: true, .. }) => "cogroup",
+        Some(Kind::Windowed { .. } | Kind::WindowTable { .. }) => "window",
+        _ => "stream",
+    };
+    let name = op.name();
+    match op {
+        Op::Join(joining) => {
+            let grace = joining.grace.is_some() && on(&joining.with) != "stream";
+            let grace = if grace { "_grace" } else { "" };
+            format!("{}_{}_join{grace}", on(&joining.of), on(&joining.with))
+        }
+        Op::Window(windows) => {
+            let kind = format!("{:?}", windows.kind).to_lowercase();
+            let close = if windows.emit == Emit::Close {
+                "_close"
+            } else {
+                ""
+            };
+            format!("{}_{kind}{close}", on(&windows.of))
+        }
+        Op::Suppress(suppression) => {
+            let until = format!("{:?}", suppression.until).to_lowercase();
+            format!("{}_suppress_{until}", on(&suppression.of))
+        }
+        Op::Table { history, .. } | Op::ToTable { history, .. } if history.is_some() => {
+            format!("{name}_versioned")
+        }
+        _ => match op.reads().first().map(on) {
+            None | Some("stream") => name,
+            Some(on) => format!("{on}_{name}"),
+        },
+    }
+}

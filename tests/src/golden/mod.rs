@@ -1,0 +1,36 @@
+//! Kafka Streams as the oracle: programs that are data, which both engines run, and whose outputs
+//! are compared record by record.
+//!
+//! A program is one line of JSON: `nodes`, a list of operators that refer to earlier ones by their
+//! place in it, and a `script` of what happens, each step `[TOPIC, KEY, VALUE, TIME]` (perhaps with
+//! the value of a header `h` after it) or `[CLOCK]`, which moves the wall clock. All keys are texts
+//! and all values whole numbers, either may be null, so that any operator fits any other. A golden
+//! file has such lines together with what Kafka Streams made of them: `outputs`, by topic, and how
+//! many records it `dropped`. What every operator and parameter means stands in [`op`] and
+//! [`functions`], and once more in `tests/jvm`.
+//!
+//! Invariant: a difference between the engines is either a failure or named, with its reason, in
+//! `tests/golden/differences.toml`.
+
+pub mod build;
+pub mod cases;
+pub mod compare;
+mod dice;
+pub mod differences;
+pub mod functions;
+pub mod fuzz;
+pub mod grammar;
+pub mod kind;
+pub mod op;
+pub mod parts;
+pub mod peer;
+mod processors;
+pub mod program;
+pub mod run;
+pub mod script;
+pub mod shrink;
+
+pub use dice::Dice;
+pub use op::Op;
+pub use peer::Peer;
+pub use program::{Answer, Output, Program, Step, load};

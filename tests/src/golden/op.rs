@@ -1,0 +1,310 @@
+//! The operators of programs that are data, and what each reads and makes.
+//!
+//! Invariant: parameters that an engine could take otherwise than meant are always written out.
+
+use super::functions::{Fold, Map, Selector, Test};
+use millstream_core::record::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The place of a node among the nodes of its program.
+pub type Place = usize;
+
+fn none<T>(value: &Option<T>) -> bool {
+    value.is_none()
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// One operator. `of` is what it reads, `with` the other side of a join or a merge.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+#[expect(
+    missing_docs,
+    reason = "fields are Kafka Streams' parameters or stand in `functions`"
+)]
+pub enum Op {
+    Stream {
+        topic: String,
+    },
+    /// With a `history`, the store is a versioned one.
+    Table {
+        topic: String,
+        #[serde(default, skip_serializing_if = "none")]
+        history: Option<Timestamp>,
+    },
+    GlobalTable {
+        topic: String,
+    },
+    /// Of a stream or a table, as are `filter_not` and `map_values`.
+    Filter {
+        of: Place,
+        #[serde(rename = "if")]
+        test: Test,
+    },
+    FilterNot {
+        of: Place,
+        #[serde(rename = "if")]
+        test: Test,
+    },
+    MapValues {
+        of: Place,
+        map: Map,
+    },
+    Map {
+        of: Place,
+        key: Selector,
+        map: Map,
+    },
+    SelectKey {
+        of: Place,
+        key: Selector,
+    },
+    FlatMapValues {
+        of: Place,
+        times: i64,
+    },
+    FlatMap {
+        of: Place,
+        times: i64,
+        key: Selector,
+    },
+    Peek {
+        of: Place,
+    },
+    /// Its branches are nodes of their own.
+    Split {
+        of: Place,
+        branches: Vec<Test>,
+        #[serde(default, skip_serializing_if = "is_default")]
+        default: bool,
+    },
+    Branch {
+        of: Place,
+        at: usize,
+    },
+    Merge {
+        of: Place,
+        with: Place,
+    },
+    Repartition {
+        of: Place,
+    },
+    GroupByKey {
+        of: Place,
+    },
+    /// Of a stream, or of a table, which maps the value as well.
+    GroupBy {
+        of: Place,
+        key: Selector,
+        #[serde(default, skip_serializing_if = "none")]
+        map: Option<Map>,
+    },
+    Cogroup {
+        of: Vec<Place>,
+    },
+    /// Windows on a group or a cogroup.
+    Window(Windows),
+    /// Of any group, with windows or without.
+    Count {
+        of: Place,
+    },
+    Reduce {
+        of: Place,
+        fold: Fold,
+    },
+    Aggregate {
+        of: Place,
+        #[serde(default, skip_serializing_if = "is_default")]
+        init: i64,
+    },
+    /// Of a table with windows or without.
+    Suppress(Suppression),
+    ToTable {
+        of: Place,
+        #[serde(default, skip_serializing_if = "none")]
+        history: Option<Timestamp>,
+    },
+    /// Of a table; where that has windows, its keys become texts `KEY@START/END`.
+    ToStream {
+        of: Place,
+    },
+    Join(Joining),
+    /// Of two tables, by a key of the other that each row of this one names.
+    ForeignJoin {
+        of: Place,
+        with: Place,
+        kind: Side,
+        key: Selector,
+    },
+    /// Keeps a fold of each key's values; a null value forgets it. `every` is when all of them are
+    /// told, and forgotten if they are to be `clear`ed.
+    Process {
+        of: Place,
+        #[serde(default, skip_serializing_if = "is_default")]
+        every: Vec<(Clock, Timestamp)>,
+        #[serde(default, skip_serializing_if = "is_default")]
+        clear: bool,
+    },
+    /// Adds to each value how many came before it, and negates even ones besides.
+    ProcessValues {
+        of: Place,
+    },
+    To {
+        of: Place,
+        topic: String,
+    },
+}
+
+/// The windows of a group. `size` is a session's gap and a sliding window's difference.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "fields are Kafka Streams' parameters")]
+pub struct Windows {
+    pub of: Place,
+    pub kind: WindowKind,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub size: Timestamp,
+    #[serde(default, skip_serializing_if = "none")]
+    pub advance: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "none")]
+    pub start: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub grace: Timestamp,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub emit: Emit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "they are Kafka Streams' windows")]
+pub enum WindowKind {
+    Tumbling,
+    Hopping,
+    Sliding,
+    Session,
+    Unlimited,
+}
+
+/// When the result of a window is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Emit {
+    /// Whenever it changes.
+    #[default]
+    Update,
+    /// Once, when the window closes.
+    Close,
+}
+
+/// What holds back a table's changes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "fields are Kafka Streams' parameters")]
+pub struct Suppression {
+    pub of: Place,
+    pub until: Until,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub wait: Timestamp,
+    #[serde(default, skip_serializing_if = "none")]
+    pub max_records: Option<usize>,
+    #[serde(default, skip_serializing_if = "none")]
+    pub max_bytes: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "they are Kafka Streams' ways")]
+pub enum Until {
+    Close,
+    Time,
+}
+
+/// A join by key. Two streams have `before` and `after`, and a grace; a stream and a versioned
+/// table may have a grace; a stream and a global table have a key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "fields are Kafka Streams' parameters")]
+pub struct Joining {
+    pub of: Place,
+    pub with: Place,
+    pub kind: Side,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub before: Timestamp,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub after: Timestamp,
+    #[serde(default, skip_serializing_if = "none")]
+    pub grace: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "none")]
+    pub key: Option<Selector>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "they are the three kinds of joins")]
+pub enum Side {
+    Inner,
+    Left,
+    Outer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "they are the two clocks of punctuation")]
+pub enum Clock {
+    Stream,
+    Wall,
+}
+
+impl Op {
+    /// What it reads, in the order of its sides.
+    pub fn reads(&self) -> Vec<Place> {
+        let mut reads = Vec::new();
+        self.clone().each_read(|place| reads.push(*place));
+        reads
+    }
+
+    /// Calls with every place that the operator reads.
+    pub fn each_read(&mut self, mut call: impl FnMut(&mut Place)) {
+        match self {
+            Self::Stream { .. } | Self::Table { .. } | Self::GlobalTable { .. } => {}
+            Self::Cogroup { of } => of.iter_mut().for_each(call),
+            Self::Merge { of, with }
+            | Self::Join(Joining { of, with, .. })
+            | Self::ForeignJoin { of, with, .. } => {
+                call(of);
+                call(with);
+            }
+            Self::Filter { of, .. }
+            | Self::FilterNot { of, .. }
+            | Self::MapValues { of, .. }
+            | Self::Map { of, .. }
+            | Self::SelectKey { of, .. }
+            | Self::FlatMapValues { of, .. }
+            | Self::FlatMap { of, .. }
+            | Self::Peek { of }
+            | Self::Split { of, .. }
+            | Self::Branch { of, .. }
+            | Self::Repartition { of }
+            | Self::GroupByKey { of }
+            | Self::GroupBy { of, .. }
+            | Self::Window(Windows { of, .. })
+            | Self::Count { of }
+            | Self::Reduce { of, .. }
+            | Self::Aggregate { of, .. }
+            | Self::Suppress(Suppression { of, .. })
+            | Self::ToTable { of, .. }
+            | Self::ToStream { of }
+            | Self::Process { of, .. }
+            | Self::ProcessValues { of }
+            | Self::To { of, .. } => call(of),
+        }
+    }
+
+    /// The operator's name, as programs have it.
+    pub fn name(&self) -> String {
+        let written = serde_json::to_value(self).unwrap_or_default();
+        written["op"].as_str().unwrap_or_default().to_owned()
+    }
+}

@@ -1,0 +1,156 @@
+//! The parts of a program that are connected without internal topics: what becomes a task each.
+
+use super::{
+    Op,
+    kind::{Kind, kinds},
+    op::{Joining, Place},
+};
+use anyhow::Result;
+use std::collections::BTreeSet;
+
+/// The program's topics that feed something.
+type Feeds = BTreeSet<String>;
+
+/// What is known of a program's parts.
+pub struct Parts {
+    /// Whether there is one only.
+    pub single: bool,
+    /// Whether there are internal topics.
+    pub internal: bool,
+    /// Whether records of one step can be on their way into one part through two internal topics
+    /// at once. Which come first is then chance, on a cluster as well.
+    pub racy: bool,
+    /// Whether a topic is read twice. Kafka Streams reads it once then, if it takes the program.
+    pub shared: bool,
+}
+
+#[derive(Default)]
+struct Finder {
+    /// The part of each node. The first number of a part that others were joined to is its root.
+    of: Vec<usize>,
+    /// Where each part was joined to; itself if it was not.
+    joined: Vec<usize>,
+    /// By part, who feeds each internal topic that it reads.
+    internal: Vec<Vec<Feeds>>,
+    /// By node.
+    feeds: Vec<Feeds>,
+}
+
+/// Looks at a program.
+///
+/// # Errors
+/// Where it is none.
+pub fn parts(nodes: &[Op]) -> Result<Parts> {
+    let kinds = kinds(nodes)?;
+    let mut finder = Finder::default();
+    let mut topics = BTreeSet::new();
+    let mut shared = false;
+    for op in nodes {
+        let mut feeds = Feeds::new();
+        for place in op.reads() {
+            feeds.extend(finder.feeds[place].iter().cloned());
+        }
+        if let Op::Stream { topic } | Op::Table { topic, .. } | Op::GlobalTable { topic } = op {
+            shared |= !topics.insert(topic);
+            feeds.insert(topic.clone());
+        }
+        let part = finder.part(op, &kinds, &feeds);
+        finder.of.push(part);
+        finder.feeds.push(feeds);
+    }
+    let roots: BTreeSet<_> = finder.of.iter().map(|part| finder.root(*part)).collect();
+    let racy = roots.iter().any(|root| {
+        let internal = &finder.internal[*root];
+        let met = |i: usize, one: &Feeds| internal[..i].iter().any(|other| !one.is_disjoint(other));
+        internal.iter().enumerate().any(|(i, one)| met(i, one))
+    });
+    // Global tables are no task's.
+    let global = kinds.iter().filter(|kind| **kind == Kind::Global).count();
+    Ok(Parts {
+        single: roots.len() - global <= 1,
+        internal: finder.internal.iter().any(|topics| !topics.is_empty()),
+        racy,
+        shared,
+    })
+}
+
+impl Finder {
+    fn part(&mut self, op: &Op, kinds: &[Kind], feeds: &Feeds) -> usize {
+        let reads = op.reads();
+        let Some(&first) = reads.first() else {
+            return self.new_part();
+        };
+        match op {
+            Op::Repartition { .. } => self.beyond(feeds),
+            Op::Window(_)
+            | Op::ToTable { .. }
+            | Op::Count { .. }
+            | Op::Reduce { .. }
+            | Op::Aggregate { .. } => self.by_key(first, kinds),
+            Op::Join(Joining { with, .. }) if kinds[*with] == Kind::Global => self.of[first],
+            Op::Join(_) | Op::Cogroup { .. } => {
+                let parts: Vec<_> = reads.iter().map(|at| self.by_key(*at, kinds)).collect();
+                self.unite(&parts)
+            }
+            Op::Merge { .. } => {
+                let parts: Vec<_> = reads.iter().map(|at| self.of[*at]).collect();
+                self.unite(&parts)
+            }
+            Op::ForeignJoin { with, .. } => {
+                // Left rows go to the right by one topic, and answers come back by another.
+                let (left, right) = (self.root(self.of[first]), self.root(self.of[*with]));
+                let subscriptions = self.feeds[first].clone();
+                self.internal[right].push(subscriptions);
+                self.internal[left].push(feeds.clone());
+                left
+            }
+            _ => self.of[first],
+        }
+    }
+
+    /// The part in which a node's records are looked at by their key.
+    fn by_key(&mut self, at: Place, kinds: &[Kind]) -> usize {
+        match kinds[at] {
+            Kind::Stream { rekeyed: true } | Kind::Group { rekeyed: true } | Kind::TableGroup => {
+                let feeds = self.feeds[at].clone();
+                self.beyond(&feeds)
+            }
+            _ => self.of[at],
+        }
+    }
+
+    fn new_part(&mut self) -> usize {
+        self.joined.push(self.joined.len());
+        self.internal.push(Vec::new());
+        self.joined.len() - 1
+    }
+
+    /// A part behind an internal topic that these feed.
+    fn beyond(&mut self, feeds: &Feeds) -> usize {
+        let part = self.new_part();
+        self.internal[part].push(feeds.clone());
+        part
+    }
+
+    fn root(&self, mut part: usize) -> usize {
+        while self.joined[part] != part {
+            part = self.joined[part];
+        }
+        part
+    }
+
+    fn unite(&mut self, parts: &[usize]) -> usize {
+        let mut roots = parts
+            .iter()
+            .map(|part| self.root(*part))
+            .collect::<Vec<_>>();
+        roots.sort_unstable();
+        roots.dedup();
+        for other in roots.iter().skip(1) {
+            self.joined[*other] = roots[0];
+            let internal = std::mem::take(&mut self.internal[*other]);
+            self.internal[roots[0]].extend(internal);
+        }
+        roots.first().copied().unwrap_or_default()
+    }
+}

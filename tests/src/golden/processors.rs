@@ -1,0 +1,120 @@
+//! The processors of programs that are data: the same as `tests/jvm/GoldenProcessors.java` has.
+
+use super::{
+    functions,
+    op::Clock,
+    program::{Key, Value},
+};
+use millstream_core::{prelude::*, store::StoreHandle};
+use std::ops::ControlFlow;
+
+type Store = KeyValueStore<Key, i64>;
+
+/// Folds the values of each key; a punctuation tells all sums, and forgets them if told to.
+struct Sums {
+    store: StoreRef<Store>,
+    schedules: Vec<Schedule>,
+    clear: bool,
+}
+
+impl Processor<Key, Value> for Sums {
+    type Key = Key;
+    type Value = Value;
+
+    fn schedules(&self) -> Vec<Schedule> {
+        self.schedules.clone()
+    }
+
+    fn process(
+        &mut self,
+        record: Record<Key, Value>,
+        ctx: &mut ProcessorContext<'_, Key, Value>,
+    ) -> ProcessResult {
+        let store = ctx.store(self.store);
+        let value = match (&record.key, record.value) {
+            (None, value) => value,
+            (Some(_), None) => {
+                store.delete(&record.key)?;
+                None
+            }
+            (Some(_), value) => {
+                let sum = store.get(&record.key)?.copied().unwrap_or(0);
+                let next = functions::added(sum, value, 1);
+                store.put(&record.key, next)?;
+                Some(next)
+            }
+        };
+        Ok(ctx.forward(Record { value, ..record })?)
+    }
+
+    fn punctuate(
+        &mut self,
+        _: PunctuationType,
+        now: Timestamp,
+        ctx: &mut ProcessorContext<'_, Key, Value>,
+    ) -> ProcessResult {
+        let mut sums = Vec::new();
+        ctx.store(self.store).all(|key, sum, _| {
+            sums.push((key, sum));
+            ControlFlow::Continue(())
+        })?;
+        for (key, sum) in sums {
+            if self.clear {
+                ctx.store(self.store).delete(&key)?;
+            }
+            ctx.forward(Record::new(key, Some(sum), now))?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn process<'b>(
+    stream: KStream<'b, Key, Value>,
+    store: StoreHandle<Store>,
+    every: &[(Clock, Timestamp)],
+    clear: bool,
+) -> KStream<'b, Key, Value> {
+    let schedule = |(clock, interval): &(Clock, Timestamp)| match clock {
+        Clock::Stream => Schedule::stream_time(*interval),
+        Clock::Wall => Schedule::wall_clock(*interval),
+    };
+    let schedules: Vec<_> = every.iter().map(schedule).collect();
+    stream.process(store, move |store| Sums {
+        store,
+        schedules: schedules.clone(),
+        clear,
+    })
+}
+
+/// Says how many records of its key came before; of an even value it makes two.
+struct Numbered(StoreRef<Store>);
+
+impl FixedKeyProcessor<Key, Value> for Numbered {
+    type Value = Value;
+
+    fn process(
+        &mut self,
+        key: &Key,
+        value: Value,
+        ctx: &mut FixedKeyContext<'_, Key, Value>,
+    ) -> ProcessResult {
+        let (Some(_), Some(number)) = (key, value) else {
+            return Ok(ctx.forward(value)?);
+        };
+        let seen = ctx.store(self.0).entry(key, || 0)?;
+        *seen += 1;
+        let told = number.wrapping_add(*seen * 1000);
+        ctx.forward(Some(told))?;
+        if number.rem_euclid(2) == 0 {
+            ctx.forward(Some(number.wrapping_neg()))?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn process_values(
+    stream: KStream<'_, Key, Value>,
+    store: StoreHandle<Store>,
+) -> KStream<'_, Key, Value> {
+    stream.process_values(store, Numbered)
+}

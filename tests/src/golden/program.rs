@@ -1,0 +1,113 @@
+//! A program as data, and what an engine makes of it. Invariant: what is read and written again is
+//! the same line.
+
+use super::Op;
+use anyhow::{Context, Result};
+use millstream_core::record::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, fs, path::Path};
+
+/// A program with its script, and Kafka Streams' answer where that was captured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Program {
+    /// What the program is about; a fuzzed one has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The operators, each after those that it reads from.
+    pub nodes: Vec<Op>,
+    /// What happens, in order.
+    pub script: Vec<Step>,
+    /// What Kafka Streams wrote, by topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<BTreeMap<String, Vec<Output>>>,
+    /// How many records Kafka Streams dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<u64>,
+}
+
+/// A key: null or a text.
+pub type Key = Option<String>;
+/// A value: null or a number.
+pub type Value = Option<i64>;
+
+/// One thing that happens to a program.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Step {
+    /// The wall clock moves to a time.
+    Clock((Timestamp,)),
+    /// A record arrives. One for a topic that the program does not read is passed over, so that
+    /// a program stays one when nodes are taken out of it.
+    Record((String, Key, Value, Timestamp)),
+    /// A record with a header arrives.
+    Headed((String, Key, Value, Timestamp, String)),
+}
+
+/// A record that was written.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Output {
+    /// Without headers.
+    Plain((Key, Value, Timestamp)),
+    /// With the header `h`.
+    Headed((Key, Value, Timestamp, String)),
+}
+
+/// What an engine made of a program.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// What was written, by topic, in order.
+    pub outputs: BTreeMap<String, Vec<Output>>,
+    /// How many records were dropped, whatever the reason.
+    pub dropped: u64,
+}
+
+impl Program {
+    /// The line that this program is, without an answer.
+    ///
+    /// # Errors
+    /// None that a program has.
+    pub fn question(&self) -> Result<String> {
+        let question = Self {
+            outputs: None,
+            dropped: None,
+            ..self.clone()
+        };
+        Ok(serde_json::to_string(&question)?)
+    }
+
+    /// The answer that was captured with the program.
+    pub fn answer(&self) -> Option<Answer> {
+        Some(Answer {
+            outputs: self.outputs.clone()?,
+            dropped: self.dropped?,
+        })
+    }
+
+    /// The same program with an answer.
+    #[must_use]
+    pub fn answered(self, answer: Answer) -> Self {
+        Self {
+            outputs: Some(answer.outputs),
+            dropped: Some(answer.dropped),
+            ..self
+        }
+    }
+}
+
+/// The programs of a file, one a line.
+///
+/// # Errors
+/// Where it cannot be read, or a line is no program; which one is told.
+pub fn load(path: &Path) -> Result<Vec<Program>> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let lines = text.lines().enumerate();
+    lines
+        .map(|(number, line)| {
+            let place = || format!("{}:{}", path.display(), number + 1);
+            serde_json::from_str(line).with_context(place)
+        })
+        .collect()
+}

@@ -1,0 +1,112 @@
+//! Kafka Streams as the oracle: what it made of the golden programs, and makes of random ones, is
+//! what we make of them.
+
+use millstream_tests::{
+    golden::{Answer, Output, Peer, Program, cases, compare, differences, fuzz, peer::Stores},
+    servers::{self, Kind},
+};
+
+/// Random programs in each run of the tests; the fuzzer has as many as one likes.
+const SCRIPTS: u64 = 300;
+
+#[test]
+fn our_test_driver_makes_of_every_golden_program_what_kafka_streams_did() {
+    let mut wrong = String::new();
+    let mut programs = 0;
+    for (file, captured) in cases::captured().unwrap() {
+        for program in &captured {
+            programs += 1;
+            let theirs = Ok(cases::answer(program).unwrap());
+            if let Some(told) = compare::outcome(program, fuzz::ours(program), &theirs) {
+                let line = program.question().unwrap();
+                wrong += &format!("{file}, {}:\n{told}{line}\n\n", program.name);
+            }
+        }
+    }
+    assert!(programs > 0, "no golden programs");
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn the_golden_files_have_every_program_that_is_planned() {
+    let captured = cases::captured().unwrap();
+    for (file, planned) in cases::planned().unwrap().files {
+        let lines = |programs: &[Program]| {
+            let lines = programs.iter().map(Program::question);
+            lines.collect::<anyhow::Result<Vec<_>>>().unwrap()
+        };
+        let there = captured.get(&file).cloned().unwrap_or_default();
+        assert!(
+            lines(&planned) == lines(&there),
+            "{file}: run the golden binary"
+        );
+    }
+}
+
+#[test]
+fn an_answer_that_is_another_is_a_difference() {
+    let captured = cases::captured().unwrap();
+    let program = &captured["tables"][0];
+    let right = cases::answer(program).unwrap();
+    assert_eq!(compare::difference(program, &right, &right), None);
+    let differs = |change: &dyn Fn(&mut Answer)| {
+        let mut wrong = right.clone();
+        change(&mut wrong);
+        compare::difference(program, &wrong, &right).is_some()
+    };
+    let output = |answer: &mut Answer, change: &dyn Fn(&mut Vec<Output>)| {
+        answer.outputs.values_mut().for_each(change);
+    };
+    assert!(differs(&|answer| answer.dropped += 1));
+    assert!(differs(&|answer| output(answer, &|records| drop(
+        records.pop()
+    ))));
+    assert!(differs(
+        &|answer| output(answer, &|records| records.swap(0, 1))
+    ));
+    assert!(differs(&|answer| answer.outputs.clear()));
+}
+
+#[test]
+fn every_difference_says_why() {
+    for known in differences::known().unwrap() {
+        for text in [&known.kafka, &known.here, &known.why, &known.handled] {
+            assert!(text.trim().ends_with('.'), "not a sentence: {text:?}");
+        }
+    }
+}
+
+#[test]
+fn kafka_streams_still_makes_of_the_golden_programs_what_was_captured() {
+    if !servers::runs("golden programs on Kafka Streams", &[Kind::Kafka]) {
+        return;
+    }
+    let mut peer = Peer::start(Stores::Memory).unwrap();
+    for (file, captured) in cases::captured().unwrap() {
+        let answers = peer.ask(&captured).unwrap();
+        for (program, answer) in captured.iter().zip(answers) {
+            let told = compare::outcome(program, cases::answer(program), &answer);
+            assert_eq!(told, None, "{file}, {}", program.name);
+        }
+    }
+}
+
+#[test]
+fn our_test_driver_makes_of_random_programs_what_kafka_streams_makes() {
+    if !servers::runs("random programs on Kafka Streams", &[Kind::Kafka]) {
+        return;
+    }
+    let mut peer = Peer::start(Stores::Memory).unwrap();
+    let report = fuzz::fuzz(&mut peer, 1, SCRIPTS, 3).unwrap();
+    for difference in &report.differences {
+        let line = serde_json::to_string(&difference.small).unwrap();
+        println!("seed {}:\n{}{line}\n", difference.seed, difference.told);
+    }
+    assert!(report.differences.is_empty());
+    // What is refused is not compared.
+    assert!(
+        report.compared >= SCRIPTS * 9 / 10,
+        "{} compared",
+        report.compared
+    );
+}
