@@ -116,7 +116,8 @@ impl Shared {
         blocks.set_format_version(6);
         let mut options = Options::default();
         options.set_block_based_table_factory(&blocks);
-        options.set_compression_type(DBCompressionType::Lz4);
+        // What a flush writes is soon compacted: to compress it twice is work for nothing.
+        options.set_compression_per_level(&[DBCompressionType::None, DBCompressionType::Lz4]);
         options.set_write_buffer_size(WRITE_BUFFER_BYTES);
         // Small pieces, so that a column with ten keys does not occupy a megabyte. For the same
         // reason there is no bloom filter before the memtable: its size would be that of a full

@@ -41,7 +41,7 @@ impl Default for Limits {
             block_bytes_max: 4 << 20,
             merge_bytes: 1 << 20,
             merge_blocks: 32,
-            compact_bytes_min: 1 << 20,
+            compact_bytes_min: 8 << 20,
             compact_keys_bytes_max: 32 << 20,
             maintain_bytes_max: 16 << 20,
             rewrite_bytes_max: 2 << 20,
