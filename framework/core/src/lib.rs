@@ -25,8 +25,8 @@ pub mod prelude {
         driver::TopologyTestDriver,
         dsl::{
             Change, CogroupedKStream, Consumed, FixedKeyContext, FixedKeyProcessor, Grouped,
-            KGroupedStream, KGroupedTable, KStream, KTable, Pipe, ProcessResult, Processor,
-            ProcessorContext, Repartitioned, StreamsBuilder,
+            JoinWindows, KGroupedStream, KGroupedTable, KStream, KTable, Pipe, ProcessResult,
+            Processor, ProcessorContext, Repartitioned, StreamJoined, StreamsBuilder,
         },
         record::{Headers, Record, Timestamp},
         serde::*,

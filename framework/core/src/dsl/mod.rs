@@ -18,6 +18,7 @@ mod join;
 mod process;
 mod sink;
 mod stream;
+mod stream_join;
 mod table;
 mod table_join;
 mod view;
@@ -32,6 +33,7 @@ pub use grouped::KGroupedStream;
 pub use grouped_table::KGroupedTable;
 pub use process::{FixedKeyContext, FixedKeyProcessor, ProcessResult, Processor, ProcessorContext};
 pub use stream::KStream;
+pub use stream_join::{JoinWindows, StreamJoined};
 pub use table::{Change, KTable};
 
 /// What the user's closures must be: shared by all tasks of all threads.

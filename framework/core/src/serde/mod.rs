@@ -44,6 +44,11 @@ pub trait Codec: Sync + 'static {
     /// Reads a value; `None` is null.
     fn decode(&self, bytes: Option<&[u8]>) -> Result<Self::Item>;
 
+    /// Whether the value would be written as null; only of types that can be absent.
+    fn is_null(&self, _value: &Self::Item) -> bool {
+        false
+    }
+
     /// The format's name, for errors, descriptions and the check of a store's format at start.
     fn name(&self) -> String;
 
@@ -85,6 +90,12 @@ impl<T> Serde<T> {
     #[inline]
     pub fn decode(self, bytes: Option<&[u8]>) -> Result<T> {
         self.0.decode(bytes)
+    }
+
+    /// Whether the value would be written as null.
+    #[inline]
+    pub fn is_null(self, value: &T) -> bool {
+        self.0.is_null(value)
     }
 
     /// The codec itself.

@@ -47,6 +47,11 @@ impl<C: ConstCodec> Codec for Optional<C> {
         bytes.map(|bytes| C::CODEC.decode(Some(bytes))).transpose()
     }
 
+    #[inline]
+    fn is_null(&self, value: &Option<C::Item>) -> bool {
+        value.is_none()
+    }
+
     fn name(&self) -> String {
         format!("option<{}>", C::CODEC.name())
     }

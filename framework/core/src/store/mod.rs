@@ -14,14 +14,16 @@ mod materialized;
 mod range;
 mod stored;
 mod timed;
+mod waiting;
 
 pub use buffer::BufferStore;
 pub use handle::{StoreHandle, StoreRef, StoreSet};
 pub use key_value::KeyValueStore;
 pub use materialized::{Materialized, Storable};
 pub(crate) use materialized::{default_key, default_value};
-pub(crate) use timed::TimedFormats;
 pub use timed::{At, TimedKind, TimedShape, TimedStore};
+pub(crate) use timed::{KeyRows, TimedFormats};
+pub(crate) use waiting::{Due, Look, Place, WaitingStore};
 
 /// What every store can do, whatever its shape.
 ///

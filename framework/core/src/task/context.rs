@@ -234,6 +234,12 @@ impl TaskContext {
         Ok(())
     }
 
+    /// A record that comes too late: dropped as Kafka does, and counted.
+    #[cold]
+    pub(crate) fn drop_late_record(&mut self) {
+        self.dropped.late_record += 1;
+    }
+
     pub(super) fn dirty_bytes(&self) -> usize {
         self.stores
             .iter()

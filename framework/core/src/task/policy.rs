@@ -59,10 +59,14 @@ pub struct Dropped {
     pub deserialization: u64,
     /// Records that the program's own code refused.
     pub processing: u64,
-    /// Null keys where a key is needed: table sources, groups, repartitions.
+    /// Null keys where a key is needed: table sources, groups, repartitions, joins; and null values
+    /// where streams are joined.
     pub null_key: u64,
     /// Negative timestamps.
     pub invalid_timestamp: u64,
+    /// Records that came too late: for a window that was closed, or for a history that does not
+    /// reach back so far.
+    pub late_record: u64,
     /// Of all the above, how many went to the dead-letter topic.
     pub dead_lettered: u64,
 }
@@ -140,6 +144,7 @@ impl std::ops::Add for Dropped {
             processing: self.processing + other.processing,
             null_key: self.null_key + other.null_key,
             invalid_timestamp: self.invalid_timestamp + other.invalid_timestamp,
+            late_record: self.late_record + other.late_record,
             dead_lettered: self.dead_lettered + other.dead_lettered,
         }
     }

@@ -11,10 +11,12 @@ mod commit;
 mod group;
 mod keys;
 mod query;
+mod rows;
 
 pub use keys::At;
 pub(crate) use query::TimedFormats;
 pub use query::TimedKind;
+pub(crate) use rows::KeyRows;
 
 use super::{
     StoreEnv,
