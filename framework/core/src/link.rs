@@ -8,7 +8,7 @@
 use crate::{
     error::Result,
     record::{RawRecord, Record},
-    task::{TaskContext, Timer},
+    task::{Extractor, TaskContext, Timer},
     topology::{NodeId, TopicName, Topology},
 };
 use std::{any::Any, cell::RefCell, collections::BTreeMap, rc::Rc};
@@ -117,6 +117,8 @@ pub struct Linker<'t> {
     fans: BTreeMap<NodeId, Box<dyn Any>>,
     wanting_old: bool,
     pub(crate) sources: BTreeMap<TopicName, Vec<RawPush>>,
+    /// Where the times of a topic's records come from, if not from the log.
+    pub(crate) extractors: BTreeMap<TopicName, Extractor>,
     pub(crate) timers: Vec<Timer>,
     pub(crate) context: TaskContext,
 }
@@ -130,6 +132,7 @@ impl<'t> Linker<'t> {
             fans: BTreeMap::new(),
             wanting_old: false,
             sources: BTreeMap::new(),
+            extractors: BTreeMap::new(),
             timers: Vec::new(),
             context,
         };

@@ -1,10 +1,9 @@
 //! The builder: collects nodes and stores, and becomes a checked topology.
 
-use super::{Consumed, Fun, KStream, stream, view::Table};
+use super::{Consumed, Fun, KStream, source::Reading, view::Table};
 use crate::{
     error::Result,
     link::{Data, Linker},
-    record::Record,
     serde::Serde,
     store::{
         BufferStore, KeyValueStore, Materialized, StoreHandle, TimedFormats, TimedShape, TimedStore,
@@ -73,14 +72,24 @@ impl StreamsBuilder {
     /// Reads a topic as a stream: every record is an event.
     #[track_caller]
     pub fn stream<K: Data, V: Data>(&self, topic: impl Into<Consumed<K, V>>) -> KStream<'_, K, V> {
-        let Consumed { topic, policy } = topic.into();
+        let Consumed {
+            topic,
+            policy,
+            times,
+        } = topic.into();
         let name = TopicName::User(topic.name.to_owned());
         self.add_format(name.clone(), topic.key, topic.value);
         let kind = NodeKind::Source {
             topic: name,
             policy,
         };
-        self.source(kind, topic.key, move |bytes| topic.value.decode(bytes))
+        let reading = Reading {
+            kind,
+            key: topic.key,
+            null_keys: true,
+            times,
+        };
+        self.read(reading, move |bytes| topic.value.decode(bytes))
     }
 
     /// Declares a store for `process(..)`.
@@ -187,54 +196,6 @@ impl StreamsBuilder {
         self.source(kind, key, value)
     }
 
-    /// A source that decodes keys and values and sends them on.
-    #[track_caller]
-    pub(crate) fn source<K: Data, V: Data>(
-        &self,
-        kind: NodeKind,
-        key: Serde<K>,
-        value: impl Fn(Option<&[u8]>) -> Result<V> + Fun,
-    ) -> KStream<'_, K, V> {
-        let value = Arc::new(value);
-        let NodeKind::Source { topic, .. } = kind.clone() else {
-            return stream::handle(self, NodeId(0), None);
-        };
-        self.add_key(&topic, key);
-        let node = self.add("source", kind, vec![], vec![], move |link| {
-            let (value, name) = (value.clone(), link.name().to_owned());
-            let mut down = link.downstream::<K, V>();
-            let repartition = matches!(topic, TopicName::Repartition(_));
-            let drop_null_keys = repartition && !link.takes_null_keys();
-            link.source(
-                topic.clone(),
-                Box::new(move |ctx, raw| {
-                    if drop_null_keys && raw.key.is_none() {
-                        return ctx.drop_null_key();
-                    }
-                    match key
-                        .decode(raw.key)
-                        .and_then(|key| Ok((key, value(raw.value)?)))
-                    {
-                        Ok((key, value)) => {
-                            let (timestamp, headers) = (raw.timestamp, raw.headers.clone());
-                            down.push(
-                                ctx,
-                                Record {
-                                    key,
-                                    value,
-                                    timestamp,
-                                    headers,
-                                },
-                            )
-                        }
-                        Err(error) => ctx.refuse(&name, error),
-                    }
-                }),
-            );
-        });
-        stream::handle(self, node, None)
-    }
-
     /// Adds a node. Its name follows Kafka's pattern, for tools that read `describe()`.
     #[track_caller]
     pub(crate) fn add(
@@ -306,6 +267,11 @@ impl StreamsBuilder {
         at: &'static Location<'static>,
     ) {
         self.draft.borrow_mut().copartitions.push((a, b, at));
+    }
+
+    /// Says that a source decides itself what time the records of its topic have.
+    pub(crate) fn extracts_times(&self, topic: &TopicName, at: &'static Location<'static>) {
+        self.draft.borrow_mut().extracting.push((topic.clone(), at));
     }
 
     /// Remembers how a source topic's keys are written.

@@ -1,5 +1,6 @@
 //! The config values that DSL methods take where Kafka Streams has overloads.
 
+use super::TimestampExtractor;
 use crate::{
     serde::Serde,
     store::Storable,
@@ -12,6 +13,7 @@ use crate::{
 pub struct Consumed<K: 'static, V: 'static> {
     pub(crate) topic: Topic<K, V>,
     pub(crate) policy: Option<ErrorPolicy>,
+    pub(crate) times: Option<TimestampExtractor<K, V>>,
 }
 
 impl<K, V> Consumed<K, V> {
@@ -20,6 +22,17 @@ impl<K, V> Consumed<K, V> {
         Self {
             topic: *topic,
             policy: None,
+            times: None,
+        }
+    }
+
+    /// What time the records have; overrides the one they have on the log, and with it
+    /// `default.timestamp.extractor`. A topic of which the times are extracted is read once only.
+    #[must_use]
+    pub fn with_timestamp(self, extractor: TimestampExtractor<K, V>) -> Self {
+        Self {
+            times: Some(extractor),
+            ..self
         }
     }
 

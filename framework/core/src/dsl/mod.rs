@@ -17,10 +17,12 @@ mod grouped_table;
 mod join;
 mod process;
 mod sink;
+mod source;
 mod stream;
 mod stream_join;
 mod table;
 mod table_join;
+mod times;
 mod view;
 
 pub use branch::Split;
@@ -35,6 +37,7 @@ pub use process::{FixedKeyContext, FixedKeyProcessor, ProcessResult, Processor, 
 pub use stream::KStream;
 pub use stream_join::{JoinWindows, StreamJoined};
 pub use table::{Change, KTable};
+pub use times::TimestampExtractor;
 
 /// What the user's closures must be: shared by all tasks of all threads.
 pub trait Fun: Send + Sync + 'static {}

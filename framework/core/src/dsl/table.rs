@@ -1,8 +1,8 @@
 //! `KTable`: the latest row of each key, as a stream of changes and a view by key.
 
 use super::{
-    Consumed, Fun, Grouped, KGroupedTable, KStream, StreamsBuilder,
-    stream::handle,
+    Consumed, Fun, Grouped, KGroupedTable, KStream, StreamsBuilder, TimestampExtractor,
+    source::Reading,
     view::{Facts, View},
 };
 use crate::{
@@ -131,7 +131,11 @@ impl StreamsBuilder {
         topic: impl Into<Consumed<K, V>>,
         materialized: impl Into<Materialized<K, V>>,
     ) -> KTable<'_, K, V> {
-        let Consumed { topic, policy } = topic.into();
+        let Consumed {
+            topic,
+            policy,
+            times,
+        } = topic.into();
         let store = self.store(materialized);
         let name = TopicName::User(topic.name.to_owned());
         self.add_format(name.clone(), topic.key, topic.value);
@@ -139,54 +143,19 @@ impl StreamsBuilder {
             topic: name,
             policy,
         };
-        let rows = self.table_source(kind, topic.key, topic.value);
-        stored(upsert(rows, store), store)
-    }
-
-    #[track_caller]
-    fn table_source<K: Data, V: Data>(
-        &self,
-        kind: NodeKind,
-        key: crate::serde::Serde<K>,
-        value: crate::serde::Serde<V>,
-    ) -> KStream<'_, K, Option<V>> {
-        let NodeKind::Source { topic, .. } = kind.clone() else {
-            return handle(self, crate::topology::NodeId(0), None);
-        };
-        self.add_key(&topic, key);
-        let node = self.add("source", kind, vec![], vec![], move |link| {
-            let name = link.name().to_owned();
-            let mut down = link.downstream::<K, Option<V>>();
-            let decode =
-                move |bytes: Option<&[u8]>| bytes.map(|b| value.decode(Some(b))).transpose();
-            link.source(
-                topic.clone(),
-                Box::new(move |ctx, raw| {
-                    if raw.key.is_none() {
-                        return ctx.drop_null_key();
-                    }
-                    match key
-                        .decode(raw.key)
-                        .and_then(|key| Ok((key, decode(raw.value)?)))
-                    {
-                        Ok((key, value)) => {
-                            let (timestamp, headers) = (raw.timestamp, raw.headers.clone());
-                            down.push(
-                                ctx,
-                                Record {
-                                    key,
-                                    value,
-                                    timestamp,
-                                    headers,
-                                },
-                            )
-                        }
-                        Err(error) => ctx.refuse(&name, error),
-                    }
-                }),
-            );
+        let (value, reading) = (
+            topic.value,
+            Reading {
+                kind,
+                key: topic.key,
+                null_keys: false,
+                times: times.map(TimestampExtractor::of_rows),
+            },
+        );
+        let rows = self.read(reading, move |bytes| {
+            bytes.map(|bytes| value.decode(Some(bytes))).transpose()
         });
-        handle(self, node, None)
+        stored(upsert(rows, store), store)
     }
 }
 

@@ -112,6 +112,11 @@ impl TaskContext {
         })
     }
 
+    /// The offset of the record in hand.
+    pub(crate) fn offset(&self) -> Offset {
+        self.offset
+    }
+
     /// Asks for a commit soon.
     pub fn request_commit(&mut self) {
         self.commit_requested = true;
@@ -211,13 +216,11 @@ impl TaskContext {
 
     #[cold]
     pub(super) fn refuse_for(&mut self, reason: Reason, node: &str, error: Error) -> Result<()> {
-        let Some(input) = self.source else {
+        if self.source.is_none() {
             return Err(error);
-        };
+        }
         if self.policies.of(reason) == ErrorPolicy::Fail {
-            // Whoever must mend the record has to find it first.
-            let place = format!("{} offset {}, {node}", self.inputs[input], self.offset);
-            return Err(error.at(place));
+            return Err(self.at_record(node, error));
         }
         self.failures.push(Failure {
             node: node.to_owned(),
@@ -225,6 +228,15 @@ impl TaskContext {
             error,
         });
         Ok(())
+    }
+
+    /// The same error, and of which record: whoever must mend it has to find it first.
+    #[cold]
+    pub(super) fn at_record(&self, node: &str, error: Error) -> Error {
+        match self.source.and_then(|input| self.inputs.get(input)) {
+            Some(input) => error.at(format!("{input} offset {}, {node}", self.offset)),
+            None => error,
+        }
     }
 
     /// A null key where a key is needed: dropped as Kafka does, and counted.

@@ -1,6 +1,9 @@
 //! One input partition of a task: what was fetched and not processed, and how far processing came.
 
-use super::policy::Policies;
+use super::{
+    extract::{Extractor, Head},
+    policy::Policies,
+};
 use crate::{
     batch::Records,
     link::RawPush,
@@ -26,6 +29,9 @@ pub(super) struct Input {
     pub(super) time: Timestamp,
     pub(super) supply: Supply,
     pub(super) moved: bool,
+    /// Where times come from if not from the log, and that of the first record.
+    extractor: Option<Extractor>,
+    head: Option<Head>,
     queue: VecDeque<Records>,
     queued: usize,
     /// The offset after the last record that was queued.
@@ -33,7 +39,11 @@ pub(super) struct Input {
 }
 
 impl Input {
-    pub(super) fn new(pushes: Vec<RawPush>, policies: Policies) -> Self {
+    pub(super) fn new(
+        pushes: Vec<RawPush>,
+        policies: Policies,
+        extractor: Option<Extractor>,
+    ) -> Self {
         Self {
             pushes,
             policies,
@@ -41,6 +51,8 @@ impl Input {
             time: Timestamp::MIN,
             supply: Supply::Unknown,
             moved: false,
+            extractor,
+            head: None,
             queue: VecDeque::new(),
             queued: 0,
             end: 0,
@@ -71,11 +83,41 @@ impl Input {
         }
     }
 
-    /// The timestamp of the next record.
+    /// When the next record has its turn; `None` where there is none.
     #[inline]
-    pub(super) fn head_timestamp(&self) -> Option<Timestamp> {
-        let head = self.queue.front()?;
-        Some(head.batch.timestamp(head.range.start))
+    pub(super) fn turn(&mut self, wall_clock: Timestamp) -> Option<Timestamp> {
+        let first = self.queue.front()?;
+        if self.extractor.is_none() {
+            return Some(first.batch.timestamp(first.range.start));
+        }
+        self.extract(wall_clock);
+        self.head.as_ref().map(Head::turn)
+    }
+
+    /// Whether the queue has a record.
+    #[inline]
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// The time of the first record where times do not come from the log; `None` where they do.
+    #[inline]
+    pub(super) fn take_time(&mut self, wall_clock: Timestamp) -> Option<Head> {
+        self.extractor.as_ref()?;
+        self.extract(wall_clock);
+        self.head.take()
+    }
+
+    #[cold]
+    fn extract(&mut self, wall_clock: Timestamp) {
+        if let (Some(extractor), None, Some(first)) =
+            (&mut self.extractor, &self.head, self.queue.front())
+        {
+            let index = first.range.start;
+            let (offset, raw) = (first.batch.offset(index), first.batch.get(index));
+            let head = extractor.head(offset, raw, (self.time, wall_clock));
+            self.head = Some(head);
+        }
     }
 
     /// Takes the head's stretch of batch out of the queue, for [`Input::put_back`] after its first
@@ -98,6 +140,7 @@ impl Input {
     /// Forgets what was fetched: the next record is the one at `offset`.
     pub(super) fn rewind(&mut self, offset: Offset, time: Timestamp) {
         self.queue.clear();
+        self.head = None;
         self.queued = 0;
         self.next = offset;
         self.end = offset;

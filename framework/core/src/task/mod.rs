@@ -6,6 +6,7 @@
 //! [`Task::committed`], after the log has accepted what [`Task::prepare_commit`] handed over.
 
 mod context;
+mod extract;
 mod input;
 mod place;
 mod policy;
@@ -13,11 +14,12 @@ mod timer;
 
 pub(crate) use context::OutputId;
 pub use context::{Output, RecordMetadata, TaskContext};
+pub use extract::InvalidTimestamp;
+pub(crate) use extract::{Extractor, Given};
 use input::Input;
 pub use input::Supply;
 pub use place::Place;
 pub use policy::{Dropped, ErrorPolicy, Policies};
-use policy::{Failure, Reason};
 pub use timer::{PunctuationType, Schedule, Timer};
 
 use crate::{
@@ -139,6 +141,7 @@ impl Task {
         let (mut ctx, timers) = (linked.context, linked.timers);
         let by_source = policy::of_sources(topology);
         let mut inputs = Vec::new();
+        let mut extractors = linked.extractors;
         for (topic, pushes) in linked.sources {
             let own = by_source.get(&topic);
             let policies = own.map_or(config.policies, |policy| (*policy).into());
@@ -149,7 +152,7 @@ impl Task {
                     topic.shown()
                 )));
             }
-            inputs.push(Input::new(pushes, policies));
+            inputs.push(Input::new(pushes, policies, extractors.remove(&topic)));
             let name = topic.resolve(&config.application_id);
             ctx.inputs.push(TopicPartition::new(name, id.partition));
         }
@@ -258,13 +261,13 @@ impl Task {
 
     /// The input with the smallest head timestamp; the first of equals.
     #[inline]
-    fn choose(&self) -> Option<usize> {
+    fn choose(&mut self) -> Option<usize> {
         if let [only] = &self.inputs[..] {
-            return only.head_timestamp().map(|_| 0);
+            return only.is_waiting().then_some(0);
         }
         let mut best: Option<(Timestamp, usize)> = None;
-        for (number, input) in self.inputs.iter().enumerate() {
-            match input.head_timestamp() {
+        for (number, input) in self.inputs.iter_mut().enumerate() {
+            match input.turn(self.ctx.wall_clock) {
                 Some(time) if best.is_none_or(|(least, _)| time < least) => {
                     best = Some((time, number));
                 }
@@ -279,6 +282,7 @@ impl Task {
     #[inline]
     fn process_head(&mut self, number: usize) -> Result<()> {
         let input = &mut self.inputs[number];
+        let head = input.take_time(self.ctx.wall_clock);
         let Some(records) = input.take_head() else {
             return Ok(());
         };
@@ -286,52 +290,43 @@ impl Task {
         let (offset, raw) = (records.batch.offset(index), records.batch.get(index));
         self.ctx.source = Some(number);
         self.ctx.offset = offset;
-        self.ctx.timestamp = raw.timestamp;
         self.ctx.policies = input.policies;
-        let advanced = raw.timestamp > self.ctx.stream_time.max(-1);
-        if raw.timestamp < 0 {
-            // Kafka refuses such records too: no window and no stream time could hold them.
-            let error = Error::deserialization(format!("invalid timestamp {}", raw.timestamp));
-            self.ctx
-                .refuse_for(Reason::InvalidTimestamp, "source", error)?;
-        } else {
-            input.time = input.time.max(raw.timestamp);
-            self.ctx.stream_time = self.ctx.stream_time.max(raw.timestamp);
-            for push in &mut input.pushes {
-                push(&mut self.ctx, raw)?;
-            }
+        let timestamp = match head {
+            None => Some(raw.timestamp),
+            Some(head) => self.ctx.time_of(head, input.time)?,
+        };
+        let before = self.ctx.stream_time;
+        if let Some(timestamp) = timestamp {
+            self.process_at(number, RawRecord { timestamp, ..raw })?;
         }
+        let input = &mut self.inputs[number];
         input.next = offset + 1;
         input.moved = true;
         if !self.ctx.failures.is_empty() {
             self.settle_failures(number, offset, raw)?;
         }
         self.inputs[number].put_back(records);
-        if advanced && !self.timers.is_empty() {
+        if self.ctx.stream_time > before && !self.timers.is_empty() {
             self.punctuate(PunctuationType::StreamTime, self.ctx.stream_time)?;
         }
         Ok(())
     }
 
-    /// Counts what nodes refused of the record in hand, and writes its dead letter if asked to.
-    #[cold]
-    fn settle_failures(&mut self, input: usize, offset: Offset, raw: RawRecord<'_>) -> Result<()> {
-        let failures = std::mem::take(&mut self.ctx.failures);
-        for failure in &failures {
-            self.ctx.dropped.count(failure.reason);
+    /// Processes a record as of the time it has.
+    #[inline]
+    fn process_at(&mut self, number: usize, raw: RawRecord<'_>) -> Result<()> {
+        let input = &mut self.inputs[number];
+        self.ctx.timestamp = raw.timestamp;
+        if raw.timestamp < 0 {
+            // Kafka refuses such records too: no window and no stream time could hold them.
+            return self.ctx.refuse_time(raw.timestamp);
         }
-        let policies = self.ctx.policies;
-        let kept = |failure: &&Failure| policies.of(failure.reason) == ErrorPolicy::DeadLetter;
-        let (Some(first), Some(to)) = (failures.iter().find(kept), self.dead_letters) else {
-            return Ok(());
-        };
-        let from = &self.ctx.inputs[input];
-        let headers = policy::dead_letter_headers(raw, from, offset, first);
-        self.ctx.dropped.dead_lettered += 1;
-        // A log takes no negative timestamp, though one may be what is wrong with the record.
-        let timestamp = raw.timestamp.max(0);
-        self.ctx
-            .emit_raw(to, timestamp, &headers, raw.key, raw.value)
+        input.time = input.time.max(raw.timestamp);
+        self.ctx.stream_time = self.ctx.stream_time.max(raw.timestamp);
+        for push in &mut input.pushes {
+            push(&mut self.ctx, raw)?;
+        }
+        Ok(())
     }
 
     /// Tells the task what time it is; wall-clock punctuations that are due are called.

@@ -1,7 +1,8 @@
 //! What becomes of a record that cannot be decoded, or that the program's own code refuses.
 
+use super::Task;
 use crate::{
-    error::{Error, ErrorKind},
+    error::{Error, ErrorKind, Result},
     record::{Headers, Offset, RawRecord, TopicPartition},
     topology::{NodeKind, TopicName, Topology},
 };
@@ -107,6 +108,34 @@ pub(crate) struct Failure {
     pub(crate) node: String,
     pub(crate) reason: Reason,
     pub(crate) error: Error,
+}
+
+impl Task {
+    /// Counts what nodes refused of the record in hand, and writes its dead letter if asked to.
+    #[cold]
+    pub(super) fn settle_failures(
+        &mut self,
+        input: usize,
+        offset: Offset,
+        raw: RawRecord<'_>,
+    ) -> Result<()> {
+        let failures = std::mem::take(&mut self.ctx.failures);
+        for failure in &failures {
+            self.ctx.dropped.count(failure.reason);
+        }
+        let policies = self.ctx.policies;
+        let kept = |failure: &&Failure| policies.of(failure.reason) == ErrorPolicy::DeadLetter;
+        let (Some(first), Some(to)) = (failures.iter().find(kept), self.dead_letters) else {
+            return Ok(());
+        };
+        let from = &self.ctx.inputs[input];
+        let headers = dead_letter_headers(raw, from, offset, first);
+        self.ctx.dropped.dead_lettered += 1;
+        // A log takes no negative timestamp, though one may be what is wrong with the record.
+        let timestamp = raw.timestamp.max(0);
+        self.ctx
+            .emit_raw(to, timestamp, &headers, raw.key, raw.value)
+    }
 }
 
 /// KIP-1034's headers for a record that could not be processed.

@@ -32,6 +32,8 @@ pub(crate) struct Draft {
     pub(crate) copartitions: Vec<(NodeId, NodeId, &'static Location<'static>)>,
     /// Nodes that make something of records without a key, as left joins do (KIP-962).
     pub(crate) take_null_keys: Vec<NodeId>,
+    /// Topics of which a source extracts the times.
+    pub(crate) extracting: Vec<(TopicName, &'static Location<'static>)>,
     pub(crate) mistakes: Vec<Mistake>,
 }
 
@@ -178,6 +180,28 @@ impl Draft {
                     topic.shown()
                 );
                 self.mistakes.push(Mistake { at: node.at, text });
+            }
+        }
+        self.check_times();
+    }
+
+    /// Nor can a record have two times.
+    fn check_times(&mut self) {
+        for (topic, at) in &self.extracting {
+            let others = self.nodes.iter().filter(|node| {
+                let read = match &node.kind {
+                    NodeKind::Source { topic, .. } => Some(topic),
+                    _ => None,
+                };
+                read == Some(topic) && node.at != *at
+            });
+            for other in others {
+                let text = format!(
+                    "the topic {:?} is read with times of its own at {at}: read it once and use the \
+                     stream or table twice",
+                    topic.shown()
+                );
+                self.mistakes.push(Mistake { at: other.at, text });
             }
         }
     }

@@ -71,18 +71,18 @@ where
             At::first(from)..=At::last(time.saturating_add(later).max(0))
         };
         let store = ctx.store(self.right);
-        let Some(rows) = store.find(key)? else {
+        let Some(rows) = store.rows(key)? else {
             return Ok(None);
         };
         let (join, results) = (&self.join, &mut self.results);
-        let met = store.rows(rows, around(before, after));
+        let met = store.between(rows, around(before, after));
         results.extend(met.map(|(at, met, _)| (join(key, &value, met), time.max(at.time))));
         let store = ctx.store(self.left);
         store.observe(time);
         let kept = time > store.horizon();
         let places = around(after, before);
         let mut itself = kept && places.contains(&At::time(time));
-        for (at, met, _) in store.rows(rows, places) {
+        for (at, met, _) in store.between(rows, places) {
             if at.time > time && std::mem::take(&mut itself) {
                 results.push((join(key, &value, as_right), time));
             }

@@ -66,7 +66,7 @@ where
         if self.value.is_null(&record.value) {
             return ctx.drop_null_key();
         }
-        let rows = match ctx.store(self.other).find(&record.key) {
+        let rows = match ctx.store(self.other).rows(&record.key) {
             Ok(Some(rows)) => rows,
             Ok(None) => return self.without_key(ctx, record),
             Err(error) => return ctx.refuse(&self.name, error),
@@ -86,7 +86,7 @@ where
         } = record;
         let this = ctx.store(self.this);
         this.observe(time);
-        match this.find(&key) {
+        match this.rows(&key) {
             Ok(Some(rows)) if this.append(rows, time, value) => {}
             Ok(_) => ctx.drop_late_record(),
             Err(error) => {
@@ -120,7 +120,7 @@ where
         let from = time.saturating_sub(self.before).max(0);
         let to = time.saturating_add(self.after).max(0);
         let other = ctx.store(self.other);
-        let found = other.rows(rows, At::first(from)..=At::last(to));
+        let found = other.between(rows, At::first(from)..=At::last(to));
         match &mut self.outer {
             None => {
                 results

@@ -11,12 +11,12 @@ mod commit;
 mod group;
 mod keys;
 mod query;
-mod rows;
+mod span;
 
 pub use keys::At;
 pub(crate) use query::TimedFormats;
 pub use query::TimedKind;
-pub(crate) use rows::KeyRows;
+pub(crate) use span::KeyRows;
 
 use super::{
     StoreEnv,

@@ -14,7 +14,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     /// # Errors
     /// As [`TimedStore::get`].
     #[inline]
-    pub(crate) fn find(&mut self, key: &K) -> Result<Option<KeyRows>> {
+    pub(crate) fn rows(&mut self, key: &K) -> Result<Option<KeyRows>> {
         Ok(self.group(key)?.map(KeyRows))
     }
 
@@ -25,7 +25,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
 
     /// The rows between two places, in order, without those that have expired by now.
     #[inline]
-    pub(crate) fn rows(
+    pub(crate) fn between(
         &self,
         of: KeyRows,
         places: RangeInclusive<At>,
