@@ -4,9 +4,11 @@ use super::{Consumed, Fun, KStream, source::Reading, view::Table};
 use crate::{
     error::Result,
     link::{Data, Linker},
+    record::Timestamp,
     serde::Serde,
     store::{
-        BufferStore, KeyValueStore, Materialized, StoreHandle, TimedFormats, TimedShape, TimedStore,
+        BufferStore, KeyValueStore, Materialized, StoreHandle, TimedFormats, TimedShape,
+        TimedStore, VersionedFormats, VersionedStore, versions_of,
     },
     topology::{
         Draft, Mistake, Node, NodeId, NodeKind, Repartition, StoreId, StoreSpec, TopicName,
@@ -20,6 +22,7 @@ use std::{
     marker::PhantomData,
     panic::Location,
     sync::Arc,
+    time::Duration,
 };
 
 /// Where a program declares its streams, tables and stores.
@@ -154,6 +157,47 @@ impl StreamsBuilder {
                 wide,
             })),
             open: Arc::new(move |env| Ok(Box::new(TimedStore::open(key, value, shape, env)?))),
+        })
+    }
+
+    /// Declares a store that keeps what its keys were, for `process(..)`: as far back as
+    /// `history_retention` behind the greatest time put.
+    ///
+    /// ```
+    /// use millstream_core::prelude::*;
+    /// use std::time::Duration;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let hour = Duration::from_secs(3_600);
+    /// let rates = builder.versioned_store::<String, f64>("rates", hour);
+    /// # let _ = rates;
+    /// ```
+    #[track_caller]
+    pub fn versioned_store<K: Data, V: Data>(
+        &self,
+        materialized: impl Into<Materialized<K, V>>,
+        history_retention: Duration,
+    ) -> StoreHandle<VersionedStore<K, V>> {
+        let Materialized {
+            name,
+            key,
+            value,
+            logging,
+        } = materialized.into();
+        let formats = (key.codec().name(), value.codec().name());
+        let format = format!("versioned/{}/{}", formats.0, formats.1);
+        let retention =
+            Timestamp::try_from(history_retention.as_millis()).unwrap_or(Timestamp::MAX);
+        let value = versions_of(value);
+        self.add_store(StoreSpec {
+            name,
+            logging,
+            format,
+            at: Location::caller(),
+            query: Some(Arc::new(VersionedFormats { key, value })),
+            open: Arc::new(move |env| {
+                Ok(Box::new(VersionedStore::open(key, value, retention, env)?))
+            }),
         })
     }
 

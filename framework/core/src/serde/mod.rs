@@ -80,6 +80,12 @@ impl<T> Serde<T> {
         Self(codec)
     }
 
+    /// A serde of a codec that is put together while a program is declared. It is never given back:
+    /// a program is declared once, and what it declares lives as long as it does.
+    pub fn composed(codec: impl Codec<Item = T> + Send) -> Self {
+        Self(Box::leak(Box::new(codec)))
+    }
+
     /// Appends the value's bytes to `out`.
     #[inline]
     pub fn encode(self, value: &T, out: &mut Vec<u8>) -> Result<Encoded> {

@@ -21,8 +21,8 @@ pub use handle::{StoreHandle, StoreRef, StoreSet};
 pub use key_value::KeyValueStore;
 pub use materialized::{Materialized, Storable};
 pub(crate) use materialized::{default_key, default_value};
-pub use timed::{At, TimedKind, TimedShape, TimedStore};
-pub(crate) use timed::{KeyRows, TimedFormats};
+pub use timed::{At, Put, TimedKind, TimedShape, TimedStore, Version, VersionedStore, versions_of};
+pub(crate) use timed::{KeyRows, TimedFormats, VersionedFormats};
 pub(crate) use waiting::{Due, Look, Place, WaitingStore};
 
 /// What every store can do, whatever its shape.

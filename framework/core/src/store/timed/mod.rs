@@ -12,11 +12,16 @@ mod group;
 mod keys;
 mod query;
 mod span;
+mod version_rows;
+mod versions;
 
 pub use keys::At;
 pub(crate) use query::TimedFormats;
 pub use query::TimedKind;
 pub(crate) use span::KeyRows;
+pub(crate) use version_rows::VersionedFormats;
+pub use version_rows::versions_of;
+pub use versions::{Put, Version, VersionedStore};
 
 use super::{
     StoreEnv,

@@ -59,6 +59,27 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         true
     }
 
+    /// The value at a place, and the timestamp of its last change.
+    #[inline]
+    pub(crate) fn value(&self, of: KeyRows, at: At) -> Option<(&V, Timestamp)> {
+        let group = self.groups.get(of.0);
+        let row = &group.rows[group.find(at).ok()?];
+        row.value.as_ref().map(|value| (value, row.timestamp))
+    }
+
+    /// Deletes the row at a place, and returns what it held.
+    pub(crate) fn remove(&mut self, of: KeyRows, at: At) -> Option<V> {
+        let place = self.groups.get(of.0).find(at).ok()?;
+        let row = &mut self.groups.get_mut(of.0).rows[place];
+        let (value, timestamp, stored) = (row.value.take()?, row.timestamp, row.stored);
+        if stored {
+            self.touch(of.0, place, timestamp);
+        } else {
+            self.delete(of.0, place);
+        }
+        Some(value)
+    }
+
     /// Sets a row, or deletes it, whether or not it has expired.
     #[inline]
     pub(crate) fn set(&mut self, of: KeyRows, at: At, value: Option<V>, timestamp: Timestamp) {

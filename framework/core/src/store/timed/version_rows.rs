@@ -1,0 +1,116 @@
+//! The rows of a versioned store: where they lie, what their bytes are, and how people read them.
+
+use super::{At, keys};
+use crate::{
+    error::{Error, Result},
+    record::Timestamp,
+    serde::{Codec, Encoded, Serde},
+    topology::StoreQuery,
+};
+use millstream_state::ordered;
+use serde_json::{Value, json};
+
+/// Where the version lies that holds now; the row's timestamp says since when.
+pub(super) const NOW: At = At::time(Timestamp::MAX);
+/// Rows are told apart by the times at which they end and begin.
+pub(super) const WIDE: bool = true;
+
+/// Writes a value behind a one, and a deleted stretch as a zero.
+struct OrDeleted<V: 'static>(Serde<V>);
+
+const DELETED: u8 = 0;
+const VALUE: u8 = 1;
+
+/// The serde of the rows of a [`VersionedStore`](super::VersionedStore), of that of its values: a
+/// stretch for which a key was deleted is a row too. To be made once, when a program is declared.
+pub fn versions_of<V: 'static>(value: Serde<V>) -> Serde<Option<V>> {
+    Serde::composed(OrDeleted(value))
+}
+
+impl<V> Codec for OrDeleted<V> {
+    type Item = Option<V>;
+
+    fn encode(&self, value: &Option<V>, out: &mut Vec<u8>) -> Result<Encoded> {
+        match value {
+            None => out.push(DELETED),
+            Some(value) => {
+                out.push(VALUE);
+                if self.0.encode(value, out)? == Encoded::Null {
+                    return Err(Error::serialization(
+                        "a store cannot hold a value that its serde writes as null: delete the key",
+                    ));
+                }
+            }
+        }
+        Ok(Encoded::Bytes)
+    }
+
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<Option<V>> {
+        match bytes {
+            Some([DELETED]) => Ok(None),
+            Some([VALUE, value @ ..]) => Ok(Some(self.0.decode(Some(value))?)),
+            _ => Err(Error::deserialization(
+                "neither a version nor a deleted one",
+            )),
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("versions<{}>", self.0.codec().name())
+    }
+
+    fn to_json(&self, bytes: Option<&[u8]>) -> Result<Value> {
+        match bytes {
+            Some([VALUE, value @ ..]) => self.0.codec().to_json(Some(value)),
+            _ => Ok(Value::Null),
+        }
+    }
+
+    fn from_json(&self, json: &Value, out: &mut Vec<u8>) -> Result<Encoded> {
+        if json.is_null() {
+            out.push(DELETED);
+            return Ok(Encoded::Bytes);
+        }
+        out.push(VALUE);
+        self.0.codec().from_json(json, out)
+    }
+}
+
+/// How people read a versioned store: by key they get what holds now.
+pub(crate) struct VersionedFormats<K: 'static, V: 'static> {
+    pub(crate) key: Serde<K>,
+    pub(crate) value: Serde<Option<V>>,
+}
+
+impl<K, V> StoreQuery for VersionedFormats<K, V> {
+    fn key(&self, json: &Value) -> Result<Vec<u8>> {
+        let (mut bytes, mut out) = (Vec::new(), Vec::new());
+        if self.key.codec().from_json(json, &mut bytes)? == Encoded::Null {
+            return Err(Error::deserialization("a store has no null key"));
+        }
+        ordered::put_bytes(&mut out, &bytes);
+        keys::put_at(&mut out, NOW, WIDE);
+        Ok(out)
+    }
+
+    fn show_key(&self, row: &[u8]) -> Result<Value> {
+        let (prefix, at) = keys::split(row, WIDE)
+            .ok_or_else(|| Error::deserialization("a row's key is too short"))?;
+        let mut bytes = Vec::new();
+        ordered::Reader::new(prefix).bytes(&mut bytes)?;
+        let key = self.key.codec().to_json(Some(&bytes))?;
+        Ok(if at == NOW {
+            key
+        } else {
+            json!({ "key": key, "since": at.second, "until": at.time })
+        })
+    }
+
+    fn show_value(&self, bytes: &[u8]) -> Result<Value> {
+        self.value.codec().to_json(Some(bytes))
+    }
+
+    fn is_row(&self, key: &[u8]) -> bool {
+        key != keys::CLOCK
+    }
+}
