@@ -7,6 +7,8 @@
 mod bench;
 #[path = "stream_join/matrix.rs"]
 mod matrix;
+#[path = "common/pair.rs"]
+mod pair;
 #[path = "stream_join/pairs.rs"]
 mod pairs;
 #[path = "stream_join/program.rs"]

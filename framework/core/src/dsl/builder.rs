@@ -106,7 +106,15 @@ impl StreamsBuilder {
             key,
             value,
             logging,
+            history,
         } = materialized.into();
+        if history.is_some() {
+            let text = format!(
+                "the store {name:?} cannot have versions: only those of table(..), to_table(..) and \
+                 materialize(..) do"
+            );
+            self.mistake(Location::caller(), text);
+        }
         let format = format!("key-value/{}/{}", key.codec().name(), value.codec().name());
         self.add_store(StoreSpec {
             name,
@@ -142,6 +150,7 @@ impl StreamsBuilder {
             key,
             value,
             logging,
+            ..
         } = materialized.into();
         let TimedShape { kind, wide, .. } = shape;
         let formats = (key.codec().name(), value.codec().name());
@@ -183,6 +192,7 @@ impl StreamsBuilder {
             key,
             value,
             logging,
+            ..
         } = materialized.into();
         let formats = (key.codec().name(), value.codec().name());
         let format = format!("versioned/{}/{}", formats.0, formats.1);

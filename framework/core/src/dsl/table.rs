@@ -3,6 +3,7 @@
 use super::{
     Consumed, Fun, Grouped, KGroupedTable, KStream, StreamsBuilder, TimestampExtractor,
     source::Reading,
+    versioned::{derived_versions, versioned},
     view::{Facts, View},
 };
 use crate::{
@@ -56,6 +57,7 @@ pub(crate) fn stored<'b, K: Data, V: Data>(
     let facts = Facts {
         bases: vec![(store.id, changes.node)],
         exact: true,
+        history: None,
     };
     let view = changes.builder.add_view(View::Store(store), facts);
     KTable {
@@ -121,10 +123,24 @@ fn upsert<K: Data, V: Data>(
     })
 }
 
+impl<'b, K: Data, V: Data> KStream<'b, K, Option<V>> {
+    /// The table of the rows that arrive.
+    #[track_caller]
+    fn kept_in(self, materialized: Materialized<K, V>) -> KTable<'b, K, V> {
+        match materialized.history {
+            Some(history) => versioned(self, materialized, history),
+            None => {
+                let store = self.builder.store(materialized);
+                stored(upsert(self, store), store)
+            }
+        }
+    }
+}
+
 impl StreamsBuilder {
     /// Reads a topic as a table: each record is the new row of its key, a null value deletes it.
     /// Records with a null key are dropped and counted. Out-of-order records are applied in offset
-    /// order, as Kafka Streams does without versioned stores.
+    /// order, unless the store is [versioned](Materialized::versioned).
     #[track_caller]
     pub fn table<K: Data, V: Data>(
         &self,
@@ -136,7 +152,6 @@ impl StreamsBuilder {
             policy,
             times,
         } = topic.into();
-        let store = self.store(materialized);
         let name = TopicName::User(topic.name.to_owned());
         self.add_format(name.clone(), topic.key, topic.value);
         let kind = NodeKind::Source {
@@ -155,7 +170,7 @@ impl StreamsBuilder {
         let rows = self.read(reading, move |bytes| {
             bytes.map(|bytes| value.decode(Some(bytes))).transpose()
         });
-        stored(upsert(rows, store), store)
+        rows.kept_in(materialized.into())
     }
 }
 
@@ -165,8 +180,7 @@ impl<'b, K: Storable, V: Storable> KStream<'b, K, V> {
     pub fn to_table(self, materialized: impl Into<Materialized<K, V>>) -> KTable<'b, K, V> {
         let materialized = materialized.into();
         let input = self.by_key(&materialized.name, Grouped::by_default());
-        let store = self.builder.store(materialized);
-        stored(upsert(input.map_values(Some), store), store)
+        input.map_values(Some).kept_in(materialized)
     }
 }
 
@@ -176,8 +190,7 @@ impl<'b, K: Storable, V: Storable> KStream<'b, K, Option<V>> {
     pub fn to_table_of_rows(self, materialized: impl Into<Materialized<K, V>>) -> KTable<'b, K, V> {
         let materialized = materialized.into();
         let input = self.by_key(&materialized.name, Grouped::by_default());
-        let store = self.builder.store(materialized);
-        stored(upsert(input, store), store)
+        input.kept_in(materialized)
     }
 }
 
@@ -249,7 +262,9 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     ) -> KTable<'b, K, V2> {
         let row = Arc::new(row);
         let (view, facts) = self.view();
-        let (through, exact) = (row.clone(), facts.exact);
+        let through = row.clone();
+        // Of a table with versions every version is told: it may matter to another one.
+        let exact = facts.exact && facts.history.is_none();
         let changes = self.changes.operator(label, vec![], move |link| {
             let (row, mut down) = (row.clone(), link.downstream::<K, Change<V2>>());
             if silence == Silence::Kept || down.wants_old() {
@@ -279,6 +294,9 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
                 )
             }
         });
+        if facts.history.is_some() {
+            return derived_versions(changes, (view, facts), move |key, row| through(key, row));
+        }
         let lookup = move |ctx: &mut TaskContext, key: &K| -> Result<Option<(V2, Timestamp)>> {
             let found = view.get(ctx, key)?;
             Ok(found.and_then(|(found, time)| Some((through(key, found)?, time))))
@@ -295,6 +313,13 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     #[track_caller]
     #[must_use = "a materialized table goes nowhere by itself"]
     pub fn materialize(self, materialized: impl Into<Materialized<K, V>>) -> Self {
+        let materialized = materialized.into();
+        if materialized.history.is_some() {
+            return self
+                .changes
+                .map_values(|change| change.new)
+                .kept_in(materialized);
+        }
         let (store, exact) = (
             self.changes.builder.store(materialized),
             self.view().1.exact,
@@ -344,6 +369,6 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
         select: impl Fn(&K, &V) -> (K2, V2) + Fun,
     ) -> KGroupedTable<'b, K2, V2> {
         self.must_be_exact();
-        KGroupedTable::new(self, select, Grouped::by_default())
+        KGroupedTable::new(self.in_order(false), select, Grouped::by_default())
     }
 }

@@ -108,13 +108,16 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
         let same_builder = builder.must_be(other.changes.builder);
         if same_builder && self.view == other.view {
             // A table joined with itself: both sides change at once, so each row meets itself.
-            return self.derive("table_join", Silence::Kept, move |_, row| {
-                combine(Some(&row), (&row as &dyn Any).downcast_ref())
-            });
+            return self
+                .in_order(true)
+                .derive("table_join", Silence::Kept, move |_, row| {
+                    combine(Some(&row), (&row as &dyn Any).downcast_ref())
+                });
         }
-        let (left, right) = (self.changes.node, other.changes.node);
+        let (this, other) = (self.in_order(true), other.in_order(true));
+        let (left, right) = (this.changes.node, other.changes.node);
         builder.must_be_copartitioned(left, right, at);
-        let ((left_view, left_facts), (right_view, right_facts)) = (self.rows(), other.rows());
+        let ((left_view, left_facts), (right_view, right_facts)) = (this.rows(), other.rows());
         // One record may change both sides; then the second one's view already shows what the
         // change that is told first knows nothing of.
         let at_once = same_builder

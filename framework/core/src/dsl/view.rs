@@ -9,7 +9,7 @@ use crate::{
     link::Data,
     record::Timestamp,
     serde::Serde,
-    store::{KeyValueStore, StoreHandle},
+    store::{KeyValueStore, StoreHandle, VersionedStore},
     task::TaskContext,
     topology::{NodeId, StoreId},
 };
@@ -19,12 +19,20 @@ use std::{any::Any, panic::Location, sync::Arc};
 pub(crate) type Lookup<K, V> =
     dyn Fn(&mut TaskContext, &K) -> Result<Option<(V, Timestamp)>> + Send + Sync;
 
+/// The same of a table that has versions, as of a time or as of now.
+pub(crate) type LookupAsOf<K, V> =
+    dyn Fn(&mut TaskContext, &K, Option<Timestamp>) -> Result<Option<(V, Timestamp)>> + Send + Sync;
+
 /// How a table is read by key.
 pub(crate) enum View<K: 'static, V: 'static> {
     /// From its own store.
     Store(StoreHandle<KeyValueStore<K, V>>),
+    /// From its own store, which also knows what was.
+    Versioned(StoreHandle<VersionedStore<K, V>>),
     /// Through the tables it derives from.
     Derived(Box<Lookup<K, V>>),
+    /// Through a table that knows what was.
+    DerivedVersions(Box<LookupAsOf<K, V>>),
     /// Not at all: its rows cannot be computed where they are needed.
     Missing,
 }
@@ -43,11 +51,33 @@ impl<K: Data, V: Data> View<K, V> {
                 let store = ctx.store(handle.reference());
                 Ok(then(store.get_with_timestamp(key)?))
             }
-            Self::Derived(lookup) => {
-                let found = lookup(ctx, key)?;
+            Self::Versioned(handle) => Ok(then(ctx.store(handle.reference()).get(key)?)),
+            Self::Derived(_) | Self::DerivedVersions(_) | Self::Missing => {
+                let found = self.get(ctx, key)?;
                 Ok(then(found.as_ref().map(|(row, time)| (row, *time))))
             }
-            Self::Missing => Err(missing()),
+        }
+    }
+
+    /// Calls `then` with the row that a key had at a time; of a table without versions with the one
+    /// that it has.
+    #[inline]
+    pub(crate) fn with_as_of<R>(
+        &self,
+        ctx: &mut TaskContext,
+        (key, time): (&K, Timestamp),
+        then: impl FnOnce(Option<(&V, Timestamp)>) -> R,
+    ) -> Result<R> {
+        match self {
+            Self::Versioned(handle) => {
+                let found = ctx.store(handle.reference()).get_as_of(key, time)?;
+                Ok(then(found.map(|version| (version.value, version.since))))
+            }
+            Self::DerivedVersions(lookup) => {
+                let found = lookup(ctx, key, Some(time))?;
+                Ok(then(found.as_ref().map(|(row, since)| (row, *since))))
+            }
+            Self::Store(_) | Self::Derived(_) | Self::Missing => self.with(ctx, key, then),
         }
     }
 
@@ -55,10 +85,11 @@ impl<K: Data, V: Data> View<K, V> {
     #[inline]
     pub(crate) fn get(&self, ctx: &mut TaskContext, key: &K) -> Result<Option<(V, Timestamp)>> {
         match self {
-            Self::Store(_) => self.with(ctx, key, |found| {
+            Self::Store(_) | Self::Versioned(_) => self.with(ctx, key, |found| {
                 found.map(|(row, time)| (row.clone(), time))
             }),
             Self::Derived(lookup) => lookup(ctx, key),
+            Self::DerivedVersions(lookup) => lookup(ctx, key, None),
             Self::Missing => Err(missing()),
         }
     }
@@ -79,6 +110,9 @@ pub(crate) struct Facts {
     /// Whether the old value of each change is the new value of the change before. Where it may not
     /// be, a deletion must be told even if no row was seen, and nothing may be taken back.
     pub(crate) exact: bool,
+    /// How far back the table knows what its rows were, if it does; what it tells may then be out of
+    /// order.
+    pub(crate) history: Option<Timestamp>,
 }
 
 impl Facts {
@@ -93,7 +127,13 @@ impl Facts {
         bases.sort();
         bases.dedup();
         let exact = self.exact && other.exact;
-        Self { bases, exact }
+        // Nobody knows what a join would have been, as in Kafka Streams.
+        let history = None;
+        Self {
+            bases,
+            exact,
+            history,
+        }
     }
 }
 
@@ -105,8 +145,16 @@ pub(crate) struct Table {
 
 impl StreamsBuilder {
     pub(crate) fn add_view<K: 'static, V: 'static>(&self, view: View<K, V>, facts: Facts) -> usize {
+        self.add_shared_view(Arc::new(view), facts)
+    }
+
+    /// A view that another table has too.
+    pub(crate) fn add_shared_view<K: 'static, V: 'static>(
+        &self,
+        view: Arc<View<K, V>>,
+        facts: Facts,
+    ) -> usize {
         let mut tables = self.tables.borrow_mut();
-        let view = Arc::new(view);
         tables.push(Table { view, facts });
         tables.len() - 1
     }

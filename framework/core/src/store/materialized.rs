@@ -6,7 +6,7 @@ use crate::{
     topology::Logging,
 };
 use ::serde::{Serialize, de::DeserializeOwned};
-use std::any::Any;
+use std::{any::Any, time::Duration};
 
 /// What can be stored without naming a serde: anything serde can write and read back.
 ///
@@ -20,6 +20,7 @@ pub struct Materialized<K: 'static, V: 'static> {
     pub(crate) key: Serde<K>,
     pub(crate) value: Serde<V>,
     pub(crate) logging: Logging,
+    pub(crate) history: Option<Duration>,
 }
 
 impl<K, V> Materialized<K, V> {
@@ -30,6 +31,46 @@ impl<K, V> Materialized<K, V> {
             key,
             value,
             logging: Logging::Changelog,
+            history: None,
+        }
+    }
+
+    /// A versioned store (KIP-889), which also knows what its rows were, as far back as so long
+    /// behind the greatest time put: for [`table`](crate::dsl::StreamsBuilder::table),
+    /// [`to_table`](crate::dsl::KStream::to_table) and
+    /// [`materialize`](crate::dsl::KTable::materialize).
+    ///
+    /// Updates of such a table are applied by their times instead of their offsets; those that are
+    /// older than the history are dropped and counted. A stream that is joined with it meets the
+    /// row that its key had at the record's time. What joins or groups tables takes no notice of
+    /// updates that come out of order.
+    ///
+    /// ```
+    /// use millstream_core::prelude::*;
+    /// use std::time::Duration;
+    ///
+    /// static RATES: Topic<String, u64> = Topic::new("rates", utf8(), u64_be());
+    /// static SALES: Topic<String, u64> = Topic::new("sales", utf8(), u64_be());
+    /// static WORTH: Topic<String, u64> = Topic::new("worth", utf8(), u64_be());
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let day = Duration::from_secs(86_400);
+    /// let rates = builder.table(&RATES, Materialized::from("rates").versioned(day));
+    /// builder.stream(&SALES).join(rates, |sale, rate| sale * rate).to(&WORTH);
+    ///
+    /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let euro = || "euro".to_owned();
+    /// driver.pipe(&RATES, euro(), 2, 1_000)?;
+    /// driver.pipe(&RATES, euro(), 3, 2_000)?;
+    /// driver.pipe(&SALES, euro(), 10, 1_500)?;
+    /// assert_eq!(driver.read_key_values(&WORTH)?, [(euro(), Some(20))]);
+    /// # Ok::<(), millstream_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn versioned(self, history_retention: Duration) -> Self {
+        Self {
+            history: Some(history_retention),
+            ..self
         }
     }
 

@@ -49,6 +49,7 @@ pub struct TaskContext {
     pub(super) dropped: Dropped,
     pub(super) failures: Vec<Failure>,
     pub(super) commit_requested: bool,
+    out_of_order: bool,
 }
 
 impl TaskContext {
@@ -67,6 +68,7 @@ impl TaskContext {
             dropped: Dropped::default(),
             failures: Vec::new(),
             commit_requested: false,
+            out_of_order: false,
         }
     }
 
@@ -103,6 +105,11 @@ impl TaskContext {
         self.timestamp
     }
 
+    /// Says that another record is in hand, which came before.
+    pub(crate) fn set_timestamp(&mut self, timestamp: Timestamp) {
+        self.timestamp = timestamp;
+    }
+
     /// Where the record in hand comes from; `None` in a punctuation.
     pub fn record_metadata(&self) -> Option<RecordMetadata> {
         let partition = self.inputs.get(self.source?)?.clone();
@@ -115,6 +122,17 @@ impl TaskContext {
     /// The offset of the record in hand.
     pub(crate) fn offset(&self) -> Offset {
         self.offset
+    }
+
+    /// Whether the change in hand is of a row that has been followed by another already. Only below a
+    /// table with versions does it mean anything.
+    pub(crate) fn is_out_of_order(&self) -> bool {
+        self.out_of_order
+    }
+
+    /// Says so of what is about to go downstream; returns what was said before.
+    pub(crate) fn set_out_of_order(&mut self, out_of_order: bool) -> bool {
+        std::mem::replace(&mut self.out_of_order, out_of_order)
     }
 
     /// Asks for a commit soon.

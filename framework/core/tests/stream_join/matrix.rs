@@ -1,6 +1,9 @@
 //! Exact sequences. All of them are those of Kafka Streams 4.3.1 under its own test driver.
 
-use super::bench::{Kind, Step, join, l, r, run, window};
+use super::{
+    bench::{Kind, join, window},
+    pair::{Step, l, r, run},
+};
 
 /// Runs a script through the three kinds of join.
 fn check(windows: (i64, i64, u64), script: &[Step], expected: [&[&str]; 3]) {

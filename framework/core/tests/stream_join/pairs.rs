@@ -1,6 +1,9 @@
 //! Joins against the nested loop: every pair within the window, and every record without one.
 
-use super::bench::{Fate, Kind, Outcome, Step, join, l, r, run, run_through, self_join, window};
+use super::{
+    bench::{Kind, join, self_join, window},
+    pair::{Fate, Outcome, Step, l, r, run, run_through},
+};
 use millstream_core::prelude::*;
 use proptest::{collection::vec, prelude::*};
 use std::collections::BTreeMap;
@@ -31,7 +34,7 @@ fn steps(times: impl Strategy<Value = Timestamp>) -> impl Strategy<Value = Vec<S
     });
     vec(step, 0..60).prop_map(|mut steps| {
         for (number, step) in (1..).zip(&mut steps) {
-            step.record.value = number;
+            step.record.value = Some(number);
         }
         steps
     })
@@ -79,24 +82,21 @@ fn meets(left: &Step, right: &Step, (before, after, _): (i64, i64, u64)) -> bool
 fn expected(script: &[Step], windows: (i64, i64, u64), kind: Kind) -> Bag {
     let (left, right): (Vec<&Step>, Vec<&Step>) = script.iter().partition(|step| step.left);
     let key = |step: &Step| step.record.key.clone().unwrap_or_default();
+    let value = |step: &Step| step.record.value.unwrap_or_default();
     let mut results = Vec::new();
     for l in &left {
         let partners: Vec<_> = right.iter().filter(|r| meets(l, r, windows)).collect();
         for r in &partners {
             let time = l.record.timestamp.max(r.record.timestamp);
-            results.push((
-                key(l),
-                format!("{} {}", l.record.value, r.record.value),
-                time,
-            ));
+            results.push((key(l), format!("{} {}", value(l), value(r)), time));
         }
         if partners.is_empty() && kind != Kind::Inner {
-            results.push((key(l), format!("{} -", l.record.value), l.record.timestamp));
+            results.push((key(l), format!("{} -", value(l)), l.record.timestamp));
         }
     }
     for r in right.iter().filter(|_| kind == Kind::Outer) {
         if !left.iter().any(|l| meets(l, r, windows)) {
-            results.push((key(r), format!("- {}", r.record.value), r.record.timestamp));
+            results.push((key(r), format!("- {}", value(r)), r.record.timestamp));
         }
     }
     bag(results)

@@ -1,6 +1,9 @@
 //! How joins sit in a program: names, repartition topics, mistakes.
 
-use super::bench::{Key, LEFT, OUT, RIGHT, window};
+use super::{
+    bench::window,
+    pair::{Key, LEFT, OUT, RIGHT},
+};
 use millstream_core::{ErrorKind, prelude::*, topology::Format};
 
 static MAYBE: Topic<Key, Option<i64>> = Topic::new("maybe", option::<Utf8>(), option::<I64Be>());

@@ -133,6 +133,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
         let result = Facts {
             bases: Vec::new(),
             exact: false,
+            history: None,
         };
         let nothing = |changes| derived(changes, |_, _| Ok(None), result);
         if !builder.must_be(other.changes.builder) {
@@ -142,7 +143,8 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
             return nothing(handle(builder, NodeId(0), None));
         }
         self.must_be_exact();
-        let keys = (self.key_serde(), other.key_serde());
+        let (this, other) = (self.in_order(true), other.in_order(true));
+        let keys = (this.key_serde(), other.key_serde());
         let (Some(key), Some(right_key)) = keys else {
             let text = "the key of a table in a foreign-key join must be the key of its topic, or \
                         the join cannot know how to write it";
@@ -165,7 +167,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
             row: left,
             right_key,
         };
-        let telling = left::subscribe(self, &side, registration.clone());
+        let telling = left::subscribe(this, &side, registration.clone());
         let subscriptions = builder.read_back(registration, wire::raw(), wire::read_subscription);
         builder.must_be_copartitioned(subscriptions.node, other.changes.node, at);
         let serdes = (right_key, right);
@@ -176,7 +178,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
         builder.add_sink(response.clone(), answers.to_vec(), right::send);
         let read = move |bytes: Option<&[u8]>| wire::read_answer(right, bytes);
         let answered = builder.read_back(response, key, read);
-        builder.must_be_copartitioned(answered.node, self.changes.node, at);
-        nothing(left::resolve(telling, answered, self, side, combine))
+        builder.must_be_copartitioned(answered.node, this.changes.node, at);
+        nothing(left::resolve(telling, answered, this, side, combine))
     }
 }

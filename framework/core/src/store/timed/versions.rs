@@ -87,6 +87,25 @@ impl<K: 'static, V: 'static> VersionedStore<K, V> {
         Ok(Some(self.put_in(rows, value, since)))
     }
 
+    /// As [`VersionedStore::put`], and returns what held before if asked to.
+    pub(crate) fn upsert(
+        &mut self,
+        key: &K,
+        value: Option<V>,
+        since: Timestamp,
+        read_old: bool,
+    ) -> Result<Option<(Put, Option<V>)>>
+    where
+        V: Clone,
+    {
+        let Some(rows) = self.rows.rows(key)? else {
+            return Ok(None);
+        };
+        let old = self.now(rows).filter(|_| read_old);
+        let old = old.map(|(value, _)| value.clone());
+        Ok(Some((self.put_in(rows, value, since), old)))
+    }
+
     /// Deletes a key from a time on, and returns the version that held then.
     ///
     /// # Errors
