@@ -121,6 +121,7 @@ impl StreamsBuilder {
             logging,
             format,
             at: Location::caller(),
+            source: None,
             query: Some(Arc::new(Formats { key, value })),
             open: Arc::new(move |env| Ok(Box::new(KeyValueStore::new(key, value, env)))),
         })
@@ -159,6 +160,7 @@ impl StreamsBuilder {
             logging,
             format: format!("timed/{kind:?}/{wide}/{}/{}", formats.0, formats.1),
             at: Location::caller(),
+            source: None,
             query: Some(Arc::new(TimedFormats {
                 key,
                 value,
@@ -204,6 +206,7 @@ impl StreamsBuilder {
             logging,
             format,
             at: Location::caller(),
+            source: None,
             query: Some(Arc::new(VersionedFormats { key, value })),
             open: Arc::new(move |env| {
                 Ok(Box::new(VersionedStore::open(key, value, retention, env)?))
@@ -321,6 +324,11 @@ impl StreamsBuilder {
         at: &'static Location<'static>,
     ) {
         self.draft.borrow_mut().copartitions.push((a, b, at));
+    }
+
+    /// Says that a store is a copy of a topic.
+    pub(crate) fn is_copy_of(&self, store: StoreId, topic: TopicName) {
+        self.draft.borrow_mut().stores[store.0].source = Some(topic);
     }
 
     /// Says that a source decides itself what time the records of its topic have.

@@ -18,6 +18,7 @@ mod grouped_table;
 mod join;
 mod joined;
 mod process;
+mod read_only;
 mod sink;
 mod source;
 mod stream;

@@ -10,6 +10,7 @@ mod extract;
 mod input;
 mod place;
 mod policy;
+mod restore;
 mod timer;
 
 pub(crate) use context::OutputId;
@@ -20,6 +21,7 @@ use input::Input;
 pub use input::Supply;
 pub use place::Place;
 pub use policy::{Dropped, ErrorPolicy, Policies};
+pub use restore::restore_record;
 pub use timer::{PunctuationType, Schedule, Timer};
 
 use crate::{
@@ -44,6 +46,11 @@ pub struct TaskConfig {
     pub dead_letter_topic: Option<String>,
     /// How many bytes of clean entries each store may cache.
     pub cache_bytes: usize,
+    /// Whether stores that are copies of a topic are restored from it. Without a changelog of their
+    /// own they then depend on whoever restores: it must read the topic up to the committed place of
+    /// the task's input, no further, and give the column that place as its position in
+    /// [`Task::committed`]. Where that is not promised they are logged like any other store.
+    pub source_changelogs: bool,
 }
 
 impl TaskConfig {
@@ -54,6 +61,7 @@ impl TaskConfig {
             policies: Policies::default(),
             dead_letter_topic: None,
             cache_bytes: 10 << 20,
+            source_changelogs: false,
         }
     }
 }
@@ -62,6 +70,9 @@ impl TaskConfig {
 pub struct StoreChanges {
     /// The changelog partition they belong to; `None` where the store is not logged.
     pub changelog: Option<TopicPartition>,
+    /// The input partition of which the store is a copy, and from which it is restored in place of a
+    /// changelog.
+    pub source: Option<TopicPartition>,
     /// One record per dirty key.
     pub records: RecordBatch,
     store: StoreId,
@@ -126,11 +137,16 @@ impl Task {
             };
             stores[store.0] = Some((spec.open)(env)?);
             let name = changelog_name(&config.application_id, &spec.name);
-            let changelog = (spec.logging == Logging::Changelog)
+            let source = spec.source.as_ref().filter(|_| config.source_changelogs);
+            let source = source.map(|topic| {
+                TopicPartition::new(topic.resolve(&config.application_id), id.partition)
+            });
+            let changelog = (spec.logging == Logging::Changelog && source.is_none())
                 .then(|| TopicPartition::new(name, id.partition));
             let records = RecordBatch::new();
             commit.changes.push(StoreChanges {
                 changelog,
+                source,
                 records,
                 store,
                 column,
@@ -429,7 +445,7 @@ impl Task {
     /// The log accepted the commit: only now the backend gets it, with the changelog position.
     ///
     /// `position` gives, for a changelog partition, how far it is now; `None` where the transaction
-    /// wrote nothing there.
+    /// wrote nothing there. Of a topic that a store is a copy of it gives the committed place.
     ///
     /// # Errors
     /// A storage failure: the task must be abandoned. Nothing is lost, since the changelog has it.
@@ -442,7 +458,8 @@ impl Task {
             for (_, record) in changes.records.iter() {
                 restore_record(&mut self.batch, changes.column, record);
             }
-            if let Some(position) = changes.changelog.as_ref().and_then(&position) {
+            let log = changes.changelog.as_ref().or(changes.source.as_ref());
+            if let Some(position) = log.and_then(&position) {
                 self.batch.set_position(changes.column, position);
             }
         }
@@ -474,15 +491,5 @@ impl Task {
         self.ctx.commit_requested = false;
         self.touched = false;
         Ok(())
-    }
-}
-
-/// Writes one changelog record into a column: the key, and the value behind its timestamp.
-/// Active tasks, standbys and restore all come through here, so their bytes are equal.
-pub fn restore_record(batch: &mut WriteBatch, column: Column, record: RawRecord<'_>) {
-    let Some(key) = record.key else { return };
-    match record.value {
-        Some(value) => batch.put_parts(column, key, &[&record.timestamp.to_be_bytes(), value]),
-        None => batch.delete(column, key),
     }
 }

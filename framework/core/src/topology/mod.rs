@@ -121,6 +121,10 @@ pub struct StoreSpec {
     pub format: String,
     /// Where the program declares it.
     pub at: &'static Location<'static>,
+    /// The user's topic of which the store is a copy, byte for byte, so that it could be restored
+    /// from there instead of from a changelog of its own; see
+    /// [`TaskConfig::source_changelogs`](crate::task::TaskConfig::source_changelogs).
+    pub source: Option<TopicName>,
     /// How people read it: `None` for shapes without keys of their own.
     pub query: Option<Arc<dyn StoreQuery>>,
     pub(crate) open: OpenStore,
@@ -140,6 +144,7 @@ impl StoreSpec {
             logging: Logging::Changelog,
             format: format.into(),
             at: Location::caller(),
+            source: None,
             query: None,
             open: Arc::new(open),
         }
