@@ -4,12 +4,12 @@
 //! print what they would do and need `--execute`.
 
 use crate::program::{Program, tasks_dir};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use millstream_core::{
     record::TopicPartition,
     task::Place,
-    topology::{Format, StoreQuery, Topology},
+    topology::{Evolution, Format, StoreQuery, Topology, Verdict},
 };
 use millstream_log::Committed;
 use millstream_runtime::{
@@ -21,7 +21,7 @@ use millstream_state::{Backend, Column, Direction, Limits, RocksBackend, Shared,
 use serde_json::{Value, json};
 use std::{
     ops::{Bound, ControlFlow},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -98,11 +98,15 @@ impl App {
 /// The verbs every app has besides its own `run`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Inspect {
-    /// Print the topology
+    /// Print the topology, or compare it with an older one
+    #[command(args_conflicts_with_subcommands = true)]
     Topology {
         /// text (Kafka's own format), json, dot or mermaid
         #[arg(long, default_value = "text")]
         format: Format,
+        /// What else is to be done with it
+        #[command(subcommand)]
+        verb: Option<TopologyVerb>,
     },
     /// Look at the settings
     #[command(subcommand)]
@@ -126,6 +130,21 @@ pub enum Inspect {
     },
 }
 
+/// What can be done with descriptions of programs.
+#[derive(Clone, Debug, Subcommand)]
+pub enum TopologyVerb {
+    /// Say what a change of the program means for the state there is; fails unless it fits as it is
+    Diff {
+        /// The old program, as `topology --format json` printed it
+        old: PathBuf,
+        /// The new program likewise; without it, this one
+        new: Option<PathBuf>,
+        /// text or json
+        #[arg(short = 'o', long, default_value = "text", value_parser = ["text", "json"])]
+        format: String,
+    },
+}
+
 /// What there is to know about settings.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum Settings {
@@ -141,7 +160,20 @@ impl Inspect {
     #[expect(clippy::print_stdout, reason = "this is what the user asked to see")]
     pub fn run(self, topology: Topology, config: Config) -> Result<()> {
         match self {
-            Self::Topology { format } => print!("{}", topology.describe(format)),
+            Self::Topology { format, verb: None } => print!("{}", topology.describe(format)),
+            Self::Topology {
+                verb: Some(TopologyVerb::Diff { old, new, format }),
+                ..
+            } => {
+                let evolution = diff(&topology, &old, new.as_deref())?;
+                match &*format {
+                    "json" => println!("{:#}", evolution.to_json()),
+                    _ => print!("{evolution}"),
+                }
+                if evolution.verdict() != Verdict::Compatible {
+                    bail!("the state there is does not fit as it is");
+                }
+            }
             Self::Config(Settings::Explain) => print!("{}", config.explain()),
             Self::State { store: None, .. } => {
                 for store in topology.stores() {
@@ -168,6 +200,18 @@ impl Inspect {
         }
         Ok(())
     }
+}
+
+/// What the step from one description to another, or to this program, means.
+fn diff(topology: &Topology, old: &Path, new: Option<&Path>) -> Result<Evolution> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+    };
+    let new = match new {
+        Some(path) => read(path)?,
+        None => topology.describe(Format::Json),
+    };
+    Ok(Evolution::between(&read(old)?, &new)?)
 }
 
 /// Rows of a stopped program's store, each as JSON.

@@ -117,7 +117,15 @@ impl Topology {
                 "stores": stores.collect::<Vec<_>>(),
             })
         });
-        json!({ "subtopologies": subs.collect::<Vec<_>>() })
+        let repartitions = self.repartitions.iter().map(|topic| {
+            let shown = TopicName::Repartition(topic.name.clone()).shown();
+            json!({ "name": shown, "partitions": topic.partitions })
+        });
+        json!({
+            "subtopologies": subs.collect::<Vec<_>>(),
+            "repartitions": repartitions.collect::<Vec<_>>(),
+            "globals": [],
+        })
     }
 
     fn dot(&self) -> String {

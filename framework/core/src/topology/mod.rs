@@ -6,11 +6,13 @@
 
 mod build;
 mod describe;
+mod evolve;
 pub(crate) mod formats;
 mod layout;
 
 pub(crate) use build::{Draft, Mistake, check_topic};
 pub use describe::Format;
+pub use evolve::{Evolution, Finding, Verdict};
 pub use layout::{InternalKind, InternalTopic, TaskLayout, TaskSpec};
 
 use crate::{

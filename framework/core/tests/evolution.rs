@@ -1,0 +1,178 @@
+//! What a changed program means for existing state: every kind of change, and its verdict.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use millstream_core::{
+    prelude::*,
+    topology::{Evolution, Format, Verdict},
+};
+
+static WORDS: Topic<String, String> = Topic::new("words", utf8(), utf8());
+static OTHER: Topic<String, String> = Topic::new("other", utf8(), utf8());
+
+fn described(declare: impl Fn(&StreamsBuilder)) -> String {
+    let builder = StreamsBuilder::new();
+    declare(&builder);
+    builder.build().unwrap().describe(Format::Json)
+}
+
+/// What is said of everything that does not stay as it is.
+fn changes(old: impl Fn(&StreamsBuilder), new: impl Fn(&StreamsBuilder)) -> Vec<String> {
+    let evolution = Evolution::between(&described(old), &described(new)).unwrap();
+    let unchanged = ["is unchanged", "has the number it had"];
+    let told = evolution.findings.iter();
+    let told = told.filter(|finding| !unchanged.contains(&&*finding.why));
+    told.map(|f| format!("{} {} {}", f.verdict.word(), f.kind, f.name))
+        .collect()
+}
+
+fn counts(builder: &StreamsBuilder) {
+    let _ = builder.stream(&WORDS).group_by_key().count("counts");
+}
+
+fn by_word(builder: &StreamsBuilder) {
+    let words = builder.stream(&WORDS).group_by(|_, word| word.clone());
+    let _ = words.count("by-word");
+}
+
+fn others(builder: &StreamsBuilder) {
+    let _ = builder.table(&OTHER, "others");
+}
+
+fn latest(materialized: Materialized<String, String>) -> impl Fn(&StreamsBuilder) {
+    let materialized = std::cell::Cell::new(Some(materialized));
+    move |builder| {
+        let _ = builder.table(&WORDS, materialized.take().unwrap());
+    }
+}
+
+fn rows() -> Materialized<String, String> {
+    Materialized::with("rows", utf8(), utf8())
+}
+
+#[test]
+fn equal_programs_are_compatible() {
+    let both = |builder: &StreamsBuilder| {
+        counts(builder);
+        by_word(builder);
+    };
+    assert_eq!(changes(both, both), [""; 0]);
+    let evolution = Evolution::between(&described(both), &described(both)).unwrap();
+    assert_eq!(evolution.verdict(), Verdict::Compatible);
+    assert_eq!(
+        evolution.to_string(),
+        "compatible  store counts: is unchanged\n\
+         compatible  store by-word: is unchanged\n\
+         compatible  topic by-word-repartition: is unchanged\n\
+         compatible  subtopology 0: has the number it had\n\
+         compatible  subtopology 1: has the number it had\n\
+         the new program goes on with the state of the old one\n"
+    );
+    assert_eq!(evolution.to_json()["verdict"], "compatible");
+    assert_eq!(evolution.to_json()["findings"][0]["name"], "counts");
+}
+
+#[test]
+fn stores_come_go_and_are_renamed() {
+    let with_rows = |builder: &StreamsBuilder| {
+        counts(builder);
+        latest(rows())(builder);
+    };
+    // Made from records that are processed already.
+    assert_eq!(changes(counts, with_rows), ["reset store rows"]);
+    assert_eq!(changes(with_rows, counts), ["compatible store rows"]);
+    let with_others = |builder: &StreamsBuilder| {
+        counts(builder);
+        others(builder);
+    };
+    assert_eq!(changes(counts, with_others), ["compatible store others"]);
+    let renamed = latest(Materialized::with("renamed", utf8(), utf8()));
+    assert_eq!(changes(latest(rows()), renamed), ["reset store rows"]);
+}
+
+#[test]
+fn formats_and_logging_cannot_change_under_a_name() {
+    let bytes = |builder: &StreamsBuilder| {
+        let _ =
+            builder
+                .stream(&WORDS)
+                .group_by_key()
+                .aggregate("counts", String::new, |_, _, _| ());
+    };
+    assert_eq!(changes(counts, bytes), ["reset store counts"]);
+    let unlogged = || latest(rows().with_logging_disabled());
+    assert_eq!(changes(latest(rows()), unlogged()), ["reset store rows"]);
+    assert_eq!(changes(unlogged(), latest(rows())), ["reset store rows"]);
+    assert_eq!(changes(unlogged(), unlogged()), [""; 0]);
+}
+
+#[test]
+fn a_renumbered_subtopology_looks_elsewhere_for_its_state() {
+    let before = |builder: &StreamsBuilder| {
+        others(builder);
+        counts(builder);
+    };
+    assert_eq!(
+        changes(before, counts),
+        [
+            "compatible store others",
+            "restore store counts",
+            "compatible subtopology 0",
+            "restore subtopology 1",
+        ]
+    );
+    let unlogged_last = |builder: &StreamsBuilder| {
+        others(builder);
+        latest(rows().with_logging_disabled())(builder);
+    };
+    let told = changes(unlogged_last, latest(rows().with_logging_disabled()));
+    assert!(told.contains(&"reset store rows".to_owned()), "{told:?}");
+}
+
+#[test]
+fn repartition_topics_keep_their_partitions() {
+    let width = |partitions: Option<u32>| {
+        move |builder: &StreamsBuilder| {
+            let to = Repartitioned::with("wide", utf8(), utf8());
+            let to = match partitions {
+                Some(number) => to.partitions(number),
+                None => to,
+            };
+            let _ = builder.stream(&WORDS).repartition(to);
+        }
+    };
+    let changed = ["reset topic wide-repartition"];
+    assert_eq!(changes(width(Some(2)), width(Some(3))), changed);
+    assert_eq!(changes(width(None), width(Some(3))), changed);
+    assert_eq!(changes(width(Some(2)), width(Some(2))), [""; 0]);
+    let none = |builder: &StreamsBuilder| {
+        let _ = builder.stream(&WORDS);
+    };
+    let told = changes(width(None), none);
+    assert!(told.contains(&changed[0].to_owned()), "{told:?}");
+    assert_eq!(
+        changes(none, width(None)),
+        ["compatible topic wide-repartition"]
+    );
+}
+
+#[test]
+fn a_store_that_is_fed_through_another_topic_has_its_rows_elsewhere() {
+    let moved = |builder: &StreamsBuilder| {
+        let words = builder.stream(&WORDS).group_by(|_, word| word.clone());
+        let _ = words.count("counts");
+    };
+    let told = changes(counts, moved);
+    assert_eq!(told[0], "reset store counts");
+}
+
+#[test]
+fn what_is_no_description_is_refused_with_its_side() {
+    let good = described(counts);
+    let refused = |old: &str, new: &str| Evolution::between(old, new).err().unwrap().to_string();
+    assert!(refused("{", &good).contains("the old program"));
+    let error = refused(&good, "{}");
+    assert!(error.contains("the new program") && error.contains("subtopologies"));
+    let odd = r#"{"subtopologies": [{"id": "zero"}], "repartitions": [], "globals": []}"#;
+    assert!(refused(odd, &good).contains("no number"));
+}
