@@ -305,6 +305,12 @@ fn reset(topology: Topology, config: Config, execute: bool) -> Result<Vec<String
             dir.remove_task(&task)?;
         }
     }
+    if dir.global_path().exists() {
+        done.push("delete the global tables".to_owned());
+        if execute {
+            dir.remove_global()?;
+        }
+    }
     for topic in layout
         .internal
         .iter()

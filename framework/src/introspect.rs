@@ -80,6 +80,11 @@ impl Inspector {
         Ok(info.spec.partitions)
     }
 
+    fn has_store(&self, name: &str) -> bool {
+        let topology = self.topology();
+        topology.find_store(name).is_some() || topology.find_global(name).is_some()
+    }
+
     fn topology(&self) -> &Topology {
         &self.streams.program().topology
     }
@@ -224,11 +229,16 @@ impl Introspect for Inspector {
                 .to_owned(),
             keys: None,
         });
-        stores.collect()
+        let globals = self.topology().globals().iter().map(|global| StoreStatus {
+            name: global.name.clone(),
+            kind: "global".to_owned(),
+            keys: None,
+        });
+        stores.chain(globals).collect()
     }
 
     fn get(&self, store: &str, key: &str) -> Result<Option<Value>, QueryError> {
-        if self.topology().find_store(store).is_none() {
+        if !self.has_store(store) {
             return Err(QueryError::UnknownStore(store.to_owned()));
         }
         let mut refused = None;
@@ -247,7 +257,7 @@ impl Introspect for Inspector {
     }
 
     fn range(&self, store: &str, range: &Range) -> Result<RangePage, QueryError> {
-        if self.topology().find_store(store).is_none() {
+        if !self.has_store(store) {
             return Err(QueryError::UnknownStore(store.to_owned()));
         }
         let from = range.from.as_deref().map(candidates).unwrap_or_default();

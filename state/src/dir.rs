@@ -5,12 +5,13 @@
 //! <state.dir>/LOCK      locked while an instance runs
 //! <state.dir>/FORMAT    the version of everything below
 //! <state.dir>/0_3/      subtopology 0, partition 3
+//! <state.dir>/global/   the global tables
 //! ```
 //!
 //! Invariant: a task's directory is there whole or not at all. It is removed by first giving it a
 //! name that is no task's, so that a crash half-way leaves rubbish for the next start, not a task.
 
-use crate::{Error, Result};
+use crate::{Error, Result, StoreFormats};
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Write},
@@ -20,7 +21,11 @@ use std::{
 /// The version of the on-disk format that this code reads and writes.
 pub const FORMAT: u32 = 1;
 
+/// The directory of what belongs to no task.
+const GLOBAL: &str = "global";
 const LOCK_FILE: &str = "LOCK";
+/// In a task's directory: what its stores are made of.
+const STORES_FILE: &str = "STORES";
 const FORMAT_FILE: &str = "FORMAT";
 /// What a task directory's name ends in while it is being removed.
 const REMOVED_SUFFIX: &str = ".removed";
@@ -92,6 +97,46 @@ impl StateDir {
         Ok(self.path.join(task))
     }
 
+    /// Holds a task's stores, as names and formats, against those that its directory was written
+    /// with, and notes new ones. To be called before the backend is opened.
+    ///
+    /// A directory from before formats were noted is taken for what is declared.
+    ///
+    /// # Errors
+    /// [`Error::StoreFormat`] for a store whose rows are of another format, [`Error::Corrupt`] where
+    /// the note cannot be read, [`Error::Storage`] where the file system refuses.
+    pub fn declare(&self, task: &str, stores: &[(String, String)]) -> Result<()> {
+        let directory = self.task_path(task)?;
+        let path = directory.join(STORES_FILE);
+        let mut formats = match fs::read_to_string(&path) {
+            Ok(text) => StoreFormats::parse(&text)
+                .ok_or_else(|| Error::Corrupt(format!("{} is damaged", path.display())))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => StoreFormats::default(),
+            Err(error) => return Err(refused(&path, &error)),
+        };
+        if !formats.declare(task, stores)? {
+            return Ok(());
+        }
+        let write = || -> io::Result<()> {
+            fs::create_dir_all(&directory)?;
+            write_whole(&path, &formats.to_string())
+        };
+        write().map_err(|error| refused(&path, &error))
+    }
+
+    /// Where the global tables lie. Nothing is created.
+    pub fn global_path(&self) -> PathBuf {
+        self.path.join(GLOBAL)
+    }
+
+    /// Deletes the global tables; their backend must be closed. `false`: there were none.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where the file system refuses.
+    pub fn remove_global(&self) -> Result<bool> {
+        self.remove(GLOBAL)
+    }
+
     /// The tasks that have a directory, sorted by subtopology and partition.
     ///
     /// # Errors
@@ -116,8 +161,13 @@ impl StateDir {
     /// # Errors
     /// The name is no task's, or the file system refuses.
     pub fn remove_task(&self, task: &str) -> Result<bool> {
-        let path = self.task_path(task)?;
-        let doomed = self.path.join(format!("{task}{REMOVED_SUFFIX}"));
+        self.task_path(task)?;
+        self.remove(task)
+    }
+
+    fn remove(&self, name: &str) -> Result<bool> {
+        let path = self.path.join(name);
+        let doomed = self.path.join(format!("{name}{REMOVED_SUFFIX}"));
         match fs::rename(&path, &doomed) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -133,8 +183,7 @@ impl StateDir {
         let found = match fs::read(&path) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.tasks()?.is_empty() => {
-                return self
-                    .write_format(&path)
+                return write_whole(&path, &format!("{FORMAT}\n"))
                     .map_err(|error| refused(&path, &error));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => "unknown".to_owned(),
@@ -150,19 +199,13 @@ impl StateDir {
         })
     }
 
-    /// Under another name first: a version file that exists is a version file that is complete.
-    fn write_format(&self, path: &Path) -> io::Result<()> {
-        let fresh = self.path.join("FORMAT.new");
-        let mut file = File::create(&fresh)?;
-        writeln!(file, "{FORMAT}")?;
-        file.sync_all()?;
-        fs::rename(fresh, path)
-    }
-
     /// Finishes the removals that a crash interrupted.
     fn sweep(&self) -> Result<()> {
         for name in self.entries()? {
-            if name.strip_suffix(REMOVED_SUFFIX).is_some_and(is_task) {
+            if name
+                .strip_suffix(REMOVED_SUFFIX)
+                .is_some_and(|name| is_task(name) || name == GLOBAL)
+            {
                 let path = self.path.join(name);
                 fs::remove_dir_all(&path).map_err(|error| refused(&path, &error))?;
             }
@@ -184,6 +227,15 @@ impl StateDir {
         };
         list().map_err(|error| refused(&self.path, &error))
     }
+}
+
+/// Under another name first: a file that exists is a file that is complete.
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    let mut file = File::create(&fresh)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(fresh, path)
 }
 
 /// Whether a name is two numbers with an underscore between them. Nothing else ever becomes a path.

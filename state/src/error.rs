@@ -29,6 +29,22 @@ pub enum Error {
         /// The version this code writes.
         expected: u32,
     },
+    /// A store's rows were written in another format than the program declares.
+    #[error(
+        "the store {store:?} of task {task} holds {found}, and the program declares {declared}: its \
+         rows would be misread; give the store another name, or forget the old state with \
+         `reset --execute`"
+    )]
+    StoreFormat {
+        /// The task, as `0_3`.
+        task: String,
+        /// The store.
+        store: String,
+        /// What its rows are.
+        found: String,
+        /// What the program takes them for.
+        declared: String,
+    },
     /// The bytes on disk do not say what they should.
     #[error("corrupt state: {0}")]
     Corrupt(String),

@@ -14,6 +14,7 @@ pub mod contract;
 #[cfg(feature = "fs")]
 mod dir;
 mod error;
+mod formats;
 mod memory;
 pub mod ordered;
 #[cfg(feature = "rocksdb")]
@@ -26,6 +27,7 @@ pub use buffered::{BufferBudget, Buffered};
 #[cfg(feature = "fs")]
 pub use dir::{FORMAT, StateDir};
 pub use error::{Error, Result};
+pub use formats::StoreFormats;
 pub use memory::MemoryBackend;
 #[cfg(feature = "rocksdb")]
 pub use rocks::{Durability, Limits, RocksBackend, Shared};

@@ -108,3 +108,54 @@ fn an_interrupted_removal_is_finished_by_the_next_start() {
     assert!(!rubbish.exists());
     assert!(other.exists(), "only what a task left is swept");
 }
+
+#[test]
+fn what_stores_are_made_of_is_noted_and_held_against_the_program() {
+    let stores = |list: &[(&str, &str)]| -> Vec<(String, String)> {
+        let pairs = list.iter();
+        pairs
+            .map(|(name, format)| ((*name).to_owned(), (*format).to_owned()))
+            .collect()
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let state = StateDir::open(directory.path()).unwrap();
+    state
+        .declare("0_0", &stores(&[("a", "x"), ("b", "y")]))
+        .unwrap();
+    // One goes, one comes: the one that is not declared is still what it was.
+    state
+        .declare("0_0", &stores(&[("b", "y"), ("c", "z")]))
+        .unwrap();
+    let refusal = state
+        .declare("0_0", &stores(&[("a", "other")]))
+        .unwrap_err();
+    let told = matches!(&refusal, Error::StoreFormat { task, store, found, declared }
+        if (&**task, &**store, &**found, &**declared) == ("0_0", "a", "x", "other"));
+    assert!(told, "{refusal}");
+    // Another task is another matter, and so is one whose state was removed.
+    state.declare("0_1", &stores(&[("a", "other")])).unwrap();
+    assert!(state.remove_task("0_0").unwrap());
+    state.declare("0_0", &stores(&[("a", "other")])).unwrap();
+
+    let note = directory.path().join("0_0/STORES");
+    assert_eq!(fs::read_to_string(&note).unwrap(), "1\na\tother\n");
+    fs::write(&note, "2\na\tother\n").unwrap();
+    let refusal = state
+        .declare("0_0", &stores(&[("a", "other")]))
+        .unwrap_err();
+    assert!(matches!(refusal, Error::Corrupt(_)), "{refusal}");
+}
+
+#[test]
+fn global_tables_have_a_directory_that_is_no_task_and_goes_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = StateDir::open(directory.path()).unwrap();
+    assert!(!state.remove_global().unwrap());
+    fs::create_dir(state.global_path()).unwrap();
+    assert_eq!(state.tasks().unwrap(), [""; 0]);
+    assert!(state.remove_global().unwrap());
+    fs::create_dir(directory.path().join("global.removed")).unwrap();
+    drop(state);
+    drop(StateDir::open(directory.path()).unwrap());
+    assert!(!directory.path().join("global.removed").exists());
+}

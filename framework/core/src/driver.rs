@@ -5,14 +5,15 @@
 
 use crate::{
     batch::{RecordBatch, Records},
+    dsl::GlobalStore,
     error::{Error, Result},
     record::{Headers, Record, TaskId, Timestamp, TopicPartition},
     store::{StateStore, StoreHandle},
-    task::{Dropped, Supply, Task, TaskConfig},
+    task::{Dropped, Policies, Supply, Task, TaskConfig},
     topic::Topic,
     topology::Topology,
 };
-use millstream_state::{Backend, MemoryBackend, Position};
+use millstream_state::{Backend, Column, MemoryBackend, Position, WriteBatch};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -39,6 +40,10 @@ pub struct TopologyTestDriver {
     topology: Topology,
     application_id: Arc<str>,
     tasks: Vec<Task>,
+    /// The rows of the global tables, a column each, and what of their topics was dropped.
+    globals: Arc<dyn Backend>,
+    policies: Policies,
+    dropped: Dropped,
     offsets: BTreeMap<String, i64>,
     outputs: BTreeMap<String, VecDeque<Raw>>,
     changelog: BTreeMap<String, Vec<Raw>>,
@@ -64,6 +69,8 @@ impl TopologyTestDriver {
             ..config.clone()
         };
         let mut tasks = Vec::new();
+        let tables = topology.globals().iter().map(|global| &*global.name);
+        let globals: Arc<dyn Backend> = Arc::new(MemoryBackend::new(&tables.collect::<Vec<_>>()));
         for (subtopology, sub) in (0u32..).zip(topology.subtopologies()) {
             let names: Vec<_> = sub
                 .stores
@@ -75,7 +82,8 @@ impl TopologyTestDriver {
                 subtopology,
                 partition: 0,
             };
-            let mut task = Task::open(&topology, id, &config, backend)?;
+            let rows = Some(globals.clone());
+            let mut task = Task::open_with(&topology, id, &config, backend, rows)?;
             task.advance_wall_clock(0)?;
             tasks.push(task);
         }
@@ -84,6 +92,9 @@ impl TopologyTestDriver {
             topology,
             application_id: config.application_id,
             tasks,
+            globals,
+            policies: config.policies,
+            dropped: Dropped::default(),
             offsets,
             outputs,
             changelog,
@@ -161,12 +172,14 @@ impl TopologyTestDriver {
 
     fn pipe_batch(&mut self, topic: &str, batch: RecordBatch) -> Result<()> {
         let input = TopicPartition::new(topic, 0);
-        if !self.tasks.iter().any(|task| task.inputs().contains(&input)) {
+        let mut globals = self.topology.globals().iter();
+        let known = globals.any(|global| global.topic == topic);
+        if !known && !self.tasks.iter().any(|task| task.inputs().contains(&input)) {
             return Err(Error::topology(format!(
                 "the program does not read the topic {topic:?}"
             )));
         }
-        self.feed(&input, batch);
+        self.feed(&input, batch)?;
         self.run()
     }
 
@@ -244,12 +257,24 @@ impl TopologyTestDriver {
         Ok(self.tasks[number].context().store(handle.reference()))
     }
 
-    /// What was dropped so far, over all tasks.
+    /// The row of a key in a global table, and its time.
+    ///
+    /// # Errors
+    /// Where the key cannot be encoded or the row not be decoded.
+    pub fn global_row<K, V>(
+        &self,
+        table: GlobalStore<K, V>,
+        key: &K,
+    ) -> Result<Option<(V, Timestamp)>> {
+        table.row(Some(self.globals.clone()), key)
+    }
+
+    /// What was dropped so far, over all tasks and global tables.
     pub fn dropped(&self) -> Dropped {
         self.tasks
             .iter()
             .map(Task::dropped)
-            .fold(Dropped::default(), |a, b| a + b)
+            .fold(self.dropped, |a, b| a + b)
     }
 
     /// The program.
@@ -257,16 +282,26 @@ impl TopologyTestDriver {
         &self.topology
     }
 
-    fn feed(&mut self, to: &TopicPartition, mut batch: RecordBatch) {
+    /// Global tables hear of a record first: it is there when a task takes it, or any other.
+    fn feed(&mut self, to: &TopicPartition, mut batch: RecordBatch) -> Result<()> {
         let next = self.offsets.entry(to.topic.to_string()).or_default();
         batch.rebase(*next);
         *next = batch.next_offset().unwrap_or(*next);
+        let mut rows = WriteBatch::new();
+        for (column, global) in (0u16..).map(Column).zip(self.topology.globals()) {
+            for (offset, record) in batch.iter().filter(|_| global.topic == *to.topic) {
+                let (from, dropped) = ((to, offset, record), &mut self.dropped);
+                global.apply(from, column, &mut rows, self.policies, dropped)?;
+            }
+        }
+        self.globals.apply(&rows)?;
         let records = Records::all(Arc::new(batch));
         for task in &mut self.tasks {
             if let Some(input) = task.inputs().iter().position(|tp| tp == to) {
                 task.add(input, records.clone());
             }
         }
+        Ok(())
     }
 
     /// Runs all tasks in turn, one record and one commit at a time, until no queue has a record.
@@ -315,12 +350,14 @@ impl TopologyTestDriver {
         for (topic, batch) in made {
             let to = TopicPartition::new(topic.clone(), 0);
             let internal = self.tasks.iter().any(|task| task.inputs().contains(&to));
+            let globals = self.topology.globals();
+            let read = internal || globals.iter().any(|global| global.topic == *topic);
             if !internal || !topic.ends_with("-repartition") {
                 let queue = self.outputs.entry(topic.to_string()).or_default();
                 queue.extend(batch.iter().map(|(_, record)| owned(record)));
             }
-            if internal {
-                self.feed(&to, batch);
+            if read {
+                self.feed(&to, batch)?;
             }
         }
         Ok(busy)

@@ -24,9 +24,9 @@ pub mod prelude {
     pub use crate::{
         driver::TopologyTestDriver,
         dsl::{
-            Change, CogroupedKStream, Consumed, FixedKeyContext, FixedKeyProcessor, Grouped,
-            JoinWindows, Joined, KGroupedStream, KGroupedTable, KStream, KTable, Pipe,
-            ProcessResult, Processor, ProcessorContext, Repartitioned, StreamJoined,
+            Change, CogroupedKStream, Consumed, FixedKeyContext, FixedKeyProcessor, GlobalKTable,
+            GlobalStore, Grouped, JoinWindows, Joined, KGroupedStream, KGroupedTable, KStream,
+            KTable, Pipe, ProcessResult, Processor, ProcessorContext, Repartitioned, StreamJoined,
             StreamsBuilder, TimestampExtractor,
         },
         record::{Headers, Record, Timestamp},

@@ -176,3 +176,21 @@ fn what_is_no_description_is_refused_with_its_side() {
     let odd = r#"{"subtopologies": [{"id": "zero"}], "repartitions": [], "globals": []}"#;
     assert!(refused(odd, &good).contains("no number"));
 }
+
+#[test]
+fn global_tables_are_read_again_where_they_changed() {
+    let with = |name: &'static str| {
+        move |builder: &StreamsBuilder| {
+            counts(builder);
+            builder.global_table(&OTHER, name);
+        }
+    };
+    let other_value = |builder: &StreamsBuilder| {
+        counts(builder);
+        builder.global_table(&OTHER, Materialized::with("rows", utf8(), json()));
+    };
+    assert_eq!(changes(with("rows"), with("rows")), [""; 0]);
+    assert_eq!(changes(counts, with("rows")), ["restore global rows"]);
+    assert_eq!(changes(with("rows"), counts), ["compatible global rows"]);
+    assert_eq!(changes(with("rows"), other_value), ["restore global rows"]);
+}

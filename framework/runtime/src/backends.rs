@@ -2,7 +2,9 @@
 
 use crate::error::Result;
 use millstream_core::record::TaskId;
-use millstream_state::{Backend, Buffered, MemoryBackend, RocksBackend, Shared, StateDir};
+use millstream_state::{
+    Backend, Buffered, MemoryBackend, RocksBackend, Shared, StateDir, StoreFormats,
+};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -12,25 +14,53 @@ use std::{
 /// Opens tasks' backends. A task's backend is opened by one owner at a time in an instance; what
 /// was applied to it is there when it is opened again.
 pub trait Backends: Send + Sync {
+    /// Holds what a program says of a task's stores, names and formats, against what they were
+    /// written as. To be called before [`Backends::open`].
+    ///
+    /// # Errors
+    /// Where a store's rows are of another format, or the storage refuses.
+    fn declare(&self, task: TaskId, stores: &[(String, String)]) -> Result<()>;
+
     /// The backend of a task, with these columns.
     ///
     /// # Errors
     /// Where the storage refuses.
     fn open(&self, task: TaskId, columns: &[String]) -> Result<Arc<dyn Backend>>;
+
+    /// The backend of the instance's global tables, with these columns; opened once in an instance.
+    ///
+    /// # Errors
+    /// Where the storage refuses.
+    fn open_global(&self, columns: &[String]) -> Result<Arc<dyn Backend>>;
 }
 
 /// Backends in memory that live as long as this value: an instance's "disk" in tests.
 #[derive(Default)]
 pub struct MemoryBackends {
     opened: Mutex<BTreeMap<TaskId, Arc<MemoryBackend>>>,
+    global: Mutex<Option<Arc<MemoryBackend>>>,
+    formats: Mutex<BTreeMap<TaskId, StoreFormats>>,
 }
 
 impl Backends for MemoryBackends {
+    fn declare(&self, task: TaskId, stores: &[(String, String)]) -> Result<()> {
+        let mut formats = self.formats.lock().unwrap_or_else(PoisonError::into_inner);
+        let formats = formats.entry(task).or_default();
+        formats.declare(&task.to_string(), stores)?;
+        Ok(())
+    }
+
     fn open(&self, task: TaskId, columns: &[String]) -> Result<Arc<dyn Backend>> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         let backend = opened
             .entry(task)
             .or_insert_with(|| Arc::new(MemoryBackend::new(columns)));
+        Ok(backend.clone())
+    }
+
+    fn open_global(&self, columns: &[String]) -> Result<Arc<dyn Backend>> {
+        let mut global = self.global.lock().unwrap_or_else(PoisonError::into_inner);
+        let backend = global.get_or_insert_with(|| Arc::new(MemoryBackend::new(columns)));
         Ok(backend.clone())
     }
 }
@@ -65,6 +95,10 @@ impl RocksBackends {
 }
 
 impl Backends for RocksBackends {
+    fn declare(&self, task: TaskId, stores: &[(String, String)]) -> Result<()> {
+        Ok(self.dir.declare(&task.to_string(), stores)?)
+    }
+
     fn open(&self, task: TaskId, columns: &[String]) -> Result<Arc<dyn Backend>> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(backend) = opened.get(&task).and_then(Weak::upgrade) {
@@ -78,5 +112,10 @@ impl Backends for RocksBackends {
         let backend = Arc::new(Buffered::new(Arc::new(disk), self.shared.buffers()));
         opened.insert(task, Arc::downgrade(&backend));
         Ok(backend)
+    }
+
+    fn open_global(&self, columns: &[String]) -> Result<Arc<dyn Backend>> {
+        let disk = RocksBackend::open(self.dir.global_path(), columns, &self.shared)?;
+        Ok(Arc::new(disk))
     }
 }

@@ -8,6 +8,7 @@ pub mod backends;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod global;
 pub mod lease;
 pub mod patience;
 pub mod program;

@@ -23,6 +23,8 @@ pub struct Program {
     pub task: TaskConfig,
     /// The identities of the changelog topics, by full name.
     pub changelog_ids: BTreeMap<String, u128>,
+    /// The identities of the global tables' topics, in the order of the tables.
+    pub global_ids: Vec<u128>,
 }
 
 /// A logged store of a task: its column and the changelog partition behind it.
@@ -45,10 +47,11 @@ impl Program {
     /// Where a source topic is missing, joined topics differ, or an internal topic exists with
     /// another number of partitions.
     pub fn prepare(topology: Arc<Topology>, task: TaskConfig, log: &mut dyn Log) -> Result<Self> {
-        let mut counts = BTreeMap::new();
+        let (mut counts, mut ids) = (BTreeMap::new(), BTreeMap::new());
         for name in topology.user_sources() {
             if let Some(info) = log.topic(&name)? {
-                counts.insert(name, info.spec.partitions);
+                counts.insert(name.clone(), info.spec.partitions);
+                ids.insert(name, info.id);
             }
         }
         let layout = topology.layout(&task.application_id, |name| counts.get(name).copied())?;
@@ -71,7 +74,10 @@ impl Program {
                 changelog_ids.insert(name, info.id);
             }
         }
+        let globals = topology.globals().iter();
+        let global_ids = globals.map(|global| ids.get(&global.topic).copied().unwrap_or_default());
         Ok(Self {
+            global_ids: global_ids.collect(),
             topology,
             layout,
             task,
@@ -93,6 +99,14 @@ impl Program {
     pub fn columns(&self, task: TaskId) -> Vec<String> {
         let stores = self.stores(task);
         stores.map(|(_, store)| store.name.clone()).collect()
+    }
+
+    /// The names and formats of a task's stores.
+    pub fn formats(&self, task: TaskId) -> Vec<(String, String)> {
+        let stores = self.stores(task);
+        stores
+            .map(|(_, store)| (store.name.clone(), store.format.clone()))
+            .collect()
     }
 
     /// The logged stores of a task.

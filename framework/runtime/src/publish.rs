@@ -106,6 +106,13 @@ impl Publisher {
         self.tasks(&mut last, index, view);
     }
 
+    /// What was dropped of global tables' topics shows as a task of their own.
+    pub(crate) fn globals(&self, dropped: Dropped) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = last.dropped.insert("global".to_owned(), dropped);
+        self.dropped("global", dropped, before.unwrap_or_default());
+    }
+
     fn tasks(&self, last: &mut Last, index: usize, view: &ThreadView) {
         for role in ["active", "restoring", "standby"] {
             last.roles.insert((index, role), 0);

@@ -145,6 +145,7 @@ impl Replica {
             let why = format!("the state of {task} is still held by another thread");
             return Err(LogError::Retry(why).into());
         };
+        backends.declare(task, &program.formats(task))?;
         let backend = backends.open(task, &program.columns(task))?;
         let mut stores = Vec::new();
         for store in program.changelogs(task) {
@@ -255,7 +256,7 @@ impl Replica {
 }
 
 /// Whether a stored position can be trusted.
-fn judge(
+pub(crate) fn judge(
     position: Position,
     store: &ChangelogColumn,
     (log, end): (&mut dyn Log, Offset),

@@ -89,6 +89,10 @@ impl Disk {
 }
 
 impl Backends for Disk {
+    fn declare(&self, task: TaskId, stores: &[(String, String)]) -> Result<()> {
+        self.memory.declare(task, stores)
+    }
+
     fn open(&self, task: TaskId, columns: &[String]) -> Result<Arc<dyn Backend>> {
         let inner = self.memory.open(task, columns)?;
         let faulty = Arc::new(Faulty {
@@ -99,6 +103,14 @@ impl Backends for Disk {
             Some(budget) => Arc::new(Buffered::new(faulty, budget.clone())),
             None => faulty,
         })
+    }
+
+    fn open_global(&self, columns: &[String]) -> Result<Arc<dyn Backend>> {
+        let inner = self.memory.open_global(columns)?;
+        Ok(Arc::new(Faulty {
+            inner,
+            faults: self.faults.clone(),
+        }))
     }
 }
 

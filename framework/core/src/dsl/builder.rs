@@ -11,8 +11,8 @@ use crate::{
         TimedStore, VersionedFormats, VersionedStore, versions_of,
     },
     topology::{
-        Draft, Mistake, Node, NodeId, NodeKind, Repartition, StoreId, StoreSpec, TopicName,
-        Topology, formats::Formats,
+        Draft, GlobalSpec, Mistake, Node, NodeId, NodeKind, Repartition, StoreId, StoreSpec,
+        TopicName, Topology, formats::Formats,
     },
 };
 use std::{
@@ -272,10 +272,23 @@ impl StreamsBuilder {
             kind,
             parents,
             stores,
+            globals: Vec::new(),
             at: self.place(Location::caller()),
             link: Arc::new(link),
         });
         NodeId(number)
+    }
+
+    /// Declares a global table; its number.
+    pub(crate) fn add_global(&self, spec: GlobalSpec) -> u16 {
+        let mut draft = self.draft.borrow_mut();
+        draft.globals.push(spec);
+        u16::try_from(draft.globals.len() - 1).unwrap_or(u16::MAX)
+    }
+
+    /// Says that a node looks rows up in a global table.
+    pub(crate) fn reads_global(&self, node: NodeId, global: u16) {
+        self.draft.borrow_mut().nodes[node.0].globals.push(global);
     }
 
     pub(crate) fn add_repartition(

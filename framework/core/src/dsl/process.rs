@@ -1,6 +1,6 @@
 //! The processor API: the user's own operators, with stores and punctuation.
 
-use super::{Fun, KStream};
+use super::{Fun, GlobalStore, KStream};
 use crate::{
     error::{Error, Result},
     link::{Data, Fanout},
@@ -61,6 +61,18 @@ impl<K: Data, V: Data> ProcessorContext<'_, K, V> {
     /// A store that the processor was connected to.
     pub fn store<S: StateStore>(&mut self, at: StoreRef<S>) -> &mut S {
         self.task.store(at)
+    }
+
+    /// The row of a key in a global table, and its time. Global tables need not be connected.
+    ///
+    /// # Errors
+    /// Where the key cannot be encoded, the row not be decoded, or storage fails.
+    pub fn global<GK, GV>(
+        &mut self,
+        table: GlobalStore<GK, GV>,
+        key: &GK,
+    ) -> Result<Option<(GV, Timestamp)>> {
+        table.row(self.task.globals.clone(), key)
     }
 
     /// Sends a record downstream, depth first: when this returns, all of it has happened.

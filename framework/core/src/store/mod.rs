@@ -21,6 +21,7 @@ pub use handle::{StoreHandle, StoreRef, StoreSet};
 pub use key_value::KeyValueStore;
 pub use materialized::{Materialized, Storable};
 pub(crate) use materialized::{default_key, default_value};
+pub(crate) use stored::{corrupt, split_stamp};
 pub use timed::{At, Put, TimedKind, TimedShape, TimedStore, Version, VersionedStore, versions_of};
 pub(crate) use timed::{KeyRows, TimedFormats, VersionedFormats};
 pub(crate) use waiting::{Due, Look, Place, WaitingStore};

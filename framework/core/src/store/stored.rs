@@ -13,7 +13,7 @@ use millstream_state as state;
 pub(super) const STAMP: usize = 8;
 
 /// The timestamp in front of a stored value, and the value.
-pub(super) fn split_stamp(stored: &[u8]) -> Result<(Timestamp, &[u8])> {
+pub(crate) fn split_stamp(stored: &[u8]) -> Result<(Timestamp, &[u8])> {
     match stored.split_first_chunk::<STAMP>() {
         Some((stamp, value)) => Ok((Timestamp::from_be_bytes(*stamp), value)),
         None => Err(Error::deserialization(format!(
@@ -40,7 +40,7 @@ pub(super) fn null_value() -> Error {
 /// What lies in the backend cannot be read. This is no fault of the record in hand, and must not be
 /// answered by dropping it.
 #[cold]
-pub(super) fn corrupt(env: &StoreEnv, cause: &Error) -> Error {
+pub(crate) fn corrupt(env: &StoreEnv, cause: &Error) -> Error {
     let columns = env.backend.columns();
     let store = columns
         .get(usize::from(env.column.0))

@@ -9,6 +9,7 @@ use crate::{
     store::{StateStore, StoreRef},
     topology::{StoreId, TopicName, check_topic},
 };
+use millstream_state::Backend;
 use std::sync::Arc;
 
 /// The place of an output topic in a task's list.
@@ -38,6 +39,8 @@ pub struct TaskContext {
     /// By the stores' numbers in the whole topology; `None` for those of other subtopologies.
     pub(super) stores: Vec<Option<Box<dyn StateStore>>>,
     pub(super) outputs: Vec<Output>,
+    /// The rows of all global tables, a column each.
+    pub(crate) globals: Option<Arc<dyn Backend>>,
     pub(super) stream_time: Timestamp,
     pub(super) wall_clock: Timestamp,
     pub(super) timestamp: Timestamp,
@@ -53,11 +56,16 @@ pub struct TaskContext {
 }
 
 impl TaskContext {
-    pub(crate) fn new(application_id: Arc<str>, stores: Vec<Option<Box<dyn StateStore>>>) -> Self {
+    pub(crate) fn new(
+        application_id: Arc<str>,
+        stores: Vec<Option<Box<dyn StateStore>>>,
+        globals: Option<Arc<dyn Backend>>,
+    ) -> Self {
         Self {
             application_id,
             stores,
             outputs: Vec::new(),
+            globals,
             stream_time: Timestamp::MIN,
             wall_clock: Timestamp::MIN,
             timestamp: Timestamp::MIN,

@@ -5,6 +5,7 @@
 //! smallest timestamp over its inputs goes first; the backend is written only by
 //! [`Task::committed`], after the log has accepted what [`Task::prepare_commit`] handed over.
 
+mod commit;
 mod context;
 mod extract;
 mod input;
@@ -13,6 +14,7 @@ mod policy;
 mod restore;
 mod timer;
 
+pub use commit::{Commit, StoreChanges};
 pub(crate) use context::OutputId;
 pub use context::{Output, RecordMetadata, TaskContext};
 pub use extract::InvalidTimestamp;
@@ -20,6 +22,7 @@ pub(crate) use extract::{Extractor, Given};
 use input::Input;
 pub use input::Supply;
 pub use place::Place;
+pub(crate) use policy::Reason;
 pub use policy::{Dropped, ErrorPolicy, Policies};
 pub use restore::restore_record;
 pub use timer::{PunctuationType, Schedule, Timer};
@@ -30,7 +33,7 @@ use crate::{
     link::Linker,
     record::{Offset, RawRecord, TaskId, Timestamp, TopicPartition},
     store::StoreEnv,
-    topology::{Logging, StoreId, Topology, changelog_name},
+    topology::{Logging, Topology, changelog_name, global},
 };
 use millstream_state::{Backend, Column, Position, WriteBatch};
 use std::sync::Arc;
@@ -66,36 +69,6 @@ impl TaskConfig {
     }
 }
 
-/// The changed entries of one store since the last commit.
-pub struct StoreChanges {
-    /// The changelog partition they belong to; `None` where the store is not logged.
-    pub changelog: Option<TopicPartition>,
-    /// The input partition of which the store is a copy, and from which it is restored in place of a
-    /// changelog.
-    pub source: Option<TopicPartition>,
-    /// One record per dirty key.
-    pub records: RecordBatch,
-    store: StoreId,
-    column: Column,
-}
-
-/// All that a commit must make visible at once, besides the outputs.
-#[derive(Default)]
-pub struct Commit {
-    /// Changelog records, by store.
-    pub changes: Vec<StoreChanges>,
-    /// The next record to process of each input that moved. Never empty when anything else is not:
-    /// a transaction without a place would not be fenced.
-    pub places: Vec<(TopicPartition, Place)>,
-}
-
-impl Commit {
-    /// Whether there is nothing to commit.
-    pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
-    }
-}
-
 /// One partition of one subtopology.
 pub struct Task {
     id: TaskId,
@@ -115,13 +88,31 @@ impl Task {
     /// subtopology's stores, in their order.
     ///
     /// # Errors
-    /// Where a store cannot read its backend.
+    /// Where a store cannot read its backend, and for a program with global tables.
     pub fn open(
         topology: &Topology,
         id: TaskId,
         config: &TaskConfig,
         backend: Arc<dyn Backend>,
     ) -> Result<Self> {
+        Self::open_with(topology, id, config, backend, None)
+    }
+
+    /// As [`Task::open`], with the backend that holds the rows of the program's global tables, a
+    /// column each in their order. Somebody else keeps that up to date; the task only reads it.
+    ///
+    /// # Errors
+    /// Where a store cannot read its backend, or there are global tables and no rows of them.
+    pub fn open_with(
+        topology: &Topology,
+        id: TaskId,
+        config: &TaskConfig,
+        backend: Arc<dyn Backend>,
+        globals: Option<Arc<dyn Backend>>,
+    ) -> Result<Self> {
+        if globals.is_none() && !topology.globals.is_empty() {
+            return Err(global::missing());
+        }
         let sub = (usize::try_from(id.subtopology).ok())
             .and_then(|number| topology.subtopologies.get(number))
             .ok_or_else(|| Error::topology(format!("no subtopology for task {id}")))?;
@@ -152,7 +143,7 @@ impl Task {
                 column,
             });
         }
-        let ctx = TaskContext::new(config.application_id.clone(), stores);
+        let ctx = TaskContext::new(config.application_id.clone(), stores, globals);
         let linked = Linker::link(topology, &sub.nodes, ctx);
         let (mut ctx, timers) = (linked.context, linked.timers);
         let by_source = policy::of_sources(topology);

@@ -1,8 +1,8 @@
 //! From what a builder collected to a checked [`Topology`]: subtopologies and mistakes.
 
 use super::{
-    Node, NodeId, NodeKind, Repartition, StoreId, StoreSpec, Subtopology, TopicFormat, TopicName,
-    Topology,
+    GlobalSpec, Node, NodeId, NodeKind, Repartition, StoreId, StoreSpec, Subtopology, TopicFormat,
+    TopicName, Topology,
 };
 use crate::error::{Error, Result};
 use std::{
@@ -26,6 +26,7 @@ pub(crate) struct Mistake {
 pub(crate) struct Draft {
     pub(crate) nodes: Vec<Node>,
     pub(crate) stores: Vec<StoreSpec>,
+    pub(crate) globals: Vec<GlobalSpec>,
     pub(crate) repartitions: Vec<(Repartition, &'static Location<'static>)>,
     pub(crate) formats: Vec<TopicFormat>,
     /// Pairs of nodes whose inputs must be partitioned alike.
@@ -78,6 +79,7 @@ impl Draft {
         Ok(Topology {
             nodes: self.nodes,
             stores: self.stores,
+            globals: self.globals,
             repartitions,
             formats: self.formats,
             copartitions,
@@ -118,13 +120,14 @@ impl Draft {
             .stores
             .iter()
             .map(|store| ("store", store.name.clone(), store.at));
+        let globals = (self.globals.iter()).map(|global| ("store", global.name.clone(), global.at));
         let topics = self
             .repartitions
             .iter()
             .map(|(t, at)| ("repartition", t.name.clone(), *at));
         let mut seen: BTreeMap<(&str, String), &Location<'_>> = BTreeMap::new();
         let mut found = Vec::new();
-        for (kind, name, at) in stores.chain(topics) {
+        for (kind, name, at) in stores.chain(globals).chain(topics) {
             let mut texts = Vec::new();
             if let Err(why) = check_name(&name, NAME_LENGTH_MAX) {
                 texts.push(format!("the {kind} name {name:?} {why}"));
@@ -141,22 +144,21 @@ impl Draft {
                 found.extend(texts.into_iter().map(|text| Mistake { at, text }));
             }
         }
-        for node in &self.nodes {
-            let (NodeKind::Source {
+        let of_nodes = self.nodes.iter().filter_map(|node| match &node.kind {
+            NodeKind::Source {
                 topic: TopicName::User(topic),
                 ..
             }
             | NodeKind::Sink {
                 topic: Some(TopicName::User(topic)),
-            }) = &node.kind
-            else {
-                continue;
-            };
+            } => Some((topic, node.at)),
+            _ => None,
+        });
+        let of_globals = self.globals.iter().map(|global| (&global.topic, global.at));
+        for (topic, at) in of_nodes.chain(of_globals) {
             if let Err(why) = check_topic(topic) {
-                found.push(Mistake {
-                    at: node.at,
-                    text: format!("the topic name {topic:?} {why}"),
-                });
+                let text = format!("the topic name {topic:?} {why}");
+                found.push(Mistake { at, text });
             }
         }
         self.mistakes.extend(found);

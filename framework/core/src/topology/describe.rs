@@ -85,6 +85,19 @@ impl Topology {
             }
             out.push('\n');
         }
+        for (number, global) in self.globals.iter().enumerate() {
+            let id = self.subtopologies.len() + number;
+            let (topic, store) = (&global.topic, &global.name);
+            let _ = write!(
+                out,
+                "  Sub-topology: {id} for global store (will not generate tasks)\n    \
+                 Source: GLOBAL-SOURCE-{number:010} (topics: [{topic}])\n      \
+                 --> GLOBAL-TABLE-{number:010}\n    \
+                 Processor: GLOBAL-TABLE-{number:010} (stores: [{store}])\n      \
+                 --> none\n      \
+                 <-- GLOBAL-SOURCE-{number:010}\n\n"
+            );
+        }
         out
     }
 
@@ -101,6 +114,7 @@ impl Topology {
                     "name": node.name, "kind": kind, "label": node.label,
                     "topic": topic.map(TopicName::shown),
                     "stores": self.store_names(node),
+                    "globals": self.global_names(node),
                     "successors": self.successors(id),
                     "at": node.at.to_string(),
                 })
@@ -121,10 +135,16 @@ impl Topology {
             let shown = TopicName::Repartition(topic.name.clone()).shown();
             json!({ "name": shown, "partitions": topic.partitions })
         });
+        let globals = self.globals.iter().map(|global| {
+            json!({
+                "name": global.name, "topic": global.topic, "format": global.format,
+                "at": global.at.to_string(),
+            })
+        });
         json!({
             "subtopologies": subs.collect::<Vec<_>>(),
             "repartitions": repartitions.collect::<Vec<_>>(),
-            "globals": [],
+            "globals": globals.collect::<Vec<_>>(),
         })
     }
 
@@ -142,6 +162,10 @@ impl Topology {
                 let _ = writeln!(out, "    s{} [shape=cylinder,label=\"{name}\"];", id.0);
             }
             out.push_str("  }\n");
+        }
+        for (number, global) in self.globals.iter().enumerate() {
+            let name = &global.name;
+            let _ = writeln!(out, "  g{number} [shape=cylinder,label=\"{name}\"];");
         }
         for topic in self.topics() {
             let _ = writeln!(out, "  \"{}\" [shape=cds];", topic.shown());
@@ -164,6 +188,9 @@ impl Topology {
                 let _ = writeln!(out, "    s{}[(\"{}\")]", id.0, self.store(*id).name);
             }
             out.push_str("  end\n");
+        }
+        for (number, global) in self.globals.iter().enumerate() {
+            let _ = writeln!(out, "  g{number}[(\"{}\")]", global.name);
         }
         let topics = self.topics();
         for (number, topic) in topics.iter().enumerate() {
@@ -201,6 +228,12 @@ impl Topology {
                     .iter()
                     .map(|s| (me.clone(), format!("s{}", s.0))),
             );
+            let globals = node.globals.iter();
+            arrows.extend(globals.map(|g| (me.clone(), format!("g{g}"))));
+        }
+        for (number, global) in self.globals.iter().enumerate() {
+            let topic = TopicName::User(global.topic.clone());
+            arrows.push((topic_id(&topic), format!("g{number}")));
         }
         arrows
     }
@@ -208,6 +241,7 @@ impl Topology {
     fn topics(&self) -> Vec<TopicName> {
         let mut topics: Vec<_> = (self.subtopologies.iter())
             .flat_map(|sub| sub.sources.iter().chain(&sub.sinks).cloned())
+            .chain((self.globals.iter()).map(|global| TopicName::User(global.topic.clone())))
             .collect();
         topics.sort();
         topics.dedup();
@@ -217,6 +251,11 @@ impl Topology {
     fn successors(&self, id: NodeId) -> Vec<&str> {
         let children = self.nodes.iter().filter(|node| node.parents.contains(&id));
         children.map(|node| node.name.as_str()).collect()
+    }
+
+    fn global_names(&self, node: &Node) -> Vec<&str> {
+        let globals = (node.globals.iter()).filter_map(|n| self.globals.get(usize::from(*n)));
+        globals.map(|global| global.name.as_str()).collect()
     }
 
     fn store_names(&self, node: &Node) -> Vec<&str> {

@@ -45,6 +45,8 @@ pub struct TaskLayout {
     pub tasks: Vec<TaskSpec>,
     /// The topics to be made or checked before any task runs.
     pub internal: Vec<InternalTopic>,
+    /// The partitions of each global table's topic, in the order of the tables.
+    pub globals: Vec<Vec<TopicPartition>>,
 }
 
 impl Topology {
@@ -66,7 +68,13 @@ impl Topology {
         let mut layout = TaskLayout {
             tasks: Vec::new(),
             internal: Vec::new(),
+            globals: Vec::new(),
         };
+        for global in &self.globals {
+            let partitions = count(&counts, &TopicName::User(global.topic.clone()));
+            let all = (0..partitions).map(|number| TopicPartition::new(&*global.topic, number));
+            layout.globals.push(all.collect());
+        }
         for repartition in &self.repartitions {
             let topic = TopicName::Repartition(repartition.name.clone());
             layout.internal.push(InternalTopic {

@@ -8,11 +8,13 @@ mod build;
 mod describe;
 mod evolve;
 pub(crate) mod formats;
+pub(crate) mod global;
 mod layout;
 
 pub(crate) use build::{Draft, Mistake, check_topic};
 pub use describe::Format;
 pub use evolve::{Evolution, Finding, Verdict};
+pub use global::GlobalSpec;
 pub use layout::{InternalKind, InternalTopic, TaskLayout, TaskSpec};
 
 use crate::{
@@ -98,6 +100,8 @@ pub struct Node {
     pub parents: Vec<NodeId>,
     /// The stores it uses.
     pub stores: Vec<StoreId>,
+    /// The global tables it looks rows up in, by their places in [`Topology::globals`].
+    pub globals: Vec<u16>,
     /// Where the program declares it.
     pub at: &'static Location<'static>,
     pub(crate) link: Link,
@@ -212,6 +216,7 @@ pub struct Subtopology {
 pub struct Topology {
     pub(crate) nodes: Vec<Node>,
     pub(crate) stores: Vec<StoreSpec>,
+    pub(crate) globals: Vec<GlobalSpec>,
     pub(crate) repartitions: Vec<Repartition>,
     pub(crate) formats: Vec<TopicFormat>,
     /// Groups of source topics that must have equally many partitions, with where and why.
@@ -230,6 +235,18 @@ impl Topology {
     /// The stores.
     pub fn stores(&self) -> &[StoreSpec] {
         &self.stores
+    }
+
+    /// The global tables. No subtopology has them: every instance holds all of their rows, in one
+    /// backend with a column for each.
+    pub fn globals(&self) -> &[GlobalSpec] {
+        &self.globals
+    }
+
+    /// A global table by its store's name, with its column.
+    pub fn find_global(&self, name: &str) -> Option<(u16, &GlobalSpec)> {
+        let mut all = (0u16..).zip(&self.globals);
+        all.find(|(_, global)| global.name == name)
     }
 
     /// The connected parts; a task's `subtopology` is a place in this list.
@@ -257,7 +274,7 @@ impl Topology {
         })
     }
 
-    /// The topics that somebody outside must provide, sorted.
+    /// The topics that somebody outside must provide, those of global tables too, sorted.
     pub fn user_sources(&self) -> Vec<String> {
         let mut names: Vec<_> = self
             .subtopologies
@@ -267,6 +284,7 @@ impl Topology {
                 TopicName::User(name) => Some(name.clone()),
                 TopicName::Repartition(_) => None,
             })
+            .chain(self.globals.iter().map(|global| global.topic.clone()))
             .collect();
         names.sort();
         names.dedup();

@@ -13,6 +13,7 @@ pub use state::State;
 
 use crate::{
     error::{Error, Result},
+    global::GlobalProgress,
     program::Program,
     worker::{Phase, TaskView, WorkerStats},
 };
@@ -151,6 +152,11 @@ impl Streams {
             .values()
             .flat_map(|thread| thread.tasks.clone())
             .collect()
+    }
+
+    /// How far the instance's global tables are read, partition by partition.
+    pub fn globals(&self) -> Vec<GlobalProgress> {
+        self.shared.settings.globals.progress()
     }
 
     /// The program.

@@ -102,6 +102,14 @@ impl Streams {
         }
         let topology = &self.shared.program.topology;
         let unknown = || Error::IllegalState(format!("the program has no store {store:?}"));
+        if let Some((column, global)) = topology.find_global(store) {
+            let backend = self.shared.settings.globals.backend();
+            return Ok(Found {
+                query: global.query.clone(),
+                column: Column(column),
+                backends: backend.into_iter().collect(),
+            });
+        }
         let (subtopology, column, spec) = topology.find_store(store).ok_or_else(unknown)?;
         let no_rows = || {
             Error::IllegalState(format!(

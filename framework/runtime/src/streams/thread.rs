@@ -129,6 +129,9 @@ fn publish(shared: &Shared, index: usize, worker: &Worker) {
         tasks: worker.tasks(),
     };
     shared.publisher.thread(index, &view);
+    if !shared.program.topology.globals().is_empty() {
+        shared.publisher.globals(shared.settings.globals.dropped());
+    }
     let all_run = {
         let mut views = shared.views();
         views.insert(index, view);

@@ -112,7 +112,7 @@ impl Worker {
             if let Some(meter) = &self.meter {
                 meter.replayed(replica, &before);
             }
-            if replay == Replay::CaughtUp {
+            if replay == Replay::CaughtUp && self.settings.globals.ready(&self.program) {
                 ready.push(task);
             }
         }
@@ -127,7 +127,8 @@ impl Worker {
             tell_restored(id, replica);
             let backend = replica.backend().clone();
             let config = &self.program.task;
-            let mut task = Task::open(&self.program.topology, id, config, backend.clone())?;
+            let (topology, globals) = (&self.program.topology, self.settings.globals.backend());
+            let mut task = Task::open_with(topology, id, config, backend.clone(), globals)?;
             task.retain_inputs(&inputs(&self.program, id));
             // Where the log interrupts this, the replica stays, and the next step tries again.
             let number = resume(&mut task, places, &mut *self.log)?;

@@ -20,6 +20,7 @@ pub use stats::{TaskRole, TaskView, WorkerStats};
 use crate::{
     backends::Backends,
     error::{Error, Result},
+    global::Globals,
     lease::Lease,
     program::Program,
     replica::Replica,
@@ -197,10 +198,13 @@ impl Worker {
         if self.unresolved.is_some() {
             return Ok(Step::Busy);
         }
+        let (globals, backends) = (self.settings.globals.clone(), &*self.backends);
+        busy |= globals.step(&self.program, backends, &mut *self.log, now)?;
         busy |= self.restore(now)?;
         busy |= self.update_standbys(now)?;
         // What is asked back is not worked on any more, or it could never be given back.
-        if !self.settings.paused() && self.revoking.is_empty() && !self.holds_enough() {
+        let ready = globals.ready(&self.program) && self.revoking.is_empty();
+        if ready && !self.settings.paused() && !self.holds_enough() {
             busy |= self.process(now)?;
         }
         if self.commit_is_due(now) {
@@ -263,7 +267,8 @@ impl Worker {
 
     /// How the worker stands.
     pub fn phase(&self) -> Phase {
-        if self.assigned && self.assigning.is_none() && self.restoring.is_empty() {
+        let ready = self.settings.globals.ready(&self.program);
+        if ready && self.assigned && self.assigning.is_none() && self.restoring.is_empty() {
             Phase::Running
         } else {
             Phase::Rebalancing
@@ -273,6 +278,11 @@ impl Worker {
     /// The member's name in its group.
     pub fn member(&self) -> &str {
         &self.settings.member
+    }
+
+    /// The instance's global tables.
+    pub fn globals(&self) -> &Globals {
+        &self.settings.globals
     }
 
     /// Counts since the worker was made.

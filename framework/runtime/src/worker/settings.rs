@@ -1,6 +1,6 @@
 //! What a worker must know besides its program, in numbers.
 
-use crate::lease::Leases;
+use crate::{global::Globals, lease::Leases};
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
@@ -41,6 +41,8 @@ pub struct Settings {
     pub commit_order: CommitOrder,
     /// Which tasks' state is held by which thread: the same value in all workers of an instance.
     pub leases: Arc<Leases>,
+    /// The global tables: the same value in all workers of an instance.
+    pub globals: Arc<Globals>,
     /// Set while processing is paused: membership, restores and standbys go on.
     pub pause: Arc<AtomicBool>,
 }
@@ -59,6 +61,7 @@ impl Settings {
             standby_replicas: 0,
             commit_order: CommitOrder::LogThenDisk,
             leases: Arc::default(),
+            globals: Arc::default(),
             pause: Arc::default(),
         }
     }

@@ -10,6 +10,7 @@
 )]
 
 mod failures;
+mod globals;
 mod groups;
 mod harness;
 mod lifecycle;

@@ -44,6 +44,28 @@ fn joined_topics_of_different_widths_are_named_with_their_place_in_the_program()
 }
 
 #[test]
+fn a_store_whose_format_changed_is_refused_with_both() {
+    let counted = || {
+        let builder = StreamsBuilder::new();
+        let _ = builder.stream(&IN).group_by_key().count("sums");
+        builder.build().unwrap()
+    };
+    let world = World::new(1);
+    let disk = Arc::new(MemoryBackends::default());
+    start(&world.streams_on(&disk, sums(), config("a")));
+    let changed = world.streams_on(&disk, counted(), config("a"));
+    changed.start().unwrap();
+    world.until("the refusal", || changed.failure().is_some());
+    let failure = changed.failure().unwrap();
+    for part in ["\"sums\" of task 0_0", "i64", "u64", "reset"] {
+        assert!(failure.contains(part), "{failure} does not say {part:?}");
+    }
+    drop(changed);
+    // Nothing was lost: the old program goes on.
+    start(&world.streams_on(&disk, sums(), config("a")));
+}
+
+#[test]
 fn a_changelog_of_another_width_is_refused() {
     let world = World::new(2);
     let config = TaskConfig::new(APPLICATION);

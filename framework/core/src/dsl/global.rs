@@ -1,0 +1,247 @@
+//! Global tables: every instance holds all rows, so that any record can look up any key.
+//!
+//! Invariant: a global table is no input of a task. Its rows change while records pass, whenever
+//! its topic does, and a record meets the row of that moment, whatever the two timestamps say.
+
+use super::{Consumed, Fun, KStream, StreamsBuilder};
+use crate::{
+    error::Result,
+    link::Data,
+    record::{Record, Timestamp},
+    serde::Serde,
+    store::Materialized,
+    task::TaskContext,
+    topology::{
+        GlobalSpec, TopicName,
+        formats::Formats,
+        global::{GlobalRows, Sought, writer},
+    },
+};
+use millstream_state::{Backend, Column};
+use std::{panic::Location, sync::Arc};
+
+/// Run time: the rows of a global table, for processors and test drivers.
+pub struct GlobalStore<K: 'static, V: 'static> {
+    pub(crate) number: u16,
+    key: Serde<K>,
+    value: Serde<V>,
+}
+
+impl<K, V> Clone for GlobalStore<K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<K, V> Copy for GlobalStore<K, V> {}
+
+impl<K, V> GlobalStore<K, V> {
+    /// The row of a key and its time.
+    pub(crate) fn row(
+        self,
+        backend: Option<Arc<dyn Backend>>,
+        key: &K,
+    ) -> Result<Option<(V, Timestamp)>> {
+        Ok(match self.rows(backend).get(key)? {
+            Sought::Row(row, time) => Some((row, time)),
+            Sought::Missing | Sought::NullKey => None,
+        })
+    }
+
+    fn rows(self, backend: Option<Arc<dyn Backend>>) -> GlobalRows<K, V> {
+        GlobalRows {
+            backend,
+            column: Column(self.number),
+            key: self.key,
+            value: self.value,
+            sought: Vec::new(),
+            stored: Vec::new(),
+        }
+    }
+}
+
+/// A table of which every instance holds all rows: a handle to copy around while the program is
+/// built. Streams join it by any key ([`KStream::join_global`]).
+pub struct GlobalKTable<'b, K: 'static, V: 'static> {
+    builder: &'b StreamsBuilder,
+    store: GlobalStore<K, V>,
+}
+
+impl<K, V> Clone for GlobalKTable<'_, K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<K, V> Copy for GlobalKTable<'_, K, V> {}
+
+impl<K, V> GlobalKTable<'_, K, V> {
+    /// The table's rows, for processors and test drivers.
+    pub fn store(self) -> GlobalStore<K, V> {
+        self.store
+    }
+}
+
+impl StreamsBuilder {
+    /// Reads a topic as a global table: each instance holds the rows of all its partitions, and has
+    /// read them to the end before it processes its first record. Afterwards rows change as soon as
+    /// the topic does, without regard to timestamps. Kafka Streams' `globalTable`.
+    ///
+    /// The topic is the table's changelog, so nothing is logged, and it should be compacted. Only
+    /// committed records are read. A null value deletes its row; a record without a key is dropped
+    /// and counted.
+    #[track_caller]
+    pub fn global_table<K: Data, V: Data>(
+        &self,
+        topic: impl Into<Consumed<K, V>>,
+        materialized: impl Into<Materialized<K, V>>,
+    ) -> GlobalKTable<'_, K, V> {
+        let Consumed {
+            topic,
+            policy,
+            times,
+        } = topic.into();
+        let Materialized {
+            name,
+            key,
+            value,
+            history,
+            ..
+        } = materialized.into();
+        if times.is_some() || history.is_some() {
+            let text = "a global table has its topic's times and no versions: leave out \
+                        with_timestamp(..) and versioned(..)";
+            self.mistake(Location::caller(), text.to_owned());
+        }
+        let format = format!("key-value/{}/{}", key.codec().name(), value.codec().name());
+        let topic_name = TopicName::User(topic.name.to_owned());
+        self.add_format(topic_name, topic.key, topic.value);
+        let number = self.add_global(GlobalSpec {
+            name,
+            topic: topic.name.to_owned(),
+            format,
+            policy,
+            at: Location::caller(),
+            query: Arc::new(Formats { key, value }),
+            write: writer((topic.key, topic.value), (key, value)),
+        });
+        GlobalKTable {
+            builder: self,
+            store: GlobalStore { number, key, value },
+        }
+    }
+}
+
+impl<'b, K: Data, V: Data> KStream<'b, K, V> {
+    /// Joins each record with the row of the key that `select` makes of it; records without a row
+    /// are left out. The stream needs no repartitioning, and its key stays.
+    ///
+    /// `select` gives a key of the table, or an option of one: where that is `None`, the record is
+    /// dropped and counted as one with a null key.
+    ///
+    /// ```
+    /// use millstream_core::prelude::*;
+    ///
+    /// static ORDERS: Topic<String, String> = Topic::new("orders", utf8(), utf8());
+    /// static PRICES: Topic<String, u64> = Topic::new("prices", utf8(), u64_be());
+    /// static PRICED: Topic<String, u64> = Topic::new("priced", utf8(), u64_be());
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let prices = builder.global_table(&PRICES, "prices");
+    /// builder
+    ///     .stream(&ORDERS)
+    ///     .join_global(prices, |_, item| item.clone(), |_, price| *price)
+    ///     .to(&PRICED);
+    ///
+    /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.pipe(&PRICES, "tea".to_owned(), 3, 0)?;
+    /// driver.pipe(&ORDERS, "order-1".to_owned(), "tea".to_owned(), 1)?;
+    /// driver.pipe(&ORDERS, "order-2".to_owned(), "milk".to_owned(), 2)?;
+    /// let priced = driver.read_key_values(&PRICED)?;
+    /// assert_eq!(priced, [("order-1".to_owned(), Some(3))]);
+    /// # Ok::<(), millstream_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn join_global<GK: Data, GV: Data, S: Into<Option<GK>>, W: Data>(
+        self,
+        table: GlobalKTable<'b, GK, GV>,
+        select: impl Fn(&K, &V) -> S + Fun,
+        join: impl Fn(V, &GV) -> W + Fun,
+    ) -> KStream<'b, K, W> {
+        let join = move |value, row: Option<&GV>| row.map(|row| join(value, row));
+        self.look_up_global("join_global", table, select, join, NullKey::Drops)
+    }
+
+    /// Joins each record with the row of the key that `select` makes of it, or with `None` where
+    /// there is no row, or no key.
+    #[track_caller]
+    pub fn left_join_global<GK: Data, GV: Data, S: Into<Option<GK>>, W: Data>(
+        self,
+        table: GlobalKTable<'b, GK, GV>,
+        select: impl Fn(&K, &V) -> S + Fun,
+        join: impl Fn(V, Option<&GV>) -> W + Fun,
+    ) -> KStream<'b, K, W> {
+        let join = move |value, row: Option<&GV>| Some(join(value, row));
+        self.look_up_global("left_join_global", table, select, join, NullKey::Joins)
+    }
+
+    #[track_caller]
+    fn look_up_global<GK: Data, GV: Data, S: Into<Option<GK>>, W: Data>(
+        self,
+        label: &'static str,
+        table: GlobalKTable<'b, GK, GV>,
+        select: impl Fn(&K, &V) -> S + Fun,
+        join: impl Fn(V, Option<&GV>) -> Option<W> + Fun,
+        null_key: NullKey,
+    ) -> KStream<'b, K, W> {
+        let (made, store) = (Arc::new((select, join)), table.store);
+        let joined = self.operator(label, vec![], move |link| {
+            let (made, mut down) = (made.clone(), link.downstream::<K, W>());
+            let mut rows = store.rows(link.context.globals.clone());
+            let name = link.name().to_owned();
+            move |ctx: &mut TaskContext, record: Record<K, V>| {
+                let (select, join) = &*made;
+                let sought = match select(&record.key, &record.value).into() {
+                    Some(key) => rows.get(&key),
+                    None => Ok(Sought::NullKey),
+                };
+                let Record {
+                    key,
+                    value,
+                    timestamp,
+                    headers,
+                } = record;
+                let value = match sought {
+                    Ok(Sought::NullKey) if null_key == NullKey::Drops => {
+                        return ctx.drop_null_key();
+                    }
+                    Ok(Sought::NullKey | Sought::Missing) => join(value, None),
+                    Ok(Sought::Row(row, _)) => join(value, Some(&row)),
+                    Err(error) => return ctx.refuse(&name, error),
+                };
+                let Some(value) = value else { return Ok(()) };
+                down.push(
+                    ctx,
+                    Record {
+                        key,
+                        value,
+                        timestamp,
+                        headers,
+                    },
+                )
+            }
+        });
+        if null_key == NullKey::Joins {
+            self.builder.takes_null_keys(joined.node);
+        }
+        if self.builder.must_be(table.builder) {
+            self.builder.reads_global(joined.node, table.store.number);
+        }
+        joined
+    }
+}
+
+/// What a join does with a record that has no key in the table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NullKey {
+    Drops,
+    Joins,
+}

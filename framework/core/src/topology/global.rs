@@ -1,0 +1,170 @@
+//! A global table's rows: how a record of its topic becomes one, and how one is read.
+//!
+//! All partitions of the topic lie in one column of one backend, which all tasks of an instance
+//! read. Invariant: whoever keeps such a backend up to date writes it through
+//! [`GlobalSpec::apply`] and nothing else, so its bytes are the same everywhere.
+
+use super::StoreQuery;
+use crate::{
+    error::{Error, Result},
+    record::{Offset, RawRecord, Timestamp, TopicPartition},
+    serde::{Encoded, Serde},
+    store::{StoreEnv, corrupt, split_stamp},
+    task::{Dropped, ErrorPolicy, Policies, Reason},
+};
+use millstream_state::{Backend, Column, Presence, WriteBatch};
+use std::{panic::Location, sync::Arc};
+
+pub(crate) type WriteRow =
+    Arc<dyn Fn(RawRecord<'_>, Column, &mut WriteBatch) -> Result<Written> + Send + Sync>;
+
+/// What became of a record.
+pub(crate) enum Written {
+    /// It is in the batch.
+    Row,
+    /// It has no key, so it is no row.
+    NullKey,
+}
+
+/// A global table that the program declares: its place in
+/// [`Topology::globals`](super::Topology::globals) is its column.
+#[derive(Clone)]
+pub struct GlobalSpec {
+    /// The store's name.
+    pub name: String,
+    /// The topic that it is a copy of.
+    pub topic: String,
+    /// What its bytes are.
+    pub format: String,
+    /// What to do with bad records, where the program says so itself.
+    pub policy: Option<ErrorPolicy>,
+    /// Where the program declares it.
+    pub at: &'static Location<'static>,
+    /// How people read it.
+    pub query: Arc<dyn StoreQuery>,
+    pub(crate) write: WriteRow,
+}
+
+impl GlobalSpec {
+    /// Adds what a record of the topic says to a batch: a row, or the deletion of one.
+    ///
+    /// A record that cannot be decoded, or that has a negative timestamp, stops the instance or is
+    /// dropped and counted, as the table's policy says, or else `policies`. There is no transaction
+    /// that a dead letter could be part of, so [`ErrorPolicy::DeadLetter`] drops and counts, as in
+    /// Kafka. Records without a key are dropped and counted always.
+    ///
+    /// # Errors
+    /// For a bad record under the policy to fail.
+    pub fn apply(
+        &self,
+        (from, offset, record): (&TopicPartition, Offset, RawRecord<'_>),
+        column: Column,
+        batch: &mut WriteBatch,
+        policies: Policies,
+        dropped: &mut Dropped,
+    ) -> Result<()> {
+        if record.key.is_none() {
+            dropped.null_key += 1;
+            return Ok(());
+        }
+        let (reason, error) = if record.timestamp < 0 {
+            let text = format!("invalid timestamp {}", record.timestamp);
+            (Reason::InvalidTimestamp, Error::deserialization(text))
+        } else {
+            match (self.write)(record, column, batch) {
+                Ok(Written::Row) => return Ok(()),
+                Ok(Written::NullKey) => {
+                    dropped.null_key += 1;
+                    return Ok(());
+                }
+                Err(error) => (Reason::Deserialization, error),
+            }
+        };
+        let policies = self.policy.map_or(policies, Policies::from);
+        if policies.of(reason) == ErrorPolicy::Fail {
+            let place = format!("{from} offset {offset}, global table {}", self.name);
+            return Err(error.at(place));
+        }
+        dropped.count(reason);
+        Ok(())
+    }
+}
+
+/// From a topic's bytes to a store's. A value that the topic's serde reads and the store's writes
+/// as null would be a deletion; it is refused.
+pub(crate) fn writer<K: 'static, V: 'static>(
+    (key, value): (Serde<K>, Serde<V>),
+    (stored_key, stored_value): (Serde<K>, Serde<V>),
+) -> WriteRow {
+    Arc::new(move |record, column, batch| {
+        let row = (key.decode(record.key)?, record.value);
+        let (mut at, mut bytes) = (Vec::new(), Vec::new());
+        if stored_key.encode(&row.0, &mut at)? == Encoded::Null {
+            return Ok(Written::NullKey);
+        }
+        let Some(encoded) = row.1 else {
+            batch.delete(column, &at);
+            return Ok(Written::Row);
+        };
+        let decoded = value.decode(Some(encoded))?;
+        if stored_value.encode(&decoded, &mut bytes)? == Encoded::Null {
+            return Err(Error::serialization(
+                "a global table cannot hold a value that its serde writes as null",
+            ));
+        }
+        batch.put_parts(column, &at, &[&record.timestamp.to_be_bytes(), &bytes]);
+        Ok(Written::Row)
+    })
+}
+
+/// What a look-up in a global table finds.
+pub(crate) enum Sought<V> {
+    /// The key is null.
+    NullKey,
+    /// There is no row.
+    Missing,
+    /// The row and its time.
+    Row(V, Timestamp),
+}
+
+/// A global table as one operator reads it, straight from the committed rows.
+pub(crate) struct GlobalRows<K: 'static, V: 'static> {
+    pub(crate) backend: Option<Arc<dyn Backend>>,
+    pub(crate) column: Column,
+    pub(crate) key: Serde<K>,
+    pub(crate) value: Serde<V>,
+    pub(crate) sought: Vec<u8>,
+    pub(crate) stored: Vec<u8>,
+}
+
+impl<K, V> GlobalRows<K, V> {
+    /// The row of a key.
+    pub(crate) fn get(&mut self, key: &K) -> Result<Sought<V>> {
+        let Some(backend) = &self.backend else {
+            return Err(missing());
+        };
+        self.sought.clear();
+        if self.key.encode(key, &mut self.sought)? == Encoded::Null {
+            return Ok(Sought::NullKey);
+        }
+        if backend.get(self.column, &self.sought, &mut self.stored)? == Presence::Missing {
+            return Ok(Sought::Missing);
+        }
+        let row = split_stamp(&self.stored)
+            .and_then(|(time, bytes)| Ok(Sought::Row(self.value.decode(Some(bytes))?, time)));
+        row.map_err(|cause| {
+            let env = StoreEnv {
+                backend: backend.clone(),
+                column: self.column,
+                cache_bytes: 0,
+            };
+            corrupt(&env, &cause)
+        })
+    }
+}
+
+/// A task of a program with global tables was opened without them.
+#[cold]
+pub(crate) fn missing() -> Error {
+    Error::topology("the program has global tables, and its task was opened without their rows")
+}

@@ -1,0 +1,343 @@
+//! The global tables of an instance: all partitions of their topics, in one backend of their own.
+//!
+//! Whichever stream thread comes by reads on, so no other thread is needed and the simulation can
+//! do it too. Invariants: rows and the place up to which their topic was read are written in one
+//! batch; no task of the instance begins before every table was read to the end of its topic.
+
+use crate::{
+    backends::Backends,
+    error::{Error, Result},
+    program::{ChangelogColumn, Program},
+    replica::{FullRestore, judge},
+};
+use millstream_core::{
+    record::{Offset, Timestamp, TopicPartition},
+    task::Dropped,
+};
+use millstream_log::{Error as LogError, Log};
+use millstream_state::{Backend, Column, Position, Presence, WriteBatch};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// About how many bytes of a partition one step reads.
+const PAGE_BYTES: usize = 1 << 20;
+/// The column of the places; no store can have this name.
+const PLACES: &str = ":places";
+
+/// How far one partition of a global table's topic is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GlobalProgress {
+    /// The table's store.
+    pub store: String,
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The next offset to apply.
+    pub position: Offset,
+    /// Where reading began on this instance.
+    pub from: Offset,
+    /// The partition's end as last seen.
+    pub end: Offset,
+    /// Records applied so far.
+    pub records: u64,
+    /// Why the table was read from the first record on, if it was.
+    pub full: Option<FullRestore>,
+}
+
+/// An instance's global tables: one value, shared by all its threads.
+#[derive(Default)]
+pub struct Globals {
+    tables: Mutex<Option<Tables>>,
+    ready: AtomicBool,
+}
+
+struct Tables {
+    backend: Arc<dyn Backend>,
+    partitions: Vec<Followed>,
+    dropped: Dropped,
+}
+
+struct Followed {
+    /// The table's place among the program's.
+    number: usize,
+    column: ChangelogColumn,
+    /// Topic and format: what a place says of the rows besides their offset.
+    made: String,
+    progress: GlobalProgress,
+    /// Whether it has been read to its end.
+    reached: bool,
+}
+
+impl std::fmt::Debug for Globals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Globals")
+            .field("ready", &self.ready)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Globals {
+    /// Whether tasks may run: all tables have been read to the end, or there are none.
+    pub(crate) fn ready(&self, program: &Program) -> bool {
+        program.topology.globals().is_empty() || self.ready.load(Ordering::Acquire)
+    }
+
+    /// The rows, a column for each table; `None` before they were opened.
+    pub fn backend(&self) -> Option<Arc<dyn Backend>> {
+        let tables = self.locked();
+        tables.as_ref().map(|tables| tables.backend.clone())
+    }
+
+    /// How far each partition is.
+    pub fn progress(&self) -> Vec<GlobalProgress> {
+        let tables = self.locked();
+        let partitions = tables.iter().flat_map(|tables| &tables.partitions);
+        partitions
+            .map(|followed| followed.progress.clone())
+            .collect()
+    }
+
+    /// What was dropped of the tables' topics.
+    pub fn dropped(&self) -> Dropped {
+        let tables = self.locked();
+        tables.as_ref().map(|t| t.dropped).unwrap_or_default()
+    }
+
+    /// Reads one page of each partition that has more; says whether there may be more still. While
+    /// another thread is at it, there is nothing to do.
+    ///
+    /// # Errors
+    /// Where storage or log refuse, or for a bad record under the policy to fail.
+    pub(crate) fn step(
+        &self,
+        program: &Program,
+        backends: &dyn Backends,
+        log: &mut dyn Log,
+        now: Timestamp,
+    ) -> Result<bool> {
+        if program.topology.globals().is_empty() {
+            return Ok(false);
+        }
+        let mut tables = match self.tables.try_lock() {
+            Ok(tables) => tables,
+            // What a thread that panicked had not noted is applied again, which changes nothing.
+            Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(std::sync::TryLockError::WouldBlock) => return Ok(false),
+        };
+        let outcome = match &mut *tables {
+            Some(tables) => tables.step(program, log, now),
+            unopened => Tables::open(program, backends, log, now).map(|opened| {
+                *unopened = Some(opened);
+                true
+            }),
+        };
+        let reached = |tables: &Tables| tables.partitions.iter().all(|p| p.reached);
+        let ready = tables.as_ref().is_some_and(reached);
+        self.ready.store(ready, Ordering::Release);
+        match outcome {
+            Err(Error::Log(LogError::Retry(why))) => {
+                tracing::debug!(why, "global tables wait for the log");
+                Ok(false)
+            }
+            other => other,
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Option<Tables>> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tables {
+    fn open(
+        program: &Program,
+        backends: &dyn Backends,
+        log: &mut dyn Log,
+        now: Timestamp,
+    ) -> Result<Self> {
+        let globals = program.topology.globals();
+        let mut columns: Vec<_> = globals.iter().map(|global| global.name.clone()).collect();
+        columns.push(PLACES.to_owned());
+        let mut tables = Self {
+            backend: backends.open_global(&columns)?,
+            partitions: Vec::new(),
+            dropped: Dropped::default(),
+        };
+        for (number, global) in globals.iter().enumerate() {
+            for at in program.layout.globals.get(number).into_iter().flatten() {
+                let end = log.end(at)?;
+                tables.partitions.push(Followed {
+                    number,
+                    column: ChangelogColumn {
+                        store: global.name.clone(),
+                        column: u16::try_from(number).unwrap_or(u16::MAX),
+                        changelog: at.clone(),
+                        topic_id: program.global_ids.get(number).copied().unwrap_or_default(),
+                    },
+                    made: format!("{}\n{}", global.topic, global.format),
+                    progress: GlobalProgress {
+                        store: global.name.clone(),
+                        partition: at.clone(),
+                        position: 0,
+                        from: 0,
+                        end,
+                        records: 0,
+                        full: None,
+                    },
+                    reached: false,
+                });
+            }
+        }
+        for number in 0..globals.len() {
+            tables.find_places(number, globals.len(), log, now)?;
+        }
+        Ok(tables)
+    }
+
+    /// Decides where a table is read on. Its partitions share a column, so where the place of one
+    /// cannot be trusted, all begin anew; one that is new in the topic begins at its first record.
+    fn find_places(
+        &mut self,
+        number: usize,
+        places: usize,
+        log: &mut dyn Log,
+        now: Timestamp,
+    ) -> Result<()> {
+        let places = places_column(places);
+        let (mut found, mut distrust) = (0, None);
+        for followed in self.partitions.iter_mut().filter(|p| p.number == number) {
+            let mut stored = Vec::new();
+            let at = (places, followed.place_key());
+            if self.backend.get(at.0, &at.1, &mut stored)? == Presence::Missing {
+                followed.begin(log.start(&followed.column.changelog)?, None);
+                continue;
+            }
+            let end = followed.progress.end;
+            match read_place(&stored, &followed.made) {
+                Some(position) => match judge(position, &followed.column, (log, end), now)? {
+                    None => followed.begin(position.offset, None),
+                    Some(why) => distrust = Some(why),
+                },
+                None => distrust = Some(FullRestore::TopicReplaced),
+            }
+            found += 1;
+        }
+        if found == 0 {
+            distrust = Some(FullRestore::Empty);
+        }
+        distrust.map_or(Ok(()), |why| self.restart(number, places, log, why))
+    }
+
+    /// Empties a table, to be read from its topic's first records. The places go first: rows
+    /// without a place are read again, and a place without its rows would be believed.
+    fn restart(
+        &mut self,
+        number: usize,
+        places: Column,
+        log: &mut dyn Log,
+        why: FullRestore,
+    ) -> Result<()> {
+        let mut batch = WriteBatch::new();
+        let mut column = None;
+        for followed in self.partitions.iter_mut().filter(|p| p.number == number) {
+            followed.begin(log.start(&followed.column.changelog)?, Some(why));
+            batch.delete(places, &followed.place_key());
+            column = Some(Column(followed.column.column));
+        }
+        self.backend.apply(&batch)?;
+        match column {
+            Some(column) => Ok(self.backend.clear(column)?),
+            None => Ok(()),
+        }
+    }
+
+    fn step(&mut self, program: &Program, log: &mut dyn Log, now: Timestamp) -> Result<bool> {
+        let globals = program.topology.globals();
+        let places = places_column(globals.len());
+        let (mut busy, mut restart) = (false, None);
+        for followed in &mut self.partitions {
+            let Some(global) = globals.get(followed.number) else {
+                continue;
+            };
+            let at = followed.column.changelog.clone();
+            let page = match log.read(&at, followed.progress.position, PAGE_BYTES) {
+                Ok(page) => page,
+                Err(LogError::OffsetOutOfRange { .. }) => {
+                    restart = Some(followed.number);
+                    break;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            followed.progress.end = page.end;
+            if page.next > followed.progress.position {
+                let mut batch = WriteBatch::new();
+                let column = Column(followed.column.column);
+                let (policies, mut dropped) = (program.task.policies, Dropped::default());
+                for (offset, record) in page.records.iter() {
+                    let record = (&at, offset, record);
+                    global.apply(record, column, &mut batch, policies, &mut dropped)?;
+                }
+                batch.put(
+                    places,
+                    &followed.place_key(),
+                    &followed.place(page.next, now),
+                );
+                if page.next < page.end {
+                    self.backend.apply_bulk(&batch)?;
+                } else {
+                    self.backend.apply(&batch)?;
+                }
+                self.dropped = self.dropped + dropped;
+                followed.progress.position = page.next;
+                followed.progress.records += page.records.len() as u64;
+                busy = true;
+            }
+            followed.reached |= page.next >= page.end;
+        }
+        if let Some(number) = restart {
+            self.restart(number, places, log, FullRestore::OutOfRange)?;
+            busy = true;
+        }
+        Ok(busy)
+    }
+}
+
+impl Followed {
+    fn begin(&mut self, at: Offset, full: Option<FullRestore>) {
+        (self.progress.position, self.progress.from) = (at, at);
+        self.progress.full = full;
+        self.reached = false;
+    }
+
+    fn place_key(&self) -> Vec<u8> {
+        let partition = self.column.changelog.partition.to_be_bytes();
+        [self.column.store.as_bytes(), &[0], &partition].concat()
+    }
+
+    fn place(&self, next: Offset, now: Timestamp) -> Vec<u8> {
+        let mut bytes = next.to_be_bytes().to_vec();
+        bytes.extend(self.column.topic_id.to_be_bytes());
+        bytes.extend(now.to_be_bytes());
+        bytes.extend(self.made.as_bytes());
+        bytes
+    }
+}
+
+fn places_column(tables: usize) -> Column {
+    Column(u16::try_from(tables).unwrap_or(u16::MAX))
+}
+
+/// A stored place; `None` where it is none, or is of rows made from another topic or in another
+/// format.
+fn read_place(bytes: &[u8], made: &str) -> Option<Position> {
+    let (offset, rest) = bytes.split_first_chunk()?;
+    let (topic_id, rest) = rest.split_first_chunk()?;
+    let (applied_at, rest) = rest.split_first_chunk()?;
+    (rest == made.as_bytes()).then(|| Position {
+        offset: i64::from_be_bytes(*offset),
+        topic_id: u128::from_be_bytes(*topic_id),
+        applied_at: i64::from_be_bytes(*applied_at),
+        transaction: 0,
+    })
+}
