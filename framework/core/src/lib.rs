@@ -24,9 +24,9 @@ pub mod prelude {
     pub use crate::{
         driver::TopologyTestDriver,
         dsl::{
-            Change, CogroupedKStream, Consumed, FixedKeyContext, FixedKeyProcessor, Grouped,
-            KGroupedStream, KGroupedTable, KStream, KTable, Pipe, ProcessResult, Processor,
-            ProcessorContext, Repartitioned, StreamsBuilder,
+            Change, CogroupedKStream, Consumed, EmitStrategy, FixedKeyContext, FixedKeyProcessor,
+            Grouped, KGroupedStream, KGroupedTable, KStream, KTable, Pipe, ProcessResult,
+            Processor, ProcessorContext, Repartitioned, StreamsBuilder, WindowedKStream,
         },
         record::{Headers, Record, Timestamp},
         serde::*,
@@ -34,6 +34,6 @@ pub mod prelude {
         task::{ErrorPolicy, PunctuationType, Schedule},
         topic::Topic,
         topology::Topology,
-        window::{Window, Windowed},
+        window::{SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows, Window, Windowed},
     };
 }

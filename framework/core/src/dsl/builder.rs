@@ -4,7 +4,7 @@ use super::{Consumed, Fun, KStream, stream, view::Table};
 use crate::{
     error::Result,
     link::{Data, Linker},
-    record::Record,
+    record::{Record, Timestamp},
     serde::Serde,
     store::{
         BufferStore, KeyValueStore, Materialized, StoreHandle, TimedFormats, TimedShape, TimedStore,
@@ -94,12 +94,18 @@ impl StreamsBuilder {
             key,
             value,
             logging,
+            retention,
         } = materialized.into();
+        if retention.is_some() {
+            let text = format!("the store {name:?} has no windows, so it has no retention");
+            self.mistake(Location::caller(), text);
+        }
         let format = format!("key-value/{}/{}", key.codec().name(), value.codec().name());
         self.add_store(StoreSpec {
             name,
             logging,
             format,
+            retention: None,
             at: Location::caller(),
             query: Some(Arc::new(Formats { key, value })),
             open: Arc::new(move |env| Ok(Box::new(KeyValueStore::new(key, value, env)))),
@@ -125,26 +131,54 @@ impl StreamsBuilder {
         materialized: impl Into<Materialized<K, V>>,
         shape: TimedShape,
     ) -> StoreHandle<TimedStore<K, V>> {
+        self.add_timed_store(materialized.into(), shape, None, Location::caller())
+    }
+
+    /// A timed store that tells which rows have come to be `due` behind its time, where that is
+    /// asked for.
+    pub(crate) fn add_timed_store<K: Data, V: Data>(
+        &self,
+        materialized: Materialized<K, V>,
+        mut shape: TimedShape,
+        due: Option<Timestamp>,
+        at: &'static Location<'static>,
+    ) -> StoreHandle<TimedStore<K, V>> {
         let Materialized {
             name,
             key,
             value,
             logging,
-        } = materialized.into();
-        let TimedShape { kind, wide, .. } = shape;
+            retention,
+        } = materialized;
+        let asked = retention.map_or(0, |retention| {
+            Timestamp::try_from(retention.as_millis()).unwrap_or(Timestamp::MAX)
+        });
+        shape.retention = shape.retention.max(asked);
+        let TimedShape {
+            kind,
+            wide,
+            retention,
+        } = shape;
         let formats = (key.codec().name(), value.codec().name());
         self.add_store(StoreSpec {
             name,
             logging,
             format: format!("timed/{kind:?}/{wide}/{}/{}", formats.0, formats.1),
-            at: Location::caller(),
+            retention: Some(retention).filter(|retention| *retention < Timestamp::MAX),
+            at,
             query: Some(Arc::new(TimedFormats {
                 key,
                 value,
                 kind,
                 wide,
             })),
-            open: Arc::new(move |env| Ok(Box::new(TimedStore::open(key, value, shape, env)?))),
+            open: Arc::new(move |env| {
+                let store = TimedStore::open(key, value, shape, env)?;
+                Ok(Box::new(match due {
+                    Some(due) => store.telling_due(due)?,
+                    None => store,
+                }))
+            }),
         })
     }
 
@@ -346,5 +380,10 @@ impl StreamsBuilder {
 
     pub(crate) fn mistake(&self, at: &'static Location<'static>, text: String) {
         self.draft.borrow_mut().mistakes.push(Mistake { at, text });
+    }
+
+    /// Says that the windows of a node stay open for this long behind their ends.
+    pub(crate) fn add_grace(&self, node: NodeId, grace: Timestamp) {
+        self.draft.borrow_mut().graces.insert(node, grace);
     }
 }

@@ -21,6 +21,7 @@ mod stream;
 mod table;
 mod table_join;
 mod view;
+mod windowed;
 
 pub use branch::Split;
 pub use builder::StreamsBuilder;
@@ -33,6 +34,7 @@ pub use grouped_table::KGroupedTable;
 pub use process::{FixedKeyContext, FixedKeyProcessor, ProcessResult, Processor, ProcessorContext};
 pub use stream::KStream;
 pub use table::{Change, KTable};
+pub use windowed::{EmitStrategy, FixedWindows, WindowedKStream};
 
 /// What the user's closures must be: shared by all tasks of all threads.
 pub trait Fun: Send + Sync + 'static {}

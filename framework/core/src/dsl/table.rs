@@ -9,11 +9,12 @@ use crate::{
     error::Result,
     link::Data,
     record::{Record, Timestamp},
-    store::{KeyValueStore, Materialized, Storable, StoreHandle},
+    store::{KeyValueStore, Materialized, Storable, StoreHandle, TimedKind, TimedStore},
     task::TaskContext,
-    topology::{NodeKind, TopicName},
+    topology::{NodeKind, StoreId, TopicName},
+    window::Windowed,
 };
-use std::sync::Arc;
+use std::{marker::PhantomData, sync::Arc};
 
 /// A change of one row. `old` is filled only where somebody downstream reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub struct KTable<'b, K: 'static, V: 'static> {
     /// The table's place among the builder's.
     pub(super) view: usize,
     pub(super) store: Option<StoreHandle<KeyValueStore<K, V>>>,
+    /// The window store of a windowed aggregate; its types are those of the table.
+    windows: Option<StoreId>,
 }
 
 impl<K, V> Clone for KTable<'_, K, V> {
@@ -62,6 +65,28 @@ pub(crate) fn stored<'b, K: Data, V: Data>(
         changes,
         view,
         store: Some(store),
+        windows: None,
+    }
+}
+
+/// A table of windows, in a store of theirs.
+pub(crate) fn windowed<'b, K: Data, A: Data>(
+    changes: KStream<'b, Windowed<K>, Change<A>>,
+    store: StoreHandle<TimedStore<K, A>>,
+    kind: TimedKind,
+) -> KTable<'b, Windowed<K>, A> {
+    let at = store.reference();
+    let lookup = move |ctx: &mut TaskContext, key: &Windowed<K>| {
+        let row = ctx.store(at).get(&key.key, kind.at(key.window))?;
+        Ok(row.map(|(value, time)| (value.clone(), time)))
+    };
+    let facts = Facts {
+        bases: vec![(store.id, changes.node)],
+        exact: true,
+    };
+    KTable {
+        windows: Some(store.id),
+        ..derived(changes, lookup, facts)
     }
 }
 
@@ -81,6 +106,7 @@ pub(super) fn derived<'b, K: Data, V: Data>(
         changes,
         view,
         store: None,
+        windows: None,
     }
 }
 
@@ -187,6 +213,17 @@ impl StreamsBuilder {
             );
         });
         handle(self, node, None)
+    }
+}
+
+impl<K: Data, A: Data> KTable<'_, Windowed<K>, A> {
+    /// The window store of a windowed aggregate, for queries and processors; derived tables have
+    /// none.
+    pub fn window_store(self) -> Option<StoreHandle<TimedStore<K, A>>> {
+        self.windows.map(|id| StoreHandle {
+            id,
+            shape: PhantomData,
+        })
     }
 }
 

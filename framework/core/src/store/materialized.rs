@@ -6,7 +6,7 @@ use crate::{
     topology::Logging,
 };
 use ::serde::{Serialize, de::DeserializeOwned};
-use std::any::Any;
+use std::{any::Any, time::Duration};
 
 /// What can be stored without naming a serde: anything serde can write and read back.
 ///
@@ -20,6 +20,7 @@ pub struct Materialized<K: 'static, V: 'static> {
     pub(crate) key: Serde<K>,
     pub(crate) value: Serde<V>,
     pub(crate) logging: Logging,
+    pub(crate) retention: Option<Duration>,
 }
 
 impl<K, V> Materialized<K, V> {
@@ -30,6 +31,18 @@ impl<K, V> Materialized<K, V> {
             key,
             value,
             logging: Logging::Changelog,
+            retention: None,
+        }
+    }
+
+    /// The same store, which keeps windows for at least so long after they began, or sessions after
+    /// they ended: for those who look at them later. Only stores of windows have a retention; it is
+    /// what the windows need themselves if nothing is said, and a mistake if it is less.
+    #[must_use]
+    pub fn with_retention(self, retention: Duration) -> Self {
+        Self {
+            retention: Some(retention),
+            ..self
         }
     }
 

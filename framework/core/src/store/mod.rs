@@ -20,8 +20,8 @@ pub use handle::{StoreHandle, StoreRef, StoreSet};
 pub use key_value::KeyValueStore;
 pub use materialized::{Materialized, Storable};
 pub(crate) use materialized::{default_key, default_value};
-pub(crate) use timed::TimedFormats;
 pub use timed::{At, TimedKind, TimedShape, TimedStore};
+pub(crate) use timed::{KeyRows, TimedFormats};
 
 /// What every store can do, whatever its shape.
 ///

@@ -63,6 +63,8 @@ pub struct Dropped {
     pub null_key: u64,
     /// Negative timestamps.
     pub invalid_timestamp: u64,
+    /// Windows that had closed when a record for them came: one record counts once for each.
+    pub expired_window: u64,
     /// Of all the above, how many went to the dead-letter topic.
     pub dead_lettered: u64,
 }
@@ -140,6 +142,7 @@ impl std::ops::Add for Dropped {
             processing: self.processing + other.processing,
             null_key: self.null_key + other.null_key,
             invalid_timestamp: self.invalid_timestamp + other.invalid_timestamp,
+            expired_window: self.expired_window + other.expired_window,
             dead_lettered: self.dead_lettered + other.dead_lettered,
         }
     }

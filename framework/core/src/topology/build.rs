@@ -4,7 +4,10 @@ use super::{
     Node, NodeId, NodeKind, Repartition, StoreId, StoreSpec, Subtopology, TopicFormat, TopicName,
     Topology,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    record::Timestamp,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     panic::Location,
@@ -32,6 +35,8 @@ pub(crate) struct Draft {
     pub(crate) copartitions: Vec<(NodeId, NodeId, &'static Location<'static>)>,
     /// Nodes that make something of records without a key, as left joins do (KIP-962).
     pub(crate) take_null_keys: Vec<NodeId>,
+    /// How long behind their ends the windows that come out of a node stay open.
+    pub(crate) graces: BTreeMap<NodeId, Timestamp>,
     pub(crate) mistakes: Vec<Mistake>,
 }
 
