@@ -24,9 +24,10 @@ pub mod prelude {
     pub use crate::{
         driver::TopologyTestDriver,
         dsl::{
-            Change, CogroupedKStream, Consumed, EmitStrategy, FixedKeyContext, FixedKeyProcessor,
-            Grouped, KGroupedStream, KGroupedTable, KStream, KTable, Pipe, ProcessResult,
-            Processor, ProcessorContext, Repartitioned, StreamsBuilder, WindowedKStream,
+            BufferConfig, Change, CogroupedKStream, Consumed, EmitStrategy, FixedKeyContext,
+            FixedKeyProcessor, Grouped, KGroupedStream, KGroupedTable, KStream, KTable, Pipe,
+            ProcessResult, Processor, ProcessorContext, Repartitioned, StreamsBuilder, Suppressed,
+            WindowedKStream,
         },
         record::{Headers, Record, Timestamp},
         serde::*,

@@ -21,6 +21,7 @@ use std::{
     marker::PhantomData,
     panic::Location,
     sync::Arc,
+    time::Duration,
 };
 
 /// Where a program declares its streams, tables and stores.
@@ -96,10 +97,7 @@ impl StreamsBuilder {
             logging,
             retention,
         } = materialized.into();
-        if retention.is_some() {
-            let text = format!("the store {name:?} has no windows, so it has no retention");
-            self.mistake(Location::caller(), text);
-        }
+        self.no_retention(&name, retention, Location::caller());
         let format = format!("key-value/{}/{}", key.codec().name(), value.codec().name());
         self.add_store(StoreSpec {
             name,
@@ -180,6 +178,19 @@ impl StreamsBuilder {
                 }))
             }),
         })
+    }
+
+    /// Only stores of windows forget.
+    pub(super) fn no_retention(
+        &self,
+        name: &str,
+        retention: Option<Duration>,
+        at: &'static Location<'static>,
+    ) {
+        if retention.is_some() {
+            let text = format!("the store {name:?} is not one of windows, so it has no retention");
+            self.mistake(at, text);
+        }
     }
 
     /// Declares a store of rows in the order of their bytes, all held in memory: what waits there
@@ -385,5 +396,11 @@ impl StreamsBuilder {
     /// Says that the windows of a node stay open for this long behind their ends.
     pub(crate) fn add_grace(&self, node: NodeId, grace: Timestamp) {
         self.draft.borrow_mut().graces.insert(node, grace);
+    }
+
+    /// How long the windows that a node's records are about stay open behind their ends, where all
+    /// of them are about windows.
+    pub(crate) fn grace_above(&self, node: NodeId) -> Option<Timestamp> {
+        self.draft.borrow().grace_above(node)
     }
 }

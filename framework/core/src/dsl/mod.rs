@@ -18,6 +18,7 @@ mod join;
 mod process;
 mod sink;
 mod stream;
+mod suppress;
 mod table;
 mod table_join;
 mod view;
@@ -33,6 +34,9 @@ pub use grouped::KGroupedStream;
 pub use grouped_table::KGroupedTable;
 pub use process::{FixedKeyContext, FixedKeyProcessor, ProcessResult, Processor, ProcessorContext};
 pub use stream::KStream;
+pub use suppress::{
+    BufferConfig, Eager, Strict, Suppressed, Suppression, UntilTimeLimit, UntilWindowCloses,
+};
 pub use table::{Change, KTable};
 pub use windowed::{EmitStrategy, FixedWindows, WindowedKStream};
 

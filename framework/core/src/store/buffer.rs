@@ -26,6 +26,24 @@ use std::{
 /// What a row costs beside key and value, roughly: the map's node and the allocations.
 const ROW_BYTES: usize = 64;
 
+/// How a row's value is written and read.
+pub(crate) trait RowFormat<V> {
+    /// Appends the value's bytes.
+    fn encode(&self, value: &V, out: &mut Vec<u8>) -> Result<Encoded>;
+    /// Reads a value.
+    fn decode(&self, bytes: &[u8]) -> Result<V>;
+}
+
+impl<V: 'static> RowFormat<V> for Serde<V> {
+    fn encode(&self, value: &V, out: &mut Vec<u8>) -> Result<Encoded> {
+        self.codec().encode(value, out)
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<V> {
+        self.codec().decode(Some(bytes))
+    }
+}
+
 struct Row<V> {
     value: V,
     timestamp: Timestamp,
@@ -37,8 +55,10 @@ struct Row<V> {
 
 /// A store of rows in the order of their keys' bytes, each with a timestamp.
 pub struct BufferStore<V: 'static> {
-    value: Serde<V>,
+    value: Box<dyn RowFormat<V>>,
     env: StoreEnv,
+    /// Rows lie behind this key; what is there or before is not the buffer's.
+    behind: Bound<&'static [u8]>,
     rows: BTreeMap<Vec<u8>, Row<V>>,
     /// Rows that changed since the last commit; what is here and not in `rows` was deleted.
     dirty: BTreeMap<Vec<u8>, Timestamp>,
@@ -54,9 +74,27 @@ impl<V: 'static> BufferStore<V> {
     /// # Errors
     /// Where storage fails or does not hold such rows.
     pub fn open(value: Serde<V>, env: StoreEnv) -> Result<Self> {
+        Self::over(Box::new(value), Bound::Unbounded, env)
+    }
+
+    /// A buffer below another store, which keeps notes of its own at a key before all rows.
+    pub(super) fn open_behind(
+        value: Box<dyn RowFormat<V>>,
+        notes: &'static [u8],
+        env: StoreEnv,
+    ) -> Result<Self> {
+        Self::over(value, Bound::Excluded(notes), env)
+    }
+
+    fn over(
+        value: Box<dyn RowFormat<V>>,
+        behind: Bound<&'static [u8]>,
+        env: StoreEnv,
+    ) -> Result<Self> {
         let mut store = Self {
             value,
             env,
+            behind,
             rows: BTreeMap::new(),
             dirty: BTreeMap::new(),
             deleting: Vec::new(),
@@ -72,33 +110,54 @@ impl<V: 'static> BufferStore<V> {
     /// # Errors
     /// Where the value cannot be encoded: its size counts against the buffer's limit.
     pub fn put(&mut self, key: &[u8], value: V, timestamp: Timestamp) -> Result<Option<V>> {
+        self.put_over(key, value, timestamp, |_, _| {})
+    }
+
+    /// Sets a row; where there is one, `swap` first lets the new value have what it needs of it.
+    pub(super) fn put_over(
+        &mut self,
+        key: &[u8],
+        mut value: V,
+        timestamp: Timestamp,
+        swap: impl Fn(&mut V, &mut V),
+    ) -> Result<Option<V>> {
+        if let Some(row) = self.rows.get_mut(key) {
+            swap(&mut row.value, &mut value);
+        }
         self.scratch.clear();
-        if self.value.encode(&value, &mut self.scratch)? == Encoded::Null {
-            return Err(Error::serialization(
+        let encoded = match self.value.encode(&value, &mut self.scratch) {
+            Ok(Encoded::Null) => Err(Error::serialization(
                 "a buffer cannot hold a value that its serde writes as null",
-            ));
+            )),
+            encoded => encoded,
+        };
+        if let Err(error) = encoded {
+            if let Some(row) = self.rows.get_mut(key) {
+                swap(&mut row.value, &mut value);
+            }
+            return Err(error);
         }
         let bytes = key.len() + self.scratch.len() + ROW_BYTES;
-        let stored = match self.rows.get(key) {
-            Some(row) => row.stored,
-            // It was deleted, and nobody but us knows that yet.
-            None => {
-                self.dirty.contains_key(key) || self.deleting.iter().any(|deleted| deleted == key)
-            }
-        };
+        self.bytes += bytes;
+        if let Some(row) = self.rows.get_mut(key) {
+            self.bytes -= row.bytes;
+            (row.timestamp, row.bytes) = (timestamp, bytes);
+            let old = std::mem::replace(&mut row.value, value);
+            self.mark(key, timestamp);
+            return Ok(Some(old));
+        }
+        // If it was deleted, nobody but us may know that yet.
+        let stored =
+            self.dirty.contains_key(key) || self.deleting.iter().any(|deleted| deleted == key);
+        self.mark(key, timestamp);
         let row = Row {
             value,
             timestamp,
             bytes,
             stored,
         };
-        self.bytes += bytes;
-        self.mark(key, timestamp);
-        let old = self.rows.insert(key.to_vec(), row);
-        Ok(old.map(|old| {
-            self.bytes -= old.bytes;
-            old.value
-        }))
+        self.rows.insert(key.to_vec(), row);
+        Ok(None)
     }
 
     /// The value of a row, and its timestamp.
@@ -173,14 +232,18 @@ impl<V: 'static> BufferStore<V> {
 
     fn load(&mut self) -> Result<()> {
         let Self {
-            env, value, rows, ..
+            env,
+            value,
+            rows,
+            behind,
+            ..
         } = self;
         rows.clear();
         let (mut bytes, mut failed) = (0, None);
         let mut take = |key: &[u8], stored: &[u8]| {
             let (timestamp, encoded) = split_stamp(stored)?;
             let row = Row {
-                value: value.decode(Some(encoded))?,
+                value: value.decode(encoded)?,
                 timestamp,
                 bytes: key.len() + encoded.len() + ROW_BYTES,
                 stored: true,
@@ -189,7 +252,7 @@ impl<V: 'static> BufferStore<V> {
             rows.insert(key.to_vec(), row);
             Ok(())
         };
-        let all = (Bound::Unbounded, Bound::Unbounded);
+        let all = (*behind, Bound::Unbounded);
         env.backend.scan(
             env.column,
             all,

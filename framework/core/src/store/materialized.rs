@@ -62,7 +62,8 @@ impl<K: Storable, V: Storable> From<&str> for Materialized<K, V> {
     }
 }
 
-/// The default serde of keys: byte order equals the order of the values for text and numbers.
+/// The default serde of keys: byte order equals the order of the values for text and numbers, and
+/// windows of equal keys follow their order in time.
 pub(crate) fn default_key<T: Storable>() -> Serde<T> {
     choose(&[
         &serde::utf8(),
@@ -70,6 +71,11 @@ pub(crate) fn default_key<T: Storable>() -> Serde<T> {
         &serde::u64_be(),
         &serde::u32_be(),
         &serde::ordered_i64(),
+        &serde::session_windowed::<serde::Utf8>(),
+        &serde::session_windowed::<serde::Bytes>(),
+        &serde::session_windowed::<serde::U64Be>(),
+        &serde::session_windowed::<serde::U32Be>(),
+        &serde::session_windowed::<serde::OrderedI64>(),
     ])
 }
 

@@ -9,17 +9,22 @@ use std::{any::Any, sync::Arc};
 
 mod buffer;
 mod handle;
+mod held;
 mod key_value;
 mod materialized;
 mod range;
 mod stored;
+mod suppress;
 mod timed;
 
 pub use buffer::BufferStore;
 pub use handle::{StoreHandle, StoreRef, StoreSet};
+pub(crate) use held::Held;
 pub use key_value::KeyValueStore;
 pub use materialized::{Materialized, Storable};
 pub(crate) use materialized::{default_key, default_value};
+pub(crate) use suppress::Released;
+pub use suppress::SuppressStore;
 pub use timed::{At, TimedKind, TimedShape, TimedStore};
 pub(crate) use timed::{KeyRows, TimedFormats};
 

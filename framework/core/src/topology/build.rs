@@ -245,6 +245,26 @@ impl Draft {
         list
     }
 
+    /// How long the windows that a node's records are about stay open behind their ends, where all
+    /// of them are about windows.
+    pub(crate) fn grace_above(&self, node: NodeId) -> Option<Timestamp> {
+        let mut graces: Vec<Option<Timestamp>> = Vec::new();
+        // Parents come before their children.
+        for (number, above) in self.nodes.iter().enumerate().take(node.0 + 1) {
+            let longest = |so_far: Option<Timestamp>, parent: &NodeId| {
+                let of_parent = graces.get(parent.0).copied().flatten()?;
+                Some(so_far?.max(of_parent))
+            };
+            let inherited = match above.parents[..] {
+                [] => None,
+                ref parents => parents.iter().fold(Some(0), longest),
+            };
+            let own = self.graces.get(&NodeId(number)).copied();
+            graces.push(own.or(inherited));
+        }
+        graces.get(node.0).copied().flatten()
+    }
+
     /// The source topics from which a node's records can come.
     pub(crate) fn sources_above(&self, node: NodeId) -> Vec<TopicName> {
         let above = self.above(node);

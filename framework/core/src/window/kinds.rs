@@ -281,7 +281,7 @@ impl Windows for UnlimitedWindows {
     fn span(&self) -> Span {
         Span {
             close: Timestamp::MAX,
-            grace: 0,
+            grace: Timestamp::MAX,
             needed: Timestamp::MAX,
             retention_min: Timestamp::MAX,
             size: Some(Timestamp::MAX),
