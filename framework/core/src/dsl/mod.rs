@@ -15,6 +15,7 @@ mod fused;
 mod grouped;
 mod grouped_table;
 mod join;
+mod outlet;
 mod process;
 mod sink;
 mod stream;

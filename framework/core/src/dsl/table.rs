@@ -2,6 +2,7 @@
 
 use super::{
     Consumed, Fun, Grouped, KGroupedTable, KStream, StreamsBuilder,
+    outlet::Outlet,
     stream::handle,
     view::{Facts, View},
 };
@@ -9,6 +10,7 @@ use crate::{
     error::Result,
     link::Data,
     record::{Record, Timestamp},
+    serde::Serde,
     store::{KeyValueStore, Materialized, Storable, StoreHandle, TimedKind, TimedStore},
     task::TaskContext,
     topology::{NodeKind, StoreId, TopicName},
@@ -115,9 +117,10 @@ pub(super) fn derived<'b, K: Data, V: Data>(
 fn upsert<K: Data, V: Data>(
     changes_from: KStream<'_, K, Option<V>>,
     store: StoreHandle<KeyValueStore<K, V>>,
+    serde: Serde<K>,
 ) -> KStream<'_, K, Change<V>> {
     changes_from.operator("table", vec![store.id], move |link| {
-        let mut down = link.downstream::<K, Change<V>>();
+        let mut down = Outlet::new(link, move |key, out| serde.encode(key, out));
         let (at, name) = (store.reference(), link.name().to_owned());
         move |ctx: &mut TaskContext, record: Record<K, Option<V>>| {
             let Record {
@@ -127,8 +130,10 @@ fn upsert<K: Data, V: Data>(
                 headers,
             } = record;
             let new = if down.is_empty() { None } else { row.clone() };
-            match ctx.store(at).upsert(&key, row, timestamp, down.wants_old()) {
+            let read_old = down.wants_old();
+            match ctx.store(at).upsert(&key, row, timestamp, read_old) {
                 Ok(Some(old)) => {
+                    let existed = old.is_some() || !read_old;
                     let value = Change { old, new };
                     down.push(
                         ctx,
@@ -138,6 +143,7 @@ fn upsert<K: Data, V: Data>(
                             timestamp,
                             headers,
                         },
+                        existed,
                     )
                 }
                 Ok(None) => ctx.drop_null_key(),
@@ -158,6 +164,8 @@ impl StreamsBuilder {
         materialized: impl Into<Materialized<K, V>>,
     ) -> KTable<'_, K, V> {
         let Consumed { topic, policy } = topic.into();
+        let materialized = materialized.into();
+        let serde = materialized.key;
         let store = self.store(materialized);
         let name = TopicName::User(topic.name.to_owned());
         self.add_format(name.clone(), topic.key, topic.value);
@@ -166,15 +174,15 @@ impl StreamsBuilder {
             policy,
         };
         let rows = self.table_source(kind, topic.key, topic.value);
-        stored(upsert(rows, store), store)
+        stored(upsert(rows, store, serde), store)
     }
 
     #[track_caller]
     fn table_source<K: Data, V: Data>(
         &self,
         kind: NodeKind,
-        key: crate::serde::Serde<K>,
-        value: crate::serde::Serde<V>,
+        key: Serde<K>,
+        value: Serde<V>,
     ) -> KStream<'_, K, Option<V>> {
         let NodeKind::Source { topic, .. } = kind.clone() else {
             return handle(self, crate::topology::NodeId(0), None);
@@ -233,8 +241,9 @@ impl<'b, K: Storable, V: Storable> KStream<'b, K, V> {
     pub fn to_table(self, materialized: impl Into<Materialized<K, V>>) -> KTable<'b, K, V> {
         let materialized = materialized.into();
         let input = self.by_key(&materialized.name, Grouped::by_default());
+        let serde = materialized.key;
         let store = self.builder.store(materialized);
-        stored(upsert(input.map_values(Some), store), store)
+        stored(upsert(input.map_values(Some), store, serde), store)
     }
 }
 
@@ -244,8 +253,9 @@ impl<'b, K: Storable, V: Storable> KStream<'b, K, Option<V>> {
     pub fn to_table_of_rows(self, materialized: impl Into<Materialized<K, V>>) -> KTable<'b, K, V> {
         let materialized = materialized.into();
         let input = self.by_key(&materialized.name, Grouped::by_default());
+        let serde = materialized.key;
         let store = self.builder.store(materialized);
-        stored(upsert(input, store), store)
+        stored(upsert(input, store, serde), store)
     }
 }
 
@@ -363,14 +373,13 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     #[track_caller]
     #[must_use = "a materialized table goes nowhere by itself"]
     pub fn materialize(self, materialized: impl Into<Materialized<K, V>>) -> Self {
-        let (store, exact) = (
-            self.changes.builder.store(materialized),
-            self.view().1.exact,
-        );
+        let materialized = materialized.into();
+        let (serde, exact) = (materialized.key, self.view().1.exact);
+        let store = self.changes.builder.store(materialized);
         let changes = self
             .changes
             .operator("materialize", vec![store.id], move |link| {
-                let mut down = link.downstream::<K, Change<V>>();
+                let mut down = Outlet::new(link, move |key, out| serde.encode(key, out));
                 let (at, name) = (store.reference(), link.name().to_owned());
                 let (wants_old, idle) = (down.wants_old(), down.is_empty());
                 move |ctx: &mut TaskContext, record: Record<K, Change<V>>| {
@@ -385,6 +394,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
                     match store.upsert(&key, row, timestamp, wants_old || !exact) {
                         Ok(Some(None)) if new.is_none() && !exact => Ok(()),
                         Ok(Some(old)) => {
+                            let existed = old.is_some() || (!wants_old && exact);
                             let value = Change { old, new };
                             down.push(
                                 ctx,
@@ -394,6 +404,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
                                     timestamp,
                                     headers,
                                 },
+                                existed,
                             )
                         }
                         Ok(None) => ctx.drop_null_key(),

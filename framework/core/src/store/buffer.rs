@@ -51,6 +51,24 @@ struct Row<V> {
     bytes: usize,
     /// Whether the backend has it or will have it by a commit under way.
     stored: bool,
+    /// Whether it changed since the last commit.
+    dirty: bool,
+}
+
+/// What a row counts as.
+fn row_bytes<V>(
+    format: &dyn RowFormat<V>,
+    key: &[u8],
+    value: &V,
+    scratch: &mut Vec<u8>,
+) -> Result<usize> {
+    scratch.clear();
+    match format.encode(value, scratch)? {
+        Encoded::Bytes => Ok(key.len() + scratch.len() + ROW_BYTES),
+        Encoded::Null => Err(Error::serialization(
+            "a buffer cannot hold a value that its serde writes as null",
+        )),
+    }
 }
 
 /// A store of rows in the order of their keys' bytes, each with a timestamp.
@@ -60,7 +78,8 @@ pub struct BufferStore<V: 'static> {
     /// Rows lie behind this key; what is there or before is not the buffer's.
     behind: Bound<&'static [u8]>,
     rows: BTreeMap<Vec<u8>, Row<V>>,
-    /// Rows that changed since the last commit; what is here and not in `rows` was deleted.
+    /// Rows that changed since the last commit; what is here and not in `rows` was deleted, and had
+    /// this timestamp.
     dirty: BTreeMap<Vec<u8>, Timestamp>,
     /// Rows that a commit under way deletes: put again meanwhile, they need deleting again.
     deleting: Vec<Vec<u8>>,
@@ -121,43 +140,40 @@ impl<V: 'static> BufferStore<V> {
         timestamp: Timestamp,
         swap: impl Fn(&mut V, &mut V),
     ) -> Result<Option<V>> {
-        if let Some(row) = self.rows.get_mut(key) {
-            swap(&mut row.value, &mut value);
-        }
-        self.scratch.clear();
-        let encoded = match self.value.encode(&value, &mut self.scratch) {
-            Ok(Encoded::Null) => Err(Error::serialization(
-                "a buffer cannot hold a value that its serde writes as null",
-            )),
-            encoded => encoded,
+        let Some(row) = self.rows.get_mut(key) else {
+            return self.insert(key, value, timestamp).map(|()| None);
         };
-        if let Err(error) = encoded {
-            if let Some(row) = self.rows.get_mut(key) {
+        swap(&mut row.value, &mut value);
+        let bytes = match row_bytes(&*self.value, key, &value, &mut self.scratch) {
+            Ok(bytes) => bytes,
+            Err(error) => {
                 swap(&mut row.value, &mut value);
+                return Err(error);
             }
-            return Err(error);
+        };
+        self.bytes = self.bytes - row.bytes + bytes;
+        (row.timestamp, row.bytes) = (timestamp, bytes);
+        if !std::mem::replace(&mut row.dirty, true) {
+            self.dirty.insert(key.to_vec(), timestamp);
         }
-        let bytes = key.len() + self.scratch.len() + ROW_BYTES;
+        Ok(Some(std::mem::replace(&mut row.value, value)))
+    }
+
+    fn insert(&mut self, key: &[u8], value: V, timestamp: Timestamp) -> Result<()> {
+        let bytes = row_bytes(&*self.value, key, &value, &mut self.scratch)?;
         self.bytes += bytes;
-        if let Some(row) = self.rows.get_mut(key) {
-            self.bytes -= row.bytes;
-            (row.timestamp, row.bytes) = (timestamp, bytes);
-            let old = std::mem::replace(&mut row.value, value);
-            self.mark(key, timestamp);
-            return Ok(Some(old));
-        }
+        let before = self.dirty.insert(key.to_vec(), timestamp);
         // If it was deleted, nobody but us may know that yet.
-        let stored =
-            self.dirty.contains_key(key) || self.deleting.iter().any(|deleted| deleted == key);
-        self.mark(key, timestamp);
+        let stored = before.is_some() || self.deleting.iter().any(|deleted| deleted == key);
         let row = Row {
             value,
             timestamp,
             bytes,
             stored,
+            dirty: true,
         };
         self.rows.insert(key.to_vec(), row);
-        Ok(None)
+        Ok(())
     }
 
     /// The value of a row, and its timestamp.
@@ -170,7 +186,7 @@ impl<V: 'static> BufferStore<V> {
         let row = self.rows.remove(key)?;
         self.bytes -= row.bytes;
         if row.stored {
-            self.mark(key, row.timestamp);
+            self.dirty.insert(key.to_vec(), row.timestamp);
         } else {
             self.dirty.remove(key);
         }
@@ -221,15 +237,6 @@ impl<V: 'static> BufferStore<V> {
         self.bytes
     }
 
-    fn mark(&mut self, key: &[u8], timestamp: Timestamp) {
-        match self.dirty.get_mut(key) {
-            Some(time) => *time = timestamp,
-            None => {
-                self.dirty.insert(key.to_vec(), timestamp);
-            }
-        }
-    }
-
     fn load(&mut self) -> Result<()> {
         let Self {
             env,
@@ -247,6 +254,7 @@ impl<V: 'static> BufferStore<V> {
                 timestamp,
                 bytes: key.len() + encoded.len() + ROW_BYTES,
                 stored: true,
+                dirty: false,
             };
             bytes += row.bytes;
             rows.insert(key.to_vec(), row);
@@ -284,6 +292,7 @@ impl<V: 'static> StateStore for BufferStore<V> {
     fn drain(&mut self, changes: &mut RecordBatch) -> Result<()> {
         for (key, timestamp) in std::mem::take(&mut self.dirty) {
             let row = self.rows.get_mut(&key);
+            let timestamp = row.as_ref().map_or(timestamp, |row| row.timestamp);
             changes.encode(
                 timestamp.max(0),
                 &Headers::NONE,
@@ -297,7 +306,7 @@ impl<V: 'static> StateStore for BufferStore<V> {
                 },
             )?;
             match row {
-                Some(row) => row.stored = true,
+                Some(row) => (row.stored, row.dirty) = (true, false),
                 None => self.deleting.push(key),
             }
         }

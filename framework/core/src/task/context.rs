@@ -1,5 +1,6 @@
 //! What operators see of their task: stores, outputs, times, and where the record in hand is from.
 
+use super::Emission;
 use super::policy::{Dropped, ErrorPolicy, Failure, Policies, Reason};
 use crate::{
     batch::RecordBatch,
@@ -35,6 +36,7 @@ pub struct RecordMetadata {
 /// The inside of a task, as its operators see it.
 pub struct TaskContext {
     application_id: Arc<str>,
+    emission: Emission,
     /// By the stores' numbers in the whole topology; `None` for those of other subtopologies.
     pub(super) stores: Vec<Option<Box<dyn StateStore>>>,
     pub(super) outputs: Vec<Output>,
@@ -52,9 +54,14 @@ pub struct TaskContext {
 }
 
 impl TaskContext {
-    pub(crate) fn new(application_id: Arc<str>, stores: Vec<Option<Box<dyn StateStore>>>) -> Self {
+    pub(crate) fn new(
+        application_id: Arc<str>,
+        emission: Emission,
+        stores: Vec<Option<Box<dyn StateStore>>>,
+    ) -> Self {
         Self {
             application_id,
+            emission,
             stores,
             outputs: Vec::new(),
             stream_time: Timestamp::MIN,
@@ -96,6 +103,16 @@ impl TaskContext {
     /// The wall clock as the driver last told it.
     pub fn wall_clock(&self) -> Timestamp {
         self.wall_clock
+    }
+
+    /// When tables tell their changes.
+    pub(crate) fn emission(&self) -> Emission {
+        self.emission
+    }
+
+    /// Goes on as of another time: that of a change which was kept.
+    pub(crate) fn at_time(&mut self, timestamp: Timestamp) {
+        self.timestamp = timestamp;
     }
 
     /// The timestamp of the record in hand, or the time of the punctuation.

@@ -5,12 +5,14 @@
 //! smallest timestamp over its inputs goes first; the backend is written only by
 //! [`Task::committed`], after the log has accepted what [`Task::prepare_commit`] handed over.
 
+mod config;
 mod context;
 mod input;
 mod place;
 mod policy;
 mod timer;
 
+pub use config::{Emission, TaskConfig};
 pub(crate) use context::OutputId;
 pub use context::{Output, RecordMetadata, TaskContext};
 use input::Input;
@@ -23,38 +25,13 @@ pub use timer::{PunctuationType, Schedule, Timer};
 use crate::{
     batch::{RecordBatch, Records},
     error::{Error, Result},
-    link::Linker,
+    link::{Flush, Linker},
     record::{Offset, RawRecord, TaskId, Timestamp, TopicPartition},
     store::StoreEnv,
     topology::{Logging, StoreId, Topology, changelog_name},
 };
 use millstream_state::{Backend, Column, Position, WriteBatch};
 use std::sync::Arc;
-
-/// What a task must know about the program around it.
-#[derive(Clone, Debug)]
-pub struct TaskConfig {
-    /// `application.id`: the prefix of all internal topics.
-    pub application_id: Arc<str>,
-    /// What becomes of bad records where the source does not say.
-    pub policies: Policies,
-    /// `errors.dead.letter.queue.topic.name`.
-    pub dead_letter_topic: Option<String>,
-    /// How many bytes of clean entries each store may cache.
-    pub cache_bytes: usize,
-}
-
-impl TaskConfig {
-    /// Fails on bad records and caches 10 MiB a store.
-    pub fn new(application_id: impl Into<Arc<str>>) -> Self {
-        Self {
-            application_id: application_id.into(),
-            policies: Policies::default(),
-            dead_letter_topic: None,
-            cache_bytes: 10 << 20,
-        }
-    }
-}
 
 /// The changed entries of one store since the last commit.
 pub struct StoreChanges {
@@ -89,6 +66,8 @@ pub struct Task {
     ctx: TaskContext,
     inputs: Vec<Input>,
     timers: Vec<Timer>,
+    /// What waits for the commit, upstream before downstream.
+    flushes: Vec<Box<dyn Flush>>,
     backend: Arc<dyn Backend>,
     commit: Commit,
     batch: WriteBatch,
@@ -134,9 +113,9 @@ impl Task {
                 column,
             });
         }
-        let ctx = TaskContext::new(config.application_id.clone(), stores);
+        let ctx = TaskContext::new(config.application_id.clone(), config.emission, stores);
         let linked = Linker::link(topology, &sub.nodes, ctx);
-        let (mut ctx, timers) = (linked.context, linked.timers);
+        let (mut ctx, timers, flushes) = (linked.context, linked.timers, linked.flushes);
         let by_source = policy::of_sources(topology);
         let mut inputs = Vec::new();
         for (topic, pushes) in linked.sources {
@@ -162,6 +141,7 @@ impl Task {
             ctx,
             inputs,
             timers,
+            flushes,
             backend,
             commit,
             batch: WriteBatch::new(),
@@ -388,13 +368,27 @@ impl Task {
         &mut self.ctx
     }
 
+    /// Tells what waits for the commit ([`Emission::PerCommit`]), which makes outputs and changes:
+    /// call it before the outputs are taken for the last time.
+    ///
+    /// # Errors
+    /// What happens downstream. The task must then be aborted.
+    pub fn flush(&mut self) -> Result<()> {
+        self.ctx.source = None;
+        for flush in &mut self.flushes {
+            flush.flush(&mut self.ctx)?;
+        }
+        Ok(())
+    }
+
     /// Hands over what the commit must contain, besides the outputs. It stays the task's own until
     /// [`Task::committed`] or [`Task::abort`]; in between the task may go on, and what it does then
     /// is the next commit's.
     ///
     /// # Errors
-    /// Where a value in a store cannot be encoded.
+    /// Where a value in a store cannot be encoded, and those of [`Task::flush`].
     pub fn prepare_commit(&mut self) -> Result<&Commit> {
+        self.flush()?;
         let Self {
             ctx,
             commit,
@@ -474,6 +468,9 @@ impl Task {
         }
         for changes in &mut self.commit.changes {
             changes.records.clear();
+        }
+        for flush in &mut self.flushes {
+            flush.clear();
         }
         self.ctx.failures.clear();
         self.ctx.commit_requested = false;

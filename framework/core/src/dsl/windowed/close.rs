@@ -10,6 +10,7 @@ use crate::{
     link::Data,
     record::{Headers, Record, Timestamp},
     task::{Schedule, TaskContext, Timer},
+    window::Windowed,
 };
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -40,7 +41,15 @@ impl<K: Data, A: Data> Node<K, A> {
                 old: None,
                 new: Some(value),
             };
-            self.tell(ctx, (key, window), change, (timestamp, headers.clone()))?;
+            self.down.push_now(
+                ctx,
+                Record {
+                    key: Windowed::new(key, window),
+                    value: change,
+                    timestamp,
+                    headers: headers.clone(),
+                },
+            )?;
         }
         ctx.store(self.store).observe(now);
         Ok(())

@@ -13,11 +13,12 @@ mod time;
 
 pub use time::FixedWindows;
 
-use super::{Change, KGroupedStream, KStream, KTable, table};
+use super::{Change, KGroupedStream, KStream, KTable, outlet::Outlet, table};
 use crate::{
     error::Result,
-    link::{Data, Fanout},
+    link::Data,
     record::{Headers, Record, Timestamp},
+    serde::Serde,
     store::{Materialized, StoreHandle, StoreRef, TimedKind, TimedShape, TimedStore},
     task::TaskContext,
     window::{Span, Window, Windowed, Windows},
@@ -135,6 +136,7 @@ impl<'b, K: Data, V: Data, W: Windows> WindowedKStream<'b, K, V, W> {
         F: FnMut(&mut TaskContext, &mut Node<K, A>, Record<K, V>) -> Result<()> + 'static,
     {
         let (at, materialized) = (Location::caller(), store.into());
+        let serde = materialized.key;
         let KGroupedStream { stream, serdes } = self.grouped;
         let input = stream.by_key(&materialized.name, serdes);
         let span = self.windows.span();
@@ -142,7 +144,7 @@ impl<'b, K: Data, V: Data, W: Windows> WindowedKStream<'b, K, V, W> {
         let shape = shape(input, &materialized, span, at);
         let store = input.builder.add_timed_store(materialized, shape, due, at);
         let (emit, idle) = (self.emit, self.idle);
-        let changes = aggregate(input, store, shape.kind, (emit, idle), make);
+        let changes = aggregate(input, (store, serde), shape.kind, (emit, idle), make);
         input.builder.add_grace(changes.node, span.grace);
         table::windowed(changes, store, shape.kind)
     }
@@ -176,7 +178,7 @@ fn shape<K: Data, V: Data, A>(
 
 /// An operator of windows, in a task.
 struct Node<K: 'static, A: 'static> {
-    down: Fanout<Windowed<K>, Change<A>>,
+    down: Outlet<Windowed<K>, A>,
     store: StoreRef<TimedStore<K, A>>,
     kind: TimedKind,
     emit: EmitStrategy,
@@ -203,19 +205,17 @@ impl<K: Data, A: Data> Node<K, A> {
         &mut self,
         ctx: &mut TaskContext,
         (key, window): (K, Window),
-        value: Change<A>,
+        (value, existed): (Change<A>, bool),
         (timestamp, headers): (Timestamp, Headers),
     ) -> Result<()> {
         let key = Windowed::new(key, window);
-        self.down.push(
-            ctx,
-            Record {
-                key,
-                value,
-                timestamp,
-                headers,
-            },
-        )
+        let record = Record {
+            key,
+            value,
+            timestamp,
+            headers,
+        };
+        self.down.push(ctx, record, existed)
     }
 }
 
@@ -223,7 +223,7 @@ impl<K: Data, A: Data> Node<K, A> {
 #[track_caller]
 fn aggregate<'b, K: Data, V: Data, A: Data, F>(
     input: KStream<'b, K, V>,
-    store: StoreHandle<TimedStore<K, A>>,
+    (store, serde): (StoreHandle<TimedStore<K, A>>, Serde<K>),
     kind: TimedKind,
     (emit, idle): (EmitStrategy, Option<Duration>),
     make: impl Fn() -> F + Send + Sync + 'static,
@@ -234,8 +234,14 @@ where
     let make = Arc::new(make);
     input.operator("aggregate", vec![store.id], move |link| {
         let mut apply = make();
+        let encode = move |key: &Windowed<K>, out: &mut Vec<u8>| {
+            let encoded = serde.encode(&key.key, out)?;
+            out.extend_from_slice(&key.window.end.to_be_bytes());
+            out.extend_from_slice(&key.window.start.to_be_bytes());
+            Ok(encoded)
+        };
         let node = Rc::new(RefCell::new(Node {
-            down: link.downstream(),
+            down: Outlet::new(link, encode),
             store: store.reference(),
             kind,
             emit,

@@ -160,6 +160,7 @@ fn tell<K: Data, A: Data>(
     let mut before = None;
     // A record at the time of a session of one time changes it, and ends none.
     let same = merged == Window::new(time, time);
+    let existed = same && !parts.is_empty();
     for (at, old) in parts.drain(..) {
         if same {
             before = old;
@@ -167,9 +168,9 @@ fn tell<K: Data, A: Data>(
         }
         let (window, change) = (Window::new(at.second, at.time), Change { old, new: None });
         let at = (window.end, Headers::NONE);
-        node.tell(ctx, (key.clone(), window), change, at)?;
+        node.tell(ctx, (key.clone(), window), (change, true), at)?;
     }
-    let change = Change { old: before, new };
+    let change = (Change { old: before, new }, existed);
     node.tell(ctx, (key, merged), change, (merged.end, Headers::NONE))
 }
 

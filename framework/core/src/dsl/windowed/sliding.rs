@@ -227,17 +227,18 @@ where
         let (tells_old, value) = (self.node.tells_old(), self.value.clone());
         let store = ctx.store(self.node.store);
         let changed = store.change(self.rows, at, self.time, |row| {
+            let existed = row.is_some();
             let old = if tells_old { row.clone() } else { None };
             if let Begin::Anew(begun) = begin {
                 *row = begun;
             }
             (self.change)(&self.key, value, row)?;
-            Ok(old)
+            Ok((old, existed))
         });
         match changed {
-            Ok((old, new, time)) if self.node.tells() => {
+            Ok(((old, existed), new, time)) if self.node.tells() => {
                 let new = new.clone();
-                self.tell(ctx, window, Change { old, new }, time)?;
+                self.tell(ctx, window, (Change { old, new }, existed), time)?;
                 Ok(true)
             }
             Ok(_) => Ok(true),
@@ -261,7 +262,7 @@ where
                 old: None,
                 new: Some(value),
             };
-            self.tell(ctx, self.window(at), change, latest)?;
+            self.tell(ctx, self.window(at), (change, false), latest)?;
         }
         Ok(true)
     }
@@ -270,7 +271,7 @@ where
         &mut self,
         ctx: &mut TaskContext,
         window: Window,
-        change: Change<A>,
+        change: (Change<A>, bool),
         time: Timestamp,
     ) -> Result<()> {
         let (key, headers) = (self.key.clone(), self.headers.clone());

@@ -104,19 +104,20 @@ fn on_grid<K: Data, V: Data, A: Data>(
         let tells_old = node.tells_old();
         let store = ctx.store(node.store);
         let changed = store.change(rows, At::time(start), timestamp, |row| {
+            let existed = row.is_some();
             let old = if tells_old { row.clone() } else { None };
             change(&key, given, row)?;
-            Ok(old)
+            Ok((old, existed))
         });
         match changed {
-            Ok((old, new, time)) if node.tells() => {
+            Ok(((old, existed), new, time)) if node.tells() => {
                 let new = new.clone();
+                let change = (Change { old, new }, existed);
                 if last {
-                    let change = Change { old, new };
                     return node.tell(ctx, (key, window), change, (time, headers));
                 }
                 let (key, headers) = (key.clone(), headers.clone());
-                node.tell(ctx, (key, window), Change { old, new }, (time, headers))?;
+                node.tell(ctx, (key, window), change, (time, headers))?;
             }
             Ok(_) => {}
             Err(error) => return ctx.refuse(&node.name, error),
