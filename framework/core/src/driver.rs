@@ -328,6 +328,7 @@ impl TopologyTestDriver {
             task.abort()?;
         }
         let busy = processed? > 0;
+        task.flush()?;
         let mut made = Vec::new();
         for output in task.outputs() {
             if !output.records.is_empty() {

@@ -24,10 +24,11 @@ pub mod prelude {
     pub use crate::{
         driver::TopologyTestDriver,
         dsl::{
-            Change, CogroupedKStream, Consumed, FixedKeyContext, FixedKeyProcessor, GlobalKTable,
-            GlobalStore, Grouped, JoinWindows, Joined, KGroupedStream, KGroupedTable, KStream,
-            KTable, Pipe, ProcessResult, Processor, ProcessorContext, Repartitioned, StreamJoined,
-            StreamsBuilder, TimestampExtractor,
+            BufferConfig, Change, CogroupedKStream, Consumed, EmitStrategy, FixedKeyContext,
+            FixedKeyProcessor, GlobalKTable, GlobalStore, Grouped, JoinWindows, Joined,
+            KGroupedStream, KGroupedTable, KStream, KTable, Pipe, ProcessResult, Processor,
+            ProcessorContext, Repartitioned, StreamJoined, StreamsBuilder, Suppressed,
+            TimestampExtractor, WindowedKStream,
         },
         record::{Headers, Record, Timestamp},
         serde::*,
@@ -35,6 +36,6 @@ pub mod prelude {
         task::{ErrorPolicy, InvalidTimestamp, PunctuationType, Schedule},
         topic::Topic,
         topology::Topology,
-        window::{Window, Windowed},
+        window::{SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows, Window, Windowed},
     };
 }

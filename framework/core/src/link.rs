@@ -107,6 +107,14 @@ impl<K: Data, V: Data> Fanout<K, V> {
     }
 }
 
+/// What waits for a commit.
+pub(crate) trait Flush {
+    /// Sends it on.
+    fn flush(&mut self, ctx: &mut TaskContext) -> Result<()>;
+    /// Forgets it.
+    fn clear(&mut self);
+}
+
 /// What a source does with a record's bytes.
 pub(crate) type RawPush = Box<dyn FnMut(&mut TaskContext, RawRecord<'_>) -> Result<()>>;
 
@@ -120,6 +128,7 @@ pub struct Linker<'t> {
     /// Where the times of a topic's records come from, if not from the log.
     pub(crate) extractors: BTreeMap<TopicName, Extractor>,
     pub(crate) timers: Vec<Timer>,
+    pub(crate) flushes: Vec<Box<dyn Flush>>,
     pub(crate) context: TaskContext,
 }
 
@@ -134,6 +143,7 @@ impl<'t> Linker<'t> {
             sources: BTreeMap::new(),
             extractors: BTreeMap::new(),
             timers: Vec::new(),
+            flushes: Vec::new(),
             context,
         };
         for &id in nodes.iter().rev() {
@@ -141,12 +151,13 @@ impl<'t> Linker<'t> {
             linker.wanting_old = false;
             (topology.nodes[id.0].link)(&mut linker);
         }
-        // Sources and timers were met last-declared first.
+        // Sources, timers and what waits for a commit were met last-declared first.
         linker
             .sources
             .values_mut()
             .for_each(|pushes| pushes.reverse());
         linker.timers.reverse();
+        linker.flushes.reverse();
         linker
     }
 

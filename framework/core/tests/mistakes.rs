@@ -2,7 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use millstream_core::{ErrorKind, prelude::*};
+use millstream_core::{
+    ErrorKind,
+    prelude::*,
+    store::{TimedKind, TimedShape},
+};
 
 static IN: Topic<String, i64> = Topic::new("in", utf8(), i64_be());
 static ROWS: Topic<String, i64> = Topic::new("rows", utf8(), i64_be());
@@ -376,11 +380,45 @@ fn declare_stateful(builder: &StreamsBuilder, s: KStream<'_, String, i64>) {
     grouped().aggregate("table-aggregate", || 0, |_, _, _| (), |_, _, _| ());
 }
 
+/// Every aggregate of windows, and what holds its changes back.
+fn declare_windowed(builder: &StreamsBuilder, s: KStream<'_, String, i64>) {
+    let ms = std::time::Duration::from_millis;
+    let times = || {
+        let windows = TimeWindows::of_size_with_no_grace(ms(10));
+        s.group_by(|_, n| *n).windowed_by(windows)
+    };
+    let sessions = || {
+        let windows = SessionWindows::of_inactivity_gap_with_no_grace(ms(10));
+        s.group_by(|_, n| *n).windowed_by(windows)
+    };
+    let refuse = |_: &i64, _, _: &mut i64| Ok::<_, String>(());
+    times().count("w-count");
+    times().reduce("w-reduce", |a, _| a);
+    times().aggregate("w-aggregate", || 0, |_, n, a| *a += n);
+    times().try_aggregate("w-try", || 0, refuse);
+    sessions().count("s-count");
+    sessions().reduce("s-reduce", |a, _| a);
+    sessions().aggregate("s-aggregate", || 0, |_, n, a| *a += n, |_, a, b| *a += b);
+    let table = sessions().try_aggregate("s-try", || 0, refuse, |_, a, b| *a += b);
+    let finals = Suppressed::until_window_closes(BufferConfig::unbounded());
+    let later = Suppressed::until_time_limit(ms(1), BufferConfig::max_records(1));
+    let _ = table.suppress("finals", finals).suppress("later", later);
+    let shape = TimedShape {
+        kind: TimedKind::Instant,
+        retention: 10,
+        wide: true,
+    };
+    let timed = builder.timed_store::<String, i64>("timed", shape);
+    let buffer = builder.buffer_store("buffer", i64_be());
+    s.process((timed, buffer), |_| Pass).for_each(|_, _| ());
+}
+
 #[test]
 fn every_method_reports_the_line_that_calls_it() {
     let builder = StreamsBuilder::new();
     let stream = declare_stateless(&builder);
     declare_stateful(&builder, stream);
+    declare_windowed(&builder, stream);
     let topology = builder.build().unwrap();
     let nodes = topology.nodes().iter().map(|node| (&node.name, node.at));
     let stores = topology

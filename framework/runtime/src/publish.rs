@@ -223,6 +223,11 @@ impl Publisher {
                 after.invalid_timestamp,
                 before.invalid_timestamp,
             ),
+            (
+                "expired_window",
+                after.expired_window,
+                before.expired_window,
+            ),
         ];
         for (reason, after, before) in reasons {
             let labels = [("task", task), ("reason", reason)];

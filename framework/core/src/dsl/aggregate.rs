@@ -3,11 +3,12 @@
 //! Invariant: the row is written before the change is told, and its time is the latest of all that
 //! went into it.
 
-use super::Change;
+use super::{Change, outlet::Outlet};
 use crate::{
     error::Result,
-    link::{Data, Fanout, Linker},
+    link::{Data, Linker},
     record::Record,
+    serde::Serde,
     store::{KeyValueStore, StoreHandle, StoreRef},
     task::TaskContext,
 };
@@ -16,15 +17,20 @@ use crate::{
 pub(super) struct Aggregate<K: 'static, A: 'static> {
     name: String,
     rows: StoreRef<KeyValueStore<K, A>>,
-    down: Fanout<K, Change<A>>,
+    down: Outlet<K, A>,
 }
 
 impl<K: Data, A: Data> Aggregate<K, A> {
-    pub(super) fn new(link: &mut Linker<'_>, store: StoreHandle<KeyValueStore<K, A>>) -> Self {
+    /// `serde` is that of the store's keys.
+    pub(super) fn new(
+        link: &mut Linker<'_>,
+        store: StoreHandle<KeyValueStore<K, A>>,
+        serde: Serde<K>,
+    ) -> Self {
         Self {
             name: link.name().to_owned(),
             rows: store.reference(),
-            down: link.downstream(),
+            down: Outlet::new(link, move |key, out| serde.encode(key, out)),
         }
     }
 
@@ -44,12 +50,13 @@ impl<K: Data, A: Data> Aggregate<K, A> {
         } = record;
         let wants_old = self.down.wants_old();
         let updated = ctx.store(self.rows).update(&key, timestamp, |row| {
+            let existed = row.is_some();
             let old = if wants_old { row.clone() } else { None };
             change(&key, value, row)?;
-            Ok(old)
+            Ok((old, existed))
         });
         match updated {
-            Ok(Some((old, new, timestamp))) if !self.down.is_empty() => {
+            Ok(Some(((old, existed), new, timestamp))) if !self.down.is_empty() => {
                 let value = Change {
                     old,
                     new: new.clone(),
@@ -62,6 +69,7 @@ impl<K: Data, A: Data> Aggregate<K, A> {
                         timestamp,
                         headers,
                     },
+                    existed,
                 )
             }
             Ok(Some(_)) => Ok(()),

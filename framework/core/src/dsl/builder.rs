@@ -107,6 +107,7 @@ impl StreamsBuilder {
             value,
             logging,
             history,
+            retention,
         } = materialized.into();
         if history.is_some() {
             let text = format!(
@@ -115,11 +116,13 @@ impl StreamsBuilder {
             );
             self.mistake(Location::caller(), text);
         }
+        self.no_retention(&name, retention, Location::caller());
         let format = format!("key-value/{}/{}", key.codec().name(), value.codec().name());
         self.add_store(StoreSpec {
             name,
             logging,
             format,
+            retention: None,
             at: Location::caller(),
             source: None,
             query: Some(Arc::new(Formats { key, value })),
@@ -146,20 +149,42 @@ impl StreamsBuilder {
         materialized: impl Into<Materialized<K, V>>,
         shape: TimedShape,
     ) -> StoreHandle<TimedStore<K, V>> {
+        self.add_timed_store(materialized.into(), shape, None, Location::caller())
+    }
+
+    /// A timed store that tells which rows have come to be `due` behind its time, where that is
+    /// asked for.
+    pub(crate) fn add_timed_store<K: Data, V: Data>(
+        &self,
+        materialized: Materialized<K, V>,
+        mut shape: TimedShape,
+        due: Option<Timestamp>,
+        at: &'static Location<'static>,
+    ) -> StoreHandle<TimedStore<K, V>> {
         let Materialized {
             name,
             key,
             value,
             logging,
+            retention,
             ..
-        } = materialized.into();
-        let TimedShape { kind, wide, .. } = shape;
+        } = materialized;
+        let asked = retention.map_or(0, |retention| {
+            Timestamp::try_from(retention.as_millis()).unwrap_or(Timestamp::MAX)
+        });
+        shape.retention = shape.retention.max(asked);
+        let TimedShape {
+            kind,
+            wide,
+            retention,
+        } = shape;
         let formats = (key.codec().name(), value.codec().name());
         self.add_store(StoreSpec {
             name,
             logging,
             format: format!("timed/{kind:?}/{wide}/{}/{}", formats.0, formats.1),
-            at: Location::caller(),
+            retention: Some(retention).filter(|retention| *retention < Timestamp::MAX),
+            at,
             source: None,
             query: Some(Arc::new(TimedFormats {
                 key,
@@ -167,7 +192,13 @@ impl StreamsBuilder {
                 kind,
                 wide,
             })),
-            open: Arc::new(move |env| Ok(Box::new(TimedStore::open(key, value, shape, env)?))),
+            open: Arc::new(move |env| {
+                let store = TimedStore::open(key, value, shape, env)?;
+                Ok(Box::new(match due {
+                    Some(due) => store.telling_due(due)?,
+                    None => store,
+                }))
+            }),
         })
     }
 
@@ -205,6 +236,7 @@ impl StreamsBuilder {
             name,
             logging,
             format,
+            retention: None,
             at: Location::caller(),
             source: None,
             query: Some(Arc::new(VersionedFormats { key, value })),
@@ -212,6 +244,19 @@ impl StreamsBuilder {
                 Ok(Box::new(VersionedStore::open(key, value, retention, env)?))
             }),
         })
+    }
+
+    /// Only stores of windows forget.
+    pub(super) fn no_retention(
+        &self,
+        name: &str,
+        retention: Option<Duration>,
+        at: &'static Location<'static>,
+    ) {
+        if retention.is_some() {
+            let text = format!("the store {name:?} is not one of windows, so it has no retention");
+            self.mistake(at, text);
+        }
     }
 
     /// Declares a store of rows in the order of their bytes, all held in memory: what waits there
@@ -387,5 +432,16 @@ impl StreamsBuilder {
 
     pub(crate) fn mistake(&self, at: &'static Location<'static>, text: String) {
         self.draft.borrow_mut().mistakes.push(Mistake { at, text });
+    }
+
+    /// Says that the windows of a node stay open for this long behind their ends.
+    pub(crate) fn add_grace(&self, node: NodeId, grace: Timestamp) {
+        self.draft.borrow_mut().graces.insert(node, grace);
+    }
+
+    /// How long the windows that a node's records are about stay open behind their ends, where all
+    /// of them are about windows.
+    pub(crate) fn grace_above(&self, node: NodeId) -> Option<Timestamp> {
+        self.draft.borrow().grace_above(node)
     }
 }

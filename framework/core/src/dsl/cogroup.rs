@@ -132,6 +132,7 @@ impl<'b, K: Data, A: Data> CogroupedKStream<'b, K, A> {
         let materialized = store.into();
         let placed = self.place(&materialized.name);
         let (builder, attach) = (placed.builder, placed.attach());
+        let serde = materialized.key;
         let store = builder.store(materialized);
         let (init, operator) = (Arc::new(init), NodeKind::Operator);
         let node = builder.add(
@@ -140,7 +141,7 @@ impl<'b, K: Data, A: Data> CogroupedKStream<'b, K, A> {
             placed.parents,
             vec![store.id],
             move |link| {
-                let (init, mut aggregate) = (init.clone(), Aggregate::new(link, store));
+                let (init, mut aggregate) = (init.clone(), Aggregate::new(link, store, serde));
                 let apply =
                     move |ctx: &mut TaskContext, record: Record<K, ()>, add: Add<'_, K, A>| {
                         aggregate.update(ctx, record, |key, (), row| {

@@ -93,11 +93,12 @@ impl<'b, K: Data, V: Data> KGroupedStream<'b, K, V> {
         change: impl Fn(&K, V, &mut Option<A>) -> Result<()> + Fun,
     ) -> KTable<'b, K, A> {
         let materialized = store.into();
+        let serde = materialized.key;
         let input = self.stream.by_key(&materialized.name, self.serdes);
         let store = input.builder.store(materialized);
         let change = Arc::new(change);
         let changes = input.operator("aggregate", vec![store.id], move |link| {
-            let (change, mut aggregate) = (change.clone(), Aggregate::new(link, store));
+            let (change, mut aggregate) = (change.clone(), Aggregate::new(link, store, serde));
             move |ctx: &mut TaskContext, record: Record<K, V>| {
                 aggregate.update(ctx, record, &*change)
             }

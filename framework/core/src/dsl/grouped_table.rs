@@ -140,11 +140,12 @@ impl<'b, K2: Data, V2: Data> KGroupedTable<'b, K2, V2> {
         change: impl Fn(&K2, Change<V2>, &mut Option<A>) + Fun,
     ) -> KTable<'b, K2, A> {
         let materialized = store.into();
+        let serde = materialized.key;
         let input = self.through(&materialized.name);
         let store = input.builder.store(materialized);
         let change = Arc::new(change);
         let changes = input.operator("aggregate", vec![store.id], move |link| {
-            let (change, mut aggregate) = (change.clone(), Aggregate::new(link, store));
+            let (change, mut aggregate) = (change.clone(), Aggregate::new(link, store, serde));
             move |ctx: &mut TaskContext, record: Record<K2, Change<V2>>| {
                 aggregate.update(ctx, record, |key, rows, row| {
                     change(key, rows, row);

@@ -18,17 +18,20 @@ mod grouped;
 mod grouped_table;
 mod join;
 mod joined;
+mod outlet;
 mod process;
 mod read_only;
 mod sink;
 mod source;
 mod stream;
 mod stream_join;
+mod suppress;
 mod table;
 mod table_join;
 mod times;
 mod versioned;
 mod view;
+mod windowed;
 
 pub use branch::Split;
 pub use builder::StreamsBuilder;
@@ -43,8 +46,12 @@ pub use joined::Joined;
 pub use process::{FixedKeyContext, FixedKeyProcessor, ProcessResult, Processor, ProcessorContext};
 pub use stream::KStream;
 pub use stream_join::{JoinWindows, StreamJoined};
+pub use suppress::{
+    BufferConfig, Eager, Strict, Suppressed, Suppression, UntilTimeLimit, UntilWindowCloses,
+};
 pub use table::{Change, KTable};
 pub use times::TimestampExtractor;
+pub use windowed::{EmitStrategy, FixedWindows, WindowedKStream};
 
 /// What the user's closures must be: shared by all tasks of all threads.
 pub trait Fun: Send + Sync + 'static {}

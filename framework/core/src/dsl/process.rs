@@ -192,9 +192,9 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
                 let fire = move |task: &mut TaskContext, now| {
                     let (processor, down) = &mut *node.borrow_mut();
                     let mut ctx = ProcessorContext { task, down };
-                    processor
-                        .punctuate(schedule.clock, now, &mut ctx)
-                        .map_err(unboxed)
+                    let called = processor.punctuate(schedule.clock, now, &mut ctx);
+                    // Nobody knows what a processor did.
+                    called.map(|()| true).map_err(unboxed)
                 };
                 link.timers.push(Timer::new(schedule, Box::new(fire)));
             }

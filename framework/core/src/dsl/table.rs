@@ -2,6 +2,7 @@
 
 use super::{
     Consumed, Fun, Grouped, KGroupedTable, KStream, StreamsBuilder, TimestampExtractor,
+    outlet::Outlet,
     source::Reading,
     versioned::{derived_versions, versioned},
     view::{Facts, View},
@@ -10,11 +11,13 @@ use crate::{
     error::Result,
     link::Data,
     record::{Record, Timestamp},
-    store::{KeyValueStore, Materialized, Storable, StoreHandle},
+    serde::Serde,
+    store::{KeyValueStore, Materialized, Storable, StoreHandle, TimedKind, TimedStore},
     task::TaskContext,
-    topology::{NodeKind, TopicName},
+    topology::{NodeKind, StoreId, TopicName},
+    window::Windowed,
 };
-use std::sync::Arc;
+use std::{marker::PhantomData, sync::Arc};
 
 /// A change of one row. `old` is filled only where somebody downstream reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub struct KTable<'b, K: 'static, V: 'static> {
     /// The table's place among the builder's.
     pub(super) view: usize,
     pub(super) store: Option<StoreHandle<KeyValueStore<K, V>>>,
+    /// The window store of a windowed aggregate; its types are those of the table.
+    pub(super) windows: Option<StoreId>,
 }
 
 impl<K, V> Clone for KTable<'_, K, V> {
@@ -64,6 +69,29 @@ pub(crate) fn stored<'b, K: Data, V: Data>(
         changes,
         view,
         store: Some(store),
+        windows: None,
+    }
+}
+
+/// A table of windows, in a store of theirs.
+pub(crate) fn windowed<'b, K: Data, A: Data>(
+    changes: KStream<'b, Windowed<K>, Change<A>>,
+    store: StoreHandle<TimedStore<K, A>>,
+    kind: TimedKind,
+) -> KTable<'b, Windowed<K>, A> {
+    let at = store.reference();
+    let lookup = move |ctx: &mut TaskContext, key: &Windowed<K>| {
+        let row = ctx.store(at).get(&key.key, kind.at(key.window))?;
+        Ok(row.map(|(value, time)| (value.clone(), time)))
+    };
+    let facts = Facts {
+        bases: vec![(store.id, changes.node)],
+        exact: true,
+        history: None,
+    };
+    KTable {
+        windows: Some(store.id),
+        ..derived(changes, lookup, facts)
     }
 }
 
@@ -83,6 +111,7 @@ pub(super) fn derived<'b, K: Data, V: Data>(
         changes,
         view,
         store: None,
+        windows: None,
     }
 }
 
@@ -91,9 +120,10 @@ pub(super) fn derived<'b, K: Data, V: Data>(
 fn upsert<K: Data, V: Data>(
     changes_from: KStream<'_, K, Option<V>>,
     store: StoreHandle<KeyValueStore<K, V>>,
+    serde: Serde<K>,
 ) -> KStream<'_, K, Change<V>> {
     changes_from.operator("table", vec![store.id], move |link| {
-        let mut down = link.downstream::<K, Change<V>>();
+        let mut down = Outlet::new(link, move |key, out| serde.encode(key, out));
         let (at, name) = (store.reference(), link.name().to_owned());
         move |ctx: &mut TaskContext, record: Record<K, Option<V>>| {
             let Record {
@@ -103,8 +133,10 @@ fn upsert<K: Data, V: Data>(
                 headers,
             } = record;
             let new = if down.is_empty() { None } else { row.clone() };
-            match ctx.store(at).upsert(&key, row, timestamp, down.wants_old()) {
+            let read_old = down.wants_old();
+            match ctx.store(at).upsert(&key, row, timestamp, read_old) {
                 Ok(Some(old)) => {
+                    let existed = old.is_some() || !read_old;
                     let value = Change { old, new };
                     down.push(
                         ctx,
@@ -114,6 +146,7 @@ fn upsert<K: Data, V: Data>(
                             timestamp,
                             headers,
                         },
+                        existed,
                     )
                 }
                 Ok(None) => ctx.drop_null_key(),
@@ -130,8 +163,9 @@ impl<'b, K: Data, V: Data> KStream<'b, K, Option<V>> {
         match materialized.history {
             Some(history) => versioned(self, materialized, history),
             None => {
+                let serde = materialized.key;
                 let store = self.builder.store(materialized);
-                stored(upsert(self, store), store)
+                stored(upsert(self, store, serde), store)
             }
         }
     }
@@ -171,6 +205,17 @@ impl StreamsBuilder {
             bytes.map(|bytes| value.decode(Some(bytes))).transpose()
         });
         rows.kept_in(materialized.into())
+    }
+}
+
+impl<K: Data, A: Data> KTable<'_, Windowed<K>, A> {
+    /// The window store of a windowed aggregate, for queries and processors; derived tables have
+    /// none.
+    pub fn window_store(self) -> Option<StoreHandle<TimedStore<K, A>>> {
+        self.windows.map(|id| StoreHandle {
+            id,
+            shape: PhantomData,
+        })
     }
 }
 
@@ -320,14 +365,12 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
                 .map_values(|change| change.new)
                 .kept_in(materialized);
         }
-        let (store, exact) = (
-            self.changes.builder.store(materialized),
-            self.view().1.exact,
-        );
+        let (serde, exact) = (materialized.key, self.view().1.exact);
+        let store = self.changes.builder.store(materialized);
         let changes = self
             .changes
             .operator("materialize", vec![store.id], move |link| {
-                let mut down = link.downstream::<K, Change<V>>();
+                let mut down = Outlet::new(link, move |key, out| serde.encode(key, out));
                 let (at, name) = (store.reference(), link.name().to_owned());
                 let (wants_old, idle) = (down.wants_old(), down.is_empty());
                 move |ctx: &mut TaskContext, record: Record<K, Change<V>>| {
@@ -342,6 +385,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
                     match store.upsert(&key, row, timestamp, wants_old || !exact) {
                         Ok(Some(None)) if new.is_none() && !exact => Ok(()),
                         Ok(Some(old)) => {
+                            let existed = old.is_some() || (!wants_old && exact);
                             let value = Change { old, new };
                             down.push(
                                 ctx,
@@ -351,6 +395,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
                                     timestamp,
                                     headers,
                                 },
+                                existed,
                             )
                         }
                         Ok(None) => ctx.drop_null_key(),

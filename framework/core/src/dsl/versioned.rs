@@ -72,6 +72,7 @@ pub(super) fn versioned<'b, K: Data, V: Data>(
         changes,
         view,
         store: None,
+        windows: None,
     }
 }
 
@@ -100,6 +101,7 @@ pub(super) fn derived_versions<'b, K: Data, V: Data, V2: Data>(
         changes,
         view,
         store: None,
+        windows: None,
     }
 }
 

@@ -13,7 +13,14 @@ use crate::{
     task::TaskContext,
     topology::{NodeId, StoreId},
 };
-use std::{any::Any, panic::Location, sync::Arc};
+use std::{
+    any::Any,
+    panic::Location,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 /// A function from a key to a table's row and the time of it, in a task.
 pub(crate) type Lookup<K, V> =
@@ -121,6 +128,14 @@ impl Facts {
         self.bases.iter().map(|(store, _)| *store).collect()
     }
 
+    /// What is known of a table that also reads a store of its own, if it can be read at all.
+    pub(crate) fn with(mut self, store: StoreId, changed_by: NodeId) -> Self {
+        if !self.bases.is_empty() {
+            self.bases.push((store, changed_by));
+        }
+        self
+    }
+
     /// What is known of a table computed from two, apart from how it is told.
     pub(crate) fn union(&self, other: &Self) -> Self {
         let mut bases = [&self.bases[..], &other.bases].concat();
@@ -141,6 +156,8 @@ impl Facts {
 pub(crate) struct Table {
     view: Arc<dyn Any + Send + Sync>,
     facts: Facts,
+    /// Where it is noted that somebody uses the view, if that matters.
+    viewed: Option<Arc<AtomicBool>>,
 }
 
 impl StreamsBuilder {
@@ -155,8 +172,20 @@ impl StreamsBuilder {
         facts: Facts,
     ) -> usize {
         let mut tables = self.tables.borrow_mut();
-        tables.push(Table { view, facts });
+        let viewed = None;
+        tables.push(Table {
+            view,
+            facts,
+            viewed,
+        });
         tables.len() - 1
+    }
+
+    /// Has it noted whether anybody uses a table's view, until the program is built.
+    pub(crate) fn watch_view(&self, number: usize, viewed: Arc<AtomicBool>) {
+        if let Some(table) = self.tables.borrow_mut().get_mut(number) {
+            table.viewed = Some(viewed);
+        }
     }
 
     /// A table's view. Its types are those of the `KTable` that holds its number.
@@ -166,6 +195,9 @@ impl StreamsBuilder {
     )]
     fn view<K: 'static, V: 'static>(&self, number: usize) -> (Arc<View<K, V>>, Facts) {
         let table = &self.tables.borrow()[number];
+        if let Some(viewed) = &table.viewed {
+            viewed.store(true, Ordering::Relaxed);
+        }
         let view = table.view.clone();
         let view = view.downcast().expect("a KTable has the types of its view");
         (view, table.facts.clone())

@@ -26,6 +26,24 @@ use std::{
 /// What a row costs beside key and value, roughly: the map's node and the allocations.
 const ROW_BYTES: usize = 64;
 
+/// How a row's value is written and read.
+pub(crate) trait RowFormat<V> {
+    /// Appends the value's bytes.
+    fn encode(&self, value: &V, out: &mut Vec<u8>) -> Result<Encoded>;
+    /// Reads a value.
+    fn decode(&self, bytes: &[u8]) -> Result<V>;
+}
+
+impl<V: 'static> RowFormat<V> for Serde<V> {
+    fn encode(&self, value: &V, out: &mut Vec<u8>) -> Result<Encoded> {
+        self.codec().encode(value, out)
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<V> {
+        self.codec().decode(Some(bytes))
+    }
+}
+
 struct Row<V> {
     value: V,
     timestamp: Timestamp,
@@ -33,14 +51,35 @@ struct Row<V> {
     bytes: usize,
     /// Whether the backend has it or will have it by a commit under way.
     stored: bool,
+    /// Whether it changed since the last commit.
+    dirty: bool,
+}
+
+/// What a row counts as.
+fn row_bytes<V>(
+    format: &dyn RowFormat<V>,
+    key: &[u8],
+    value: &V,
+    scratch: &mut Vec<u8>,
+) -> Result<usize> {
+    scratch.clear();
+    match format.encode(value, scratch)? {
+        Encoded::Bytes => Ok(key.len() + scratch.len() + ROW_BYTES),
+        Encoded::Null => Err(Error::serialization(
+            "a buffer cannot hold a value that its serde writes as null",
+        )),
+    }
 }
 
 /// A store of rows in the order of their keys' bytes, each with a timestamp.
 pub struct BufferStore<V: 'static> {
-    value: Serde<V>,
+    value: Box<dyn RowFormat<V>>,
     env: StoreEnv,
+    /// Rows lie behind this key; what is there or before is not the buffer's.
+    behind: Bound<&'static [u8]>,
     rows: BTreeMap<Vec<u8>, Row<V>>,
-    /// Rows that changed since the last commit; what is here and not in `rows` was deleted.
+    /// Rows that changed since the last commit; what is here and not in `rows` was deleted, and had
+    /// this timestamp.
     dirty: BTreeMap<Vec<u8>, Timestamp>,
     /// Rows that a commit under way deletes: put again meanwhile, they need deleting again.
     deleting: Vec<Vec<u8>>,
@@ -54,9 +93,27 @@ impl<V: 'static> BufferStore<V> {
     /// # Errors
     /// Where storage fails or does not hold such rows.
     pub fn open(value: Serde<V>, env: StoreEnv) -> Result<Self> {
+        Self::over(Box::new(value), Bound::Unbounded, env)
+    }
+
+    /// A buffer below another store, which keeps notes of its own at a key before all rows.
+    pub(super) fn open_behind(
+        value: Box<dyn RowFormat<V>>,
+        notes: &'static [u8],
+        env: StoreEnv,
+    ) -> Result<Self> {
+        Self::over(value, Bound::Excluded(notes), env)
+    }
+
+    fn over(
+        value: Box<dyn RowFormat<V>>,
+        behind: Bound<&'static [u8]>,
+        env: StoreEnv,
+    ) -> Result<Self> {
         let mut store = Self {
             value,
             env,
+            behind,
             rows: BTreeMap::new(),
             dirty: BTreeMap::new(),
             deleting: Vec::new(),
@@ -72,33 +129,51 @@ impl<V: 'static> BufferStore<V> {
     /// # Errors
     /// Where the value cannot be encoded: its size counts against the buffer's limit.
     pub fn put(&mut self, key: &[u8], value: V, timestamp: Timestamp) -> Result<Option<V>> {
-        self.scratch.clear();
-        if self.value.encode(&value, &mut self.scratch)? == Encoded::Null {
-            return Err(Error::serialization(
-                "a buffer cannot hold a value that its serde writes as null",
-            ));
-        }
-        let bytes = key.len() + self.scratch.len() + ROW_BYTES;
-        let stored = match self.rows.get(key) {
-            Some(row) => row.stored,
-            // It was deleted, and nobody but us knows that yet.
-            None => {
-                self.dirty.contains_key(key) || self.deleting.iter().any(|deleted| deleted == key)
+        self.put_over(key, value, timestamp, |_, _| {})
+    }
+
+    /// Sets a row; where there is one, `swap` first lets the new value have what it needs of it.
+    pub(super) fn put_over(
+        &mut self,
+        key: &[u8],
+        mut value: V,
+        timestamp: Timestamp,
+        swap: impl Fn(&mut V, &mut V),
+    ) -> Result<Option<V>> {
+        let Some(row) = self.rows.get_mut(key) else {
+            return self.insert(key, value, timestamp).map(|()| None);
+        };
+        swap(&mut row.value, &mut value);
+        let bytes = match row_bytes(&*self.value, key, &value, &mut self.scratch) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                swap(&mut row.value, &mut value);
+                return Err(error);
             }
         };
+        self.bytes = self.bytes - row.bytes + bytes;
+        (row.timestamp, row.bytes) = (timestamp, bytes);
+        if !std::mem::replace(&mut row.dirty, true) {
+            self.dirty.insert(key.to_vec(), timestamp);
+        }
+        Ok(Some(std::mem::replace(&mut row.value, value)))
+    }
+
+    fn insert(&mut self, key: &[u8], value: V, timestamp: Timestamp) -> Result<()> {
+        let bytes = row_bytes(&*self.value, key, &value, &mut self.scratch)?;
+        self.bytes += bytes;
+        let before = self.dirty.insert(key.to_vec(), timestamp);
+        // If it was deleted, nobody but us may know that yet.
+        let stored = before.is_some() || self.deleting.iter().any(|deleted| deleted == key);
         let row = Row {
             value,
             timestamp,
             bytes,
             stored,
+            dirty: true,
         };
-        self.bytes += bytes;
-        self.mark(key, timestamp);
-        let old = self.rows.insert(key.to_vec(), row);
-        Ok(old.map(|old| {
-            self.bytes -= old.bytes;
-            old.value
-        }))
+        self.rows.insert(key.to_vec(), row);
+        Ok(())
     }
 
     /// The value of a row, and its timestamp.
@@ -111,7 +186,7 @@ impl<V: 'static> BufferStore<V> {
         let row = self.rows.remove(key)?;
         self.bytes -= row.bytes;
         if row.stored {
-            self.mark(key, row.timestamp);
+            self.dirty.insert(key.to_vec(), row.timestamp);
         } else {
             self.dirty.remove(key);
         }
@@ -162,34 +237,30 @@ impl<V: 'static> BufferStore<V> {
         self.bytes
     }
 
-    fn mark(&mut self, key: &[u8], timestamp: Timestamp) {
-        match self.dirty.get_mut(key) {
-            Some(time) => *time = timestamp,
-            None => {
-                self.dirty.insert(key.to_vec(), timestamp);
-            }
-        }
-    }
-
     fn load(&mut self) -> Result<()> {
         let Self {
-            env, value, rows, ..
+            env,
+            value,
+            rows,
+            behind,
+            ..
         } = self;
         rows.clear();
         let (mut bytes, mut failed) = (0, None);
         let mut take = |key: &[u8], stored: &[u8]| {
             let (timestamp, encoded) = split_stamp(stored)?;
             let row = Row {
-                value: value.decode(Some(encoded))?,
+                value: value.decode(encoded)?,
                 timestamp,
                 bytes: key.len() + encoded.len() + ROW_BYTES,
                 stored: true,
+                dirty: false,
             };
             bytes += row.bytes;
             rows.insert(key.to_vec(), row);
             Ok(())
         };
-        let all = (Bound::Unbounded, Bound::Unbounded);
+        let all = (*behind, Bound::Unbounded);
         env.backend.scan(
             env.column,
             all,
@@ -221,6 +292,7 @@ impl<V: 'static> StateStore for BufferStore<V> {
     fn drain(&mut self, changes: &mut RecordBatch) -> Result<()> {
         for (key, timestamp) in std::mem::take(&mut self.dirty) {
             let row = self.rows.get_mut(&key);
+            let timestamp = row.as_ref().map_or(timestamp, |row| row.timestamp);
             changes.encode(
                 timestamp.max(0),
                 &Headers::NONE,
@@ -234,7 +306,7 @@ impl<V: 'static> StateStore for BufferStore<V> {
                 },
             )?;
             match row {
-                Some(row) => row.stored = true,
+                Some(row) => (row.stored, row.dirty) = (true, false),
                 None => self.deleting.push(key),
             }
         }

@@ -21,6 +21,7 @@ pub struct Materialized<K: 'static, V: 'static> {
     pub(crate) value: Serde<V>,
     pub(crate) logging: Logging,
     pub(crate) history: Option<Duration>,
+    pub(crate) retention: Option<Duration>,
 }
 
 impl<K, V> Materialized<K, V> {
@@ -32,6 +33,7 @@ impl<K, V> Materialized<K, V> {
             value,
             logging: Logging::Changelog,
             history: None,
+            retention: None,
         }
     }
 
@@ -74,6 +76,17 @@ impl<K, V> Materialized<K, V> {
         }
     }
 
+    /// The same store, which keeps windows for at least so long after they began, or sessions after
+    /// they ended: for those who look at them later. Only stores of windows have a retention; it is
+    /// what the windows need themselves if nothing is said, and a mistake if it is less.
+    #[must_use]
+    pub fn with_retention(self, retention: Duration) -> Self {
+        Self {
+            retention: Some(retention),
+            ..self
+        }
+    }
+
     /// The same store without a changelog: cheaper, and lost with its disk.
     #[must_use]
     pub fn with_logging_disabled(self) -> Self {
@@ -90,7 +103,8 @@ impl<K: Storable, V: Storable> From<&str> for Materialized<K, V> {
     }
 }
 
-/// The default serde of keys: byte order equals the order of the values for text and numbers.
+/// The default serde of keys: byte order equals the order of the values for text and numbers, and
+/// windows of equal keys follow their order in time.
 pub(crate) fn default_key<T: Storable>() -> Serde<T> {
     choose(&[
         &serde::utf8(),
@@ -98,6 +112,11 @@ pub(crate) fn default_key<T: Storable>() -> Serde<T> {
         &serde::u64_be(),
         &serde::u32_be(),
         &serde::ordered_i64(),
+        &serde::session_windowed::<serde::Utf8>(),
+        &serde::session_windowed::<serde::Bytes>(),
+        &serde::session_windowed::<serde::U64Be>(),
+        &serde::session_windowed::<serde::U32Be>(),
+        &serde::session_windowed::<serde::OrderedI64>(),
     ])
 }
 

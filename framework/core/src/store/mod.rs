@@ -9,19 +9,24 @@ use std::{any::Any, sync::Arc};
 
 mod buffer;
 mod handle;
+mod held;
 mod key_value;
 mod materialized;
 mod range;
 mod stored;
+mod suppress;
 mod timed;
 mod waiting;
 
 pub use buffer::BufferStore;
 pub use handle::{StoreHandle, StoreRef, StoreSet};
+pub(crate) use held::Held;
 pub use key_value::KeyValueStore;
 pub use materialized::{Materialized, Storable};
 pub(crate) use materialized::{default_key, default_value};
 pub(crate) use stored::{corrupt, split_stamp};
+pub(crate) use suppress::Released;
+pub use suppress::SuppressStore;
 pub use timed::{At, Put, TimedKind, TimedShape, TimedStore, Version, VersionedStore, versions_of};
 pub(crate) use timed::{KeyRows, TimedFormats, VersionedFormats};
 pub(crate) use waiting::{Due, Look, Place, WaitingStore};

@@ -1,5 +1,6 @@
 //! What operators see of their task: stores, outputs, times, and where the record in hand is from.
 
+use super::Emission;
 use super::policy::{Dropped, ErrorPolicy, Failure, Policies, Reason};
 use crate::{
     batch::RecordBatch,
@@ -36,6 +37,7 @@ pub struct RecordMetadata {
 /// The inside of a task, as its operators see it.
 pub struct TaskContext {
     application_id: Arc<str>,
+    emission: Emission,
     /// By the stores' numbers in the whole topology; `None` for those of other subtopologies.
     pub(super) stores: Vec<Option<Box<dyn StateStore>>>,
     pub(super) outputs: Vec<Output>,
@@ -58,11 +60,13 @@ pub struct TaskContext {
 impl TaskContext {
     pub(crate) fn new(
         application_id: Arc<str>,
+        emission: Emission,
         stores: Vec<Option<Box<dyn StateStore>>>,
         globals: Option<Arc<dyn Backend>>,
     ) -> Self {
         Self {
             application_id,
+            emission,
             stores,
             outputs: Vec::new(),
             globals,
@@ -106,6 +110,16 @@ impl TaskContext {
     /// The wall clock as the driver last told it.
     pub fn wall_clock(&self) -> Timestamp {
         self.wall_clock
+    }
+
+    /// When tables tell their changes.
+    pub(crate) fn emission(&self) -> Emission {
+        self.emission
+    }
+
+    /// Goes on as of another time: that of a change which was kept.
+    pub(crate) fn at_time(&mut self, timestamp: Timestamp) {
+        self.timestamp = timestamp;
     }
 
     /// The timestamp of the record in hand, or the time of the punctuation.
@@ -276,6 +290,12 @@ impl TaskContext {
     #[cold]
     pub(crate) fn drop_late_record(&mut self) {
         self.dropped.late_record += 1;
+    }
+
+    /// A record came for a window that has closed: it is not counted there, and that is counted.
+    #[cold]
+    pub(crate) fn drop_expired_window(&mut self) {
+        self.dropped.expired_window += 1;
     }
 
     pub(super) fn dirty_bytes(&self) -> usize {

@@ -6,6 +6,7 @@
 //! [`Task::committed`], after the log has accepted what [`Task::prepare_commit`] handed over.
 
 mod commit;
+mod config;
 mod context;
 mod extract;
 mod input;
@@ -15,6 +16,7 @@ mod restore;
 mod timer;
 
 pub use commit::{Commit, StoreChanges};
+pub use config::{Emission, TaskConfig};
 pub(crate) use context::OutputId;
 pub use context::{Output, RecordMetadata, TaskContext};
 pub use extract::InvalidTimestamp;
@@ -30,7 +32,7 @@ pub use timer::{PunctuationType, Schedule, Timer};
 use crate::{
     batch::{RecordBatch, Records},
     error::{Error, Result},
-    link::Linker,
+    link::{Flush, Linker},
     record::{Offset, RawRecord, TaskId, Timestamp, TopicPartition},
     store::StoreEnv,
     topology::{Logging, Topology, changelog_name, global},
@@ -38,43 +40,14 @@ use crate::{
 use millstream_state::{Backend, Column, Position, WriteBatch};
 use std::sync::Arc;
 
-/// What a task must know about the program around it.
-#[derive(Clone, Debug)]
-pub struct TaskConfig {
-    /// `application.id`: the prefix of all internal topics.
-    pub application_id: Arc<str>,
-    /// What becomes of bad records where the source does not say.
-    pub policies: Policies,
-    /// `errors.dead.letter.queue.topic.name`.
-    pub dead_letter_topic: Option<String>,
-    /// How many bytes of clean entries each store may cache.
-    pub cache_bytes: usize,
-    /// Whether stores that are copies of a topic are restored from it. Without a changelog of their
-    /// own they then depend on whoever restores: it must read the topic up to the committed place of
-    /// the task's input, no further, and give the column that place as its position in
-    /// [`Task::committed`]. Where that is not promised they are logged like any other store.
-    pub source_changelogs: bool,
-}
-
-impl TaskConfig {
-    /// Fails on bad records and caches 10 MiB a store.
-    pub fn new(application_id: impl Into<Arc<str>>) -> Self {
-        Self {
-            application_id: application_id.into(),
-            policies: Policies::default(),
-            dead_letter_topic: None,
-            cache_bytes: 10 << 20,
-            source_changelogs: false,
-        }
-    }
-}
-
 /// One partition of one subtopology.
 pub struct Task {
     id: TaskId,
     ctx: TaskContext,
     inputs: Vec<Input>,
     timers: Vec<Timer>,
+    /// What waits for the commit, upstream before downstream.
+    flushes: Vec<Box<dyn Flush>>,
     backend: Arc<dyn Backend>,
     commit: Commit,
     batch: WriteBatch,
@@ -143,9 +116,14 @@ impl Task {
                 column,
             });
         }
-        let ctx = TaskContext::new(config.application_id.clone(), stores, globals);
+        let ctx = TaskContext::new(
+            config.application_id.clone(),
+            config.emission,
+            stores,
+            globals,
+        );
         let linked = Linker::link(topology, &sub.nodes, ctx);
-        let (mut ctx, timers) = (linked.context, linked.timers);
+        let (mut ctx, timers, flushes) = (linked.context, linked.timers, linked.flushes);
         let by_source = policy::of_sources(topology);
         let mut inputs = Vec::new();
         let mut extractors = linked.extractors;
@@ -172,6 +150,7 @@ impl Task {
             ctx,
             inputs,
             timers,
+            flushes,
             backend,
             commit,
             batch: WriteBatch::new(),
@@ -390,13 +369,27 @@ impl Task {
         &mut self.ctx
     }
 
+    /// Tells what waits for the commit ([`Emission::PerCommit`]), which makes outputs and changes:
+    /// call it before the outputs are taken for the last time.
+    ///
+    /// # Errors
+    /// What happens downstream. The task must then be aborted.
+    pub fn flush(&mut self) -> Result<()> {
+        self.ctx.source = None;
+        for flush in &mut self.flushes {
+            flush.flush(&mut self.ctx)?;
+        }
+        Ok(())
+    }
+
     /// Hands over what the commit must contain, besides the outputs. It stays the task's own until
     /// [`Task::committed`] or [`Task::abort`]; in between the task may go on, and what it does then
     /// is the next commit's.
     ///
     /// # Errors
-    /// Where a value in a store cannot be encoded.
+    /// Where a value in a store cannot be encoded, and those of [`Task::flush`].
     pub fn prepare_commit(&mut self) -> Result<&Commit> {
+        self.flush()?;
         let Self {
             ctx,
             commit,
@@ -477,6 +470,9 @@ impl Task {
         }
         for changes in &mut self.commit.changes {
             changes.records.clear();
+        }
+        for flush in &mut self.flushes {
+            flush.clear();
         }
         self.ctx.failures.clear();
         self.ctx.commit_requested = false;

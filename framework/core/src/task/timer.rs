@@ -39,7 +39,8 @@ impl Schedule {
     }
 }
 
-type Fire = Box<dyn FnMut(&mut TaskContext, Timestamp) -> Result<()>>;
+/// The call; it says whether it did anything.
+type Fire = Box<dyn FnMut(&mut TaskContext, Timestamp) -> Result<bool>>;
 
 /// A scheduled call.
 ///
@@ -90,8 +91,8 @@ impl Timer {
         (due <= now).then_some(due)
     }
 
-    /// Calls the processor, whose time came at `due`.
-    fn call(&mut self, due: Timestamp, now: Timestamp, ctx: &mut TaskContext) -> Result<()> {
+    /// Calls whom it is for, whose time came at `due`, and returns whether that did anything.
+    fn call(&mut self, due: Timestamp, now: Timestamp, ctx: &mut TaskContext) -> Result<bool> {
         self.due = Some(match self.schedule.clock {
             PunctuationType::StreamTime => self.after(now),
             PunctuationType::WallClockTime => {
@@ -111,8 +112,8 @@ impl Timer {
     }
 }
 
-/// Calls the processors whose time has come, and says whether there were any: a call may change
-/// state or emit without any input having moved. Who has been due for longer is called first, else
+/// Calls those whose time has come, and says whether any did something: a call may change state or
+/// emit without any input having moved. Who has been due for longer is called first, else
 /// who was declared first; each once, even if it is due again at once.
 pub(super) fn call_due(
     timers: &mut [Timer],
@@ -124,8 +125,9 @@ pub(super) fn call_due(
     let due = numbered.filter_map(|(at, timer)| Some((timer.due(clock, now)?, at)));
     let mut due: Vec<_> = due.collect();
     due.sort_unstable();
+    let mut touched = false;
     for &(since, at) in &due {
-        timers[at].call(since, now, ctx)?;
+        touched |= timers[at].call(since, now, ctx)?;
     }
-    Ok(!due.is_empty())
+    Ok(touched)
 }

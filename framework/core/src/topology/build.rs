@@ -4,7 +4,10 @@ use super::{
     GlobalSpec, Node, NodeId, NodeKind, Repartition, StoreId, StoreSpec, Subtopology, TopicFormat,
     TopicName, Topology,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    record::Timestamp,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     panic::Location,
@@ -35,6 +38,8 @@ pub(crate) struct Draft {
     pub(crate) take_null_keys: Vec<NodeId>,
     /// Topics of which a source extracts the times.
     pub(crate) extracting: Vec<(TopicName, &'static Location<'static>)>,
+    /// How long behind their ends the windows that come out of a node stay open.
+    pub(crate) graces: BTreeMap<NodeId, Timestamp>,
     pub(crate) mistakes: Vec<Mistake>,
 }
 
@@ -264,6 +269,26 @@ impl Draft {
             sub.sinks.dedup();
         }
         list
+    }
+
+    /// How long the windows that a node's records are about stay open behind their ends, where all
+    /// of them are about windows.
+    pub(crate) fn grace_above(&self, node: NodeId) -> Option<Timestamp> {
+        let mut graces: Vec<Option<Timestamp>> = Vec::new();
+        // Parents come before their children.
+        for (number, above) in self.nodes.iter().enumerate().take(node.0 + 1) {
+            let longest = |so_far: Option<Timestamp>, parent: &NodeId| {
+                let of_parent = graces.get(parent.0).copied().flatten()?;
+                Some(so_far?.max(of_parent))
+            };
+            let inherited = match above.parents[..] {
+                [] => None,
+                ref parents => parents.iter().fold(Some(0), longest),
+            };
+            let own = self.graces.get(&NodeId(number)).copied();
+            graces.push(own.or(inherited));
+        }
+        graces.get(node.0).copied().flatten()
     }
 
     /// The source topics from which a node's records can come.

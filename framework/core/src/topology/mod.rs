@@ -20,6 +20,7 @@ pub use layout::{InternalKind, InternalTopic, TaskLayout, TaskSpec};
 use crate::{
     error::Result,
     link::Linker,
+    record::Timestamp,
     store::{StateStore, StoreEnv},
     task::ErrorPolicy,
 };
@@ -125,6 +126,10 @@ pub struct StoreSpec {
     pub logging: Logging,
     /// What its bytes are, for the check at start: key and value formats and the shape.
     pub format: String,
+    /// How many milliseconds of event time it keeps rows for, at least; `None` for ever. Its
+    /// changelog may forget what is older by more than
+    /// `windowstore.changelog.additional.retention.ms`.
+    pub retention: Option<Timestamp>,
     /// Where the program declares it.
     pub at: &'static Location<'static>,
     /// The user's topic of which the store is a copy, byte for byte, so that it could be restored
@@ -149,6 +154,7 @@ impl StoreSpec {
             name: name.into(),
             logging: Logging::Changelog,
             format: format.into(),
+            retention: None,
             at: Location::caller(),
             source: None,
             query: None,

@@ -5,7 +5,7 @@ use millstream_core::{
     batch::{RecordBatch, Records},
     prelude::*,
     record::{RawRecord, TaskId, TopicPartition},
-    task::{Place, Task, TaskConfig},
+    task::{Emission, Place, Task, TaskConfig},
 };
 use millstream_state::{Backend, MemoryBackend, Position};
 use std::sync::Arc;
@@ -28,6 +28,7 @@ pub(crate) type Row = (Vec<u8>, Option<Vec<u8>>, Timestamp);
 pub(crate) struct Bench {
     pub(crate) task: Task,
     pub(crate) cache_bytes: usize,
+    pub(crate) emission: Emission,
     topology: Topology,
     backend: Arc<dyn Backend>,
 }
@@ -45,6 +46,7 @@ impl Bench {
         Self {
             task,
             cache_bytes: config.cache_bytes,
+            emission: config.emission,
             topology,
             backend,
         }
@@ -54,6 +56,7 @@ impl Bench {
     pub(crate) fn reopen(&mut self) {
         let config = TaskConfig {
             cache_bytes: self.cache_bytes,
+            emission: self.emission,
             ..TaskConfig::new("test")
         };
         self.task = Task::open(&self.topology, ID, &config, self.backend.clone()).unwrap();

@@ -124,6 +124,8 @@ impl Worker {
     fn collect(&mut self, number: u64) -> Result<Places> {
         let mut places = Vec::new();
         for active in self.active.values_mut() {
+            // What waits for the commit makes outputs that belong to it.
+            active.task.flush()?;
             let sent = send_outputs(&mut active.task, &mut *self.log)?;
             active.sent += sent;
             self.stats.sent += sent;

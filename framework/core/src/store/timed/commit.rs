@@ -1,9 +1,10 @@
 //! How a timed store commits, and how it forgets rows whose keys never come again.
 
 use super::{
-    Freshness, TimedStore,
+    TimedStore,
+    group::Freshness,
     keys::{self, CLOCK},
-    row_bytes,
+    rows::row_bytes,
 };
 use crate::{
     batch::RecordBatch,
@@ -245,7 +246,8 @@ impl<K: 'static, V: 'static> StateStore for TimedStore<K, V> {
         self.pending.clear();
         self.dirty_key_bytes = 0;
         self.sweep = Sweep::default();
-        self.load_clock()
+        self.load_clock()?;
+        self.load_due()
     }
 
     fn as_any_mut(&mut self) -> &mut dyn Any {

@@ -8,9 +8,11 @@
 //! of its state, so that a restarted task judges a record as the one before it would have.
 
 mod commit;
+mod due;
 mod group;
 mod keys;
 mod query;
+mod rows;
 mod span;
 mod version_rows;
 mod versions;
@@ -18,7 +20,7 @@ mod versions;
 pub use keys::At;
 pub(crate) use query::TimedFormats;
 pub use query::TimedKind;
-pub(crate) use span::KeyRows;
+pub(crate) use rows::KeyRows;
 pub(crate) use version_rows::VersionedFormats;
 pub use version_rows::versions_of;
 pub use versions::{Put, Version, VersionedStore};
@@ -30,13 +32,12 @@ use super::{
 use crate::{
     error::{Error, Result},
     record::Timestamp,
-    serde::{Encoded, Serde},
+    serde::Serde,
 };
-use group::{Freshness, Group, Groups, Row, STEPS_PER_GROUP};
+use group::{Group, Groups, Row};
 use hashbrown::DefaultHashBuilder;
-use millstream_state::{Direction, Presence, ordered};
+use millstream_state::{Direction, Presence};
 use std::{
-    collections::VecDeque,
     hash::BuildHasher,
     ops::{Bound, ControlFlow, RangeInclusive},
 };
@@ -77,6 +78,7 @@ pub struct TimedStore<K: 'static, V: 'static> {
     /// Mean encoded size of a value, as seen at the last commits.
     value_bytes: usize,
     sweep: commit::Sweep,
+    due: Option<due::Due>,
     scratch: Vec<u8>,
     prefix: Vec<u8>,
 }
@@ -102,6 +104,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             dirty_key_bytes: 0,
             value_bytes: size_of::<V>(),
             sweep: commit::Sweep::default(),
+            due: None,
             scratch: Vec::new(),
             prefix: Vec::new(),
         };
@@ -132,15 +135,8 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     /// # Errors
     /// Where storage fails or the stored bytes cannot be decoded.
     pub fn get(&mut self, key: &K, at: At) -> Result<Option<(&V, Timestamp)>> {
-        let Some(group) = self.group(key)? else {
-            return Ok(None);
-        };
-        let group = self.groups.get(group);
-        let Ok(place) = group.find(at) else {
-            return Ok(None);
-        };
-        let row = &group.rows[place];
-        Ok(row.value.as_ref().map(|value| (value, row.timestamp)))
+        let rows = self.rows(key)?;
+        Ok(rows.and_then(|rows| self.value(rows, at)))
     }
 
     /// Visits the rows of a key between two places in order, until `visit` breaks.
@@ -154,10 +150,10 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         direction: Direction,
         mut visit: impl FnMut(At, &V, Timestamp) -> ControlFlow<()>,
     ) -> Result<()> {
-        let Some(group) = self.group(key)? else {
+        let Some(rows) = self.rows(key)? else {
             return Ok(());
         };
-        let group = self.groups.get(group);
+        let group = self.group(rows);
         let (from, to) = (*places.start(), *places.end());
         let start = group.first_from(from);
         let rows = group.rows.range(start..);
@@ -208,10 +204,8 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         keys.sort();
         keys.dedup();
         for prefix in keys {
-            let mut bytes = Vec::new();
-            ordered::Reader::new(&prefix).bytes(&mut bytes)?;
             let hash = self.hasher.hash_one(&prefix[..]);
-            self.prefix = prefix;
+            self.prefix.clone_from(&prefix);
             let number = self.resident(hash)?;
             self.trim(number);
             for row in &self.groups.get(number).rows {
@@ -219,9 +213,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
                 else {
                     continue;
                 };
-                let key = self.key.decode(Some(&bytes));
-                let key = key.map_err(|cause| corrupt(&self.env, &cause))?;
-                if visit(key, row.at, value, row.timestamp).is_break() {
+                if visit(self.decode_key(&prefix)?, row.at, value, row.timestamp).is_break() {
                     return Ok(());
                 }
             }
@@ -250,22 +242,14 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         value: Option<V>,
         timestamp: Timestamp,
     ) -> Result<bool> {
-        let Some(group) = self.group(key)? else {
+        let Some(rows) = self.rows(key)? else {
             return Ok(false);
         };
-        if at.time <= self.horizon() {
-            return Ok(false);
+        let live = at.time > self.horizon();
+        if live {
+            self.set(rows, at, value, timestamp);
         }
-        match (self.groups.get(group).find(at), value) {
-            (Err(_), None) => {}
-            (Ok(place), None) => self.delete(group, place),
-            (found, value) => {
-                let place = self.row(group, at, found);
-                self.groups.get_mut(group).rows[place].value = value;
-                self.touch(group, place, timestamp);
-            }
-        }
-        Ok(true)
+        Ok(live)
     }
 
     /// Replaces a row's value by what `change` makes of it; the timestamp becomes the later of the
@@ -280,187 +264,18 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         at: At,
         change: impl FnOnce(&mut Option<V>) -> Result<R>,
     ) -> Result<Option<(R, &Option<V>, Timestamp)>> {
-        let Some(group) = self.group(key)? else {
+        let Some(rows) = self.rows(key)? else {
             return Ok(None);
         };
         if at.time <= self.horizon() {
             return Ok(None);
         }
-        let found = self.groups.get(group).find(at);
-        let mut value = match found {
-            Ok(place) => self.groups.get_mut(group).rows[place].value.take(),
-            Err(_) => None,
-        };
-        let later = match (found, &value) {
-            (Ok(place), Some(_)) => self.groups.get(group).rows[place].timestamp.max(self.now),
-            _ => self.now,
-        };
-        let result = change(&mut value);
-        let (place, result) = match (found, result, &value) {
-            // A change that failed leaves the row as `change` left it, and is no change.
-            (Ok(place), Err(error), _) => {
-                self.groups.get_mut(group).rows[place].value = value;
-                return Err(error);
-            }
-            (Err(_), Err(error), _) => return Err(error),
-            (found, Ok(result), _) => (self.row(group, at, found), result),
-        };
-        self.groups.get_mut(group).rows[place].value = value;
-        self.touch(group, place, later);
-        let row = &self.groups.get(group).rows[place];
-        Ok(Some((result, &row.value, row.timestamp)))
+        self.change(rows, at, self.now, change).map(Some)
     }
 
     /// How many bytes of rows are held in memory, roughly.
     pub fn resident_bytes(&self) -> usize {
         self.groups.bytes
-    }
-
-    /// The group of a key, read from the backend if it is not in memory, without what has expired;
-    /// `None` for a null key.
-    #[inline]
-    fn group(&mut self, key: &K) -> Result<Option<u32>> {
-        self.scratch.clear();
-        if self.key.encode(key, &mut self.scratch)? == Encoded::Null {
-            return Ok(None);
-        }
-        self.prefix.clear();
-        ordered::put_bytes(&mut self.prefix, &self.scratch);
-        let hash = self.hasher.hash_one(&self.prefix[..]);
-        let group = self.resident(hash)?;
-        self.trim(group);
-        Ok(Some(group))
-    }
-
-    /// The group whose prefix is in `self.prefix`.
-    #[inline]
-    fn resident(&mut self, hash: u64) -> Result<u32> {
-        match self.groups.find(hash, &self.prefix) {
-            Some(found) => Ok(found),
-            None => self.load(hash),
-        }
-    }
-
-    #[cold]
-    fn load(&mut self, hash: u64) -> Result<u32> {
-        let Self {
-            env,
-            value,
-            prefix,
-            shape,
-            ..
-        } = self;
-        let mut end = prefix.clone();
-        let bounded = ordered::prefix_end(&mut end);
-        let upper = if bounded {
-            Bound::Excluded(end.as_slice())
-        } else {
-            Bound::Unbounded
-        };
-        let (mut rows, mut failed) = (VecDeque::new(), None);
-        let mut take = |key: &[u8], stored: &[u8]| {
-            let (_, at) = keys::split(key, shape.wide)
-                .ok_or_else(|| Error::deserialization("a row's key is too short"))?;
-            let (timestamp, bytes) = split_stamp(stored)?;
-            rows.push_back(Row {
-                at,
-                value: Some(value.decode(Some(bytes))?),
-                timestamp,
-                freshness: Freshness::Clean,
-                stored: true,
-                bytes: row_bytes::<V>(bytes.len()),
-            });
-            Ok(())
-        };
-        env.backend.scan(
-            env.column,
-            (Bound::Included(prefix.as_slice()), upper),
-            Direction::Ascending,
-            &mut |key, stored| match take(key, stored) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failed = Some(error);
-                    ControlFlow::Break(())
-                }
-            },
-        )?;
-        if let Some(cause) = failed {
-            return Err(corrupt(env, &cause));
-        }
-        self.groups.evict(STEPS_PER_GROUP, self.env.cache_bytes);
-        Ok(self.groups.insert(hash, &self.prefix, rows))
-    }
-
-    /// Deletes the rows at a group's front that have expired.
-    #[inline]
-    fn trim(&mut self, group: u32) {
-        let horizon = self.horizon();
-        loop {
-            let rows = self.groups.get(group);
-            match rows.rows.get(rows.expired) {
-                Some(row) if row.at.time <= horizon => self.expire(group),
-                _ => return,
-            }
-        }
-    }
-
-    #[cold]
-    fn expire(&mut self, group: u32) {
-        let place = self.groups.get(group).expired;
-        let before = self.groups.get(group).rows.len();
-        self.delete(group, place);
-        let rows = self.groups.get_mut(group);
-        if rows.rows.len() == before {
-            rows.expired += 1;
-        }
-    }
-
-    /// Deletes a row: at once where the backend never heard of it.
-    fn delete(&mut self, group: u32, place: usize) {
-        let rows = self.groups.get_mut(group);
-        let row = &mut rows.rows[place];
-        if row.stored {
-            if row.value.take().is_some() {
-                let timestamp = row.timestamp;
-                self.touch(group, place, timestamp);
-            }
-        } else if let Some(row) = rows.rows.remove(place) {
-            rows.unclean -= usize::from(row.freshness != Freshness::Clean);
-            self.groups.bytes -= row.bytes as usize;
-        }
-    }
-
-    /// The row at a place, made if there is none.
-    #[inline]
-    fn row(&mut self, group: u32, at: At, found: std::result::Result<usize, usize>) -> usize {
-        found.unwrap_or_else(|place| {
-            let bytes = row_bytes::<V>(self.value_bytes);
-            self.groups.bytes += bytes as usize;
-            let row = Row {
-                at,
-                value: None,
-                timestamp: Timestamp::MIN,
-                freshness: Freshness::Clean,
-                stored: false,
-                bytes,
-            };
-            self.groups.get_mut(group).rows.insert(place, row);
-            place
-        })
-    }
-
-    #[inline]
-    fn touch(&mut self, group: u32, place: usize, timestamp: Timestamp) {
-        let rows: &mut Group<V> = self.groups.get_mut(group);
-        let row = &mut rows.rows[place];
-        row.timestamp = timestamp;
-        if row.freshness != Freshness::Dirty {
-            rows.unclean += usize::from(row.freshness == Freshness::Clean);
-            row.freshness = Freshness::Dirty;
-            self.dirty.push((group, row.at));
-            let tail = keys::tail_length(self.shape.wide);
-            self.dirty_key_bytes += rows.prefix.len() + tail + size_of::<Timestamp>();
-        }
     }
 
     fn load_clock(&mut self) -> Result<()> {
@@ -478,9 +293,4 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         self.logged = self.observed;
         Ok(())
     }
-}
-
-fn row_bytes<V>(encoded: usize) -> u32 {
-    let bytes = ROW_BYTES + size_of::<V>().max(encoded);
-    u32::try_from(bytes).unwrap_or(u32::MAX)
 }

@@ -32,7 +32,7 @@ impl TimedKind {
         }
     }
 
-    fn at(self, window: Window) -> At {
+    pub(crate) fn at(self, window: Window) -> At {
         match self {
             Self::Window(_) | Self::Instant => At::time(window.start),
             Self::Session => At::new(window.end, window.start),

@@ -1,23 +1,10 @@
-//! The rows of one key, found once and used several times: what joins and histories are made of.
+//! Stretches of the rows of one key: what joins and histories are made of.
 
-use super::{At, TimedStore};
-use crate::{error::Result, record::Timestamp};
+use super::{At, KeyRows, TimedStore};
+use crate::record::Timestamp;
 use std::ops::RangeInclusive;
 
-/// Where a store has the rows of a key. It holds until another key is looked for in that store.
-#[derive(Clone, Copy)]
-pub(crate) struct KeyRows(u32);
-
 impl<K: 'static, V: 'static> TimedStore<K, V> {
-    /// Looks a key's rows up; `None` for a null key.
-    ///
-    /// # Errors
-    /// As [`TimedStore::get`].
-    #[inline]
-    pub(crate) fn rows(&mut self, key: &K) -> Result<Option<KeyRows>> {
-        Ok(self.group(key)?.map(KeyRows))
-    }
-
     /// The key's bytes in the encoding that keeps their order.
     pub(crate) fn key_bytes(&self, of: KeyRows) -> &[u8] {
         &self.groups.get(of.0).prefix
@@ -57,40 +44,5 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         };
         self.set(of, At::new(time, second), Some(value), time);
         true
-    }
-
-    /// The value at a place, and the timestamp of its last change.
-    #[inline]
-    pub(crate) fn value(&self, of: KeyRows, at: At) -> Option<(&V, Timestamp)> {
-        let group = self.groups.get(of.0);
-        let row = &group.rows[group.find(at).ok()?];
-        row.value.as_ref().map(|value| (value, row.timestamp))
-    }
-
-    /// Deletes the row at a place, and returns what it held.
-    pub(crate) fn remove(&mut self, of: KeyRows, at: At) -> Option<V> {
-        let place = self.groups.get(of.0).find(at).ok()?;
-        let row = &mut self.groups.get_mut(of.0).rows[place];
-        let (value, timestamp, stored) = (row.value.take()?, row.timestamp, row.stored);
-        if stored {
-            self.touch(of.0, place, timestamp);
-        } else {
-            self.delete(of.0, place);
-        }
-        Some(value)
-    }
-
-    /// Sets a row, or deletes it, whether or not it has expired.
-    #[inline]
-    pub(crate) fn set(&mut self, of: KeyRows, at: At, value: Option<V>, timestamp: Timestamp) {
-        match (self.groups.get(of.0).find(at), value) {
-            (Err(_), None) => {}
-            (Ok(place), None) => self.delete(of.0, place),
-            (found, value) => {
-                let place = self.row(of.0, at, found);
-                self.groups.get_mut(of.0).rows[place].value = value;
-                self.touch(of.0, place, timestamp);
-            }
-        }
     }
 }

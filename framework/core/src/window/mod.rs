@@ -1,4 +1,9 @@
-//! Stretches of time, and keys within them.
+//! Stretches of time, keys within them, and the ways in which programs cut time into them.
+
+mod kinds;
+
+pub(crate) use kinds::{Grid, Span};
+pub use kinds::{SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows, Windows};
 
 use crate::record::Timestamp;
 use serde::{Deserialize, Serialize};

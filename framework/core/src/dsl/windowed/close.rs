@@ -1,0 +1,85 @@
+//! Final results: windows that have closed are told, once each.
+//!
+//! A record first closes what its time closes and is counted then; it cannot be in what it closes.
+//! Invariant: what has closed by the observed time has been told, so a restarted task need not
+//! remember what was.
+
+use super::{Change, EmitStrategy, Node};
+use crate::{
+    error::Result,
+    link::Data,
+    record::{Headers, Record, Timestamp},
+    task::{Schedule, TaskContext, Timer},
+    window::Windowed,
+};
+use std::{cell::RefCell, rc::Rc, time::Duration};
+
+impl<K: Data, A: Data> Node<K, A> {
+    /// Closes and tells what lies behind a record's time. A record without a key has no time.
+    #[inline]
+    pub(super) fn close_behind<V>(
+        &mut self,
+        ctx: &mut TaskContext,
+        record: &Record<K, V>,
+    ) -> Result<()> {
+        let store = ctx.store(self.store);
+        if !store.is_due(record.timestamp) {
+            return Ok(());
+        }
+        match store.is_null(&record.key) {
+            Ok(true) => Ok(()),
+            Ok(false) => self.close(ctx, record.timestamp, &record.headers),
+            Err(error) => ctx.refuse(&self.name, error),
+        }
+    }
+
+    /// Closes and tells all windows that have closed when the observed time is `now`.
+    fn close(&mut self, ctx: &mut TaskContext, now: Timestamp, headers: &Headers) -> Result<()> {
+        while let Some((key, at, value, timestamp)) = ctx.store(self.store).next_due(now)? {
+            let window = self.kind.window(at);
+            let change = Change {
+                old: None,
+                new: Some(value),
+            };
+            self.down.push_now(
+                ctx,
+                Record {
+                    key: Windowed::new(key, window),
+                    value: change,
+                    timestamp,
+                    headers: headers.clone(),
+                },
+            )?;
+        }
+        ctx.store(self.store).observe(now);
+        Ok(())
+    }
+
+    /// Closes everything if no record has come for so long.
+    fn close_if_idle(
+        &mut self,
+        ctx: &mut TaskContext,
+        now: Timestamp,
+        idle: Timestamp,
+    ) -> Result<bool> {
+        if self.last == Timestamp::MIN {
+            // The clock begins with the task.
+            self.last = now;
+        }
+        if self.emit != EmitStrategy::OnWindowClose || now.saturating_sub(self.last) < idle {
+            return Ok(false);
+        }
+        match ctx.store(self.store).all_due() {
+            Some(then) => self.close(ctx, then, &Headers::NONE).map(|()| true),
+            None => Ok(false),
+        }
+    }
+}
+
+/// Looks at the wall clock for a node of windows.
+pub(super) fn timer<K: Data, A: Data>(node: Rc<RefCell<Node<K, A>>>, idle: Duration) -> Timer {
+    let idle = Timestamp::try_from(idle.as_millis()).unwrap_or(Timestamp::MAX);
+    let fire =
+        move |ctx: &mut TaskContext, now| node.borrow_mut().close_if_idle(ctx, now, idle.max(1));
+    Timer::new(Schedule::wall_clock(1), Box::new(fire))
+}

@@ -1,0 +1,319 @@
+//! The rows of one key: found once, and then read and changed in several steps.
+//!
+//! One record may concern many rows of its key (hopping windows, sessions that become one), and
+//! they lie in one group, so that only the first step pays for a hash. Invariant: every change of a
+//! row goes through here, so that what waits for its time ([`Due`](super::due::Due)) is never
+//! forgotten.
+
+use super::{
+    At, Group, ROW_BYTES, Row, TimedStore,
+    group::{Freshness, STEPS_PER_GROUP},
+    keys,
+};
+use crate::{
+    error::{Error, Result},
+    record::Timestamp,
+    serde::Encoded,
+    store::stored::{corrupt, split_stamp},
+};
+use millstream_state::{Direction, ordered};
+use std::{
+    collections::VecDeque,
+    hash::BuildHasher,
+    ops::{Bound, ControlFlow},
+};
+
+/// The rows of a key, for the record in hand only. Looking up other keys in between may drop them
+/// from memory as long as none of them was changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyRows(pub(super) u32);
+
+impl<K: 'static, V: 'static> TimedStore<K, V> {
+    /// Takes notice of a record's time, and finds the rows of its key. `None`, and its time is not
+    /// noticed, for a null key.
+    #[inline]
+    pub(crate) fn enter(&mut self, key: &K, time: Timestamp) -> Result<Option<KeyRows>> {
+        if self.encode_key(key)? == Encoded::Null {
+            return Ok(None);
+        }
+        self.observe(time);
+        self.enter_encoded().map(Some)
+    }
+
+    /// The rows of a key without those that have expired; `None` for a null key.
+    #[inline]
+    pub(crate) fn rows(&mut self, key: &K) -> Result<Option<KeyRows>> {
+        if self.encode_key(key)? == Encoded::Null {
+            return Ok(None);
+        }
+        self.enter_encoded().map(Some)
+    }
+
+    /// Whether a key is null on the log.
+    pub(crate) fn is_null(&mut self, key: &K) -> Result<bool> {
+        Ok(self.encode_key(key)? == Encoded::Null)
+    }
+
+    /// The value at a place, and the timestamp of its last change.
+    #[inline]
+    pub(crate) fn value(&self, KeyRows(group): KeyRows, at: At) -> Option<(&V, Timestamp)> {
+        let group = self.groups.get(group);
+        let row = &group.rows[group.find(at).ok()?];
+        row.value.as_ref().map(|value| (value, row.timestamp))
+    }
+
+    /// The first row at or behind a place.
+    pub(crate) fn first_from(&self, KeyRows(group): KeyRows, at: At) -> Option<(At, Timestamp)> {
+        let group = self.groups.get(group);
+        let mut rows = group.rows.range(group.first_from(at)..);
+        let row = rows.find(|row| row.value.is_some())?;
+        Some((row.at, row.timestamp))
+    }
+
+    /// The last row at or before a place.
+    pub(crate) fn last_to(&self, KeyRows(group): KeyRows, at: At) -> Option<(At, Timestamp)> {
+        let group = self.groups.get(group);
+        let end = group.find(at).map_or_else(|place| place, |place| place + 1);
+        let mut rows = group.rows.range(..end);
+        let row = rows.rfind(|row| row.value.is_some())?;
+        Some((row.at, row.timestamp))
+    }
+
+    /// Sets or deletes the row at a place.
+    pub(crate) fn set(
+        &mut self,
+        KeyRows(group): KeyRows,
+        at: At,
+        value: Option<V>,
+        timestamp: Timestamp,
+    ) {
+        match (self.groups.get(group).find(at), value) {
+            (Err(_), None) => {}
+            (Ok(place), None) => {
+                self.delete(group, place);
+            }
+            (found, value) => {
+                let place = self.row(group, at, found);
+                let old =
+                    std::mem::replace(&mut self.groups.get_mut(group).rows[place].value, value);
+                self.touch(group, place, timestamp);
+                if old.is_none() {
+                    self.wait(group, at);
+                }
+            }
+        }
+    }
+
+    /// Deletes the row at a place, and returns what it held.
+    pub(crate) fn remove(&mut self, KeyRows(group): KeyRows, at: At) -> Option<V> {
+        let place = self.groups.get(group).find(at).ok()?;
+        self.delete(group, place)
+    }
+
+    /// Replaces the value at a place by what `change` makes of it; the timestamp becomes the later
+    /// of the old one and `time`.
+    #[inline]
+    pub(crate) fn change<R>(
+        &mut self,
+        KeyRows(group): KeyRows,
+        at: At,
+        time: Timestamp,
+        change: impl FnOnce(&mut Option<V>) -> Result<R>,
+    ) -> Result<(R, &Option<V>, Timestamp)> {
+        let found = self.groups.get(group).find(at);
+        let mut value = match found {
+            Ok(place) => self.groups.get_mut(group).rows[place].value.take(),
+            Err(_) => None,
+        };
+        let existed = value.is_some();
+        let later = match found {
+            Ok(place) if existed => self.groups.get(group).rows[place].timestamp.max(time),
+            _ => time,
+        };
+        let result = change(&mut value);
+        let (place, result) = match (found, result) {
+            // A change that failed leaves the row as `change` left it, and is no change.
+            (Ok(place), Err(error)) => {
+                self.groups.get_mut(group).rows[place].value = value;
+                return Err(error);
+            }
+            (Err(_), Err(error)) => return Err(error),
+            (found, Ok(result)) => (self.row(group, at, found), result),
+        };
+        self.groups.get_mut(group).rows[place].value = value;
+        self.touch(group, place, later);
+        if !existed {
+            self.wait(group, at);
+        }
+        let row = &self.groups.get(group).rows[place];
+        Ok((result, &row.value, row.timestamp))
+    }
+
+    /// Puts the bytes of a key into `self.prefix`.
+    #[inline]
+    fn encode_key(&mut self, key: &K) -> Result<Encoded> {
+        self.scratch.clear();
+        let encoded = self.key.encode(key, &mut self.scratch)?;
+        self.prefix.clear();
+        ordered::put_bytes(&mut self.prefix, &self.scratch);
+        Ok(encoded)
+    }
+
+    #[inline]
+    fn enter_encoded(&mut self) -> Result<KeyRows> {
+        let hash = self.hasher.hash_one(&self.prefix[..]);
+        let group = self.resident(hash)?;
+        self.trim(group);
+        Ok(KeyRows(group))
+    }
+
+    /// The rows themselves, for those who visit many.
+    pub(super) fn group(&self, KeyRows(group): KeyRows) -> &Group<V> {
+        self.groups.get(group)
+    }
+
+    /// The group whose prefix is in `self.prefix`.
+    #[inline]
+    pub(super) fn resident(&mut self, hash: u64) -> Result<u32> {
+        match self.groups.find(hash, &self.prefix) {
+            Some(found) => Ok(found),
+            None => self.load(hash),
+        }
+    }
+
+    #[cold]
+    fn load(&mut self, hash: u64) -> Result<u32> {
+        let Self {
+            env,
+            value,
+            prefix,
+            shape,
+            ..
+        } = self;
+        let mut end = prefix.clone();
+        let bounded = ordered::prefix_end(&mut end);
+        let upper = if bounded {
+            Bound::Excluded(end.as_slice())
+        } else {
+            Bound::Unbounded
+        };
+        let (mut rows, mut failed) = (VecDeque::new(), None);
+        let mut take = |key: &[u8], stored: &[u8]| {
+            let (_, at) = keys::split(key, shape.wide)
+                .ok_or_else(|| Error::deserialization("a row's key is too short"))?;
+            let (timestamp, bytes) = split_stamp(stored)?;
+            rows.push_back(Row {
+                at,
+                value: Some(value.decode(Some(bytes))?),
+                timestamp,
+                freshness: Freshness::Clean,
+                stored: true,
+                bytes: row_bytes::<V>(bytes.len()),
+            });
+            Ok(())
+        };
+        env.backend.scan(
+            env.column,
+            (Bound::Included(prefix.as_slice()), upper),
+            Direction::Ascending,
+            &mut |key, stored| match take(key, stored) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            },
+        )?;
+        if let Some(cause) = failed {
+            return Err(corrupt(env, &cause));
+        }
+        self.groups.evict(STEPS_PER_GROUP, self.env.cache_bytes);
+        Ok(self.groups.insert(hash, &self.prefix, rows))
+    }
+
+    /// Deletes the rows at a group's front that have expired.
+    #[inline]
+    pub(super) fn trim(&mut self, group: u32) {
+        let horizon = self.horizon();
+        loop {
+            let rows = self.groups.get(group);
+            match rows.rows.get(rows.expired) {
+                Some(row) if row.at.time <= horizon => self.expire(group),
+                _ => return,
+            }
+        }
+    }
+
+    #[cold]
+    fn expire(&mut self, group: u32) {
+        let place = self.groups.get(group).expired;
+        let before = self.groups.get(group).rows.len();
+        self.delete(group, place);
+        let rows = self.groups.get_mut(group);
+        if rows.rows.len() == before {
+            rows.expired += 1;
+        }
+    }
+
+    /// Deletes a row, at once where the backend never heard of it, and returns what it held.
+    fn delete(&mut self, group: u32, place: usize) -> Option<V> {
+        let rows = self.groups.get_mut(group);
+        let row = &mut rows.rows[place];
+        let at = row.at;
+        let value = if row.stored {
+            let value = row.value.take();
+            if value.is_some() {
+                let timestamp = row.timestamp;
+                self.touch(group, place, timestamp);
+            }
+            value
+        } else {
+            let row = rows.rows.remove(place)?;
+            rows.unclean -= usize::from(row.freshness != Freshness::Clean);
+            self.groups.bytes -= row.bytes as usize;
+            row.value
+        };
+        if value.is_some() {
+            self.wait_no_more(group, at);
+        }
+        value
+    }
+
+    /// The row at a place, made if there is none.
+    #[inline]
+    fn row(&mut self, group: u32, at: At, found: std::result::Result<usize, usize>) -> usize {
+        found.unwrap_or_else(|place| {
+            let bytes = row_bytes::<V>(self.value_bytes);
+            self.groups.bytes += bytes as usize;
+            let row = Row {
+                at,
+                value: None,
+                timestamp: Timestamp::MIN,
+                freshness: Freshness::Clean,
+                stored: false,
+                bytes,
+            };
+            self.groups.get_mut(group).rows.insert(place, row);
+            place
+        })
+    }
+
+    #[inline]
+    fn touch(&mut self, group: u32, place: usize, timestamp: Timestamp) {
+        let rows: &mut Group<V> = self.groups.get_mut(group);
+        let row = &mut rows.rows[place];
+        row.timestamp = timestamp;
+        if row.freshness != Freshness::Dirty {
+            rows.unclean += usize::from(row.freshness == Freshness::Clean);
+            row.freshness = Freshness::Dirty;
+            self.dirty.push((group, row.at));
+            let tail = keys::tail_length(self.shape.wide);
+            self.dirty_key_bytes += rows.prefix.len() + tail + size_of::<Timestamp>();
+        }
+    }
+}
+
+pub(super) fn row_bytes<V>(encoded: usize) -> u32 {
+    let bytes = ROW_BYTES + size_of::<V>().max(encoded);
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}

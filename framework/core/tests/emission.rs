@@ -1,0 +1,205 @@
+//! Changes of tables told once per key and commit: which, in which order, and with which old value.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "task/harness.rs"]
+#[allow(dead_code, reason = "it serves other tests too")]
+mod harness;
+
+use harness::{Bench, COUNTS, LEFT, OUT, RIGHT, ends, records};
+use millstream_core::{
+    prelude::*,
+    task::{Emission, TaskConfig},
+};
+use std::time::Duration;
+
+static ROWS: Topic<String, i64> = Topic::new("rows", utf8(), i64_be());
+static SUMS: Topic<String, i64> = Topic::new("sums", utf8(), i64_be());
+
+/// A task that tells changes when it commits.
+fn bench(declare: impl FnOnce(&StreamsBuilder)) -> Bench {
+    let builder = StreamsBuilder::new();
+    declare(&builder);
+    let mut bench = Bench::new(builder.build().unwrap());
+    bench.emission = Emission::PerCommit;
+    bench.reopen();
+    bench
+}
+
+fn feed(bench: &mut Bench, offset: i64, script: &[(&str, &str, Timestamp)]) {
+    bench.task.add(0, records(offset, script));
+    bench.task.process(100).unwrap();
+}
+
+fn session_texts(builder: &StreamsBuilder) {
+    let windows = SessionWindows::of_inactivity_gap_and_grace(
+        Duration::from_millis(10),
+        Duration::from_millis(100),
+    );
+    let windowed = builder.stream(&LEFT).group_by_key().windowed_by(windows);
+    let table = windowed.reduce("sessions", |all, letter| all + &letter);
+    let shown = |key: Windowed<String>, all: Option<String>| {
+        let Window { start, end } = key.window;
+        (format!("{start}..{end} "), all.unwrap_or("-".to_owned()))
+    };
+    table.to_stream().map(shown).to(&OUT);
+}
+
+#[test]
+fn a_key_is_told_once_per_commit_in_the_order_of_first_changes() {
+    let mut bench = bench(|builder| {
+        let counts = builder.stream(&LEFT).group_by_key().count("counts");
+        counts.to(&COUNTS);
+    });
+    let script = [
+        ("b", "", 5),
+        ("a", "", 3),
+        ("b", "", 4),
+        ("c", "", 1),
+        ("a", "", 9),
+    ];
+    feed(&mut bench, 0, &script);
+    assert!(bench.outputs("counts").is_empty());
+    let (places, changes) = bench.commit();
+    assert_eq!(places[0].1.offset, 5);
+    assert_eq!(changes, ends(&[("b", 2, 5), ("a", 2, 9), ("c", 1, 1)]));
+    let expected = ends(&[("b", 2, 5), ("a", 2, 9), ("c", 1, 1)]);
+    assert_eq!(bench.outputs("counts"), expected);
+    // Nothing changed, nothing is told.
+    bench.commit();
+    assert!(bench.outputs("counts").is_empty());
+    feed(&mut bench, 5, &[("a", "", 10)]);
+    bench.task.flush().unwrap();
+    // Whoever hands outputs over early flushes early, and the commit has nothing to add.
+    assert_eq!(bench.outputs("counts"), ends(&[("a", 3, 10)]));
+    bench.commit();
+    assert!(bench.outputs("counts").is_empty());
+}
+
+#[test]
+fn what_one_table_tells_another_is_in_the_same_commit() {
+    let mut bench = bench(|builder| {
+        let counts = builder.stream(&LEFT).group_by_key().count("counts");
+        let odd = counts
+            .to_stream()
+            .map_values(|count| count.filter(|count| count % 2 == 1));
+        odd.to_table_of_rows("odd").to(&COUNTS);
+    });
+    feed(
+        &mut bench,
+        0,
+        &[
+            ("a", "", 1),
+            ("a", "", 2),
+            ("a", "", 3),
+            ("b", "", 4),
+            ("b", "", 5),
+        ],
+    );
+    let (_, changes) = bench.commit();
+    let expected = ends(&[("a", 3, 3), ("b", 2, 5), ("a", 3, 3)]);
+    assert_eq!(changes[..3], expected);
+    assert_eq!(changes[3], (b"b".to_vec(), None, 5));
+    // b's row had never been there as far as anybody knows; a table that was not asked tells so.
+    let told = bench.outputs("counts");
+    assert_eq!(
+        told,
+        [ends(&[("a", 3, 3)]), vec![(b"b".to_vec(), None, 5)]].concat()
+    );
+}
+
+#[test]
+fn sessions_that_came_and_went_are_not_told() {
+    let mut bench = bench(session_texts);
+    feed(
+        &mut bench,
+        0,
+        &[("a", "x", 0), ("a", "y", 8), ("a", "z", 8)],
+    );
+    bench.commit();
+    assert_eq!(bench.texts("out"), ["0..8 xyz"]);
+    feed(
+        &mut bench,
+        3,
+        &[("a", "u", 16), ("a", "v", 30), ("a", "w", 23)],
+    );
+    bench.commit();
+    // What was told is taken back, and what was not told is not.
+    assert_eq!(bench.texts("out"), ["0..8 -", "0..30 xyzuvw"]);
+}
+
+#[test]
+fn what_waits_is_forgotten_with_the_commit_that_failed() {
+    let mut bench = bench(|builder| {
+        builder
+            .stream(&LEFT)
+            .group_by_key()
+            .count("counts")
+            .to(&COUNTS);
+    });
+    feed(&mut bench, 0, &[("a", "", 1)]);
+    bench.task.abort().unwrap();
+    bench.commit();
+    assert!(bench.outputs("counts").is_empty());
+}
+
+#[test]
+fn whoever_looks_a_row_up_sees_the_latest() {
+    let mut bench = bench(|builder| {
+        let counts = builder.stream(&LEFT).group_by_key().count("counts");
+        let joined = builder
+            .stream(&LEFT)
+            .join(counts, |text, count| format!("{text}{count}"));
+        joined.to(&RIGHT);
+    });
+    feed(&mut bench, 0, &[("a", "x", 1), ("a", "y", 2)]);
+    assert_eq!(bench.texts("right"), ["ax1", "ay2"]);
+}
+
+#[test]
+fn final_results_of_windows_are_told_at_once() {
+    let mut bench = bench(|builder| {
+        let windows = TimeWindows::of_size_with_no_grace(Duration::from_millis(10));
+        let windowed = builder.stream(&LEFT).group_by_key().windowed_by(windows);
+        let windowed = windowed.emit_strategy(EmitStrategy::OnWindowClose);
+        let table = windowed.reduce("windows", |all, letter| all + &letter);
+        let shown = |key: Windowed<String>, all: Option<String>| (key.key, all.unwrap_or_default());
+        table.to_stream().map(shown).to(&OUT);
+    });
+    feed(
+        &mut bench,
+        0,
+        &[("a", "x", 1), ("a", "y", 2), ("a", "z", 10)],
+    );
+    assert_eq!(bench.texts("out"), ["axy"]);
+}
+
+/// An aggregate over a table comes to the same, however often it is told of it.
+#[test]
+fn aggregates_take_back_what_they_were_told() {
+    let totals = |emission, every: usize| {
+        let builder = StreamsBuilder::new();
+        let rows = builder.table(&ROWS, "rows");
+        let grouped = rows.group_by(|_, row| ((row % 3).to_string(), *row));
+        grouped.reduce("sums", |a, b| a + b, |a, b| a - b).to(&SUMS);
+        let config = TaskConfig {
+            emission,
+            ..TaskConfig::new("test")
+        };
+        let mut driver =
+            TopologyTestDriver::with_config(builder.build().unwrap(), &config).unwrap();
+        for (place, row) in [5i64, 3, 9, 4, 1, 8, 7, 2, 6].into_iter().enumerate() {
+            let key = (place % every).to_string();
+            driver.pipe(&ROWS, key, row, row).unwrap();
+        }
+        let mut sums = std::collections::BTreeMap::new();
+        for (key, sum) in driver.read_key_values(&SUMS).unwrap() {
+            sums.insert(key, sum);
+        }
+        sums
+    };
+    for every in [1, 2, 5] {
+        let expected = totals(Emission::PerUpdate, every);
+        assert_eq!(totals(Emission::PerCommit, every), expected);
+    }
+}
