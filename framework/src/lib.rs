@@ -11,6 +11,7 @@ mod node;
 mod program;
 mod publish;
 mod purge;
+pub mod run;
 mod signals;
 
 pub use cli::App;

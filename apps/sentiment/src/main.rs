@@ -4,12 +4,9 @@
 //! graded on it and learns from it; predictions go to the topic `predictions` and from there into a
 //! table.
 
-mod feeder;
 mod model;
-mod progress;
 mod run;
 mod source;
-mod usage;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};

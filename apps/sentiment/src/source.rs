@@ -1,41 +1,28 @@
 //! Where the texts come from: a file of tab-separated lines, or a generator.
 
 use crate::model::Review;
-use anyhow::{Context, Result, bail};
-use std::{
-    fs::File,
-    io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-};
+use anyhow::Result;
+use millstream::run::{self, Lines};
+use std::path::Path;
 
-/// The longest line that is taken; what is longer is no text but a mistake.
-const LINE_BYTES_MAX: usize = 8 << 20;
-
-/// What the next line of a source was.
-pub(crate) enum Next {
-    /// A text, and when it was written, where that is known.
+/// What the next line of a source was: a text, and when it was written, where that is known.
+#[derive(Debug, PartialEq)]
+enum Line {
     Review(Review, Option<i64>),
-    /// A line that is not of the form; why.
+    /// It is not of the form; why.
     Malformed(String),
-    /// There is nothing more.
-    End,
 }
 
 /// A stream of texts in a fixed order, so that its n-th one is always the same.
 pub(crate) enum Source {
-    Lines(BufReader<File>),
+    Lines(Lines),
     Generated { left: u64, seed: u64 },
 }
 
 impl Source {
     /// A file of lines: label, text, and perhaps a time.
     pub(crate) fn file(path: &Path) -> Result<Self> {
-        let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-        // A directory opens like a file and only fails when read, by when nobody knows its name.
-        if file.metadata().is_ok_and(|about| about.is_dir()) {
-            bail!("{} is a directory, not a file of texts", path.display());
-        }
-        Ok(Self::Lines(BufReader::new(file)))
+        Ok(Self::Lines(Lines::open(path)?))
     }
 
     /// Made-up sentences, equal for equal numbers.
@@ -46,35 +33,39 @@ impl Source {
         }
     }
 
-    /// Reads on by one.
-    pub(crate) fn next(&mut self) -> Result<Next> {
+    /// Reads on by one; `None` at the end.
+    fn line(&mut self) -> Result<Option<Line>> {
         match self {
-            Self::Lines(lines) => {
-                let mut bytes = Vec::new();
-                let limit = LINE_BYTES_MAX as u64 + 1;
-                std::io::Read::take(&mut *lines, limit).read_until(b'\n', &mut bytes)?;
-                if bytes.len() > LINE_BYTES_MAX {
-                    bail!("a line is longer than {LINE_BYTES_MAX} bytes: is this a text file?");
-                }
-                Ok(if bytes.is_empty() {
-                    Next::End
-                } else {
-                    parse(&bytes)
-                })
-            }
-            Self::Generated { left: 0, .. } => Ok(Next::End),
+            Self::Lines(lines) => Ok(lines.next_line()?.map(parse)),
+            Self::Generated { left: 0, .. } => Ok(None),
             Self::Generated { left, seed } => {
                 *left -= 1;
                 *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                Ok(Next::Review(made_up(*seed >> 20), None))
+                Ok(Some(Line::Review(made_up(*seed >> 20), None)))
             }
         }
     }
 }
 
+/// The key of a text is its number in the source.
+impl run::Source<String, Review> for Source {
+    fn next(&mut self, number: u64) -> Result<run::Next<String, Review>> {
+        Ok(match self.line()? {
+            Some(Line::Review(review, time)) => {
+                // Without a time of its own a text gets its number, so that every run over the same
+                // texts gives the same records.
+                let time = time.unwrap_or(i64::try_from(number).unwrap_or(i64::MAX));
+                run::Next::Record(number.to_string(), review, time)
+            }
+            Some(Line::Malformed(why)) => run::Next::Malformed(why),
+            None => run::Next::End,
+        })
+    }
+}
+
 /// A line's label, text and time.
-fn parse(line: &[u8]) -> Next {
-    let malformed = |why: &str| Next::Malformed(why.to_owned());
+fn parse(line: &[u8]) -> Line {
+    let malformed = |why: &str| Line::Malformed(why.to_owned());
     let Ok(line) = std::str::from_utf8(line) else {
         return malformed("it is not UTF-8");
     };
@@ -96,7 +87,7 @@ fn parse(line: &[u8]) -> Next {
     if fields.next().is_some() {
         return malformed("it has more than three fields");
     }
-    Next::Review(
+    Line::Review(
         Review {
             text: text.to_owned(),
             favourable,
@@ -150,24 +141,14 @@ fn made_up(mut number: u64) -> Review {
     }
 }
 
-/// The reviews that `fetch-data` puts into the cache.
-pub(crate) fn fetched() -> Option<PathBuf> {
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(home)?;
-    let file = cache.join("millstream/data/imdb-mixed.tsv");
-    file.exists().then_some(file)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn check(line: &str, expected: Option<(&str, Option<bool>, Option<i64>)>) {
         let found = match parse(line.as_bytes()) {
-            Next::Review(review, time) => Some((review.text, review.favourable, time)),
-            Next::Malformed(_) | Next::End => None,
+            Line::Review(review, time) => Some((review.text, review.favourable, time)),
+            Line::Malformed(_) => None,
         };
         let expected = expected.map(|(text, label, time)| (text.to_owned(), label, time));
         assert_eq!(found, expected, "{line:?}");
@@ -184,7 +165,7 @@ mod tests {
         check("1\ttext\tyesterday", None);
         check("1\ttext\t-1", None);
         check("1\ttext\t1\tmore", None);
-        assert!(matches!(parse(b"1\t\xff"), Next::Malformed(_)));
+        assert!(matches!(parse(b"1\t\xff"), Line::Malformed(_)));
     }
 
     #[test]
@@ -192,7 +173,7 @@ mod tests {
         let texts = || {
             let mut source = Source::generated(100);
             let mut all = Vec::new();
-            while let Next::Review(review, _) = source.next().unwrap() {
+            while let Some(Line::Review(review, _)) = source.line().unwrap() {
                 all.push(review);
             }
             all

@@ -1,0 +1,201 @@
+//! The thread that fills a program's topics from sources outside, each record exactly once.
+//!
+//! It stays a bounded number of records ahead of the program, so that memory stays bounded too.
+//! Invariant: a source begins when the one before it has ended and the program has gone through all
+//! of it, so that a table that is fed first is whole before a stream looks things up in it.
+
+use super::lag::Lag;
+use crate::Feed;
+use anyhow::{Context, Result, anyhow};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+/// Records written in one transaction.
+const BATCH: u64 = 200;
+/// How many records the feeder may be ahead of the program.
+const AHEAD_MAX: i64 = 4_000;
+/// How long one wait for the program takes at most.
+const WAIT: Duration = Duration::from_millis(50);
+/// How many malformed records are told one by one.
+const TOLD_MAX: u64 = 10;
+
+/// What a source has next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next<K, V> {
+    /// A record: key, value, and its time in milliseconds since 1970-01-01 UTC.
+    Record(K, V, i64),
+    /// Something that is no record; why. It is counted and left out.
+    Malformed(String),
+    /// There is nothing more.
+    End,
+}
+
+/// Records from outside in a fixed order, so that the n-th one is always the same: a program that
+/// was ended in the middle goes on behind what it has taken.
+pub trait Source<K, V>: Send + 'static {
+    /// What comes next; `number` is how many came before.
+    ///
+    /// # Errors
+    /// Where the source cannot be read on.
+    fn next(&mut self, number: u64) -> Result<Next<K, V>>;
+}
+
+/// What the feeder has done so far.
+#[derive(Default)]
+pub(crate) struct Counts {
+    /// Records of all sources taken, those of earlier runs included.
+    pub(crate) taken: AtomicU64,
+    /// Those that were malformed, in this run.
+    pub(crate) malformed: AtomicU64,
+    done: AtomicBool,
+}
+
+/// A source and the topic it goes into.
+pub(crate) trait Job: Send {
+    /// Feeds on, to the end of the source or until the thread is to stop.
+    fn run(&mut self, work: &mut Work) -> Result<()>;
+}
+
+pub(crate) struct Feeding<K: 'static, V: 'static, S> {
+    pub(crate) feed: Feed<K, V>,
+    pub(crate) source: S,
+}
+
+/// A running feeder.
+pub(crate) struct Feeder {
+    counts: Arc<Counts>,
+    thread: Option<JoinHandle<Result<()>>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Feeder {
+    /// Starts to feed, each source at the place where the feed of its name stopped.
+    pub(crate) fn start(mut jobs: Vec<Box<dyn Job>>, lag: Lag) -> Result<Self> {
+        let (counts, stop) = (Arc::<Counts>::default(), Arc::<AtomicBool>::default());
+        let mut work = Work {
+            lag,
+            counts: counts.clone(),
+            stop: stop.clone(),
+        };
+        let thread = std::thread::Builder::new().name("Feeder".to_owned());
+        let thread = thread.spawn(move || {
+            for (number, job) in jobs.iter_mut().enumerate() {
+                if number > 0 {
+                    work.wait_for_lag(0)?;
+                }
+                job.run(&mut work)?;
+            }
+            work.counts
+                .done
+                .store(!work.is_to_stop(), Ordering::Release);
+            Ok(())
+        });
+        Ok(Self {
+            counts,
+            thread: Some(thread.context("no thread for the feeder")?),
+            stop,
+        })
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Whether everything is in the topics. An error is one that ended the feeder early.
+    pub(crate) fn is_done(&mut self) -> Result<bool> {
+        if self.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.join()?;
+        }
+        Ok(self.counts.done.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn stop(&mut self) -> Result<()> {
+        self.stop.store(true, Ordering::Release);
+        self.join()
+    }
+
+    fn join(&mut self) -> Result<()> {
+        let Some(thread) = self.thread.take() else {
+            return Ok(());
+        };
+        thread.join().map_err(|_| anyhow!("the feeder panicked"))?
+    }
+}
+
+impl Drop for Feeder {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            tracing::error!(%error, "the feeder had failed");
+        }
+    }
+}
+
+/// What the feeder's thread has besides its sources.
+pub(crate) struct Work {
+    lag: Lag,
+    counts: Arc<Counts>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Work {
+    fn is_to_stop(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    fn wait_for_lag(&mut self, lag_max: i64) -> Result<()> {
+        while !self.is_to_stop() {
+            if self.lag.records()?.is_some_and(|lag| lag <= lag_max) {
+                return Ok(());
+            }
+            self.lag.log.poll(WAIT)?;
+        }
+        Ok(())
+    }
+
+    fn count_malformed(&self, number: u64, why: &str) {
+        let before = self.counts.malformed.fetch_add(1, Ordering::Relaxed);
+        if before < TOLD_MAX {
+            tracing::warn!(line = number + 1, why, "a record was left out");
+        }
+    }
+}
+
+impl<K, V, S: Source<K, V>> Job for Feeding<K, V, S> {
+    fn run(&mut self, work: &mut Work) -> Result<()> {
+        let taken = self.feed.position();
+        for number in 0..taken {
+            self.source.next(number)?;
+        }
+        work.counts.taken.fetch_add(taken, Ordering::Relaxed);
+        let mut open = 0;
+        while !work.is_to_stop() {
+            let number = self.feed.position();
+            match self.source.next(number)? {
+                Next::Record(key, value, time) => self.feed.send(&key, &value, time)?,
+                Next::Malformed(why) => {
+                    work.count_malformed(number, &why);
+                    self.feed.skip();
+                }
+                Next::End => {
+                    self.feed.commit()?;
+                    work.counts.taken.fetch_add(open, Ordering::Relaxed);
+                    return Ok(());
+                }
+            }
+            open += 1;
+            if open == BATCH {
+                self.feed.commit()?;
+                work.counts.taken.fetch_add(open, Ordering::Relaxed);
+                open = 0;
+                work.wait_for_lag(AHEAD_MAX)?;
+            }
+        }
+        Ok(())
+    }
+}
