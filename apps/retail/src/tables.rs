@@ -1,0 +1,216 @@
+//! The SQL tables, and what a run came to as they tell it.
+
+use crate::{
+    forecast::Trend,
+    model::{DAILY, FORECASTS, HOURLY, MILLIONTHS, PRODUCTS, Product, Ranked, Sales, TOP},
+};
+use anyhow::Result;
+use millstream::{
+    Program,
+    prelude::{Timestamp, Topic, Windowed},
+    sink::{Location, Millis, Reader, RecordMeta, Row, Sink, SinkConfig, Table, row},
+};
+use serde_json::{Map, Value, json};
+
+struct ProductRow {
+    product: String,
+    name: String,
+    lines: i64,
+    units: i64,
+    returned: i64,
+    revenue: f64,
+}
+row!(ProductRow {
+    product: key,
+    name,
+    lines,
+    units,
+    returned,
+    revenue
+});
+
+/// Of a product in an hour or a day.
+struct SalesRow {
+    product: String,
+    start: Millis,
+    name: String,
+    units: i64,
+    returned: i64,
+    revenue: f64,
+}
+row!(SalesRow {
+    product: key,
+    start: key,
+    name,
+    units,
+    returned,
+    revenue
+});
+
+struct TopRow {
+    day: Millis,
+    rank: u32,
+    product: String,
+    name: String,
+    units: i64,
+    revenue: f64,
+}
+row!(TopRow {
+    day: key,
+    rank: key,
+    product,
+    name,
+    units,
+    revenue
+});
+
+struct ForecastRow {
+    product: String,
+    day: Millis,
+    units: f64,
+    days: i64,
+    error: f64,
+    naive_error: f64,
+}
+row!(ForecastRow {
+    product: key,
+    day,
+    units,
+    days,
+    error,
+    naive_error
+});
+
+static PRODUCT_ROWS: Table<ProductRow> = Table::new("products");
+static HOUR_ROWS: Table<SalesRow> = Table::new("sales_per_hour");
+static DAY_ROWS: Table<SalesRow> = Table::new("sales_per_day");
+static TOP_ROWS: Table<TopRow> = Table::new("top_products");
+static FORECAST_ROWS: Table<ForecastRow> = Table::new("forecasts");
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a table's amounts are read by people"
+)]
+fn money(millionths: i64) -> f64 {
+    millionths as f64 / MILLIONTHS as f64
+}
+
+fn whole(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn product_row(code: &str, row: &Product) -> ProductRow {
+    ProductRow {
+        product: code.to_owned(),
+        name: row.name.clone(),
+        lines: whole(row.lines),
+        units: row.totals.units,
+        returned: row.totals.returned,
+        revenue: money(row.totals.revenue),
+    }
+}
+
+fn sales_row(key: &Windowed<String>, row: &Sales) -> SalesRow {
+    SalesRow {
+        product: key.key.clone(),
+        start: Millis(key.window.start),
+        name: row.name.clone(),
+        units: row.totals.units,
+        returned: row.totals.returned,
+        revenue: money(row.totals.revenue),
+    }
+}
+
+fn top_row(&(day, rank): &(Timestamp, u32), row: &Ranked) -> TopRow {
+    TopRow {
+        day: Millis(day),
+        rank,
+        product: row.product.clone(),
+        name: row.sales.name.clone(),
+        units: row.sales.totals.units,
+        revenue: money(row.sales.totals.revenue),
+    }
+}
+
+fn forecast_row(product: &str, row: &Trend) -> ForecastRow {
+    ForecastRow {
+        product: product.to_owned(),
+        day: Millis(row.day),
+        units: row.units,
+        days: whole(row.days),
+        error: row.error,
+        naive_error: row.naive_error,
+    }
+}
+
+/// One sink per table, all into one database.
+pub(crate) fn sinks(program: &Program, location: &Location) -> Result<Vec<Sink>> {
+    Ok(vec![
+        sink(program, location, PRODUCTS, PRODUCT_ROWS, |key, row, _| {
+            product_row(key, row)
+        })?,
+        sink(program, location, HOURLY, HOUR_ROWS, |key, row, _| {
+            sales_row(key, row)
+        })?,
+        sink(program, location, DAILY, DAY_ROWS, |key, row, _| {
+            sales_row(key, row)
+        })?,
+        sink(program, location, TOP, TOP_ROWS, |key, row, _| {
+            top_row(key, row)
+        })?,
+        sink(
+            program,
+            location,
+            FORECASTS,
+            FORECAST_ROWS,
+            |key, row, _| forecast_row(key, row),
+        )?,
+    ])
+}
+
+fn sink<K: 'static, V: 'static, R: Row>(
+    program: &Program,
+    location: &Location,
+    topic: Topic<K, V>,
+    table: Table<R>,
+    row: impl Fn(&K, &V, &RecordMeta<'_>) -> R + Send + 'static,
+) -> Result<Sink> {
+    let (log, config) = (program.log().client()?, SinkConfig::default());
+    Ok(Sink::new(log, topic, table, location, config, row)?)
+}
+
+/// What the tables add up to.
+pub(crate) fn results(location: &Location) -> Result<Map<String, Value>> {
+    let mut reader = Reader::open(location)?;
+    let products = reader.rows(PRODUCT_ROWS.name(), u32::MAX)?;
+    let forecasts = reader.rows(FORECAST_ROWS.name(), u32::MAX)?;
+    let best = reader.rows(TOP_ROWS.name(), u32::MAX)?;
+    let sum = |rows: &[Value], name: &str| -> f64 {
+        rows.iter().filter_map(|row| row[name].as_f64()).sum()
+    };
+    let count = |name: &str| -> i64 { products.iter().filter_map(|row| row[name].as_i64()).sum() };
+    let days = sum(&forecasts, "days");
+    let mean = |name: &str| (days > 0.0).then(|| sum(&forecasts, name) / days);
+    let first = |row: &&Value| row["rank"] == 1;
+    let results = [
+        ("products", json!(products.len())),
+        ("sales", json!(count("lines"))),
+        ("units", json!(count("units"))),
+        ("returned", json!(count("returned"))),
+        (
+            "revenue",
+            json!((sum(&products, "revenue") * 100.0).round() / 100.0),
+        ),
+        ("product_hours", json!(reader.count(HOUR_ROWS.name())?)),
+        ("product_days", json!(reader.count(DAY_ROWS.name())?)),
+        ("days_closed", json!(best.iter().filter(first).count())),
+        ("best_of_last_day", json!(best.iter().rfind(first))),
+        ("forecasts", json!(days)),
+        ("forecast_mae", json!(mean("error"))),
+        ("naive_mae", json!(mean("naive_error"))),
+    ];
+    Ok(results
+        .map(|(name, value)| (name.to_owned(), value))
+        .into_iter()
+        .collect())
+}
