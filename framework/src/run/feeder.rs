@@ -18,7 +18,8 @@ use std::{
 
 /// Records written in one transaction.
 const BATCH: u64 = 200;
-/// How many records the feeder may be ahead of the program.
+/// How many records may wait in each topic that the program reads, its own ones included, until the
+/// feeder waits too.
 const AHEAD_MAX: i64 = 4_000;
 /// How long one wait for the program takes at most.
 const WAIT: Duration = Duration::from_millis(50);
@@ -78,7 +79,9 @@ impl Feeder {
     /// Starts to feed, each source at the place where the feed of its name stopped.
     pub(crate) fn start(mut jobs: Vec<Box<dyn Job>>, lag: Lag) -> Result<Self> {
         let (counts, stop) = (Arc::<Counts>::default(), Arc::<AtomicBool>::default());
+        let topics = i64::try_from(lag.topics()).unwrap_or(1);
         let mut work = Work {
+            ahead_max: topics.max(1) * AHEAD_MAX,
             lag,
             counts: counts.clone(),
             stop: stop.clone(),
@@ -139,6 +142,7 @@ impl Drop for Feeder {
 /// What the feeder's thread has besides its sources.
 pub(crate) struct Work {
     lag: Lag,
+    ahead_max: i64,
     counts: Arc<Counts>,
     stop: Arc<AtomicBool>,
 }
@@ -193,7 +197,7 @@ impl<K, V, S: Source<K, V>> Job for Feeding<K, V, S> {
                 self.feed.commit()?;
                 work.counts.taken.fetch_add(open, Ordering::Relaxed);
                 open = 0;
-                work.wait_for_lag(AHEAD_MAX)?;
+                work.wait_for_lag(work.ahead_max)?;
             }
         }
         Ok(())

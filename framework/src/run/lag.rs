@@ -29,6 +29,12 @@ impl Lag {
         }
     }
 
+    /// How many topics it looks at.
+    pub(crate) fn topics(&self) -> usize {
+        let same = |one: &TopicPartition, next: &TopicPartition| one.topic == next.topic;
+        self.partitions.chunk_by(same).count()
+    }
+
     /// Records that are not committed yet; `None` while the log cannot say, as in the middle of a
     /// commit.
     pub(crate) fn records(&mut self) -> Result<Option<i64>> {
