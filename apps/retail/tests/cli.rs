@@ -15,7 +15,8 @@ use std::{
 };
 use tempfile::TempDir;
 
-const LINES: &str = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n\
+const LINES: &str = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,\
+    CustomerID,Country\n\
     1,A,LANTERN,6,2010-12-01 08:26:00,2.55,17850.0,United Kingdom\n\
     2,B,\"HEART, WHITE\",2,2010-12-01 09:00:00,3.39,,France\n\
     C3,A,LANTERN,-1,2010-12-01 09:10:00,2.55,17850.0,United Kingdom\n\
