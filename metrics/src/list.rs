@@ -87,7 +87,7 @@ metrics! {
     RestoreEta = "streams_restore_eta_seconds", Seconds, Gauge, ["store", "partition"],
         "Time until a store is restored, should replay go on as it went.";
     Restores = "streams_restores_total", One, Counter, ["store", "reason"],
-        "Stores that were brought up to their changelog, by why they were not: behind, or all anew.";
+        "Stores that were brought up to their changelog, by why: they were behind, or began anew.";
     RestoreRemaining = "streams_restore_remaining_records", One, Gauge, ["store", "partition"],
         "Changelog records still to read before a store is restored.";
     RestoreDuration = "streams_restore_duration_seconds", Seconds, Histogram(LONG), ["store"],

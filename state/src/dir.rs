@@ -103,8 +103,8 @@ impl StateDir {
     /// A directory from before formats were noted is taken for what is declared.
     ///
     /// # Errors
-    /// [`Error::StoreFormat`] for a store whose rows are of another format, [`Error::Corrupt`] where
-    /// the note cannot be read, [`Error::Storage`] where the file system refuses.
+    /// [`Error::StoreFormat`] for a store whose rows are of another format, [`Error::Corrupt`]
+    /// where the note cannot be read, [`Error::Storage`] where the file system refuses.
     pub fn declare(&self, task: &str, stores: &[(String, String)]) -> Result<()> {
         let directory = self.task_path(task)?;
         let path = directory.join(STORES_FILE);

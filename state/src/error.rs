@@ -31,8 +31,8 @@ pub enum Error {
     },
     /// A store's rows were written in another format than the program declares.
     #[error(
-        "the store {store:?} of task {task} holds {found}, and the program declares {declared}: its \
-         rows would be misread; give the store another name, or forget the old state with \
+        "the store {store:?} of task {task} holds {found}, and the program declares {declared}: \
+         its rows would be misread; give the store another name, or forget the old state with \
          `reset --execute`"
     )]
     StoreFormat {

@@ -1,7 +1,7 @@
 //! What the stores of one task are made of, kept beside their bytes.
 //!
-//! Invariant: a format is noted before the first row of its store is written, and stays noted for as
-//! long as the rows may be there, also while no program declares the store.
+//! Invariant: a format is noted before the first row of its store is written, and stays noted for
+//! as long as the rows may be there, also while no program declares the store.
 
 use crate::{Error, Result};
 use std::{collections::BTreeMap, fmt};

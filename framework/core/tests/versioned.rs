@@ -274,8 +274,8 @@ proptest! {
     }
 }
 
-/// Whether a tombstone deletes the latest row at the very time at which that began: it then leaves no
-/// trace, which another test holds the store to.
+/// Whether a tombstone deletes the latest row at the very time at which that began: it then leaves
+/// no trace, which another test holds the store to.
 fn takes_back(
     updates: &[(Key, Timestamp, Option<i64>)],
     record: &Record<Key, Option<i64>>,

@@ -65,8 +65,8 @@ impl Backends for MemoryBackends {
     }
 }
 
-/// Backends under a state directory, one RocksDB per task, behind a buffer. The directory is locked while this
-/// lives.
+/// Backends under a state directory, one RocksDB per task, behind a buffer. The directory is locked
+/// while this lives.
 pub struct RocksBackends {
     dir: StateDir,
     shared: Shared,

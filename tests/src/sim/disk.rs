@@ -61,7 +61,9 @@ impl Disk {
             memory: MemoryBackends::default(),
             faults: Arc::new(faults),
             // Every other disk, from one that is full at once to one that never is.
-            buffers: (seed % 2 == 0).then(|| BufferBudget::new(1 << (seed / 2 % 20))),
+            buffers: seed
+                .is_multiple_of(2)
+                .then(|| BufferBudget::new(1 << (seed / 2 % 20))),
         }
     }
 

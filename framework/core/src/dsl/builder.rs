@@ -111,8 +111,8 @@ impl StreamsBuilder {
         } = materialized.into();
         if history.is_some() {
             let text = format!(
-                "the store {name:?} cannot have versions: only those of table(..), to_table(..) and \
-                 materialize(..) do"
+                "the store {name:?} cannot have versions: only those of table(..), to_table(..) \
+                 and materialize(..) do"
             );
             self.mistake(Location::caller(), text);
         }

@@ -1,7 +1,7 @@
 //! A stream-table join whose records wait for their table.
 //!
-//! Invariant: records leave the store of those that wait in the order of their times, equal times in
-//! that of their keys' bytes, as soon as the stream's time allows it.
+//! Invariant: records leave the store of those that wait in the order of their times, equal times
+//! in that of their keys' bytes, as soon as the stream's time allows it.
 
 use super::{Joined, join::Missing, view::View};
 use crate::{

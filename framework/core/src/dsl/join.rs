@@ -30,8 +30,8 @@ impl Missing {
 
 impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     /// Joins each record with its key's row; records without a row are left out, and those with a
-    /// null key are dropped and counted. A table with versions shows the row that its key had at the
-    /// record's time.
+    /// null key are dropped and counted. A table with versions shows the row that its key had at
+    /// the record's time.
     #[track_caller]
     pub fn join<T: Data, W: Data>(
         self,

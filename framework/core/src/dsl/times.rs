@@ -49,9 +49,9 @@ impl<K, V> TimestampExtractor<K, V> {
         Self::undecoded(|given| given.record)
     }
 
-    /// When the record is about to be processed. Kafka's `WallclockTimestampExtractor`. The clock is
-    /// the one that wall-clock punctuations see, and programs with such a source do not give equal
-    /// outputs for equal inputs.
+    /// When the record is about to be processed. Kafka's `WallclockTimestampExtractor`. The clock
+    /// is the one that wall-clock punctuations see, and programs with such a source do not give
+    /// equal outputs for equal inputs.
     pub fn wall_clock() -> Self {
         Self::undecoded(|given| given.wall_clock)
     }
@@ -69,8 +69,8 @@ impl<K, V> TimestampExtractor<K, V> {
         }
     }
 
-    /// What becomes of records whose time is negative. If nothing is said they are answered as bytes
-    /// that cannot be decoded are: by the source's error policy.
+    /// What becomes of records whose time is negative. If nothing is said they are answered as
+    /// bytes that cannot be decoded are: by the source's error policy.
     #[must_use]
     pub fn on_invalid(self, invalid: InvalidTimestamp) -> Self {
         Self {

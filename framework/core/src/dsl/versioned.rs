@@ -1,9 +1,9 @@
 //! Tables that know what their rows were (KIP-889, KIP-914).
 //!
-//! An update that comes out of order is put where it belongs in time. It is told like any other, for
-//! those who want every version; what joins or groups the table's rows wants only the latest, and is
-//! spared. Invariant: while such an update goes downstream the task's context says so, and only
-//! then.
+//! An update that comes out of order is put where it belongs in time. It is told like any other,
+//! for those who want every version; what joins or groups the table's rows wants only the latest,
+//! and is spared. Invariant: while such an update goes downstream the task's context says so, and
+//! only then.
 
 use super::{
     Change, Fun, KStream, KTable,

@@ -117,8 +117,8 @@ pub(crate) struct Facts {
     /// Whether the old value of each change is the new value of the change before. Where it may not
     /// be, a deletion must be told even if no row was seen, and nothing may be taken back.
     pub(crate) exact: bool,
-    /// How far back the table knows what its rows were, if it does; what it tells may then be out of
-    /// order.
+    /// How far back the table knows what its rows were, if it does; what it tells may then be out
+    /// of order.
     pub(crate) history: Option<Timestamp>,
 }
 

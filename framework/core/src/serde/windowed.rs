@@ -1,7 +1,7 @@
 //! Windowed keys as bytes, as Kafka's `TimeWindowedSerde` and `SessionWindowedSerde` write them.
 //!
-//! Invariant: the bytes of the key come first and its times last, so that whoever knows the width of
-//! the times can cut them off without knowing the key.
+//! Invariant: the bytes of the key come first and its times last, so that whoever knows the width
+//! of the times can cut them off without knowing the key.
 
 use super::{Codec, ConstCodec, Encoded, Serde, found, not_json, present};
 use crate::{

@@ -1,20 +1,47 @@
 //! What a task hands over at a commit. Invariant: it is the task's own until the log has answered.
 
-use super::Place;
-use crate::{batch::RecordBatch, record::TopicPartition, topology::StoreId};
+use super::{Place, TaskConfig};
+use crate::{
+    batch::RecordBatch,
+    record::{Partition, TopicPartition},
+    topology::{Logging, StoreId, StoreSpec, changelog_name},
+};
 use millstream_state::Column;
 
 /// The changed entries of one store since the last commit.
 pub struct StoreChanges {
     /// The changelog partition they belong to; `None` where the store is not logged.
     pub changelog: Option<TopicPartition>,
-    /// The input partition of which the store is a copy, and from which it is restored in place of a
-    /// changelog.
+    /// The input partition of which the store is a copy, and from which it is restored in place of
+    /// a changelog.
     pub source: Option<TopicPartition>,
     /// One record per dirty key.
     pub records: RecordBatch,
     pub(super) store: StoreId,
     pub(super) column: Column,
+}
+
+impl StoreChanges {
+    /// Those of a store that has just been opened: none yet, and where they will go.
+    pub(super) fn of(
+        spec: &StoreSpec,
+        config: &TaskConfig,
+        partition: Partition,
+        (store, column): (StoreId, Column),
+    ) -> Self {
+        let source = spec.source.as_ref().filter(|_| config.source_changelogs);
+        let source = source
+            .map(|topic| TopicPartition::new(topic.resolve(&config.application_id), partition));
+        let logged = spec.logging == Logging::Changelog && source.is_none();
+        let name = || changelog_name(&config.application_id, &spec.name);
+        Self {
+            changelog: logged.then(|| TopicPartition::new(name(), partition)),
+            source,
+            records: RecordBatch::new(),
+            store,
+            column,
+        }
+    }
 }
 
 /// All that a commit must make visible at once, besides the outputs.

@@ -28,8 +28,8 @@ pub struct TaskConfig {
     /// How many bytes of clean entries each store may cache.
     pub cache_bytes: usize,
     /// Whether stores that are copies of a topic are restored from it. Without a changelog of their
-    /// own they then depend on whoever restores: it must read the topic up to the committed place of
-    /// the task's input, no further, and give the column that place as its position in
+    /// own they then depend on whoever restores: it must read the topic up to the committed place
+    /// of the task's input, no further, and give the column that place as its position in
     /// [`Task::committed`](super::Task::committed). Where that is not promised they are logged like
     /// any other store.
     pub source_changelogs: bool,

@@ -146,8 +146,8 @@ impl TaskContext {
         self.offset
     }
 
-    /// Whether the change in hand is of a row that has been followed by another already. Only below a
-    /// table with versions does it mean anything.
+    /// Whether the change in hand is of a row that has been followed by another already. Only below
+    /// a table with versions does it mean anything.
     pub(crate) fn is_out_of_order(&self) -> bool {
         self.out_of_order
     }

@@ -30,12 +30,12 @@ pub use restore::restore_record;
 pub use timer::{PunctuationType, Schedule, Timer};
 
 use crate::{
-    batch::{RecordBatch, Records},
+    batch::Records,
     error::{Error, Result},
     link::{Flush, Linker},
     record::{Offset, RawRecord, TaskId, Timestamp, TopicPartition},
     store::StoreEnv,
-    topology::{Logging, Topology, changelog_name, global},
+    topology::{Topology, global},
 };
 use millstream_state::{Backend, Column, Position, WriteBatch};
 use std::sync::Arc;
@@ -93,28 +93,14 @@ impl Task {
         let mut commit = Commit::default();
         for (column, &store) in (0u16..).map(Column).zip(&sub.stores) {
             let spec = topology.store(store);
-            let cache_bytes = config.cache_bytes;
             let env = StoreEnv {
                 backend: backend.clone(),
                 column,
-                cache_bytes,
+                cache_bytes: config.cache_bytes,
             };
             stores[store.0] = Some((spec.open)(env)?);
-            let name = changelog_name(&config.application_id, &spec.name);
-            let source = spec.source.as_ref().filter(|_| config.source_changelogs);
-            let source = source.map(|topic| {
-                TopicPartition::new(topic.resolve(&config.application_id), id.partition)
-            });
-            let changelog = (spec.logging == Logging::Changelog && source.is_none())
-                .then(|| TopicPartition::new(name, id.partition));
-            let records = RecordBatch::new();
-            commit.changes.push(StoreChanges {
-                changelog,
-                source,
-                records,
-                store,
-                column,
-            });
+            let changes = StoreChanges::of(spec, config, id.partition, (store, column));
+            commit.changes.push(changes);
         }
         let ctx = TaskContext::new(
             config.application_id.clone(),

@@ -204,8 +204,8 @@ impl Draft {
             });
             for other in others {
                 let text = format!(
-                    "the topic {:?} is read with times of its own at {at}: read it once and use the \
-                     stream or table twice",
+                    "the topic {:?} is read with times of its own at {at}: read it once and use \
+                     the stream or table twice",
                     topic.shown()
                 );
                 self.mistakes.push(Mistake { at: other.at, text });

@@ -194,8 +194,8 @@ impl Evolution {
                 Some(is) => (
                     Verdict::Reset,
                     format!(
-                        "has other partitions ({}, was {}): the topic that exists does not fit, and \
-                         keys would move to other tasks",
+                        "has other partitions ({}, was {}): the topic that exists does not fit, \
+                         and keys would move to other tasks",
                         shown(is),
                         shown(was)
                     ),
@@ -230,8 +230,8 @@ impl Evolution {
                 continue;
             }
             let why = format!(
-                "has the number {} now: its tasks look for their state in {}_<partition> and not in \
-                 {}_<partition>",
+                "has the number {} now: its tasks look for their state in {}_<partition> and not \
+                 in {}_<partition>",
                 is.id, is.id, was.id
             );
             let verdict = match was.stores.is_empty() {

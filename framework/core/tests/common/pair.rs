@@ -1,7 +1,7 @@
 //! A bench for programs of two inputs and one output: a script of records, and restarts in between.
 //!
-//! Invariant: records are processed in the order of the script, whatever their times, and commits are
-//! applied as the runtime applies them.
+//! Invariant: records are processed in the order of the script, whatever their times, and commits
+//! are applied as the runtime applies them.
 
 use millstream_core::{
     batch::{RecordBatch, Records},

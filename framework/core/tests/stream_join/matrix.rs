@@ -89,7 +89,8 @@ fn a_window_that_lies_apart_from_its_record() {
         l("b", 6, 40),
         r("b", 7, 60),
     ];
-    // Who comes when the window of its kind has closed waits for nobody, and may meet somebody still.
+    // Who comes when the window of its kind has closed waits for nobody, and may meet somebody
+    // still.
     let left = ["a: 1 - @10", "a: 1 3 @10", "a: 4 3 @12", "b: 6 - @40"];
     let outer = [
         "a: 1 - @10",

@@ -155,8 +155,8 @@ pub(super) fn fates() -> impl Strategy<Value = Vec<(usize, Fate)>> {
 
 const GRACE: Timestamp = 20;
 
-/// Records that are never as late as the grace period: how much time passes before each, how late it
-/// is, and what it is.
+/// Records that are never as late as the grace period: how much time passes before each, how late
+/// it is, and what it is.
 fn punctual() -> impl Strategy<Value = Vec<Step>> {
     let step = (0i64..8, 0..GRACE, 0u8..6, 0usize..3);
     vec(step, 0..60).prop_map(|steps| {
@@ -177,8 +177,8 @@ fn punctual() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
-    /// If nothing is later than the grace period, it is as if all had come in the order of time, the
-    /// table's updates before the stream's records.
+    /// If nothing is later than the grace period, it is as if all had come in the order of time,
+    /// the table's updates before the stream's records.
     #[test]
     fn waiting_is_replaying_in_the_order_of_time(script in punctual()) {
         let script = super::without_taking_back(&script);

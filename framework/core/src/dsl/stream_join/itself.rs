@@ -1,8 +1,8 @@
 //! The join of a stream with itself: one store does what two equal ones would.
 //!
 //! Invariant: the results are those of a join of two streams that happen to be equal, in the same
-//! order: first the record as the left one with all before it, then as the right one with all before
-//! it and itself.
+//! order: first the record as the left one with all before it, then as the right one with all
+//! before it and itself.
 
 use super::{JoinWindows, side::send};
 use crate::{

@@ -9,9 +9,9 @@ use crate::{
 /// A join's name and serdes; a plain name is enough where the types are [`Storable`]. Kafka's
 /// `StreamJoined`.
 ///
-/// The name is that of the stores, `<name>-this-join-store`, `<name>-other-join-store` and, for left
-/// and outer joins, `<name>-outer-shared-join-store`, and of the repartition topics `<name>-left`
-/// and `<name>-right` where keys were changed before.
+/// The name is that of the stores, `<name>-this-join-store`, `<name>-other-join-store` and, for
+/// left and outer joins, `<name>-outer-shared-join-store`, and of the repartition topics
+/// `<name>-left` and `<name>-right` where keys were changed before.
 pub struct StreamJoined<K: 'static, L: 'static, R: 'static> {
     pub(crate) name: String,
     pub(crate) key: Serde<K>,
@@ -32,7 +32,8 @@ impl<K, L, R> StreamJoined<K, L, R> {
         }
     }
 
-    /// The same join without changelogs: cheaper, and what waits to be joined is lost with the disk.
+    /// The same join without changelogs: cheaper, and what waits to be joined is lost with the
+    /// disk.
     #[must_use]
     pub fn with_logging_disabled(self) -> Self {
         Self {

@@ -79,10 +79,10 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     ///
     /// Such results have the time of the left record and come when a record of either side shows
     /// that the window has closed, before the results of that record, ordered by time and key. A
-    /// left record whose window has closed when it comes gives its result at once, even if the grace
-    /// period would let a partner come still; and so does one with a null key (KIP-962). As in
-    /// Kafka Streams, what has waited is looked through once the time is beyond the last of those
-    /// that were left the time before, so it may be told a little later than it could be.
+    /// left record whose window has closed when it comes gives its result at once, even if the
+    /// grace period would let a partner come still; and so does one with a null key (KIP-962). As
+    /// in Kafka Streams, what has waited is looked through once the time is beyond the last of
+    /// those that were left the time before, so it may be told a little later than it could be.
     ///
     /// ```
     /// use millstream_core::prelude::*;

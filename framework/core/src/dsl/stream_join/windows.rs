@@ -60,8 +60,8 @@ impl JoinWindows {
         self.after_ms(millis(difference))
     }
 
-    /// As [`JoinWindows::before`] in milliseconds, which may be negative: the right record must then
-    /// be at least so much later.
+    /// As [`JoinWindows::before`] in milliseconds, which may be negative: the right record must
+    /// then be at least so much later.
     #[must_use]
     pub const fn before_ms(self, before: Timestamp) -> Self {
         Self { before, ..self }
@@ -88,8 +88,8 @@ impl JoinWindows {
     pub(crate) fn mistake(self) -> Option<String> {
         (self.size_ms() < 0).then(|| {
             format!(
-                "a join window from {} ms before to {} ms after a record is empty: the two must not \
-                 add up to less than zero",
+                "a join window from {} ms before to {} ms after a record is empty: the two must \
+                 not add up to less than zero",
                 self.before, self.after
             )
         })

@@ -1,9 +1,9 @@
 //! The versioned store: for each key, what it is and what it was, as far back as history goes.
 //!
-//! The version that holds now lies at the end of time, those that have ended lie at the time at which
-//! they ended. So what has ended before the history begins expires like any row of a timed store,
-//! and what still holds never does. Invariants: the versions of a key do not overlap; a deleted
-//! stretch between two of them may be a row of its own, or none.
+//! The version that holds now lies at the end of time, those that have ended lie at the time at
+//! which they ended. So what has ended before the history begins expires like any row of a timed
+//! store, and what still holds never does. Invariants: the versions of a key do not overlap; a
+//! deleted stretch between two of them may be a row of its own, or none.
 
 use super::{
     At, KeyRows, TimedKind, TimedShape, TimedStore,
@@ -55,8 +55,8 @@ pub struct VersionedStore<K: 'static, V: 'static> {
 }
 
 impl<K: 'static, V: 'static> VersionedStore<K, V> {
-    /// An overlay over a column; `value` is what [`versions_of`](crate::store::versions_of) makes of the
-    /// serde of the values.
+    /// An overlay over a column; `value` is what [`versions_of`](crate::store::versions_of) makes
+    /// of the serde of the values.
     ///
     /// # Errors
     /// Where storage fails or does not hold such a store.
@@ -75,8 +75,8 @@ impl<K: 'static, V: 'static> VersionedStore<K, V> {
         Ok(Self { rows })
     }
 
-    /// Puts a version that begins at a time, or deletes the key from that time on. It ends where the
-    /// next version begins that is known already. `None`, and nothing happens, for a null key.
+    /// Puts a version that begins at a time, or deletes the key from that time on. It ends where
+    /// the next version begins that is known already. `None`, and nothing happens, for a null key.
     ///
     /// # Errors
     /// Where storage fails or the stored bytes cannot be decoded.
@@ -207,8 +207,8 @@ impl<K: 'static, V: 'static> VersionedStore<K, V> {
         }
     }
 
-    /// The first row that ends later than a time and has ended by now. Rows do not overlap, so it is
-    /// the only one in which the time can lie.
+    /// The first row that ends later than a time and has ended by now. Rows do not overlap, so it
+    /// is the only one in which the time can lie.
     fn first_ending_after(
         &self,
         rows: KeyRows,
@@ -218,8 +218,8 @@ impl<K: 'static, V: 'static> VersionedStore<K, V> {
         self.rows.between(rows, later).next()
     }
 
-    /// Kafka's rules, whose exceptions matter: a version that is deleted at the very time at which it
-    /// began leaves no trace of it.
+    /// Kafka's rules, whose exceptions matter: a version that is deleted at the very time at which
+    /// it began leaves no trace of it.
     fn put_in(&mut self, rows: KeyRows, value: Option<V>, since: Timestamp) -> Put {
         if since < self.rows.horizon() {
             return Put::TooOld;
