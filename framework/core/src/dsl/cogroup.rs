@@ -43,7 +43,7 @@ use std::{cell::RefCell, panic::Location, rc::Rc, sync::Arc};
 /// # Ok::<(), millstream_core::Error>(())
 /// ```
 pub struct CogroupedKStream<'b, K: 'static, A: 'static> {
-    builder: &'b StreamsBuilder,
+    pub(super) builder: &'b StreamsBuilder,
     inputs: Vec<Input<'b, K, A>>,
 }
 

@@ -51,7 +51,7 @@ pub use suppress::{
 };
 pub use table::{Change, KTable};
 pub use times::TimestampExtractor;
-pub use windowed::{EmitStrategy, FixedWindows, WindowedKStream};
+pub use windowed::{EmitStrategy, FixedWindows, WindowedCogroupedKStream, WindowedKStream};
 
 /// What the user's closures must be: shared by all tasks of all threads.
 pub trait Fun: Send + Sync + 'static {}

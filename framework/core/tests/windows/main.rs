@@ -8,6 +8,7 @@
 mod harness;
 
 mod close;
+mod cogroup;
 mod handles;
 mod properties;
 mod run;

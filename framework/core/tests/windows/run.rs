@@ -62,8 +62,16 @@ impl Run {
     where
         F: for<'b> FnOnce(Group<'b>) -> Table<'b>,
     {
+        Self::of(|stream| declare(stream.group_by_key()))
+    }
+
+    /// A program of a table made of the stream itself.
+    pub(crate) fn of<F>(declare: F) -> Self
+    where
+        F: for<'b> FnOnce(KStream<'b, String, String>) -> Table<'b>,
+    {
         let builder = StreamsBuilder::new();
-        let table = declare(builder.stream(&LEFT).group_by_key());
+        let table = declare(builder.stream(&LEFT));
         let named = |key: Windowed<String>, value| {
             let Window { start, end } = key.window;
             (format!("{} {start}..{end}", key.key), value)

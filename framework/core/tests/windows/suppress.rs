@@ -346,9 +346,11 @@ fn a_result_without_a_window_is_never_final() {
     let retained = Materialized::with("c", session_windowed::<Utf8>(), u64_be());
     let later = Suppressed::until_time_limit(ms(1), unbounded());
     let _ = counts.suppress(retained.with_retention(ms(1)), later);
+    let versioned = builder.table(&ROWS, Materialized::from("rows").versioned(ms(100)));
+    let _ = versioned.suppress("d", later);
     let error = builder.build().err().unwrap().to_string();
     let told: Vec<_> = error.lines().collect();
-    assert_eq!(told.len(), 3, "{error}");
+    assert_eq!(told.len(), 4, "{error}");
     assert!(
         told[0].contains("only windows that close have final results"),
         "{error}"
@@ -361,5 +363,7 @@ fn a_result_without_a_window_is_never_final() {
         told[2].contains("the store \"c\" is not one of windows"),
         "{error}"
     );
+    let text = "changes of a table with versions cannot be held back";
+    assert!(told[3].contains(text), "{error}");
     assert!(told.iter().all(|line| line.starts_with(file!())), "{error}");
 }

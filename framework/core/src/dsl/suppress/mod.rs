@@ -252,6 +252,11 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
             .builder
             .suppress_store(store.into(), plan.wait.is_none(), at);
         let (parent, facts) = self.view();
+        if facts.history.is_some() {
+            let text = "changes of a table with versions cannot be held back, since they may be \
+                        out of order";
+            builder.mistake(at, text.to_owned());
+        }
         let reference = store.reference();
         let lookup = move |ctx: &mut TaskContext, key: &K| {
             // What waits under another time is found by its key.

@@ -4,8 +4,9 @@
 //! Invariant: what has closed by the observed time has been told, so a restarted task need not
 //! remember what was.
 
-use super::{Change, EmitStrategy, Node};
+use super::{EmitStrategy, Node};
 use crate::{
+    dsl::Change,
     error::Result,
     link::Data,
     record::{Headers, Record, Timestamp},

@@ -7,23 +7,26 @@
 //! windows, so that a restarted task judges as the one before it would have.
 
 mod close;
+mod cogroup;
+mod plan;
 mod session;
 mod sliding;
 mod time;
 
+pub use cogroup::WindowedCogroupedKStream;
 pub use time::FixedWindows;
 
-use super::{Change, KGroupedStream, KStream, KTable, outlet::Outlet, table};
+use super::{KGroupedStream, KTable};
 use crate::{
     error::Result,
     link::Data,
-    record::{Headers, Record, Timestamp},
-    serde::Serde,
-    store::{Materialized, StoreHandle, StoreRef, TimedKind, TimedShape, TimedStore},
+    record::Record,
+    store::Materialized,
     task::TaskContext,
-    window::{Span, Window, Windowed, Windows},
+    window::{Windowed, Windows},
 };
-use std::{cell::RefCell, panic::Location, rc::Rc, sync::Arc, time::Duration};
+use plan::{Node, Plan, Telling};
+use std::{panic::Location, time::Duration};
 
 /// When windowed aggregates tell their results (KIP-825).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,8 +70,7 @@ pub enum EmitStrategy {
 pub struct WindowedKStream<'b, K: 'static, V: 'static, W> {
     grouped: KGroupedStream<'b, K, V>,
     windows: W,
-    emit: EmitStrategy,
-    idle: Option<Duration>,
+    telling: Telling,
 }
 
 impl<'b, K: Data, V: Data> KGroupedStream<'b, K, V> {
@@ -84,8 +86,7 @@ impl<'b, K: Data, V: Data> KGroupedStream<'b, K, V> {
         WindowedKStream {
             grouped: self,
             windows,
-            emit: EmitStrategy::default(),
-            idle: None,
+            telling: Telling::default(),
         }
     }
 }
@@ -95,14 +96,9 @@ impl<'b, K: Data, V: Data, W: Windows> WindowedKStream<'b, K, V, W> {
     #[track_caller]
     #[must_use = "windows are counted, reduced or aggregated"]
     pub fn emit_strategy(self, emit: EmitStrategy) -> Self {
-        if emit == EmitStrategy::OnWindowClose && self.windows.span().close == Timestamp::MAX {
-            let text = "an unlimited window never closes, so it cannot be told on close".to_owned();
-            self.grouped
-                .stream
-                .builder
-                .mistake(Location::caller(), text);
-        }
-        Self { emit, ..self }
+        let builder = self.grouped.stream.builder;
+        let telling = self.telling.emit(builder, self.windows.span(), emit);
+        Self { telling, ..self }
     }
 
     /// Closes and tells all open windows of a task when none of its records has come to them for so
@@ -113,16 +109,9 @@ impl<'b, K: Data, V: Data, W: Windows> WindowedKStream<'b, K, V, W> {
     #[track_caller]
     #[must_use = "windows are counted, reduced or aggregated"]
     pub fn close_when_idle(self, idle: Duration) -> Self {
-        if self.emit != EmitStrategy::OnWindowClose {
-            let text = "windows that are told with every update tell nothing when they close: put \
-                        .emit_strategy(EmitStrategy::OnWindowClose) before close_when_idle(..)";
-            let builder = self.grouped.stream.builder;
-            builder.mistake(Location::caller(), text.to_owned());
-        }
-        Self {
-            idle: Some(idle),
-            ..self
-        }
+        let builder = self.grouped.stream.builder;
+        let telling = self.telling.when_idle(builder, idle);
+        Self { telling, ..self }
     }
 
     /// The one way in which windows change their store. `make` gives each task its own `apply`.
@@ -135,129 +124,16 @@ impl<'b, K: Data, V: Data, W: Windows> WindowedKStream<'b, K, V, W> {
     where
         F: FnMut(&mut TaskContext, &mut Node<K, A>, Record<K, V>) -> Result<()> + 'static,
     {
-        let (at, materialized) = (Location::caller(), store.into());
-        let serde = materialized.key;
+        let materialized = store.into();
         let KGroupedStream { stream, serdes } = self.grouped;
         let input = stream.by_key(&materialized.name, serdes);
-        let span = self.windows.span();
-        let due = (self.emit == EmitStrategy::OnWindowClose).then_some(span.close);
-        let shape = shape(input, &materialized, span, at);
-        let store = input.builder.add_timed_store(materialized, shape, due, at);
-        let (emit, idle) = (self.emit, self.idle);
-        let changes = aggregate(input, (store, serde), shape.kind, (emit, idle), make);
-        input.builder.add_grace(changes.node, span.grace);
-        table::windowed(changes, store, shape.kind)
-    }
-}
-
-/// The store that the windows need, kept for as long as the program asks.
-fn shape<K: Data, V: Data, A>(
-    input: KStream<'_, K, V>,
-    materialized: &Materialized<K, A>,
-    span: Span,
-    at: &'static Location<'static>,
-) -> TimedShape {
-    let asked = materialized.retention.map(|retention| {
-        let millis = retention.as_millis();
-        Timestamp::try_from(millis).unwrap_or(Timestamp::MAX)
-    });
-    if asked.is_some_and(|asked| asked < span.retention_min) {
-        let text = format!(
-            "the store {:?} must keep its windows for at least {} ms, which is as long as they are \
-             open",
-            materialized.name, span.retention_min
-        );
-        input.builder.mistake(at, text);
-    }
-    TimedShape {
-        kind: span.size.map_or(TimedKind::Session, TimedKind::Window),
-        retention: asked.unwrap_or_default().max(span.needed),
-        wide: span.size.is_none(),
-    }
-}
-
-/// An operator of windows, in a task.
-struct Node<K: 'static, A: 'static> {
-    down: Outlet<Windowed<K>, A>,
-    store: StoreRef<TimedStore<K, A>>,
-    kind: TimedKind,
-    emit: EmitStrategy,
-    name: String,
-    /// The wall clock when the last record came.
-    last: Timestamp,
-}
-
-impl<K: Data, A: Data> Node<K, A> {
-    /// Whether anybody wants to know of a window's changes.
-    #[inline]
-    fn tells(&self) -> bool {
-        self.emit == EmitStrategy::OnWindowUpdate && !self.down.is_empty()
-    }
-
-    /// Whether they also want to know what a window was before.
-    #[inline]
-    fn tells_old(&self) -> bool {
-        self.emit == EmitStrategy::OnWindowUpdate && self.down.wants_old()
-    }
-
-    #[inline]
-    fn tell(
-        &mut self,
-        ctx: &mut TaskContext,
-        (key, window): (K, Window),
-        (value, existed): (Change<A>, bool),
-        (timestamp, headers): (Timestamp, Headers),
-    ) -> Result<()> {
-        let key = Windowed::new(key, window);
-        let record = Record {
-            key,
-            value,
-            timestamp,
-            headers,
-        };
-        self.down.push(ctx, record, existed)
-    }
-}
-
-/// Puts an operator of windows behind a stream.
-#[track_caller]
-fn aggregate<'b, K: Data, V: Data, A: Data, F>(
-    input: KStream<'b, K, V>,
-    (store, serde): (StoreHandle<TimedStore<K, A>>, Serde<K>),
-    kind: TimedKind,
-    (emit, idle): (EmitStrategy, Option<Duration>),
-    make: impl Fn() -> F + Send + Sync + 'static,
-) -> KStream<'b, Windowed<K>, Change<A>>
-where
-    F: FnMut(&mut TaskContext, &mut Node<K, A>, Record<K, V>) -> Result<()> + 'static,
-{
-    let make = Arc::new(make);
-    input.operator("aggregate", vec![store.id], move |link| {
-        let mut apply = make();
-        let encode = move |key: &Windowed<K>, out: &mut Vec<u8>| {
-            let encoded = serde.encode(&key.key, out)?;
-            out.extend_from_slice(&key.window.end.to_be_bytes());
-            out.extend_from_slice(&key.window.start.to_be_bytes());
-            Ok(encoded)
-        };
-        let node = Rc::new(RefCell::new(Node {
-            down: Outlet::new(link, encode),
-            store: store.reference(),
-            kind,
-            emit,
-            name: link.name().to_owned(),
-            last: Timestamp::MIN,
-        }));
-        if let Some(idle) = idle {
-            link.timers.push(close::timer(node.clone(), idle));
-        }
-        move |ctx: &mut TaskContext, record: Record<K, V>| {
-            let node = &mut *node.borrow_mut();
-            node.last = ctx.wall_clock();
-            if emit == EmitStrategy::OnWindowClose {
-                node.close_behind(ctx, &record)?;
+        let plan = Plan::new(input.builder, materialized, self.windows, self.telling);
+        let changes = input.operator("aggregate", vec![plan.store.id], move |link| {
+            let (node, mut apply) = (plan.node(link), make());
+            move |ctx: &mut TaskContext, record: Record<K, V>| {
+                node.borrow_mut().take(ctx, record, &mut apply)
             }
-            apply(ctx, node, record)
-        }
-    })
+        });
+        plan.table(changes)
+    }
 }

@@ -17,17 +17,17 @@ use crate::{
 use std::sync::Arc;
 
 /// What a program does with sessions; a closure type each, known to the compiler.
-struct Actions<I, F, M> {
-    init: I,
-    add: F,
+pub(super) struct Actions<I, F, M> {
+    pub(super) init: I,
+    pub(super) add: F,
     /// Puts the second aggregate into the first.
-    merge: M,
+    pub(super) merge: M,
     /// Whether `add` may refuse a record, so that what it needs must not be lost before.
-    may_refuse: bool,
+    pub(super) may_refuse: bool,
 }
 
 /// A session that becomes part of another: its place, and what it was, where that is told.
-type Part<A> = (At, Option<A>);
+pub(super) type Part<A> = (At, Option<A>);
 
 impl SessionWindows {
     /// The session that a record makes of those within its reach.
@@ -98,7 +98,7 @@ impl SessionWindows {
         sum
     }
 
-    fn apply<K: Data, V: Data, A: Data, I, F, M>(
+    pub(super) fn apply<K: Data, V: Data, A: Data, I, F, M>(
         self,
         ctx: &mut TaskContext,
         node: &mut Node<K, A>,
