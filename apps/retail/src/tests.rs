@@ -117,7 +117,7 @@ fn a_day_that_has_closed_is_ranked_and_forecast_from_and_takes_no_more_lines() {
         .collect();
     assert_eq!(last, expected);
     assert_eq!(
-        driver.dropped().expired_window,
+        driver.dropped().late_record,
         3,
         "two hours and a day were closed"
     );

@@ -400,6 +400,15 @@ fn declare_windowed(builder: &StreamsBuilder, s: KStream<'_, String, i64>) {
     sessions().reduce("s-reduce", |a, _| a);
     sessions().aggregate("s-aggregate", || 0, |_, n, a| *a += n, |_, a, b| *a += b);
     let table = sessions().try_aggregate("s-try", || 0, refuse, |_, a, b| *a += b);
+    let cogrouped = || {
+        s.group_by(|_, n| *n)
+            .cogroup(|_, n, sum: &mut i64| *sum += n)
+    };
+    let windows = TimeWindows::of_size_with_no_grace(ms(10));
+    cogrouped().windowed_by(windows).aggregate("c-times", || 0);
+    let windows = SessionWindows::of_inactivity_gap_with_no_grace(ms(10));
+    let cogrouped = cogrouped().windowed_by(windows);
+    cogrouped.aggregate("c-sessions", || 0, |_, a, b| *a += b);
     let finals = Suppressed::until_window_closes(BufferConfig::unbounded());
     let later = Suppressed::until_time_limit(ms(1), BufferConfig::max_records(1));
     let _ = table.suppress("finals", finals).suppress("later", later);

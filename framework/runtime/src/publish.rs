@@ -223,11 +223,7 @@ impl Publisher {
                 after.invalid_timestamp,
                 before.invalid_timestamp,
             ),
-            (
-                "expired_window",
-                after.expired_window,
-                before.expired_window,
-            ),
+            ("late_record", after.late_record, before.late_record),
         ];
         for (reason, after, before) in reasons {
             let labels = [("task", task), ("reason", reason)];

@@ -237,7 +237,7 @@ fn compare_dropped(case: &Case, dropped: Dropped, wrong: &mut Vec<String>) {
         ("processing", dropped.processing),
         ("null_key", dropped.null_key),
         ("invalid_timestamp", dropped.invalid_timestamp),
-        ("expired_window", dropped.expired_window),
+        ("late_record", dropped.late_record),
         ("dead_lettered", dropped.dead_lettered),
     ];
     let found: BTreeMap<_, _> = (found.into_iter())

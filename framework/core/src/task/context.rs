@@ -292,12 +292,6 @@ impl TaskContext {
         self.dropped.late_record += 1;
     }
 
-    /// A record came for a window that has closed: it is not counted there, and that is counted.
-    #[cold]
-    pub(crate) fn drop_expired_window(&mut self) {
-        self.dropped.expired_window += 1;
-    }
-
     pub(super) fn dirty_bytes(&self) -> usize {
         self.stores
             .iter()

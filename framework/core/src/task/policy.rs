@@ -65,11 +65,9 @@ pub struct Dropped {
     pub null_key: u64,
     /// Negative timestamps.
     pub invalid_timestamp: u64,
-    /// Records that came too late: for a window that was closed, or for a history that does not
-    /// reach back so far.
+    /// Records that came too late: for a window that had closed, once for each such window, or for
+    /// a history that does not reach back so far.
     pub late_record: u64,
-    /// Windows that had closed when a record for them came: one record counts once for each.
-    pub expired_window: u64,
     /// Of all the above, how many went to the dead-letter topic.
     pub dead_lettered: u64,
 }
@@ -176,7 +174,6 @@ impl std::ops::Add for Dropped {
             null_key: self.null_key + other.null_key,
             invalid_timestamp: self.invalid_timestamp + other.invalid_timestamp,
             late_record: self.late_record + other.late_record,
-            expired_window: self.expired_window + other.expired_window,
             dead_lettered: self.dead_lettered + other.dead_lettered,
         }
     }

@@ -52,7 +52,7 @@ mod sealed {
 /// What the kinds have in common: a record belongs to windows by its timestamp, never by when it is
 /// processed. A window stays open for records that come out of order until the greatest timestamp
 /// seen has passed its end by the *grace period*; a record for a window that has closed is dropped,
-/// and counted as [`Dropped::expired_window`](crate::task::Dropped), once for each such window.
+/// and counted as [`Dropped::late_record`](crate::task::Dropped), once for each such window.
 pub trait Windows: sealed::Sealed + Copy + Send + Sync + 'static {
     #[doc(hidden)]
     #[expect(private_interfaces, reason = "nobody else implements it")]

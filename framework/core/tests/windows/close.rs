@@ -39,7 +39,7 @@ fn a_window_is_told_once_when_its_grace_is_over() {
         ("g", 50, "a 10..20 bd @15; a 20..30 f @21"),
     ];
     let run = play(tumbling, &script);
-    assert_eq!(run.dropped().expired_window, 1);
+    assert_eq!(run.dropped().late_record, 1);
 }
 
 #[test]
@@ -176,10 +176,10 @@ fn a_quiet_partition_is_closed_by_the_wall_clock() {
     assert_eq!(run.clock(9000), "");
     // What was closed so stays closed, over a restart too.
     assert_eq!(run.step("b", "d", 19), "");
-    assert_eq!(run.dropped().expired_window, 1);
+    assert_eq!(run.dropped().late_record, 1);
     run.restart();
     assert_eq!(run.step("b", "d", 19), "");
-    assert_eq!(run.dropped().expired_window, 1);
+    assert_eq!(run.dropped().late_record, 1);
     assert_eq!(run.step("b", "e", 20), "");
     // A task that has just begun knows of no quiet.
     assert_eq!(run.clock(20_000), "");

@@ -54,7 +54,7 @@ fn play(mut run: Run, script: &[(&str, Timestamp, &str)]) -> u64 {
             "{letter} at {time}"
         );
     }
-    run.dropped().expired_window
+    run.dropped().late_record
 }
 
 #[test]

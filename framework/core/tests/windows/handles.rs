@@ -169,7 +169,7 @@ fn null_keys_have_no_windows_and_no_time() {
             .unwrap();
     }
     let dropped = driver.dropped();
-    assert_eq!((dropped.null_key, dropped.expired_window), (4, 0));
+    assert_eq!((dropped.null_key, dropped.late_record), (4, 0));
 }
 
 #[test]

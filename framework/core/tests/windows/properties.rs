@@ -152,7 +152,7 @@ proptest! {
         for (number, time) in &script {
             run.step(key(*number), "x", *time);
         }
-        prop_assert_eq!(run.dropped().expired_window, late);
+        prop_assert_eq!(run.dropped().late_record, late);
     }
 
     #[test]

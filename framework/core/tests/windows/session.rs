@@ -52,7 +52,7 @@ fn a_late_record_is_dropped_unless_it_joins_an_open_session() {
     assert_eq!(run.step("b", "x", 130), "b 130..130 x @130");
     // Sessions that end before 115 have closed. This one would be alone.
     assert_eq!(run.step("a", "b", 114), "");
-    assert_eq!(run.dropped().expired_window, 1);
+    assert_eq!(run.dropped().late_record, 1);
     // At 115 it is open, though 100 is no more.
     assert_eq!(run.step("a", "c", 115), "a 115..115 c @115");
     // So this one joins an open one.
@@ -61,7 +61,7 @@ fn a_late_record_is_dropped_unless_it_joins_an_open_session() {
         "a 115..115 - @115; a 106..115 cd @115"
     );
     assert_eq!(run.step("a", "e", 95), "");
-    assert_eq!(run.dropped().expired_window, 2);
+    assert_eq!(run.dropped().late_record, 2);
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn late_records_are_dropped_by_window() {
         ),
     ];
     let run = play(|group| letters(group, windows), &script);
-    assert_eq!(run.dropped().expired_window, 2);
+    assert_eq!(run.dropped().late_record, 2);
 }
 
 #[test]

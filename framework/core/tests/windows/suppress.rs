@@ -33,7 +33,7 @@ fn only_final_results_are_told() {
         ("g", 50, "a 10..20 bd @15; a 20..30 f @21"),
     ];
     let run = play(finals, &script);
-    assert_eq!(run.dropped().expired_window, 1);
+    assert_eq!(run.dropped().late_record, 1);
 }
 
 #[test]
@@ -221,10 +221,10 @@ fn a_quiet_partition_lets_everything_out() {
     assert_eq!(run.clock(1000), "a 0..10 a @3; b 10..20 b @12");
     // The windows themselves are open, but their final results have been told.
     assert_eq!(run.step("b", "c", 13), "");
-    assert_eq!(run.dropped().expired_window, 1);
+    assert_eq!(run.dropped().late_record, 1);
     run.restart();
     assert_eq!(run.step("b", "c", 14), "");
-    assert_eq!(run.dropped().expired_window, 1);
+    assert_eq!(run.dropped().late_record, 1);
     assert_eq!(run.step("b", "d", 21), "");
     assert_eq!(run.step("b", "e", 40), "b 20..30 d @21");
 

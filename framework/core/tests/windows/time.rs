@@ -17,7 +17,7 @@ fn each_record_is_in_the_window_that_holds_its_time() {
         ("e", 35, "a 30..40 e @35"),
     ];
     let run = play(|group| letters(group, windows), &script);
-    assert_eq!(run.dropped().expired_window, 0);
+    assert_eq!(run.dropped().late_record, 0);
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn a_late_record_is_counted_and_dropped_once_the_grace_is_over() {
         ("g", 10, "a 10..20 beg @15"),
     ];
     let run = play(|group| letters(group, TUMBLING), &script);
-    assert_eq!(run.dropped().expired_window, 1);
+    assert_eq!(run.dropped().late_record, 1);
 }
 
 #[test]
@@ -43,11 +43,11 @@ fn time_is_one_for_all_keys() {
     assert_eq!(run.step("a", "x", 4), "a 0..10 x @4");
     assert_eq!(run.step("b", "y", 15), "b 10..20 y @15");
     assert_eq!(run.step("a", "z", 5), "");
-    assert_eq!(run.dropped().expired_window, 1);
+    assert_eq!(run.dropped().late_record, 1);
     // A restarted task judges as before.
     run.restart();
     assert_eq!(run.step("a", "z", 6), "");
-    assert_eq!(run.dropped().expired_window, 1);
+    assert_eq!(run.dropped().late_record, 1);
     assert_eq!(run.step("b", "w", 11), "b 10..20 yw @15");
 }
 
@@ -64,7 +64,7 @@ fn hopping_windows_are_told_from_the_earliest_on() {
         ("e", 8, "a 4..14 bce @13; a 8..18 bcde @15"),
     ];
     let run = play(|group| letters(group, windows), &script);
-    assert_eq!(run.dropped().expired_window, 1);
+    assert_eq!(run.dropped().late_record, 1);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn an_unlimited_window_begins_and_never_ends() {
     run.restart();
     let told = run.step("a", "e", 12);
     assert_eq!(told, "a 10..9223372036854775807 bcde @1125899906842624");
-    assert_eq!(run.dropped().expired_window, 0);
+    assert_eq!(run.dropped().late_record, 0);
 }
 
 #[test]

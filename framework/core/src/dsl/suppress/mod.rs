@@ -67,7 +67,7 @@ impl<K: Data, V: Data> Node<K, V> {
         let store = ctx.store(self.store);
         let observed = store.observe(timestamp);
         if self.is_final() && time <= store.closed() {
-            ctx.drop_expired_window();
+            ctx.drop_late_record();
             return Ok(());
         }
         match store.hold(&key, time, Held { old, new, headers }, timestamp) {

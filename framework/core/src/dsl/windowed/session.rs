@@ -125,7 +125,7 @@ impl SessionWindows {
         };
         let merged = self.merged(store, rows, time);
         if merged.end < store.observed().saturating_sub(self.open()) {
-            ctx.drop_expired_window();
+            ctx.drop_late_record();
             return Ok(());
         }
         let (tells, keep) = (node.tells(), node.tells_old());

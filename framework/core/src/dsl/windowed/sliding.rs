@@ -68,7 +68,7 @@ pub(super) fn apply<K: Data, V: Data, A: Data>(
     let closed = store.observed().saturating_sub(windows.grace);
     let difference = windows.difference;
     if time.saturating_add(difference) < closed {
-        ctx.drop_expired_window();
+        ctx.drop_late_record();
         return Ok(());
     }
     let mut step = Step {
@@ -221,7 +221,7 @@ where
     fn update(&mut self, ctx: &mut TaskContext, at: At, begin: Begin<A>) -> Go {
         let window = self.window(at);
         if window.end < self.closed {
-            ctx.drop_expired_window();
+            ctx.drop_late_record();
             return Ok(true);
         }
         let (tells_old, value) = (self.node.tells_old(), self.value.clone());

@@ -95,7 +95,7 @@ fn on_grid<K: Data, V: Data, A: Data>(
     while let Some(start) = starts.next() {
         let window = Window::new(start, grid.end(start));
         if window.end <= closed {
-            ctx.drop_expired_window();
+            ctx.drop_late_record();
             continue;
         }
         let last = starts.peek().is_none();
