@@ -318,6 +318,7 @@ impl TopologyTestDriver {
         Err(Error::topology("the program feeds itself without end"))
     }
 
+    /// Takes a record of a task, if it has one, and says whether there may be more to do.
     fn step(&mut self, number: usize) -> Result<bool> {
         let task = &mut self.tasks[number];
         for input in 0..task.inputs().len() {
@@ -327,7 +328,7 @@ impl TopologyTestDriver {
         if processed.is_err() {
             task.abort()?;
         }
-        let busy = processed? > 0;
+        let mut busy = processed? > 0;
         task.flush()?;
         let mut made = Vec::new();
         for output in task.outputs() {
@@ -358,6 +359,8 @@ impl TopologyTestDriver {
                 queue.extend(batch.iter().map(|(_, record)| owned(record)));
             }
             if read {
+                // Also where nothing was processed: a punctuation may feed its own task.
+                busy |= internal;
                 self.feed(&to, batch)?;
             }
         }

@@ -149,3 +149,45 @@ fn who_is_due_first_is_called_first_and_else_who_was_declared_first() {
     assert_eq!(called(100), "bac");
     assert_eq!(called(100), "");
 }
+
+/// Tells the wall clock's time, so often.
+struct Clock(Timestamp);
+
+impl Processor<String, i64> for Clock {
+    type Key = String;
+    type Value = i64;
+
+    fn schedules(&self) -> Vec<Schedule> {
+        vec![Schedule::wall_clock(self.0)]
+    }
+
+    fn process(
+        &mut self,
+        _: Record<String, i64>,
+        _: &mut ProcessorContext<'_, String, i64>,
+    ) -> ProcessResult {
+        Ok(())
+    }
+
+    fn punctuate(
+        &mut self,
+        _: PunctuationType,
+        now: Timestamp,
+        ctx: &mut ProcessorContext<'_, String, i64>,
+    ) -> ProcessResult {
+        Ok(ctx.forward(Record::new("clock".to_owned(), now, now))?)
+    }
+}
+
+#[test]
+fn what_a_punctuation_sends_to_its_own_task_is_followed() {
+    let builder = StreamsBuilder::new();
+    let stream = builder.stream(&IN);
+    let told = stream.process((), |()| Clock(10)).repartition("through");
+    // Merged with where it came from, it is in one task with it.
+    told.merge(stream).to(&OTHER);
+    let mut driver = TopologyTestDriver::new(builder.build().unwrap()).unwrap();
+    driver.advance_wall_clock(10).unwrap();
+    let told = driver.read_key_values(&OTHER).unwrap();
+    assert_eq!(told, [("clock".to_owned(), Some(10))]);
+}
