@@ -169,12 +169,20 @@ final class GoldenGraph {
     }
 
     private Object onTable(String op, KTable<String, Long> table, JsonNode node, String name) {
+        boolean stored = node.path("stored").asBoolean();
         return switch (op) {
-            case "filter" -> table.filter(GoldenFunctions.predicate(node.get("if")));
-            case "filter_not" -> table.filterNot(GoldenFunctions.predicate(node.get("if")));
+            case "filter" -> {
+                var test = GoldenFunctions.predicate(node.get("if"));
+                yield stored ? table.filter(test, stored(name)) : table.filter(test);
+            }
+            case "filter_not" -> {
+                var test = GoldenFunctions.predicate(node.get("if"));
+                yield stored ? table.filterNot(test, stored(name)) : table.filterNot(test);
+            }
             case "map_values" -> {
                 var map = GoldenFunctions.map(node.path("map"));
-                yield table.mapValues((key, value) -> map.apply(key, value));
+                yield stored ? table.mapValues((k, v) -> map.apply(k, v), stored(name))
+                    : table.mapValues((k, v) -> map.apply(k, v));
             }
             case "group_by" -> {
                 var map = GoldenFunctions.map(node.path("map"));

@@ -20,7 +20,7 @@ final class GoldenJoins {
     static Object joined(Object left, Object right, JsonNode node, String name) {
         String kind = node.get("kind").asText();
         if (left instanceof KTable<?, ?>) {
-            return tables(GoldenGraph.cast(left), GoldenGraph.cast(right), kind, name);
+            return tables(GoldenGraph.cast(left), GoldenGraph.cast(right), node, kind, name);
         }
         KStream<String, Long> stream = GoldenGraph.cast(left);
         if (right instanceof KStream<?, ?>) {
@@ -65,25 +65,42 @@ final class GoldenJoins {
         };
     }
 
-    private static Object tables(
-            KTable<String, Long> left, KTable<String, Long> right, String kind, String name) {
-        return switch (kind) {
-            case "inner" -> left.join(right, JOINER, GoldenGraph.stored(name));
-            case "left" -> left.leftJoin(right, JOINER, GoldenGraph.stored(name));
-            case "outer" -> left.outerJoin(right, JOINER, GoldenGraph.stored(name));
+    private static Object tables(KTable<String, Long> left, KTable<String, Long> right,
+            JsonNode node, String kind, String name) {
+        boolean stored = node.path("stored").asBoolean();
+        return quiet(switch (kind) {
+            case "inner" -> stored ? left.join(right, JOINER, GoldenGraph.stored(name))
+                : left.join(right, JOINER);
+            case "left" -> stored ? left.leftJoin(right, JOINER, GoldenGraph.stored(name))
+                : left.leftJoin(right, JOINER);
+            case "outer" -> stored ? left.outerJoin(right, JOINER, GoldenGraph.stored(name))
+                : left.outerJoin(right, JOINER);
             default -> throw new IllegalArgumentException("join " + kind);
-        };
+        });
+    }
+
+    /**
+     * Without tombstones of keys that have no row, which joins tell and tables that know the old
+     * rows do not pass on.
+     */
+    private static KTable<String, Long> quiet(KTable<String, Long> joined) {
+        return joined.filter((key, value) -> true);
     }
 
     static Object foreign(KTable<String, Long> left, KTable<String, Long> right,
             JsonNode node, String name) {
         var key = GoldenFunctions.selector(node.get("key"));
         TableJoined<String, String> joined = TableJoined.as(name);
+        boolean stored = node.path("stored").asBoolean();
         return switch (node.get("kind").asText()) {
-            case "inner" -> left.join(right, (k, v) -> key.apply(k, v), JOINER, joined,
-                GoldenGraph.stored(name));
-            case "left" -> left.leftJoin(right, (k, v) -> key.apply(k, v), JOINER, joined,
-                GoldenGraph.stored(name));
+            case "inner" -> stored
+                ? quiet(left.join(right, (k, v) -> key.apply(k, v), JOINER, joined,
+                    GoldenGraph.stored(name)))
+                : left.join(right, (k, v) -> key.apply(k, v), JOINER, joined);
+            case "left" -> stored
+                ? quiet(left.leftJoin(right, (k, v) -> key.apply(k, v), JOINER, joined,
+                    GoldenGraph.stored(name)))
+                : left.leftJoin(right, (k, v) -> key.apply(k, v), JOINER, joined);
             default -> throw new IllegalArgumentException("join " + node);
         };
     }

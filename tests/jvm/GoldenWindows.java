@@ -22,8 +22,8 @@ import org.apache.kafka.streams.processor.StateStore;
 
 final class GoldenWindows {
     /**
-     * How long stores keep windows beyond their grace. Without it they forget a window when their
-     * own time passes it, which is before a final result of it can be read from them.
+     * How long stores keep windows beyond their grace where these are told when they close. Without
+     * it they forget a window when their own time passes it, which is before it can be told.
      */
     private static final Duration KEPT = Duration.ofHours(1);
 
@@ -37,11 +37,16 @@ final class GoldenWindows {
     static Group windowed(Object input, JsonNode node) {
         Duration size = millis(node, "size");
         Duration grace = millis(node, "grace");
+        boolean close = node.path("emit").asText().equals("close");
         // A record makes sliding windows up to their size before and after it.
-        Duration kept = size.multipliedBy(2).plus(grace).plus(KEPT);
+        Duration kept = close ? size.multipliedBy(2).plus(grace).plus(KEPT) : null;
         return switch (node.get("kind").asText()) {
-            case "session" -> new Group(
-                sessions(input, SessionWindows.ofInactivityGapAndGrace(size, grace), node), kept);
+            case "session" -> {
+                // Or a session that is just open would be forgotten as soon as it is told.
+                Duration open = size.plus(grace).plusMillis(1);
+                var windows = SessionWindows.ofInactivityGapAndGrace(size, grace);
+                yield new Group(sessions(input, windows, node), close ? kept : open);
+            }
             case "sliding" -> new Group(sliding(
                 input, SlidingWindows.ofTimeDifferenceAndGrace(size, grace), node), kept);
             case "tumbling" -> new Group(times(
@@ -75,8 +80,8 @@ final class GoldenWindows {
     }
 
     private static EmitStrategy strategy(JsonNode node) {
-        return node.path("emit").asText().equals("close")
-            ? EmitStrategy.onWindowClose() : EmitStrategy.onWindowUpdate();
+        boolean close = node.path("emit").asText().equals("close");
+        return close ? EmitStrategy.onWindowClose() : EmitStrategy.onWindowUpdate();
     }
 
     static Duration millis(JsonNode node, String field) {

@@ -55,7 +55,9 @@ fn main() -> Result<ExitCode> {
         println!("seed {}:\n{}", difference.seed, difference.told);
         println!("{}\n", serde_json::to_string(&difference.small)?);
     }
-    println!("{} refused by Kafka Streams", report.refused);
+    for (why, count) in &report.refused {
+        println!("Kafka Streams refused {count}: {why}");
+    }
     let differences = report.differences.len();
     println!("{} scripts, {differences} differences", arguments.scripts);
     Ok(if differences == 0 {

@@ -31,13 +31,20 @@ pub struct Known {
 }
 
 /// A comparison that is weaker.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// Of programs with one of these features; `internal_topic` is one as well.
     pub features: Vec<String>,
     /// How the numbers of dropped records are compared.
+    #[serde(default)]
     pub dropped: Dropped,
+    /// How the times of tombstones are compared.
+    #[serde(default)]
+    pub tombstones: Times,
+    /// What Kafka Streams says where it may fail and we do not.
+    #[serde(default)]
+    pub fails: Option<String>,
 }
 
 /// How numbers of dropped records are compared, weakest last.
@@ -51,6 +58,17 @@ pub enum Dropped {
     AtLeast,
     /// They are not.
     Any,
+}
+
+/// How times are compared, weakest last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Times {
+    /// They must be equal.
+    #[default]
+    Equal,
+    /// Ours may be earlier.
+    Earlier,
 }
 
 #[derive(Deserialize)]
@@ -68,8 +86,8 @@ pub fn known() -> Result<Vec<Known>> {
     Ok(file.difference)
 }
 
-/// How the dropped records of a program are compared.
-pub fn dropped(program: &Program) -> Dropped {
+/// How what was made of a program is compared: the weakest of all rules that concern it.
+pub fn rule(program: &Program) -> Rule {
     static RULES: OnceLock<Vec<Rule>> = OnceLock::new();
     let rules = RULES.get_or_init(|| {
         let known = known().unwrap_or_default().into_iter();
@@ -86,10 +104,11 @@ pub fn dropped(program: &Program) -> Dropped {
             .iter()
             .any(|feature| features.contains(feature))
     };
-    let weakest = rules
-        .iter()
-        .filter(concerned)
-        .map(|rule| rule.dropped)
-        .max();
-    weakest.unwrap_or_default()
+    let mut weakest = Rule::default();
+    for rule in rules.iter().filter(concerned) {
+        weakest.dropped = weakest.dropped.max(rule.dropped);
+        weakest.tombstones = weakest.tombstones.max(rule.tombstones);
+        weakest.fails = weakest.fails.or(rule.fails.clone());
+    }
+    weakest
 }

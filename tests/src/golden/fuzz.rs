@@ -4,7 +4,7 @@
 
 use super::{Answer, Peer, Program, compare, grammar, peer::Objection, run, shrink::shrink};
 use anyhow::{Context, Result, anyhow};
-use std::{panic, thread};
+use std::{collections::BTreeMap, panic, thread};
 
 /// Programs that the JVM is given at once.
 const BATCH: u64 = 200;
@@ -25,8 +25,9 @@ pub struct Difference {
 pub struct Report {
     /// Programs of which Kafka Streams made something.
     pub compared: u64,
-    /// Programs that Kafka Streams does not build: they say nothing, so they should be few.
-    pub refused: u64,
+    /// How many programs Kafka Streams does not build, by what it says: those say nothing, so they
+    /// should be few.
+    pub refused: BTreeMap<String, u64>,
     /// Programs on which the engines differ.
     pub differences: Vec<Difference>,
 }
@@ -53,7 +54,11 @@ pub fn fuzz(peer: &mut Peer, first: u64, scripts: u64, enough: usize) -> Result<
         let found = seeds.zip(&programs).zip(ours).zip(theirs?);
         for (((seed, program), ours), theirs) in found {
             report.compared += u64::from(theirs.is_ok());
-            report.refused += u64::from(matches!(theirs, Err(Objection::Refused(_))));
+            if let Err(Objection::Refused(why)) = &theirs {
+                // Numbers of nodes make no reason another.
+                let why = why.replace(|c: char| c.is_ascii_digit(), "");
+                *report.refused.entry(why).or_default() += 1;
+            }
             if compare::outcome(program, ours, &theirs).is_some() && differences.len() < enough {
                 differences.push(small(peer, seed, program.clone())?);
             }

@@ -42,6 +42,8 @@ pub enum Kind {
     Table {
         /// Whether its rows have a history.
         versioned: bool,
+        /// What is known of its rows.
+        rows: Rows,
     },
     /// A table grouped by another key.
     TableGroup,
@@ -54,6 +56,18 @@ pub enum Kind {
     Global,
     /// The end.
     Sink,
+}
+
+/// What is known of a table's rows where its changes are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// What there is now, and what a change replaces.
+    Exact,
+    /// What there is now.
+    Current,
+    /// Nothing that engines agree on: Kafka Streams keeps some in stores without being asked, and
+    /// takes others for told that never were.
+    Untold,
 }
 
 /// The kinds of all nodes.
@@ -78,7 +92,7 @@ pub fn kind(op: &Op, kinds: &[Kind]) -> Result<Kind> {
         reads.iter().all(|place| *place < kinds.len()),
         "{op:?} reads what comes later"
     );
-    // Kafka Streams takes a stream merged with itself for that stream; we tell it twice.
+    // A merged stream, or a table joined, with itself is another thing to us than to Kafka Streams.
     if let Op::Merge { of, with } = op {
         ensure!(of != with, "a stream is merged with itself");
     }
@@ -86,21 +100,18 @@ pub fn kind(op: &Op, kinds: &[Kind]) -> Result<Kind> {
     Ok(match (op, first) {
         (Op::Stream { .. }, _) => Kind::Stream { rekeyed: false },
         (Op::GlobalTable { .. }, _) => Kind::Global,
-        (Op::Table { history, .. }, _) => Kind::Table {
-            versioned: history.is_some(),
-        },
+        (Op::Table { history, .. }, _) => table(history.is_some()),
         (Op::Join(joining), _) => join(joining, kinds)?,
-        (Op::ForeignJoin { with, kind, .. }, Some(Kind::Table { .. })) => {
-            ensure!(
-                matches!(kinds[*with], Kind::Table { .. }),
-                "{op:?} with no table"
-            );
-            ensure!(
-                *kind != Side::Outer,
-                "there is no outer join by a foreign key"
-            );
-            Kind::Table { versioned: false }
-        }
+        (
+            Op::ForeignJoin {
+                of,
+                with,
+                kind,
+                stored,
+                ..
+            },
+            _,
+        ) => foreign_join(kinds[*of], kinds[*with], *kind, *stored)?,
         (Op::Merge { with, .. }, Some(Kind::Stream { rekeyed })) => match kinds[*with] {
             Kind::Stream { rekeyed: other } => Kind::Stream {
                 rekeyed: rekeyed || other,
@@ -108,7 +119,7 @@ pub fn kind(op: &Op, kinds: &[Kind]) -> Result<Kind> {
             other => bail!("{op:?} with {other:?}"),
         },
         (_, Some(Kind::Stream { rekeyed })) => of_stream(op, rekeyed)?,
-        (_, Some(Kind::Table { versioned })) => of_table(op, versioned)?,
+        (_, Some(Kind::Table { versioned, rows })) => of_table(op, versioned, rows)?,
         (Op::Branch { at, .. }, Some(Kind::Branches { count, rekeyed })) if *at < count => {
             Kind::Stream { rekeyed }
         }
@@ -137,31 +148,54 @@ fn of_stream(op: &Op, rekeyed: bool) -> Result<Kind> {
         Op::Repartition { .. } => Kind::Stream { rekeyed: false },
         Op::GroupByKey { .. } => Kind::Group { rekeyed },
         Op::GroupBy { map: None, .. } => Kind::Group { rekeyed: true },
-        Op::ToTable { history, .. } => Kind::Table {
-            versioned: history.is_some(),
-        },
+        Op::ToTable { history, .. } => table(history.is_some()),
         Op::To { .. } => Kind::Sink,
         _ => bail!("{op:?} of a stream"),
     })
 }
 
-fn of_table(op: &Op, versioned: bool) -> Result<Kind> {
+fn table(versioned: bool) -> Kind {
+    let rows = Rows::Exact;
+    Kind::Table { versioned, rows }
+}
+
+fn of_table(op: &Op, versioned: bool, rows: Rows) -> Result<Kind> {
     Ok(match op {
-        Op::Filter { .. } | Op::FilterNot { .. } | Op::MapValues { .. } => {
-            Kind::Table { versioned }
+        Op::Filter { stored, .. } | Op::FilterNot { stored, .. } | Op::MapValues { stored, .. } => {
+            ensure!(rows != Rows::Untold, "{op:?} of a table without rows");
+            let rows = if *stored { Rows::Exact } else { rows };
+            Kind::Table { versioned, rows }
         }
-        Op::GroupBy { .. } => Kind::TableGroup,
+        Op::GroupBy { .. } if rows == Rows::Exact => Kind::TableGroup,
         Op::ToStream { .. } => Kind::Stream { rekeyed: false },
         Op::To { .. } => Kind::Sink,
         Op::Suppress(Suppression {
             until: Until::Time, ..
-        }) if !versioned => Kind::Table { versioned },
+        }) if !versioned && rows == Rows::Exact => Kind::Table {
+            versioned,
+            rows: Rows::Untold,
+        },
         _ => bail!("{op:?} of a table"),
     })
 }
 
+fn foreign_join(of: Kind, with: Kind, side: Side, stored: bool) -> Result<Kind> {
+    let exact = |kind| matches!(kind, Kind::Table { rows, .. } if rows == Rows::Exact);
+    ensure!(
+        exact(of) && exact(with),
+        "a foreign join of {of:?} with {with:?}"
+    );
+    ensure!(
+        side != Side::Outer,
+        "there is no outer join by a foreign key"
+    );
+    Ok(Kind::Table {
+        versioned: false,
+        rows: if stored { Rows::Exact } else { Rows::Untold },
+    })
+}
+
 fn of_group(op: &Op, first: Kind, kinds: &[Kind]) -> Result<Kind> {
-    let table = Kind::Table { versioned: false };
     Ok(match (op, first) {
         (Op::Cogroup { of }, _) => {
             let all = of
@@ -175,7 +209,9 @@ fn of_group(op: &Op, first: Kind, kinds: &[Kind]) -> Result<Kind> {
             window(windows, many)?
         }
         (Op::Aggregate { .. }, Kind::Group { .. } | Kind::TableGroup | Kind::Cogroup)
-        | (Op::Count { .. } | Op::Reduce { .. }, Kind::Group { .. } | Kind::TableGroup) => table,
+        | (Op::Count { .. } | Op::Reduce { .. }, Kind::Group { .. } | Kind::TableGroup) => {
+            table(false)
+        }
         (Op::Aggregate { .. }, Kind::Windowed { open, .. })
         | (Op::Count { .. } | Op::Reduce { .. }, Kind::Windowed { many: false, open }) => {
             Kind::WindowTable { open }
@@ -203,22 +239,32 @@ fn window(windows: &Windows, many: bool) -> Result<Kind> {
 
 fn join(joining: &Joining, kinds: &[Kind]) -> Result<Kind> {
     let Joining {
-        kind, grace, key, ..
+        kind,
+        grace,
+        key,
+        stored,
+        ..
     } = joining;
     let [of, with] = [joining.of, joining.with].map(|place: Place| kinds[place]);
     Ok(match (of, with) {
         (Kind::Stream { .. }, Kind::Stream { .. }) if grace.is_some() => {
             Kind::Stream { rekeyed: false }
         }
-        (Kind::Stream { .. }, Kind::Table { versioned })
-            if *kind != Side::Outer && (versioned || grace.is_none()) =>
+        (Kind::Stream { .. }, Kind::Table { versioned, rows })
+            if *kind != Side::Outer && rows != Rows::Untold && (versioned || grace.is_none()) =>
         {
             Kind::Stream { rekeyed: false }
         }
         (Kind::Stream { rekeyed }, Kind::Global) if *kind != Side::Outer && key.is_some() => {
             Kind::Stream { rekeyed }
         }
-        (Kind::Table { .. }, Kind::Table { .. }) => Kind::Table { versioned: false },
+        (Kind::Table { rows: left, .. }, Kind::Table { rows: right, .. })
+            if left != Rows::Untold && right != Rows::Untold && joining.of != joining.with =>
+        {
+            let rows = if *stored { Rows::Exact } else { Rows::Current };
+            let versioned = false;
+            Kind::Table { versioned, rows }
+        }
         _ => bail!("{joining:?} of {of:?} with {with:?}"),
     })
 }
@@ -227,7 +273,9 @@ fn join(joining: &Joining, kinds: &[Kind]) -> Result<Kind> {
 /// where this makes another operator of it.
 pub fn feature(op: &Op, kinds: &[Kind]) -> String {
     let on = |place: &Place| match kinds.get(*place) {
-        Some(Kind::Table { versioned: true }) => "versioned_table",
+        Some(Kind::Table {
+            versioned: true, ..
+        }) => "versioned_table",
         Some(Kind::Table { .. } | Kind::TableGroup) => "table",
         Some(Kind::Global) => "global_table",
         Some(Kind::Cogroup | Kind::Windowed { many: true, .. }) => "cogroup",
@@ -240,6 +288,10 @@ pub fn feature(op: &Op, kinds: &[Kind]) -> String {
             let grace = joining.grace.is_some() && on(&joining.with) != "stream";
             let grace = if grace { "_grace" } else { "" };
             format!("{}_{}_join{grace}", on(&joining.of), on(&joining.with))
+        }
+        Op::ForeignJoin { of, kind, .. } => {
+            let kind = format!("{kind:?}").to_lowercase();
+            format!("{}_{name}_{kind}", on(of))
         }
         Op::Window(windows) => {
             let kind = format!("{:?}", windows.kind).to_lowercase();

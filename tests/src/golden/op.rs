@@ -37,20 +37,27 @@ pub enum Op {
     GlobalTable {
         topic: String,
     },
-    /// Of a stream or a table, as are `filter_not` and `map_values`.
+    /// Of a stream or a table, as are `filter_not` and `map_values`. A table may be `stored`, also
+    /// that of a join: then it has a store of its own.
     Filter {
         of: Place,
         #[serde(rename = "if")]
         test: Test,
+        #[serde(default, skip_serializing_if = "is_default")]
+        stored: bool,
     },
     FilterNot {
         of: Place,
         #[serde(rename = "if")]
         test: Test,
+        #[serde(default, skip_serializing_if = "is_default")]
+        stored: bool,
     },
     MapValues {
         of: Place,
         map: Map,
+        #[serde(default, skip_serializing_if = "is_default")]
+        stored: bool,
     },
     Map {
         of: Place,
@@ -137,6 +144,8 @@ pub enum Op {
         with: Place,
         kind: Side,
         key: Selector,
+        #[serde(default, skip_serializing_if = "is_default")]
+        stored: bool,
     },
     /// Keeps a fold of each key's values; a null value forgets it. `every` is when all of them are
     /// told, and forgotten if they are to be `clear`ed.
@@ -238,6 +247,8 @@ pub struct Joining {
     pub grace: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "none")]
     pub key: Option<Selector>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub stored: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,9 @@
-//! The parts of a program that are connected without internal topics: what becomes a task each.
+//! The parts of a program that are connected without internal topics, what becomes a task each; and
+//! whether its outputs are the same wherever it runs.
 
 use super::{
     Op,
+    functions::{Map, Test},
     kind::{Kind, kinds},
     op::{Joining, Place},
 };
@@ -17,9 +19,8 @@ pub struct Parts {
     pub single: bool,
     /// Whether there are internal topics.
     pub internal: bool,
-    /// Whether records of one step can be on their way into one part through two internal topics
-    /// at once. Which come first is then chance, on a cluster as well.
-    pub racy: bool,
+    /// Why the program does not mean one thing only, if it does not.
+    pub doubtful: Option<&'static str>,
     /// Whether a topic is read twice. Kafka Streams reads it once then, if it takes the program.
     pub shared: bool,
 }
@@ -34,6 +35,11 @@ struct Finder {
     internal: Vec<Vec<Feeds>>,
     /// By node.
     feeds: Vec<Feeds>,
+    /// By node, itself and those whose records reach it without an internal topic.
+    above: Vec<BTreeSet<Place>>,
+    diamond: bool,
+    /// Whether a cogroup is read twice.
+    cogrouped: bool,
 }
 
 /// Looks at a program.
@@ -45,16 +51,19 @@ pub fn parts(nodes: &[Op]) -> Result<Parts> {
     let mut finder = Finder::default();
     let mut topics = BTreeSet::new();
     let mut shared = false;
+    let mut cogroups = BTreeSet::new();
     for op in nodes {
         let mut feeds = Feeds::new();
         for place in op.reads() {
             feeds.extend(finder.feeds[place].iter().cloned());
+            finder.cogrouped |= kinds[place] == Kind::Cogroup && !cogroups.insert(place);
         }
         if let Op::Stream { topic } | Op::Table { topic, .. } | Op::GlobalTable { topic } = op {
             shared |= !topics.insert(topic);
             feeds.insert(topic.clone());
         }
         let part = finder.part(op, &kinds, &feeds);
+        finder.look_above(op, &kinds, part);
         finder.of.push(part);
         finder.feeds.push(feeds);
     }
@@ -64,14 +73,76 @@ pub fn parts(nodes: &[Op]) -> Result<Parts> {
         let met = |i: usize, one: &Feeds| internal[..i].iter().any(|other| !one.is_disjoint(other));
         internal.iter().enumerate().any(|(i, one)| met(i, one))
     });
+    let nullable = nodes.iter().any(|op| match *op {
+        Op::Reduce { of, .. } => matches!(kinds[of], Kind::Windowed { .. }) && !present(nodes, of),
+        Op::Join(Joining { of, with, .. }) => {
+            let streams = [of, with];
+            let mut streams = streams.iter();
+            streams
+                .clone()
+                .all(|at| matches!(kinds[*at], Kind::Stream { .. }))
+                && !streams.all(|at| present(nodes, *at))
+        }
+        _ => false,
+    });
     // Global tables are no task's.
     let global = kinds.iter().filter(|kind| **kind == Kind::Global).count();
     Ok(Parts {
         single: roots.len() - global <= 1,
         internal: finder.internal.iter().any(|topics| !topics.is_empty()),
-        racy,
+        doubtful: [
+            (
+                racy,
+                "records of one step reach a part through two internal topics",
+            ),
+            (
+                finder.diamond,
+                "one record changes both sides of a table-table join",
+            ),
+            (
+                finder.cogrouped,
+                "a cogroup is aggregated twice, and has one initial value only",
+            ),
+            (
+                nullable,
+                "windows of values that may be null are reduced or joined",
+            ),
+        ]
+        .into_iter()
+        .find_map(|(doubtful, why)| doubtful.then_some(why)),
         shared,
     })
+}
+
+/// Whether no null value can come from a stream or to a group.
+pub fn present(nodes: &[Op], at: Place) -> bool {
+    let of = |at: &Place| present(nodes, *at);
+    match &nodes[at] {
+        Op::Filter {
+            test: Test::Present(_),
+            ..
+        }
+        | Op::FlatMap { .. }
+        | Op::FlatMapValues { .. }
+        | Op::Join(_) => true,
+        Op::Map { of: at, map, .. } | Op::MapValues { of: at, map, .. } => {
+            matches!(map, Map::Line(_)) && of(at)
+        }
+        Op::Merge { of: at, with } => of(at) && of(with),
+        Op::Window(windows) => of(&windows.of),
+        Op::Filter { of: at, .. }
+        | Op::FilterNot { of: at, .. }
+        | Op::SelectKey { of: at, .. }
+        | Op::Peek { of: at }
+        | Op::Split { of: at, .. }
+        | Op::Branch { of: at, .. }
+        | Op::Repartition { of: at }
+        | Op::Process { of: at, .. }
+        | Op::ProcessValues { of: at }
+        | Op::GroupByKey { of: at }
+        | Op::GroupBy { of: at, .. } => of(at),
+        _ => false,
+    }
 }
 
 impl Finder {
@@ -106,6 +177,22 @@ impl Finder {
             }
             _ => self.of[first],
         }
+    }
+
+    fn look_above(&mut self, op: &Op, kinds: &[Kind], part: usize) {
+        let reads = op.reads();
+        let near = reads
+            .iter()
+            .filter(|at| self.root(self.of[**at]) == self.root(part));
+        let mut above: BTreeSet<_> = near.flat_map(|at| self.above[*at].clone()).collect();
+        if let (Op::Join(Joining { of, with, .. }), Some(Kind::Table { .. })) =
+            (op, reads.first().map(|at| kinds[*at]))
+        {
+            let mut shared = self.above[*of].intersection(&self.above[*with]);
+            self.diamond |= shared.any(|at| matches!(kinds[*at], Kind::Table { .. }));
+        }
+        above.insert(self.above.len());
+        self.above.push(above);
     }
 
     /// The part in which a node's records are looked at by their key.

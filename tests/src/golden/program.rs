@@ -45,13 +45,50 @@ pub enum Step {
 }
 
 /// A record that was written.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Line", into = "Line")]
+pub struct Output {
+    /// Its key.
+    pub key: Key,
+    /// Its value.
+    pub value: Value,
+    /// Its time.
+    pub time: Timestamp,
+    /// The value of its header `h`, if it has that.
+    pub header: Option<String>,
+}
+
+/// A record as files have it.
+#[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Output {
-    /// Without headers.
+enum Line {
     Plain((Key, Value, Timestamp)),
-    /// With the header `h`.
     Headed((Key, Value, Timestamp, String)),
+}
+
+impl From<Line> for Output {
+    fn from(line: Line) -> Self {
+        let (key, value, time, header) = match line {
+            Line::Plain((key, value, time)) => (key, value, time, None),
+            Line::Headed((key, value, time, header)) => (key, value, time, Some(header)),
+        };
+        Self {
+            key,
+            value,
+            time,
+            header,
+        }
+    }
+}
+
+impl From<Output> for Line {
+    fn from(output: Output) -> Self {
+        let (key, value, time) = (output.key, output.value, output.time);
+        match output.header {
+            None => Self::Plain((key, value, time)),
+            Some(header) => Self::Headed((key, value, time, header)),
+        }
+    }
 }
 
 /// What an engine made of a program.

@@ -34,7 +34,10 @@ pub fn run(program: &Program) -> Result<Answer> {
         answer.outputs.insert(topic, records?);
     }
     let dropped = driver.dropped();
-    answer.dropped = built.dropped.load(Ordering::Relaxed) + dropped.null_key;
+    answer.dropped = built.dropped.load(Ordering::Relaxed)
+        + dropped.null_key
+        + dropped.expired_window
+        + dropped.late_record;
     Ok(answer)
 }
 
@@ -63,14 +66,14 @@ fn take(step: &Step, sources: &BTreeSet<String>, driver: &mut TopologyTestDriver
 }
 
 fn output((key, value, time, headers): RawOutput) -> Result<Output> {
-    let key = option::<Utf8>().decode(key.as_deref())?;
-    let value = option::<I64Be>().decode(value.as_deref())?;
-    let header = headers.iter().next();
-    Ok(match header {
-        None => Output::Plain((key, value, time)),
-        Some(header) => {
-            let text = header.value.clone().unwrap_or_default();
-            Output::Headed((key, value, time, String::from_utf8(text)?))
-        }
+    let header = match headers.iter().next() {
+        None => None,
+        Some(header) => Some(String::from_utf8(header.value.clone().unwrap_or_default())?),
+    };
+    Ok(Output {
+        key: option::<Utf8>().decode(key.as_deref())?,
+        value: option::<I64Be>().decode(value.as_deref())?,
+        time,
+        header,
     })
 }

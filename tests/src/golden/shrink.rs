@@ -6,6 +6,7 @@ use super::{
     Op, Program, Step,
     grammar::MISSING,
     kind::{feature, kinds},
+    parts::parts,
 };
 use anyhow::Result;
 
@@ -116,6 +117,7 @@ fn kept(program: &Program, gone: &[bool]) -> Option<Program> {
         let mut features = nodes.iter().map(|op| feature(op, &kinds));
         features.all(|feature| !MISSING.contains(&feature.as_str()))
     });
+    let sound = sound && parts(&nodes).is_ok_and(|parts| parts.doubtful.is_none());
     (sound && !nodes.is_empty()).then(|| Program {
         nodes,
         ..program.clone()

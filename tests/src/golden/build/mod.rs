@@ -3,10 +3,14 @@
 //! Invariant: what Kafka Streams does by looking for nulls, and we by types, is done here by hand,
 //! and what that drops is counted as Kafka Streams counts it.
 
+mod groups;
+mod joins;
+mod windows;
+
 use super::{
     Op,
-    functions::{self, Fold, Map, Selector, Test},
-    op::{Joining, Place, Side},
+    functions::{self, Map, Selector, Test},
+    op::{Place, Windows},
     processors,
     program::{Key, Value},
 };
@@ -18,7 +22,9 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
+use windows::WindowTable;
 
 /// A stream, and whether its key was changed since the last repartition.
 #[derive(Clone, Copy)]
@@ -37,6 +43,12 @@ enum Handle<'b> {
     Group(Stream<'b>),
     Table(Table<'b>),
     TableGroup(Table<'b>, Selector, Map),
+    /// Grouped when they are aggregated, as a group is.
+    Cogroup(Vec<Stream<'b>>),
+    /// A group with windows.
+    Windowed(Stream<'b>, Windows),
+    WindowTable(WindowTable<'b>),
+    Global(GlobalKTable<'b, Key, i64>),
     End,
 }
 
@@ -101,40 +113,47 @@ impl<'b> Graph<'b> {
                     .stream(&self.source::<Value>(topic, nullable())),
                 rekeyed: false,
             }),
-            Op::Table {
-                topic,
-                history: None,
-            } => {
+            Op::Table { topic, history } => {
                 let topic = self.source(topic, i64_be());
-                Handle::Table(self.builder.table(&topic, stored(&name)))
+                Handle::Table(self.builder.table(&topic, with_history(&name, *history)))
             }
-            Op::Filter { .. } | Op::FilterNot { .. } | Op::MapValues { .. } => self.values(op)?,
+            Op::GlobalTable { topic } => {
+                let topic = self.source(topic, i64_be());
+                Handle::Global(self.builder.global_table(&topic, stored(&name)))
+            }
+            Op::Filter { .. } | Op::FilterNot { .. } | Op::MapValues { .. } => {
+                self.values(op, &name)?
+            }
             Op::Split {
                 of,
                 branches,
                 default,
             } => self.split(*of, branches, *default)?,
-            Op::Branch { of, at } => match self.at(*of)? {
-                Handle::Branches(branches) => match branches.get(*at) {
-                    Some(branch) => Handle::Stream(*branch),
-                    None => bail!("there is no branch {at}"),
-                },
-                _ => bail!("a branch of what is not split"),
-            },
+            Op::Branch { of, at } => self.branch(*of, *at)?,
             Op::GroupByKey { of } => Handle::Group(self.stream(*of)?),
             Op::GroupBy { of, key, map } => self.group_by(*of, key, *map)?,
             Op::Count { .. } | Op::Reduce { .. } | Op::Aggregate { .. } => {
                 self.aggregate(op, &name)?
             }
-            Op::ToTable { of, history: None } => {
+            Op::ToTable { of, history } => {
                 let stream = self.stream(*of)?.stream;
-                Handle::Table(stream.to_table_of_rows(stored(&name)))
+                Handle::Table(stream.to_table_of_rows(with_history(&name, *history)))
             }
-            Op::ToStream { of } => Handle::Stream(Stream {
-                stream: self.table(*of)?.to_stream(),
-                rekeyed: false,
+            Op::ToStream { of } => Handle::Stream(match self.window_table(*of) {
+                Some(table) => Graph::flat(table),
+                None => Stream {
+                    stream: self.table(*of)?.to_stream(),
+                    rekeyed: false,
+                },
             }),
+            Op::Window(windows) => match self.at(windows.of)? {
+                Handle::Group(stream) => Handle::Windowed(*stream, windows.clone()),
+                _ => bail!("{windows:?} is not supported yet"),
+            },
+            Op::Suppress(suppression) => self.suppress(suppression, &name)?,
+            Op::Cogroup { of } => self.cogrouped(of)?,
             Op::Join(joining) => self.join(joining, &name)?,
+            Op::ForeignJoin { .. } => self.foreign_join(op, &name)?,
             Op::To { of, topic } => self.to(*of, topic)?,
             _ => Handle::Stream(self.on_stream(op, &name)?),
         })
@@ -184,18 +203,24 @@ impl<'b> Graph<'b> {
     }
 
     /// What streams and tables have.
-    fn values(&self, op: &Op) -> Result<Handle<'b>> {
+    fn values(&self, op: &Op, name: &str) -> Result<Handle<'b>> {
         let of = op.reads().first().copied().unwrap_or_default();
         if let Handle::Table(table) = self.at(of)? {
-            return Ok(Handle::Table(match *op {
-                Op::Filter { test, .. } => table.filter(move |_, v| test.passes(Some(*v))),
-                Op::FilterNot { test, .. } => table.filter_not(move |_, v| test.passes(Some(*v))),
-                Op::MapValues { map, .. } => {
+            let (derived, keep) = match *op {
+                Op::Filter { test, stored, .. } => {
+                    (table.filter(move |_, v| test.passes(Some(*v))), stored)
+                }
+                Op::FilterNot { test, stored, .. } => {
+                    (table.filter_not(move |_, v| test.passes(Some(*v))), stored)
+                }
+                Op::MapValues { map, stored, .. } => {
                     ensure!(matches!(map, Map::Line(_)), "a row cannot become null");
-                    table.map_values(move |_, v| map.of(Some(v)).unwrap_or_default())
+                    let map = move |_: &Key, v| map.of(Some(v)).unwrap_or_default();
+                    (table.map_values(map), stored)
                 }
                 _ => bail!("{op:?} of a table"),
-            }));
+            };
+            return Ok(Handle::Table(kept(derived, keep, name)));
         }
         let Stream { stream, rekeyed } = self.stream(of)?;
         let stream = match *op {
@@ -222,6 +247,20 @@ impl<'b> Graph<'b> {
         Ok(Handle::Branches(branches.collect()))
     }
 
+    fn branch(&self, of: Place, at: usize) -> Result<Handle<'b>> {
+        let Handle::Branches(branches) = self.at(of)? else {
+            bail!("a branch of what is not split");
+        };
+        match branches.get(at) {
+            // So that two nodes which are the same branch are two nodes.
+            Some(Stream { stream, rekeyed }) => Ok(Handle::Stream(Stream {
+                stream: stream.peek(|_, _| {}),
+                rekeyed: *rekeyed,
+            })),
+            None => bail!("there is no branch {at}"),
+        }
+    }
+
     fn group_by(&self, of: Place, key: &Selector, map: Option<Map>) -> Result<Handle<'b>> {
         if let Handle::Table(table) = self.at(of)? {
             let map = map.unwrap_or(Map::Line((1, 0)));
@@ -237,77 +276,6 @@ impl<'b> Graph<'b> {
         Ok(Handle::Group(Stream {
             stream: stream.select_key(move |k, v| key.key(k, *v)),
             rekeyed: true,
-        }))
-    }
-
-    fn aggregate(&self, op: &Op, name: &str) -> Result<Handle<'b>> {
-        let of = op.reads().first().copied().unwrap_or_default();
-        let store = stored(name);
-        let counts = || Materialized::with(name, key(), u64_be());
-        let table = match self.at(of)? {
-            Handle::Group(stream) => {
-                let group = self.present(stream.stream);
-                let group = group.group_by_key_with(Grouped::with(key(), i64_be()));
-                match *op {
-                    Op::Count { .. } => counted(group.count(counts())),
-                    Op::Reduce { fold, .. } => group.reduce(store, move |a, b| fold.of(a, b)),
-                    Op::Aggregate { init, .. } => group.aggregate(
-                        store,
-                        move || init,
-                        |_, v, sum| *sum = functions::added(*sum, Some(v), 1),
-                    ),
-                    _ => bail!("{op:?} of a group"),
-                }
-            }
-            Handle::TableGroup(table, key, map) => {
-                let (key, map) = (key.clone(), *map);
-                let mapped = move |v: &i64| map.of(Some(*v)).unwrap_or_default();
-                let group = table.group_by(move |k, v| (key.key(k, Some(*v)), mapped(v)));
-                match *op {
-                    Op::Count { .. } => counted(group.count(counts())),
-                    Op::Reduce { fold, .. } => reduced(group, store, fold),
-                    Op::Aggregate { init, .. } => group.aggregate(
-                        store,
-                        move || init,
-                        |_, v, sum| *sum = functions::added(*sum, Some(v), 1),
-                        |_, v, sum| *sum = functions::subtracted(*sum, v),
-                    ),
-                    _ => bail!("{op:?} of a group"),
-                }
-            }
-            _ => bail!("{op:?} is not supported yet"),
-        };
-        Ok(Handle::Table(table))
-    }
-
-    fn join(&self, joining: &Joining, name: &str) -> Result<Handle<'b>> {
-        let Stream { stream, rekeyed } = self.stream(joining.of)?;
-        let Handle::Table(table) = self.at(joining.with)? else {
-            bail!("{joining:?} is not supported yet");
-        };
-        ensure!(joining.grace.is_none(), "{joining:?} is not supported yet");
-        // Kafka Streams does so without being asked.
-        let stream = if rekeyed {
-            repartitioned(stream, name)
-        } else {
-            stream
-        };
-        let table = *table;
-        let stream = match joining.kind {
-            // A null value is dropped by either kind of join.
-            Side::Inner => {
-                let stream = self.present(self.with_key(stream));
-                stream.join(table, |l, r| Some(functions::joined(Some(l), Some(*r))))
-            }
-            Side::Left => {
-                let stream = self.present(stream);
-                stream.left_join(table, |l, r| Some(functions::joined(Some(l), r.copied())))
-            }
-            Side::Outer => bail!("a stream and a table have no outer join"),
-        };
-        Ok(Handle::Stream(Stream {
-            stream,
-            rekeyed: false,
         }))
     }
 
@@ -327,12 +295,6 @@ impl<'b> Graph<'b> {
         let dropped = self.dropped.clone();
         let present = stream.filter(move |_, value| counted_if(&dropped, value.is_none()));
         present.map_values(Option::unwrap_or_default)
-    }
-
-    /// The records that have a key. The others are dropped and counted.
-    fn with_key(&self, stream: KStream<'b, Key, Value>) -> KStream<'b, Key, Value> {
-        let dropped = self.dropped.clone();
-        stream.filter(move |key, _| counted_if(&dropped, key.is_none()))
     }
 
     fn source<V>(&mut self, topic: &str, value: Serde<V>) -> Topic<Key, V> {
@@ -362,27 +324,19 @@ impl<'b> Graph<'b> {
     }
 }
 
+/// The table, with a store of its own if it is to have one.
+fn kept<'b>(table: Table<'b>, keep: bool, name: &str) -> Table<'b> {
+    if keep {
+        table.materialize(stored(name))
+    } else {
+        table
+    }
+}
+
 /// Whether a record stays; counts it if it does not.
 fn counted_if(dropped: &AtomicU64, drop: bool) -> bool {
     dropped.fetch_add(u64::from(drop), Ordering::Relaxed);
     !drop
-}
-
-fn reduced<'b>(
-    group: KGroupedTable<'b, Key, i64>,
-    store: Materialized<Key, i64>,
-    fold: Fold,
-) -> Table<'b> {
-    group.reduce(
-        store,
-        move |a, b| fold.of(a, b),
-        move |a, b| fold.taken_back(a, b),
-    )
-}
-
-/// Counts as the numbers that all values are.
-fn counted(counts: KTable<'_, Key, u64>) -> Table<'_> {
-    counts.map_values(|_, count| i64::try_from(count).unwrap_or(i64::MAX))
 }
 
 fn repartitioned<'b>(stream: KStream<'b, Key, Value>, name: &str) -> KStream<'b, Key, Value> {
@@ -399,6 +353,17 @@ fn nullable() -> Serde<Value> {
 
 fn stored(name: &str) -> Materialized<Key, i64> {
     Materialized::with(name, key(), i64_be())
+}
+
+fn with_history(name: &str, history: Option<Timestamp>) -> Materialized<Key, i64> {
+    match history {
+        Some(history) => stored(name).versioned(duration(history)),
+        None => stored(name),
+    }
+}
+
+fn duration(millis: Timestamp) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or_default())
 }
 
 /// A topic's name as programs have it, as a constant; each is made one only once.

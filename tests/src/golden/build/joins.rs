@@ -1,0 +1,158 @@
+//! Joins of programs that are data, by what their two sides are.
+
+use super::{Graph, Handle, Stream, Table, duration, kept, key};
+use crate::golden::{
+    Op, functions,
+    op::{Joining, Side},
+    program::Key,
+};
+use anyhow::{Result, bail};
+use millstream_core::{
+    dsl::{JoinWindows, Joined, StreamJoined, TableJoined},
+    prelude::*,
+};
+use std::time::Duration;
+
+impl<'b> Graph<'b> {
+    pub(super) fn join(&self, joining: &Joining, name: &str) -> Result<Handle<'b>> {
+        match (self.at(joining.of)?, self.at(joining.with)?) {
+            (Handle::Table(left), Handle::Table(right)) => {
+                let joined = tables(*left, *right, joining.kind);
+                Ok(Handle::Table(kept(joined, joining.stored, name)))
+            }
+            (Handle::Stream(stream), Handle::Table(table)) => Ok(Handle::Stream(
+                self.look_up(*stream, *table, joining, name)?,
+            )),
+            (Handle::Stream(left), Handle::Stream(right)) => {
+                Ok(Handle::Stream(self.streams(*left, *right, joining, name)))
+            }
+            (Handle::Stream(stream), Handle::Global(table)) => Ok(Handle::Stream(
+                self.look_up_global(*stream, *table, joining)?,
+            )),
+            _ => bail!("{joining:?} of others than streams and tables"),
+        }
+    }
+
+    pub(super) fn foreign_join(&self, op: &Op, name: &str) -> Result<Handle<'b>> {
+        let Op::ForeignJoin {
+            of,
+            with,
+            kind,
+            key,
+            stored,
+        } = op
+        else {
+            bail!("{op:?} is no join by a foreign key");
+        };
+        let (left, right, key) = (self.table(*of)?, self.table(*with)?, key.clone());
+        let joined = TableJoined::with(name, i64_be(), i64_be());
+        // A key of the other table that is none at all is no key.
+        let foreign_key = move |k: &Key, v: &i64| key.key(k, Some(*v)).map(Some);
+        let both = |l: &i64, r: &i64| functions::joined(Some(*l), Some(*r));
+        let one = |l: &i64, r: Option<&i64>| functions::joined(Some(*l), r.copied());
+        let table = match kind {
+            Side::Inner => left.foreign_key_join(right, foreign_key, both, joined),
+            Side::Left => left.foreign_key_left_join(right, foreign_key, one, joined),
+            Side::Outer => bail!("there is no outer join by a foreign key"),
+        };
+        Ok(Handle::Table(kept(table, *stored, name)))
+    }
+
+    fn look_up_global(
+        &self,
+        stream: Stream<'b>,
+        table: GlobalKTable<'b, Key, i64>,
+        joining: &Joining,
+    ) -> Result<Stream<'b>> {
+        let present = self.present(stream.stream);
+        let Some(key) = joining.key.clone() else {
+            bail!("{joining:?} without a key");
+        };
+        // A key of the table that is none at all is no key.
+        let select = move |k: &Key, v: &i64| key.key(k, Some(*v)).map(Some);
+        let both = |l, r: &i64| Some(functions::joined(Some(l), Some(*r)));
+        let one = |l, r: Option<&i64>| Some(functions::joined(Some(l), r.copied()));
+        let joined = match joining.kind {
+            Side::Inner => present.join_global(table, select, both),
+            Side::Left => present.left_join_global(table, select, one),
+            Side::Outer => bail!("a stream and a global table have no outer join"),
+        };
+        Ok(Stream {
+            stream: joined,
+            ..stream
+        })
+    }
+
+    /// A null value is dropped by any kind of join.
+    fn look_up(
+        &self,
+        stream: Stream<'b>,
+        table: Table<'b>,
+        joining: &Joining,
+        name: &str,
+    ) -> Result<Stream<'b>> {
+        let present = self.present(stream.stream);
+        let both = |l, r: &i64| Some(functions::joined(Some(l), Some(*r)));
+        let one = |l, r: Option<&i64>| Some(functions::joined(Some(l), r.copied()));
+        let joined = Joined::with(name, key(), i64_be());
+        let joined = match joining.grace {
+            Some(grace) => joined.with_grace_period(duration(grace)),
+            None => joined,
+        };
+        let named = stream.rekeyed || joining.grace.is_some();
+        let stream = match (joining.kind, named) {
+            (Side::Inner, true) => present.join_with(table, joined, both),
+            (Side::Inner, false) => present.join(table, both),
+            (Side::Left, true) => present.left_join_with(table, joined, one),
+            (Side::Left, false) => present.left_join(table, one),
+            (Side::Outer, _) => bail!("a stream and a table have no outer join"),
+        };
+        Ok(Stream {
+            stream,
+            rekeyed: false,
+        })
+    }
+
+    fn streams(
+        &self,
+        left: Stream<'b>,
+        right: Stream<'b>,
+        joining: &Joining,
+        name: &str,
+    ) -> Stream<'b> {
+        let windows = duration(joining.grace.unwrap_or_default());
+        let windows = JoinWindows::of_time_difference_and_grace(Duration::ZERO, windows)
+            .before_ms(joining.before)
+            .after_ms(joining.after);
+        let joined = StreamJoined::with(name, key(), i64_be(), i64_be());
+        let left = self.present(left.stream);
+        let right = if joining.of == joining.with {
+            left
+        } else {
+            self.present(right.stream)
+        };
+        let stream = match joining.kind {
+            Side::Inner => left.join_stream(right, windows, joined, |l, r| {
+                Some(functions::joined(Some(*l), Some(*r)))
+            }),
+            Side::Left => left.left_join_stream(right, windows, joined, |l, r| {
+                Some(functions::joined(Some(*l), r.copied()))
+            }),
+            Side::Outer => left.outer_join_stream(right, windows, joined, |l, r| {
+                Some(functions::joined(l.copied(), r.copied()))
+            }),
+        };
+        Stream {
+            stream,
+            rekeyed: false,
+        }
+    }
+}
+
+fn tables<'b>(left: Table<'b>, right: Table<'b>, kind: Side) -> Table<'b> {
+    match kind {
+        Side::Inner => left.join(right, |l, r| functions::joined(Some(*l), Some(*r))),
+        Side::Left => left.left_join(right, |l, r| functions::joined(Some(*l), r.copied())),
+        Side::Outer => left.outer_join(right, |l, r| functions::joined(l.copied(), r.copied())),
+    }
+}

@@ -1,0 +1,179 @@
+//! Random programs: topologies of every operator that both engines have.
+//!
+//! Invariant: every program that is made means one thing only, so that engines must agree on it.
+
+mod operators;
+mod parameters;
+
+use super::{
+    Op, Program,
+    dice::Dice,
+    kind::{Kind, feature, kind},
+    op::{Clock, Place},
+    parts::parts,
+    script,
+};
+use millstream_core::record::Timestamp;
+
+/// The features that our side lacks, as `kind::feature` names them: no program has them.
+pub const MISSING: &[&str] = &[
+    "cogroup_tumbling",
+    "cogroup_hopping",
+    "cogroup_sliding",
+    "cogroup_session",
+    "cogroup_unlimited",
+];
+
+/// The topics that programs may read; each at most once, since Kafka Streams reads one only once.
+const TOPICS: [&str; 3] = ["a", "b", "c"];
+/// Operators between the sources and the sinks.
+const OPERATORS_MAX: i64 = 7;
+/// Of the first timer of a clock and of the second: their multiples do not meet within a script.
+const INTERVALS: [&[Timestamp]; 2] = [&[7, 23, 47, 61], &[29, 41, 53]];
+/// Tries to find an operator that fits.
+const TRIES: usize = 60;
+
+/// The program of a seed.
+pub fn program(seed: u64) -> Program {
+    let mut dice = Dice::new(seed);
+    loop {
+        let nodes = nodes(&mut dice);
+        // Where it is chance in which order records arrive there is nothing to compare.
+        let Ok(parts) = parts(&nodes) else { continue };
+        // Kafka Streams' driver runs all parts as one task, with one stream time.
+        if parts.doubtful.is_some() || (!parts.single && punctuates_by_stream_time(&nodes)) {
+            continue;
+        }
+        let script = script::script(&mut dice, &nodes, &script::Mix::ANY);
+        return Program {
+            nodes,
+            script,
+            ..Program::default()
+        };
+    }
+}
+
+fn punctuates_by_stream_time(nodes: &[Op]) -> bool {
+    let by_stream = |op: &Op| match op {
+        Op::Process { every, .. } => every.iter().any(|(clock, _)| *clock == Clock::Stream),
+        _ => false,
+    };
+    nodes.iter().any(by_stream)
+}
+
+struct Growing<'d> {
+    dice: &'d mut Dice,
+    nodes: Vec<Op>,
+    kinds: Vec<Kind>,
+    read: Vec<bool>,
+}
+
+fn nodes(dice: &mut Dice) -> Vec<Op> {
+    let mut growing = Growing {
+        dice,
+        nodes: Vec::new(),
+        kinds: Vec::new(),
+        read: Vec::new(),
+    };
+    let sources = growing.dice.between(1, 3);
+    for topic in TOPICS.iter().take(usize::try_from(sources).unwrap_or(1)) {
+        growing.source(topic);
+    }
+    for _ in 0..growing.dice.between(1, OPERATORS_MAX) {
+        growing.operator();
+    }
+    growing.end();
+    growing.nodes
+}
+
+impl Growing<'_> {
+    /// Adds a node if it fits.
+    fn add(&mut self, op: Op) -> bool {
+        let Ok(kind) = kind(&op, &self.kinds) else {
+            return false;
+        };
+        if MISSING.contains(&feature(&op, &self.kinds).as_str()) {
+            return false;
+        }
+        for place in op.reads() {
+            self.read[place] = true;
+        }
+        self.nodes.push(op);
+        self.kinds.push(kind);
+        self.read.push(false);
+        true
+    }
+
+    fn source(&mut self, topic: &str) {
+        let topic = topic.to_owned();
+        // A program reads more than a global table.
+        let first = self.nodes.is_empty();
+        let added = match self.dice.between(0, 9) {
+            0..=4 => false,
+            9 if first => false,
+            5..=7 => self.add(Op::Table {
+                topic: topic.clone(),
+                history: None,
+            }),
+            8 => {
+                let history = Some(self.dice.between(0, 60));
+                let topic = topic.clone();
+                self.add(Op::Table { topic, history })
+            }
+            _ => self.add(Op::GlobalTable {
+                topic: topic.clone(),
+            }),
+        };
+        if !added {
+            self.add(Op::Stream { topic });
+        }
+    }
+
+    fn operator(&mut self) {
+        for _ in 0..TRIES {
+            let op = self.candidate();
+            if self.add(op) {
+                return;
+            }
+        }
+    }
+
+    /// A node, the later ones more often: programs are rather deep than wide.
+    fn any(&mut self) -> Place {
+        let len = self.nodes.len();
+        if self.dice.percent(60) {
+            len - 1 - self.dice.place(len.min(2))
+        } else {
+            self.dice.place(len)
+        }
+    }
+
+    /// Writes all that nobody reads to topics of their own.
+    fn end(&mut self) {
+        let mut sinks = 0;
+        let mut place = 0;
+        while place < self.nodes.len() {
+            let leaf = !self.read[place];
+            match self.kinds[place] {
+                Kind::Stream { .. } | Kind::Table { .. } if leaf || self.dice.percent(10) => {
+                    let topic = format!("o{sinks}");
+                    sinks += i32::from(self.add(Op::To { of: place, topic }));
+                }
+                Kind::WindowTable { .. } if leaf => drop(self.add(Op::ToStream { of: place })),
+                Kind::Branches { count, .. } if leaf => {
+                    for at in 0..count {
+                        self.add(Op::Branch { of: place, at });
+                    }
+                }
+                Kind::Group { .. } | Kind::TableGroup if leaf => {
+                    self.add(Op::Count { of: place });
+                }
+                Kind::Cogroup | Kind::Windowed { .. } if leaf => {
+                    self.add(Op::Aggregate { of: place, init: 0 });
+                }
+                _ => {}
+            }
+            place += 1;
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What operators are given: windows, limits, keys and functions. Invariant: times are of the size
+//! of those in scripts, so that windows close and limits are reached while a script runs.
+
+use super::{Growing, INTERVALS};
+use crate::golden::{
+    Op,
+    functions::{By, Map, Selector, Test},
+    kind::Kind,
+    op::{Clock, Emit, Place, Suppression, Until, WindowKind, Windows},
+};
+use millstream_core::record::Timestamp;
+
+impl Growing<'_> {
+    pub(super) fn windows(&mut self, of: Place) -> Windows {
+        use WindowKind::{Hopping, Session, Sliding, Tumbling, Unlimited};
+        let kind = self.dice.one(&[
+            Tumbling, Tumbling, Hopping, Hopping, Sliding, Session, Session, Unlimited,
+        ]);
+        let size = self.dice.between(1, 40);
+        let unlimited = kind == Unlimited;
+        let close = !unlimited && self.dice.percent(30);
+        Windows {
+            of,
+            kind,
+            size: if unlimited { 0 } else { size },
+            advance: (kind == Hopping).then(|| self.dice.between(1.max(size / 4), size)),
+            start: unlimited.then(|| self.dice.between(0, 60)),
+            grace: if unlimited { 0 } else { self.grace() },
+            emit: if close { Emit::Close } else { Emit::Update },
+        }
+    }
+
+    pub(super) fn suppression(&mut self, of: Place) -> Suppression {
+        let windowed = matches!(self.kinds[of], Kind::WindowTable { .. });
+        let until = if windowed && self.dice.percent(70) {
+            Until::Close
+        } else {
+            Until::Time
+        };
+        let limited = until == Until::Time && self.dice.percent(40);
+        Suppression {
+            of,
+            until,
+            wait: if until == Until::Time {
+                self.dice.between(0, 50)
+            } else {
+                0
+            },
+            max_records: limited.then(|| self.dice.place(4)),
+            max_bytes: None,
+        }
+    }
+
+    pub(super) fn all(&self, wanted: impl Fn(Kind) -> bool) -> Vec<Place> {
+        let places = 0..self.kinds.len();
+        places.filter(|place| wanted(self.kinds[*place])).collect()
+    }
+
+    /// At most two timers of a clock, and never at the same time but in the beginning: who comes
+    /// first then depends in Kafka Streams on who was called last.
+    pub(super) fn every(&mut self) -> Vec<(Clock, Timestamp)> {
+        let there = self.nodes.iter().filter_map(|op| match op {
+            Op::Process { every, .. } => Some(every),
+            _ => None,
+        });
+        let there: Vec<_> = there.flatten().copied().collect();
+        let mut every = Vec::new();
+        for clock in [Clock::Stream, Clock::Wall] {
+            let others = there.iter().filter(|(other, _)| *other == clock).count();
+            if let Some(intervals) = INTERVALS.get(others)
+                && self.dice.percent(40)
+            {
+                every.push((clock, self.dice.one(intervals)));
+            }
+        }
+        every
+    }
+
+    pub(super) fn stored(&mut self, of: Place) -> bool {
+        matches!(self.kinds[of], Kind::Table { .. }) && self.dice.percent(40)
+    }
+
+    pub(super) fn grace(&mut self) -> Timestamp {
+        if self.dice.percent(30) {
+            0
+        } else {
+            self.dice.between(1, 40)
+        }
+    }
+
+    pub(super) fn history(&mut self) -> Option<Timestamp> {
+        self.dice.percent(30).then(|| self.dice.between(0, 60))
+    }
+
+    pub(super) fn test(&mut self) -> Test {
+        if self.dice.percent(10) {
+            return Test::Present([]);
+        }
+        let modulus = self.dice.between(2, 3);
+        Test::Remainder((modulus, self.dice.between(0, modulus - 1)))
+    }
+
+    pub(super) fn selector(&mut self) -> Selector {
+        match self.dice.between(0, 4) {
+            0 => Selector::One((By::Code, self.dice.between(1, 3))),
+            1 => Selector::One((By::Take, self.dice.between(1, 2))),
+            2 => {
+                let modulus = self.dice.between(2, 4);
+                Selector::Nullable((By::Value, modulus, self.dice.between(0, modulus - 1)))
+            }
+            _ => Selector::One((By::Value, self.dice.between(1, 4))),
+        }
+    }
+
+    /// Of a stream, some values may be mapped to none.
+    pub(super) fn map(&mut self, of: Place) -> Map {
+        let (factor, summand) = (self.dice.between(-2, 3), self.dice.between(-5, 5));
+        if matches!(self.kinds[of], Kind::Stream { .. }) && self.dice.percent(30) {
+            return Map::Nullable((factor, summand, self.dice.between(2, 4)));
+        }
+        Map::Line((factor, summand))
+    }
+}
