@@ -65,8 +65,9 @@ pub struct Dropped {
     pub null_key: u64,
     /// Negative timestamps.
     pub invalid_timestamp: u64,
-    /// Records that came too late: for a window that had closed, once for each such window, or for
-    /// a history that does not reach back so far.
+    /// Records that came too late: for a window that had closed, once for each such window; to be
+    /// joined with those of another stream; for a history that does not reach back so far; or, out
+    /// of order, for a join of tables.
     pub late_record: u64,
     /// Of all the above, how many went to the dead-letter topic.
     pub dead_lettered: u64,

@@ -253,6 +253,7 @@ impl<K, L, R, W> Outers<K, L, R, W> {
             alone,
             tell: self.tell.clone(),
             key: Vec::new(),
+            times: Vec::new(),
         }
     }
 }

@@ -49,7 +49,9 @@ pub(super) struct Outer<K: 'static, T: 'static, W> {
     /// `None` where records of this side go nowhere by themselves.
     pub(super) alone: Option<Alone<K, T, W>>,
     pub(super) tell: Tell<K, W>,
+    /// The bytes of the key in hand, and the times of those that it meets.
     pub(super) key: Vec<u8>,
+    pub(super) times: Vec<Timestamp>,
 }
 
 impl<K, T, O, W, J> Side<K, T, O, W, J>
@@ -128,19 +130,19 @@ where
                 Ok(())
             }
             Some(outer) => {
-                let mut times = Vec::new();
+                outer.times.clear();
                 for (at, met, _) in found {
                     results.push((join(key, value, met), time.max(at.time)));
-                    if times.last() != Some(&at.time) {
-                        times.push(at.time);
+                    if outer.times.last() != Some(&at.time) {
+                        outer.times.push(at.time);
                     }
                 }
                 outer.key.clear();
                 outer.key.extend_from_slice(other.key_bytes(rows));
-                if times.is_empty() {
+                if outer.times.is_empty() {
                     outer.met_nobody(ctx, record, (*serde, to), results)
                 } else {
-                    outer.met(ctx, &times);
+                    outer.met(ctx);
                     Ok(())
                 }
             }
@@ -190,10 +192,10 @@ where
 }
 
 impl<K, T, W> Outer<K, T, W> {
-    /// The other side's records of these times have met somebody.
-    fn met(&mut self, ctx: &mut TaskContext, times: &[Timestamp]) {
+    /// The other side's records of those times have met somebody.
+    fn met(&self, ctx: &mut TaskContext) {
         let waiting = ctx.store(self.waiting);
-        for &time in times {
+        for &time in &self.times {
             let side = LEFT + RIGHT - self.side;
             let key = &self.key;
             waiting.remove(Place { time, side, key });
