@@ -34,10 +34,7 @@ pub fn run(program: &Program) -> Result<Answer> {
         answer.outputs.insert(topic, records?);
     }
     let dropped = driver.dropped();
-    answer.dropped = built.dropped.load(Ordering::Relaxed)
-        + dropped.null_key
-        + dropped.expired_window
-        + dropped.late_record;
+    answer.dropped = built.dropped.load(Ordering::Relaxed) + dropped.null_key + dropped.late_record;
     Ok(answer)
 }
 
