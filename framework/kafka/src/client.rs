@@ -307,7 +307,7 @@ impl Log for KafkaClient {
             self.sources()?.seek(partition, from)?;
         }
         let batch = self.sources()?.take(partition, max, usize::MAX)?;
-        Ok(batch.map(|batch| Records::all(Arc::new(batch))))
+        Ok(batch.map(Records::all))
     }
 
     fn position(&mut self, partition: &TopicPartition) -> Result<Offset> {

@@ -2,9 +2,10 @@
 //!
 //! Each has a queue of its own, filled by librdkafka ahead of the reader up to a bound; a reader
 //! that is slow simply takes nothing. Records are copied once, from the fetched buffer into a batch
-//! that belongs to us, and nothing is allocated for one of them. Invariant: `next` is the offset
-//! after everything handed out, and passes over what holds no records (aborted transactions,
-//! markers) only when librdkafka has said that it is at the end.
+//! that belongs to us; nothing is allocated for one of them, and a batch that everybody has let go
+//! of is filled again. Invariant: `next` is the offset after everything handed out, and passes over
+//! what holds no records (aborted transactions, markers) only when librdkafka has said that it is
+//! at the end.
 
 use crate::{
     broker::Cluster,
@@ -24,6 +25,9 @@ use std::{
 
 /// Room that a new batch has for its records' bytes, at first.
 const BATCH_BYTES: usize = 16 << 10;
+/// Batches of a partition that are kept to be filled again, and how large each may be.
+const SPARES_MAX: usize = 4;
+const SPARE_BYTES_MAX: usize = 512 << 10;
 
 /// One partition being read.
 struct Source {
@@ -41,9 +45,61 @@ struct Source {
     asked_end: Option<Offset>,
     /// The last page: a reader that could not use all of it asks for the rest again.
     page: Option<Arc<RecordBatch>>,
+    /// Batches handed out before; those that nobody else holds any more are filled again.
+    spares: Vec<Arc<RecordBatch>>,
 }
 
 impl Source {
+    /// An empty batch that only we hold.
+    fn blank(&mut self) -> Arc<RecordBatch> {
+        let free = (self.spares.iter_mut()).position(|spare| Arc::get_mut(spare).is_some());
+        let mut batch = match free {
+            Some(free) => self.spares.swap_remove(free),
+            None => Arc::new(RecordBatch::with_capacity(self.stash.len(), BATCH_BYTES)),
+        };
+        if let Some(batch) = Arc::get_mut(&mut batch) {
+            batch.clear();
+        }
+        batch
+    }
+
+    /// Remembers a batch for when its readers are done with it.
+    fn keep(&mut self, batch: &Arc<RecordBatch>) {
+        if self.spares.len() < SPARES_MAX && batch.bytes() <= SPARE_BYTES_MAX {
+            self.spares.push(Arc::clone(batch));
+        }
+    }
+
+    /// Moves what was fetched into a batch, up to both bounds or news that must be heard.
+    fn fill(
+        &mut self,
+        batch: &mut RecordBatch,
+        records_max: usize,
+        bytes_max: usize,
+    ) -> std::result::Result<(), KafkaError> {
+        while batch.len() < records_max && batch.bytes() < bytes_max {
+            self.pump();
+            let Some(message) = self.stash.pop_front() else {
+                break;
+            };
+            if let Some(code) = message.news() {
+                return Err(KafkaError::new(code, message.explanation()));
+            }
+            // After a seek librdkafka may still hand out what it had fetched before.
+            let offset = message.offset();
+            if offset < self.next {
+                continue;
+            }
+            if !push(batch, offset, &message) {
+                self.stash.push_front(message);
+                break;
+            }
+            self.next = offset + 1;
+            self.at_end = false;
+        }
+        Ok(())
+    }
+
     /// Brings what was fetched into the stash, and takes news of the end out of its front.
     fn pump(&mut self) {
         if self.stash.is_empty() && self.queue.has_news() {
@@ -145,6 +201,7 @@ impl Sources {
             told: false,
             asked_end: None,
             page: None,
+            spares: Vec::new(),
         };
         self.open.insert(at.clone(), source);
         Ok(())
@@ -189,45 +246,27 @@ impl Sources {
         at: &TopicPartition,
         records_max: usize,
         bytes_max: usize,
-    ) -> Result<Option<RecordBatch>> {
+    ) -> Result<Option<Arc<RecordBatch>>> {
         let Some(source) = self.open.get_mut(at) else {
             return Ok(None);
         };
-        let mut batch: Option<RecordBatch> = None;
-        let mut trouble = None;
-        loop {
-            let full =
-                (batch.as_ref()).is_some_and(|b| b.len() >= records_max || b.bytes() >= bytes_max);
-            if full {
-                break;
-            }
-            source.pump();
-            let Some(message) = source.stash.pop_front() else {
-                break;
-            };
-            if let Some(code) = message.news() {
-                trouble = Some(KafkaError::new(code, message.explanation()));
-                break;
-            }
-            // After a seek librdkafka may still hand out what it had fetched before.
-            let offset = message.offset();
-            if offset < source.next {
-                continue;
-            }
-            let room = source.stash.len() + 1;
-            let batch = batch.get_or_insert_with(|| RecordBatch::with_capacity(room, BATCH_BYTES));
-            if !push(batch, offset, &message) {
-                source.stash.push_front(message);
-                break;
-            }
-            source.next = offset + 1;
-            source.at_end = false;
+        source.pump();
+        if source.stash.is_empty() {
+            source.told = true;
+            return Ok(None);
         }
+        let mut batch = source.blank();
+        let filled = match Arc::get_mut(&mut batch) {
+            Some(batch) => source.fill(batch, records_max, bytes_max),
+            None => Ok(()),
+        };
         source.told = source.stash.is_empty();
-        match trouble {
-            Some(error) if batch.is_none() => self.failed(at, &error).map(|()| None),
+        source.keep(&batch);
+        let batch = (!batch.is_empty()).then_some(batch);
+        match filled {
+            Err(error) if batch.is_none() => self.failed(at, &error).map(|()| None),
             // What was read before comes first; the partition says the rest again.
-            Some(error) => {
+            Err(error) => {
                 tracing::debug!(%at, %error, "while fetching");
                 self.failed(at, &error).or_else(|error| match error {
                     Error::Retry(_) | Error::OffsetOutOfRange { .. } => Ok(()),
@@ -235,7 +274,7 @@ impl Sources {
                 })?;
                 Ok(batch)
             }
-            None => Ok(batch),
+            Ok(()) => Ok(batch),
         }
     }
 
@@ -257,7 +296,7 @@ impl Sources {
             return Ok(Some(Records { batch, range }));
         }
         self.seek(at, from)?;
-        let batch = self.take(at, usize::MAX, bytes_max)?.map(Arc::new);
+        let batch = self.take(at, usize::MAX, bytes_max)?;
         if let Some(source) = self.open.get_mut(at) {
             source.page.clone_from(&batch);
         }

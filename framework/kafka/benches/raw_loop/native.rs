@@ -27,11 +27,11 @@ const CONSUMER: &[(&str, &str)] = &[
     ("enable.auto.offset.store", "false"),
     ("isolation.level", "read_committed"),
     ("auto.offset.reset", "error"),
-    ("queued.min.messages", "20000"),
+    ("queued.min.messages", "5000"),
     ("queued.max.messages.kbytes", "4096"),
     ("fetch.queue.backoff.ms", "2"),
     ("fetch.wait.max.ms", "50"),
-    ("fetch.message.max.bytes", "2097152"),
+    ("fetch.message.max.bytes", "524288"),
 ];
 const PRODUCER: &[(&str, &str)] = &[
     ("linger.ms", "20"),

@@ -13,6 +13,9 @@ use millstream_log::{Commit, Committed, Error as LogError, Log, Outcome};
 use millstream_state::Position;
 use std::time::Duration;
 
+/// What tasks may hold in memory while a commit is under way. It is sent in one go afterwards, so
+/// that more would only make the process larger for a moment, and the next commit later.
+const HELD_BYTES_MAX: usize = 8 << 20;
 /// How often a call that the log asks to repeat is repeated before the transaction is aborted.
 const RETRIES_MAX: usize = 8;
 
@@ -117,7 +120,8 @@ impl Worker {
             bytes + active.task.dirty_bytes()
         };
         let held: usize = self.active.values_mut().map(held).sum();
-        self.committing.is_some() && held > self.settings.uncommitted_bytes_max
+        let most = HELD_BYTES_MAX.min(self.settings.uncommitted_bytes_max);
+        self.committing.is_some() && held > most
     }
 
     /// Puts outputs and changelog records into the transaction and collects the places.
