@@ -27,7 +27,7 @@ pub mod prelude {
             BufferConfig, Change, CogroupedKStream, Consumed, EmitStrategy, FixedKeyContext,
             FixedKeyProcessor, GlobalKTable, GlobalStore, Grouped, JoinWindows, Joined,
             KGroupedStream, KGroupedTable, KStream, KTable, Pipe, ProcessResult, Processor,
-            ProcessorContext, Repartitioned, StreamJoined, StreamsBuilder, Suppressed,
+            ProcessorContext, Repartitioned, StreamJoined, StreamsBuilder, Suppressed, TableJoined,
             TimestampExtractor, WindowedKStream,
         },
         record::{Headers, Record, Timestamp},

@@ -128,6 +128,7 @@ impl Pair {
                 assert_eq!(put, live(at, self.horizon()));
                 if put {
                     self.shown.0.insert((key(k), at), (value, self.now));
+                    self.shown.1 = self.shown.1.max(at.time);
                 }
             }
             Op::Add(k, at, value) => {
@@ -147,6 +148,7 @@ impl Pair {
                 assert_eq!(updated, expected);
                 if let Some((_, Some(value), time)) = expected {
                     self.shown.0.insert((key(k), at), (value, time));
+                    self.shown.1 = self.shown.1.max(at.time);
                 }
             }
             Op::Refuse(k, at) => {

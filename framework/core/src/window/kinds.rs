@@ -318,6 +318,12 @@ impl Grid {
         std::iter::successors(Some(first), next).take_while(move |start| *start <= time)
     }
 
+    /// Whether a time can lie in more than one window.
+    #[inline]
+    pub(crate) const fn overlaps(self) -> bool {
+        self.advance < self.size && self.origin.is_none()
+    }
+
     /// Where a window ends.
     #[inline]
     pub(crate) const fn end(self, start: Timestamp) -> Timestamp {

@@ -71,7 +71,8 @@ where
             At::first(from)..=At::last(time.saturating_add(later).max(0))
         };
         let store = ctx.store(self.right);
-        let Some(rows) = store.rows(key)? else {
+        let least = time.saturating_sub(before.max(after)).max(0).min(time);
+        let Some(rows) = store.rows_from(key, least)? else {
             return Ok(None);
         };
         let (join, results) = (&self.join, &mut self.results);

@@ -68,7 +68,8 @@ where
         if self.value.is_null(&record.value) {
             return ctx.drop_null_key();
         }
-        let rows = match ctx.store(self.other).rows(&record.key) {
+        let least = time.saturating_sub(self.before).max(0);
+        let rows = match ctx.store(self.other).rows_from(&record.key, least) {
             Ok(Some(rows)) => rows,
             Ok(None) => return self.without_key(ctx, record),
             Err(error) => return ctx.refuse(&self.name, error),
@@ -88,7 +89,7 @@ where
         } = record;
         let this = ctx.store(self.this);
         this.observe(time);
-        match this.rows(&key) {
+        match this.rows_from(&key, time) {
             Ok(Some(rows)) if this.append(rows, time, value) => {}
             Ok(_) => ctx.drop_late_record(),
             Err(error) => {

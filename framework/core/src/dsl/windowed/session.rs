@@ -118,7 +118,9 @@ impl SessionWindows {
             ..
         } = record;
         let store = ctx.store(node.store);
-        let rows = match store.enter(&key, time) {
+        // Sessions lie at their ends.
+        let least = time.saturating_sub(self.gap);
+        let rows = match store.enter(&key, time, least) {
             Ok(Some(rows)) => rows,
             Ok(None) => return ctx.drop_null_key(),
             Err(error) => return ctx.refuse(&node.name, error),

@@ -60,7 +60,7 @@ pub(super) fn apply<K: Data, V: Data, A: Data>(
         return ctx.refuse(&node.name, Error::processing(text));
     }
     let store = ctx.store(node.store);
-    let rows = match store.enter(&key, time) {
+    let rows = match store.enter(&key, time, Timestamp::MIN) {
         Ok(Some(rows)) => rows,
         Ok(None) => return ctx.drop_null_key(),
         Err(error) => return ctx.refuse(&node.name, error),

@@ -84,13 +84,21 @@ fn on_grid<K: Data, V: Data, A: Data>(
         headers,
     } = record;
     let store = ctx.store(node.store);
-    let rows = match store.enter(&key, timestamp) {
+    let mut starts = grid.starts(timestamp).peekable();
+    let entered = match starts.peek() {
+        // Where windows do not overlap one row is all that a record needs.
+        Some(&only) if !grid.overlaps() => store.enter_at(&key, timestamp, At::time(only)),
+        first => {
+            let least = first.copied().unwrap_or(timestamp);
+            store.enter(&key, timestamp, least)
+        }
+    };
+    let rows = match entered {
         Ok(Some(rows)) => rows,
         Ok(None) => return ctx.drop_null_key(),
         Err(error) => return ctx.refuse(&node.name, error),
     };
     let closed = store.observed().saturating_sub(grid.grace);
-    let mut starts = grid.starts(timestamp).peekable();
     let mut value = Some(value);
     while let Some(start) = starts.next() {
         let window = Window::new(start, grid.end(start));

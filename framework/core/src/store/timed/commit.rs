@@ -215,6 +215,7 @@ impl<K: 'static, V: 'static> StateStore for TimedStore<K, V> {
     }
 
     fn applied(&mut self) -> Result<()> {
+        let horizon = self.horizon();
         for (number, at) in self.pending.drain(..) {
             let group = self.groups.get_mut(number);
             let Ok(place) = group.find(at) else { continue };
@@ -231,22 +232,22 @@ impl<K: 'static, V: 'static> StateStore for TimedStore<K, V> {
                 self.groups.bytes -= bytes;
             }
             if self.groups.get(number).rows.is_empty() {
-                self.groups.remove(number);
+                self.groups.remove(number, horizon);
             }
         }
         // The first pass forgets who was looked at, the second one evicts.
         let round = 2 * self.groups.round();
-        self.groups.evict(round, self.env.cache_bytes);
+        self.groups.evict(round, self.env.cache_bytes, horizon);
         Ok(())
     }
 
     fn abort(&mut self) -> Result<()> {
-        self.groups.clear();
         self.dirty.clear();
         self.pending.clear();
         self.dirty_key_bytes = 0;
         self.sweep = Sweep::default();
         self.load_clock()?;
+        self.groups = self.no_groups();
         self.load_due()
     }
 

@@ -66,7 +66,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             self.prefix.clear();
             self.prefix.extend_from_slice(&prefix);
             let hash = self.hasher.hash_one(&self.prefix[..]);
-            let number = self.resident(hash)?;
+            let number = self.resident(hash, at.time)?;
             let group = self.groups.get(number);
             let Ok(place) = group.find(at) else { continue };
             let row = &group.rows[place];

@@ -1,9 +1,10 @@
-//! What a timed store holds in memory: all rows of a key together, or none of them.
+//! What a timed store holds in memory: the rows of a key, from some time on.
 //!
 //! Invariants: the rows of a group are sorted by place, and are all that the backend and the open
-//! commits hold of that key; a group with a row that is not clean is never evicted.
+//! commits hold of that key later than what the group says is missing; a group with a row that is
+//! not clean is never evicted.
 
-use super::At;
+use super::{At, away::Away};
 use crate::record::Timestamp;
 use hashbrown::HashTable;
 use millstream_state::SmallBytes;
@@ -45,6 +46,8 @@ pub(super) struct Group<V> {
     pub(super) unclean: usize,
     /// How many rows at the front are known to have expired.
     pub(super) expired: usize,
+    /// Up to this time there may be stored rows that are not here; `Timestamp::MIN` where all are.
+    pub(super) missing: Timestamp,
     /// Looked at since the eviction hand last came by.
     used: bool,
 }
@@ -68,8 +71,9 @@ impl<V> Group<V> {
     }
 }
 
-/// The groups in memory, found by the bytes of their keys.
+/// The groups in memory, found by the bytes of their keys, and what is known of the others.
 pub(super) struct Groups<V> {
+    away: Away,
     index: HashTable<u32>,
     slots: Vec<Group<V>>,
     free: Vec<u32>,
@@ -78,8 +82,10 @@ pub(super) struct Groups<V> {
 }
 
 impl<V> Groups<V> {
-    pub(super) fn new() -> Self {
+    /// No groups; what is stored is somewhere up to `since`.
+    pub(super) fn new(since: Timestamp, cache_bytes: usize) -> Self {
         Self {
+            away: Away::new(since, cache_bytes),
             index: HashTable::new(),
             slots: Vec::new(),
             free: Vec::new(),
@@ -114,17 +120,18 @@ impl<V> Groups<V> {
         Some(found)
     }
 
-    pub(super) fn insert(&mut self, hash: u64, prefix: &[u8], rows: VecDeque<Row<V>>) -> u32 {
+    /// A group without rows, for a key that is not in memory.
+    pub(super) fn insert(&mut self, hash: u64, prefix: &[u8]) -> u32 {
         let group = Group {
             prefix: SmallBytes::from(prefix),
             hash,
-            rows,
+            rows: VecDeque::new(),
             unclean: 0,
             expired: 0,
+            missing: self.away.latest(hash),
             used: true,
         };
-        let rows: usize = group.rows.iter().map(|row| row.bytes as usize).sum();
-        self.bytes += rows + prefix.len() + GROUP_BYTES;
+        self.bytes += prefix.len() + GROUP_BYTES;
         let number = match self.free.pop() {
             Some(number) => {
                 self.slots[number as usize] = group;
@@ -141,9 +148,20 @@ impl<V> Groups<V> {
         number
     }
 
+    /// Adds a row that was read, unless there is a newer one in its place.
+    pub(super) fn add(&mut self, number: u32, row: Row<V>) {
+        let group = &mut self.slots[number as usize];
+        if let Err(place) = group.find(row.at) {
+            self.bytes += row.bytes as usize;
+            // What is known to have expired lies in front of what has not been looked at.
+            group.expired = group.expired.min(place);
+            group.rows.insert(place, row);
+        }
+    }
+
     /// Moves the hand over at most `steps` groups and drops clean, unused ones while there are more
-    /// bytes than allowed.
-    pub(super) fn evict(&mut self, steps: usize, allowed: usize) {
+    /// bytes than allowed. Of rows at or before `horizon` nothing need be remembered.
+    pub(super) fn evict(&mut self, steps: usize, allowed: usize, horizon: Timestamp) {
         for _ in 0..steps {
             if self.bytes <= allowed || self.slots.is_empty() {
                 return;
@@ -153,13 +171,15 @@ impl<V> Groups<V> {
             if group.unclean > 0 || std::mem::take(&mut group.used) {
                 continue;
             }
-            self.remove(u32::try_from(self.hand).unwrap_or(u32::MAX));
+            self.remove(u32::try_from(self.hand).unwrap_or(u32::MAX), horizon);
         }
     }
 
-    /// Drops the groups that have become empty; what is gone need not be looked for.
-    pub(super) fn remove(&mut self, number: u32) {
+    /// Drops a group whose rows are all stored, or gone.
+    pub(super) fn remove(&mut self, number: u32, horizon: Timestamp) {
         let group = &mut self.slots[number as usize];
+        let last = group.rows.back().map_or(Timestamp::MIN, |row| row.at.time);
+        self.away.note(group.hash, last.max(group.missing), horizon);
         let Ok(entry) = self.index.find_entry(group.hash, |at| *at == number) else {
             return;
         };
@@ -176,9 +196,5 @@ impl<V> Groups<V> {
     /// How many slots there are, free ones too: the length of a round of the hand.
     pub(super) fn round(&self) -> usize {
         self.slots.len()
-    }
-
-    pub(super) fn clear(&mut self) {
-        *self = Self::new();
     }
 }

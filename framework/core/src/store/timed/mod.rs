@@ -1,16 +1,18 @@
 //! The timed store: for each key, rows in the order of time, that expire.
 //!
 //! It is what windows, sessions, join windows and versions are kept in; they differ in what a row's
-//! place [`At`] means. The rows of a key are in memory all together or not at all, so a look-up is
-//! one hash and a search in a short list, and only a key's first look-up reads the backend.
-//! Invariants: what has expired is never shown, whether or not it has been deleted; rows are handed
+//! place [`At`] means. The rows of a key lie together, so a look-up is one hash and a search in a
+//! short list; and the store knows how late rows that are not in memory can lie, so that it reads
+//! the backend only where it may find something. Invariants: what has expired is never shown, whether or not it has been deleted; rows are handed
 //! over in the order in which they first became dirty; the time that the store has observed is part
 //! of its state, so that a restarted task judges a record as the one before it would have.
 
+mod away;
 mod commit;
 mod due;
 mod group;
 mod keys;
+mod load;
 mod query;
 mod rows;
 mod span;
@@ -71,6 +73,8 @@ pub struct TimedStore<K: 'static, V: 'static> {
     logged: Timestamp,
     hasher: DefaultHashBuilder,
     groups: Groups<V>,
+    /// Whether rows may lie later than the observed time.
+    ahead: bool,
     /// Dirty rows in the order of their first change.
     dirty: Vec<(u32, At)>,
     pending: Vec<(u32, At)>,
@@ -98,7 +102,8 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             observed: Timestamp::MIN,
             logged: Timestamp::MIN,
             hasher: DefaultHashBuilder::default(),
-            groups: Groups::new(),
+            groups: Groups::new(Timestamp::MIN, 0),
+            ahead: false,
             dirty: Vec::new(),
             pending: Vec::new(),
             dirty_key_bytes: 0,
@@ -109,7 +114,25 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             prefix: Vec::new(),
         };
         store.load_clock()?;
+        store.groups = store.no_groups();
         Ok(store)
+    }
+
+    /// The same store, in which rows may lie later than the observed time.
+    pub(super) fn with_rows_ahead(mut self) -> Self {
+        self.ahead = true;
+        self.groups = self.no_groups();
+        self
+    }
+
+    /// Nothing in memory: all that is stored lies up to the observed time.
+    fn no_groups(&self) -> Groups<V> {
+        let since = if self.ahead {
+            Timestamp::MAX
+        } else {
+            self.observed
+        };
+        Groups::new(since, self.env.cache_bytes)
     }
 
     /// Takes notice of a time, and returns the greatest one so far.
@@ -135,7 +158,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     /// # Errors
     /// Where storage fails or the stored bytes cannot be decoded.
     pub fn get(&mut self, key: &K, at: At) -> Result<Option<(&V, Timestamp)>> {
-        let rows = self.rows(key)?;
+        let rows = self.rows_at(key, at)?;
         Ok(rows.and_then(|rows| self.value(rows, at)))
     }
 
@@ -150,11 +173,11 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         direction: Direction,
         mut visit: impl FnMut(At, &V, Timestamp) -> ControlFlow<()>,
     ) -> Result<()> {
-        let Some(rows) = self.rows(key)? else {
+        let (from, to) = (*places.start(), *places.end());
+        let Some(rows) = self.rows_from(key, from.time)? else {
             return Ok(());
         };
         let group = self.group(rows);
-        let (from, to) = (*places.start(), *places.end());
         let start = group.first_from(from);
         let rows = group.rows.range(start..);
         let mut show = |row: &Row<V>| match &row.value {
@@ -206,7 +229,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         for prefix in keys {
             let hash = self.hasher.hash_one(&prefix[..]);
             self.prefix.clone_from(&prefix);
-            let number = self.resident(hash)?;
+            let number = self.resident(hash, Timestamp::MIN)?;
             self.trim(number);
             for row in &self.groups.get(number).rows {
                 let Some(value) = row.value.as_ref().filter(|_| times.contains(&row.at.time))
@@ -221,8 +244,8 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         Ok(())
     }
 
-    /// Sets a row as of the record in hand, or deletes it. `false`, and nothing happens, where the
-    /// key is null or the row would have expired already.
+    /// Sets a row as of the record in hand, or deletes it. A new row's time is observed.
+    /// `false`, and nothing happens, where the key is null or the row would have expired already.
     ///
     /// # Errors
     /// As [`TimedStore::get`].
@@ -242,7 +265,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         value: Option<V>,
         timestamp: Timestamp,
     ) -> Result<bool> {
-        let Some(rows) = self.rows(key)? else {
+        let Some(rows) = self.rows_at(key, at)? else {
             return Ok(false);
         };
         let live = at.time > self.horizon();
@@ -253,7 +276,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     }
 
     /// Replaces a row's value by what `change` makes of it; the timestamp becomes the later of the
-    /// old and the record's. Returns `None`, and calls nothing, where the key is null or the row
+    /// old and the record's. A new row's time is observed. Returns `None`, and calls nothing, where the key is null or the row
     /// would have expired already.
     ///
     /// # Errors
@@ -264,7 +287,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         at: At,
         change: impl FnOnce(&mut Option<V>) -> Result<R>,
     ) -> Result<Option<(R, &Option<V>, Timestamp)>> {
-        let Some(rows) = self.rows(key)? else {
+        let Some(rows) = self.rows_at(key, at)? else {
             return Ok(None);
         };
         if at.time <= self.horizon() {

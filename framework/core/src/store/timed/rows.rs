@@ -5,23 +5,10 @@
 //! row goes through here, so that what waits for its time ([`Due`](super::due::Due)) is never
 //! forgotten.
 
-use super::{
-    At, Group, ROW_BYTES, Row, TimedStore,
-    group::{Freshness, STEPS_PER_GROUP},
-    keys,
-};
-use crate::{
-    error::{Error, Result},
-    record::Timestamp,
-    serde::Encoded,
-    store::stored::{corrupt, split_stamp},
-};
-use millstream_state::{Direction, ordered};
-use std::{
-    collections::VecDeque,
-    hash::BuildHasher,
-    ops::{Bound, ControlFlow},
-};
+use super::{At, Group, ROW_BYTES, Row, TimedStore, group::Freshness, keys};
+use crate::{error::Result, record::Timestamp, serde::Encoded};
+use millstream_state::ordered;
+use std::hash::BuildHasher;
 
 /// The rows of a key, for the record in hand only. Looking up other keys in between may drop them
 /// from memory as long as none of them was changed.
@@ -29,24 +16,62 @@ use std::{
 pub(crate) struct KeyRows(pub(super) u32);
 
 impl<K: 'static, V: 'static> TimedStore<K, V> {
-    /// Takes notice of a record's time, and finds the rows of its key. `None`, and its time is not
-    /// noticed, for a null key.
+    /// Takes notice of a record's time, and finds the rows of its key from another time on. `None`,
+    /// and its time is not noticed, for a null key.
     #[inline]
-    pub(crate) fn enter(&mut self, key: &K, time: Timestamp) -> Result<Option<KeyRows>> {
+    pub(crate) fn enter(
+        &mut self,
+        key: &K,
+        time: Timestamp,
+        least: Timestamp,
+    ) -> Result<Option<KeyRows>> {
         if self.encode_key(key)? == Encoded::Null {
             return Ok(None);
         }
         self.observe(time);
-        self.enter_encoded().map(Some)
+        self.enter_encoded(least).map(Some)
+    }
+
+    /// As [`TimedStore::enter`], with the row at one place and whatever else is in memory.
+    #[inline]
+    pub(crate) fn enter_at(&mut self, key: &K, time: Timestamp, at: At) -> Result<Option<KeyRows>> {
+        if self.encode_key(key)? == Encoded::Null {
+            return Ok(None);
+        }
+        self.observe(time);
+        self.enter_encoded_at(at).map(Some)
+    }
+
+    /// The row of a key at one place, and whatever else is in memory; `None` for a null key.
+    #[inline]
+    pub(super) fn rows_at(&mut self, key: &K, at: At) -> Result<Option<KeyRows>> {
+        if self.encode_key(key)? == Encoded::Null {
+            return Ok(None);
+        }
+        self.enter_encoded_at(at).map(Some)
+    }
+
+    #[inline]
+    fn enter_encoded_at(&mut self, at: At) -> Result<KeyRows> {
+        let hash = self.hasher.hash_one(&self.prefix[..]);
+        let group = self.resident_at(hash, at)?;
+        self.trim(group);
+        Ok(KeyRows(group))
     }
 
     /// The rows of a key without those that have expired; `None` for a null key.
     #[inline]
     pub(crate) fn rows(&mut self, key: &K) -> Result<Option<KeyRows>> {
+        self.rows_from(key, Timestamp::MIN)
+    }
+
+    /// The rows of a key from a time on; of earlier ones some may be there and some not.
+    #[inline]
+    pub(crate) fn rows_from(&mut self, key: &K, least: Timestamp) -> Result<Option<KeyRows>> {
         if self.encode_key(key)? == Encoded::Null {
             return Ok(None);
         }
-        self.enter_encoded().map(Some)
+        self.enter_encoded(least).map(Some)
     }
 
     /// Whether a key is null on the log.
@@ -160,9 +185,9 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     }
 
     #[inline]
-    fn enter_encoded(&mut self) -> Result<KeyRows> {
+    fn enter_encoded(&mut self, least: Timestamp) -> Result<KeyRows> {
         let hash = self.hasher.hash_one(&self.prefix[..]);
-        let group = self.resident(hash)?;
+        let group = self.resident(hash, least)?;
         self.trim(group);
         Ok(KeyRows(group))
     }
@@ -170,65 +195,6 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     /// The rows themselves, for those who visit many.
     pub(super) fn group(&self, KeyRows(group): KeyRows) -> &Group<V> {
         self.groups.get(group)
-    }
-
-    /// The group whose prefix is in `self.prefix`.
-    #[inline]
-    pub(super) fn resident(&mut self, hash: u64) -> Result<u32> {
-        match self.groups.find(hash, &self.prefix) {
-            Some(found) => Ok(found),
-            None => self.load(hash),
-        }
-    }
-
-    #[cold]
-    fn load(&mut self, hash: u64) -> Result<u32> {
-        let Self {
-            env,
-            value,
-            prefix,
-            shape,
-            ..
-        } = self;
-        let mut end = prefix.clone();
-        let bounded = ordered::prefix_end(&mut end);
-        let upper = if bounded {
-            Bound::Excluded(end.as_slice())
-        } else {
-            Bound::Unbounded
-        };
-        let (mut rows, mut failed) = (VecDeque::new(), None);
-        let mut take = |key: &[u8], stored: &[u8]| {
-            let (_, at) = keys::split(key, shape.wide)
-                .ok_or_else(|| Error::deserialization("a row's key is too short"))?;
-            let (timestamp, bytes) = split_stamp(stored)?;
-            rows.push_back(Row {
-                at,
-                value: Some(value.decode(Some(bytes))?),
-                timestamp,
-                freshness: Freshness::Clean,
-                stored: true,
-                bytes: row_bytes::<V>(bytes.len()),
-            });
-            Ok(())
-        };
-        env.backend.scan(
-            env.column,
-            (Bound::Included(prefix.as_slice()), upper),
-            Direction::Ascending,
-            &mut |key, stored| match take(key, stored) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failed = Some(error);
-                    ControlFlow::Break(())
-                }
-            },
-        )?;
-        if let Some(cause) = failed {
-            return Err(corrupt(env, &cause));
-        }
-        self.groups.evict(STEPS_PER_GROUP, self.env.cache_bytes);
-        Ok(self.groups.insert(hash, &self.prefix, rows))
     }
 
     /// Deletes the rows at a group's front that have expired.
@@ -282,6 +248,11 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     /// The row at a place, made if there is none.
     #[inline]
     fn row(&mut self, group: u32, at: At, found: std::result::Result<usize, usize>) -> usize {
+        if !self.ahead {
+            // As in Kafka's stores. It makes a difference for a program's own puts only: windows and
+            // joins have observed the record that they put.
+            self.observe(at.time);
+        }
         found.unwrap_or_else(|place| {
             let bytes = row_bytes::<V>(self.value_bytes);
             self.groups.bytes += bytes as usize;

@@ -71,7 +71,7 @@ impl<K: 'static, V: 'static> VersionedStore<K, V> {
             retention,
             wide: WIDE,
         };
-        let rows = TimedStore::open(key, value, shape, env)?;
+        let rows = TimedStore::open(key, value, shape, env)?.with_rows_ahead();
         Ok(Self { rows })
     }
 

@@ -1,0 +1,139 @@
+//! How rows come into memory: as many of a key's as are asked for, and only if there can be any.
+//!
+//! Invariant: what is in memory is newer than what is stored, so that loading adds rows and never
+//! replaces one.
+
+use super::{
+    At, Row, TimedStore,
+    group::{Freshness, STEPS_PER_GROUP},
+    keys,
+    rows::row_bytes,
+};
+use crate::{
+    error::{Error, Result},
+    record::Timestamp,
+    serde::Serde,
+    store::stored::{corrupt, split_stamp},
+};
+use millstream_state::{Direction, Presence, ordered};
+use std::ops::{Bound, ControlFlow};
+
+impl<K: 'static, V: 'static> TimedStore<K, V> {
+    /// The group whose prefix is in `self.prefix`, with all its rows from a time on that have not
+    /// expired.
+    #[inline]
+    pub(super) fn resident(&mut self, hash: u64, least: Timestamp) -> Result<u32> {
+        let number = self.known(hash);
+        let missing = self.groups.get(number).missing;
+        if missing >= least && missing > self.horizon() {
+            self.load(number, least)?;
+        }
+        Ok(number)
+    }
+
+    /// The group whose prefix is in `self.prefix`, with what is stored at one place.
+    #[inline]
+    pub(super) fn resident_at(&mut self, hash: u64, at: At) -> Result<u32> {
+        let number = self.known(hash);
+        let group = self.groups.get(number);
+        if group.missing >= at.time && at.time > self.horizon() && group.find(at).is_err() {
+            self.load_at(number, at)?;
+        }
+        Ok(number)
+    }
+
+    /// The group whose prefix is in `self.prefix`, with whatever of it is in memory.
+    #[inline]
+    fn known(&mut self, hash: u64) -> u32 {
+        if let Some(found) = self.groups.find(hash, &self.prefix) {
+            return found;
+        }
+        let (horizon, allowed) = (self.horizon(), self.env.cache_bytes);
+        self.groups.evict(STEPS_PER_GROUP, allowed, horizon);
+        self.groups.insert(hash, &self.prefix)
+    }
+
+    #[cold]
+    fn load(&mut self, number: u32, least: Timestamp) -> Result<()> {
+        let Self {
+            env,
+            value,
+            prefix,
+            shape,
+            groups,
+            ..
+        } = self;
+        let mut end = prefix.clone();
+        let upper = if ordered::prefix_end(&mut end) {
+            Bound::Excluded(end.as_slice())
+        } else {
+            Bound::Unbounded
+        };
+        let mut start = prefix.clone();
+        if least > Timestamp::MIN {
+            keys::put_at(&mut start, At::first(least), shape.wide);
+        }
+        let mut failed = None;
+        let mut take = |key: &[u8], stored: &[u8]| {
+            let (_, at) = keys::split(key, shape.wide)
+                .ok_or_else(|| Error::deserialization("a row's key is too short"))?;
+            let row = decode(*value, at, stored)?;
+            groups.add(number, row);
+            Ok(())
+        };
+        env.backend.scan(
+            env.column,
+            (Bound::Included(start.as_slice()), upper),
+            Direction::Ascending,
+            &mut |key, stored| match take(key, stored) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            },
+        )?;
+        if let Some(cause) = failed {
+            return Err(corrupt(env, &cause));
+        }
+        // What has not been read lies before.
+        let group = groups.get_mut(number);
+        group.missing = match least {
+            Timestamp::MIN => Timestamp::MIN,
+            least => group.missing.min(least - 1),
+        };
+        Ok(())
+    }
+
+    #[cold]
+    fn load_at(&mut self, number: u32, at: At) -> Result<()> {
+        let Self {
+            env,
+            value,
+            prefix,
+            shape,
+            groups,
+            scratch,
+            ..
+        } = self;
+        let mut key = prefix.clone();
+        keys::put_at(&mut key, at, shape.wide);
+        if env.backend.get(env.column, &key, scratch)? == Presence::Found {
+            let row = decode(*value, at, scratch);
+            groups.add(number, row.map_err(|cause| corrupt(env, &cause))?);
+        }
+        Ok(())
+    }
+}
+
+fn decode<V>(serde: Serde<V>, at: At, stored: &[u8]) -> Result<Row<V>> {
+    let (timestamp, bytes) = split_stamp(stored)?;
+    Ok(Row {
+        at,
+        value: Some(serde.decode(Some(bytes))?),
+        timestamp,
+        freshness: Freshness::Clean,
+        stored: true,
+        bytes: row_bytes::<V>(bytes.len()),
+    })
+}
