@@ -56,8 +56,7 @@ bench:
 	tests/setup/peers
 	tests/setup/kafka
 	apps/sentiment/fetch-data
-	$(cargo) build --release -p sentiment -p millstream-tests
-	$(cargo) build --release -p millstream-kafka --examples
+	$(cargo) build --release -p sentiment -p millstream-tests -p millstream-kafka --bins --examples
 	$(CARGO_TARGET_DIR)/release/bench $(NAMES)
 
 lint:

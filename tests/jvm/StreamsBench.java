@@ -7,6 +7,7 @@
 // outputs are, byte for byte, stand in tests/src/bench/kafka/mod.rs, which starts this.
 
 import java.lang.management.ManagementFactory;
+import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -21,27 +22,44 @@ import org.apache.kafka.common.utils.Bytes;
 import org.apache.kafka.streams.CloseOptions;
 import org.apache.kafka.streams.CloseOptions.GroupMembershipOperation;
 import org.apache.kafka.streams.KafkaStreams;
+import org.apache.kafka.streams.KeyValue;
 import org.apache.kafka.streams.StoreQueryParameters;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.StreamsConfig;
 import org.apache.kafka.streams.kstream.Consumed;
 import org.apache.kafka.streams.kstream.Grouped;
+import org.apache.kafka.streams.kstream.JoinWindows;
 import org.apache.kafka.streams.kstream.Joined;
 import org.apache.kafka.streams.kstream.KStream;
 import org.apache.kafka.streams.kstream.KTable;
 import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.kstream.Produced;
+import org.apache.kafka.streams.kstream.SessionWindows;
+import org.apache.kafka.streams.kstream.StreamJoined;
+import org.apache.kafka.streams.kstream.TableJoined;
+import org.apache.kafka.streams.kstream.TimeWindows;
+import org.apache.kafka.streams.kstream.Windowed;
 import org.apache.kafka.streams.state.KeyValueStore;
 import org.apache.kafka.streams.state.QueryableStoreTypes;
+import org.apache.kafka.streams.state.SessionStore;
+import org.apache.kafka.streams.state.WindowStore;
 
 public final class StreamsBench {
     private static final Serde<String> KEY = Serdes.String();
     private static final Serde<byte[]> VALUE = Serdes.ByteArray();
     /** How long the group may take to be formed, and a state of any size to be restored. */
     private static final long START_SECONDS_MAX = 600;
+    /** A program without a result for so long has no more to come. */
+    private static final long QUIET_NANOS = 5_000_000_000L;
+    private static final Duration WINDOW = Duration.ofSeconds(10);
+    private static final Duration GAP = Duration.ofSeconds(1);
+    private static final Duration APART = Duration.ofMillis(100);
+    private static final long ROWS = 100_000;
 
     /** Only the stream thread writes it, so a lazy store is enough and costs next to nothing. */
     private final AtomicLong seen = new AtomicLong();
+    /** Results of a join whose records go over topics of the program's own. */
+    private final AtomicLong results = new AtomicLong();
     private final Map<String, String> options = new HashMap<>();
     private final String workload;
 
@@ -87,7 +105,7 @@ public final class StreamsBench {
         long from = System.nanoTime();
         long fromCpu = cpuNanos();
         await(records);
-        long last = System.nanoTime();
+        long last = workload.equals("foreign_join") ? quiet() : System.nanoTime();
         // Closing commits the tail: only then is all of the work done.
         if (!streams.close(leaving())) {
             throw new IllegalStateException("not closed in time");
@@ -96,6 +114,23 @@ public final class StreamsBench {
         long cpu = cpuNanos();
         return json(records - warmup, last - from, end - from, cpu - fromCpu, cpu)
             + String.format(Locale.ROOT, ",\"startup_seconds\":%.3f}", (from - begin) / 1e9);
+    }
+
+    /**
+     * What goes over topics of the program's own is not over with the input: waits until nothing
+     * more comes; when the last one came.
+     */
+    private long quiet() throws Exception {
+        long known = results.get();
+        long last = System.nanoTime();
+        while (System.nanoTime() < last + QUIET_NANOS) {
+            Thread.sleep(1);
+            if (results.get() != known) {
+                known = results.get();
+                last = System.nanoTime();
+            }
+        }
+        return last;
     }
 
     /** Works until its standard input ends; the load comes from elsewhere. */
@@ -164,9 +199,66 @@ public final class StreamsBench {
                 .reduce((old, value) -> value,
                     Materialized.<String, byte[], KeyValueStore<Bytes, byte[]>>as("latest")
                         .withKeySerde(KEY).withValueSerde(VALUE));
+            case "tumbling" -> in
+                .groupByKey(Grouped.with(KEY, VALUE))
+                .windowedBy(TimeWindows.ofSizeAndGrace(WINDOW, WINDOW))
+                .count(Materialized.<String, Long, WindowStore<Bytes, byte[]>>as("windows")
+                    .withKeySerde(KEY).withValueSerde(Serdes.Long()))
+                .toStream()
+                .filter((windowed, count) -> count != null)
+                .map(StreamsBench::told)
+                .to(out, Produced.with(KEY, VALUE));
+            case "session" -> in
+                .groupByKey(Grouped.with(KEY, VALUE))
+                .windowedBy(SessionWindows.ofInactivityGapAndGrace(GAP, GAP))
+                .count(Materialized.<String, Long, SessionStore<Bytes, byte[]>>as("sessions")
+                    .withKeySerde(KEY).withValueSerde(Serdes.Long()))
+                .toStream()
+                .filter((windowed, count) -> count != null)
+                .map(StreamsBench::told)
+                .to(out, Produced.with(KEY, VALUE));
+            case "stream_join" -> in
+                .join(
+                    builder.stream(options.get("table"), Consumed.with(KEY, VALUE))
+                        .peek((key, value) -> seen.lazySet(seen.get() + 1)),
+                    StreamsBench::joined,
+                    JoinWindows.ofTimeDifferenceAndGrace(APART, GAP),
+                    StreamJoined.with(KEY, VALUE, VALUE).withStoreName("pairs"))
+                .to(out, Produced.with(KEY, VALUE));
+            case "foreign_join" -> {
+                KTable<String, byte[]> rows = builder.table(options.get("table"),
+                    Consumed.with(KEY, VALUE),
+                    Materialized.<String, byte[], KeyValueStore<Bytes, byte[]>>as("profiles")
+                        .withKeySerde(KEY).withValueSerde(VALUE));
+                in.toTable(Materialized.<String, byte[], KeyValueStore<Bytes, byte[]>>as("orders")
+                        .withKeySerde(KEY).withValueSerde(VALUE))
+                    .join(rows, StreamsBench::named,
+                        (value, row) -> {
+                            results.lazySet(results.get() + 1);
+                            return joined(value, row);
+                        },
+                        TableJoined.<String, String>as("named"),
+                        Materialized.<String, byte[], KeyValueStore<Bytes, byte[]>>with(KEY, VALUE))
+                    .toStream()
+                    .to(out, Produced.with(KEY, VALUE));
+            }
             default -> throw new IllegalArgumentException("no workload " + workload);
         }
         return builder;
+    }
+
+    /** A window's count under its key and start: its end and the count. */
+    private static KeyValue<String, byte[]> told(Windowed<String> windowed, Long count) {
+        byte[] value = ByteBuffer.allocate(16).putLong(windowed.window().end()).putLong(count)
+            .array();
+        return KeyValue.pair(windowed.key() + "@" + windowed.window().start(), value);
+    }
+
+    /** The key of the row that a record names: its first eight bytes say which. */
+    private static String named(byte[] value) {
+        String digits = Long.toString(
+            Long.remainderUnsigned(ByteBuffer.wrap(value).getLong(), ROWS));
+        return "key-" + "0".repeat(6 - digits.length()) + digits;
     }
 
     private static byte[] flipped(byte[] value) {

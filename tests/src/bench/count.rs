@@ -2,24 +2,19 @@
 //!
 //! A record is fetched, decoded, counted, its new count is written to a topic, and every 100 ms all
 //! of it is committed exactly once: what `StreamThread` does, on one thread. The input is there
-//! before, and processor time counts to the end of the last commit.
+//! before, and processor time counts to the end of the last commit. `embedded_count_keys` does it
+//! for ever more keys, each of which has a count on disk when the meter starts.
 
-use super::{Bench, Figures, Meter};
+use super::{
+    Bench, Figures, Meter, RUNS, Scene,
+    embedded::{Driven, Input, Keys, fill, on_disk, topic},
+};
 use anyhow::{Context, Result, bail};
-use millstream_core::{
-    prelude::*,
-    record::{RawRecord, TopicPartition},
-    task::TaskConfig,
-};
-use millstream_log::{Cleanup, EmbeddedLog, Limits as LogLimits, Log, TopicSpec};
-use millstream_runtime::{
-    backends::{Backends, MemoryBackends, RocksBackends},
-    clock::{Clock, SystemClock},
-    program::Program,
-    worker::{Settings, Worker},
-};
-use millstream_state::{Limits, RocksBackend, Shared};
-use std::{path::Path, sync::Arc, time::Duration};
+use millstream_core::{prelude::*, record::TopicPartition};
+use millstream_log::{EmbeddedLog, Log};
+use millstream_runtime::backends::{Backends, MemoryBackends, RocksBackends};
+use millstream_state::{Limits, Shared};
+use std::{path::Path, sync::Arc};
 
 /// Log and state in memory.
 pub(super) const MEMORY: Bench = Bench {
@@ -36,29 +31,41 @@ pub(super) const DISK: Bench = Bench {
     child,
 };
 
+/// A thousand to ten million keys, on disk.
+pub(super) const KEY_NUMBERS: Bench = Bench {
+    name: "embedded_count_keys",
+    runs: runs_by_keys,
+    child: child_by_keys,
+};
+
 static IN: Topic<String, Vec<u8>> = Topic::new("in", utf8(), bytes());
 static OUT: Topic<String, u64> = Topic::new("out", utf8(), u64_be());
 
-const RECORDS: u64 = 2_000_000;
-const KEYS: u64 = 100_000;
-const VALUE_BYTES: usize = 100;
-/// Records of the input that lie in one block of the log.
-const RECORDS_PER_BLOCK: u64 = 10_000;
-/// Bytes of newest records that a log on disk keeps in memory: what the facade gives it.
-const LOG_CACHE_BYTES: u64 = 16 << 20;
+const INPUT: Input = Input {
+    topic: "in",
+    seed: 1,
+    records: 2_000_000,
+    keys: Keys::Random(100_000),
+    value_bytes: 100,
+    per_ms: 1_000,
+};
+/// Exponents of ten.
+const KEYS: [u32; 5] = [3, 4, 5, 6, 7];
+/// Records that are measured at each number of keys.
+const MEASURED: u64 = 1_000_000;
 
 fn child(part: &str, directory: &Path) -> Result<Figures> {
     let shared = Shared::new(Limits::default());
     match part {
         "memory" => {
             let log = EmbeddedLog::in_memory();
-            fill(&log)?;
+            fill(&log, INPUT)?;
             count(&log, Arc::new(MemoryBackends::default()))
         }
         "fill" => {
             let meter = Meter::start()?;
-            fill(&on_disk(directory, &shared)?)?;
-            meter.figures(RECORDS)
+            fill(&on_disk(directory, &shared)?, INPUT)?;
+            meter.figures(INPUT.records)
         }
         "disk" => {
             let backends = RocksBackends::open(directory.join("tasks"), shared.clone())?;
@@ -68,77 +75,75 @@ fn child(part: &str, directory: &Path) -> Result<Figures> {
     }
 }
 
-fn on_disk(directory: &Path, shared: &Shared) -> Result<EmbeddedLog> {
-    let columns = EmbeddedLog::COLUMNS.map(str::to_owned);
-    let backend = RocksBackend::open(directory.join("log"), &columns, shared)?;
-    let limits = LogLimits {
-        cache_bytes_max: LOG_CACHE_BYTES,
-        ..LogLimits::default()
-    };
-    Ok(EmbeddedLog::open_with(Arc::new(backend), limits)?)
-}
-
-/// Makes the topics and writes the input: keys in an order that has nothing to do with theirs.
-fn fill(log: &EmbeddedLog) -> Result<()> {
-    for name in [IN.name, OUT.name] {
-        let cleanup = Cleanup::Delete { retention_ms: None };
-        log.create_topic(&TopicSpec {
-            name: name.to_owned(),
-            partitions: 1,
-            cleanup,
-        })?;
-    }
-    let mut client = log.client();
-    let (mut random, mut value) = (Random(1), vec![0; VALUE_BYTES]);
-    for number in 0..RECORDS {
-        let key = format!("key-{:06}", random.next() % KEYS);
-        value[..8].copy_from_slice(&random.next().to_be_bytes());
-        let record = RawRecord {
-            key: Some(key.as_bytes()),
-            value: Some(&value),
-            timestamp: (number / 1_000).try_into()?,
-            headers: &Headers::NONE,
-        };
-        client.send(IN.name, Some(0), record)?;
-        if (number + 1) % RECORDS_PER_BLOCK == 0 {
-            client.commit(number, &[])?;
-        }
-    }
-    client.commit(RECORDS, &[])?;
-    Ok(())
-}
-
 fn count(log: &EmbeddedLog, backends: Arc<dyn Backends>) -> Result<Figures> {
-    let builder = StreamsBuilder::new();
-    builder.stream(&IN).group_by_key().count("counts").to(&OUT);
-    let topology = Arc::new(builder.build()?);
-    let mut client = log.client();
-    let program = Program::prepare(topology, TaskConfig::new("bench"), &mut client)?;
-    let settings = Settings::new("bench-1", "bench");
-    let own = Box::new(log.client());
-    let mut worker = Worker::new(Arc::new(program), backends, own, settings);
-    let clock = SystemClock::new();
+    topic(log, OUT.name)?;
+    let mut driven = Driven::start(log, counts()?, backends)?;
     let meter = Meter::start()?;
-    while worker.stats().processed < RECORDS {
-        worker.step(clock.now(), Duration::ZERO)?;
-    }
-    worker.close(clock.now())?;
-    let figures = meter.figures(RECORDS)?;
-    let written = client.end(&TopicPartition::new(OUT.name, 0))?;
-    if u64::try_from(written).context("an offset")? != RECORDS {
-        bail!("{written} updates came out for {RECORDS} records");
+    driven.until(INPUT.records)?;
+    driven.close()?;
+    let figures = meter.figures(INPUT.records)?;
+    let written = log.client().end(&TopicPartition::new(OUT.name, 0))?;
+    if u64::try_from(written).context("an offset")? != INPUT.records {
+        bail!("{written} updates came out for {} records", INPUT.records);
     }
     Ok(figures)
 }
 
-/// Xorshift: the same numbers in every run, at a cost that does not matter.
-struct Random(u64);
+fn counts() -> Result<Topology> {
+    let builder = StreamsBuilder::new();
+    builder.stream(&IN).group_by_key().count("counts").to(&OUT);
+    Ok(builder.build()?)
+}
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
+/// For each number of keys: nanoseconds of processor time a record, and bytes resident.
+fn runs_by_keys(scene: &Scene) -> Result<Vec<Figures>> {
+    let run = |_| -> Result<Figures> {
+        let mut all = Figures::new();
+        for exponent in KEYS {
+            let directory = tempfile::tempdir_in(scene.directory())?;
+            let (fill, part) = (format!("fill-{exponent}"), format!("count-{exponent}"));
+            scene.child(&fill, directory.path())?;
+            let figures = scene.child(&part, directory.path())?;
+            let nanos = 1e9 / figures["records_per_cpu_second"];
+            all.insert(format!("cpu_ns_per_record_1e{exponent}"), nanos);
+            all.insert(format!("max_rss_mb_1e{exponent}"), figures["max_rss_mb"]);
+        }
+        let (few, many) = (all["cpu_ns_per_record_1e3"], all["cpu_ns_per_record_1e7"]);
+        all.insert("cpu_ratio_1e7_to_1e3".to_owned(), many / few);
+        Ok(all)
+    };
+    (0..RUNS).map(run).collect()
+}
+
+fn child_by_keys(part: &str, directory: &Path) -> Result<Figures> {
+    let shared = Shared::new(Limits::default());
+    let (what, exponent) = part.split_once('-').context("no such part")?;
+    let keys = 10_u64.pow(exponent.parse()?);
+    let log = on_disk(directory, &shared)?;
+    let backends = Arc::new(RocksBackends::open(directory.join("tasks"), shared)?);
+    if what == "fill" {
+        let each = Input {
+            records: keys,
+            keys: Keys::Each(keys),
+            ..INPUT
+        };
+        topic(&log, OUT.name)?;
+        fill(&log, each)?;
+        let meter = Meter::start()?;
+        let mut driven = Driven::start(&log, counts()?, backends)?;
+        driven.until(keys)?;
+        driven.close()?;
+        let more = Input {
+            records: MEASURED,
+            keys: Keys::Random(keys),
+            ..INPUT
+        };
+        fill(&log, more)?;
+        return meter.figures(keys);
     }
+    let meter = Meter::start()?;
+    let mut driven = Driven::start(&log, counts()?, backends)?;
+    driven.until(MEASURED)?;
+    driven.close()?;
+    meter.figures(MEASURED)
 }

@@ -7,13 +7,16 @@
 //! A new benchmark is a file with a [`Bench`] in it and a line in [`ALL`].
 
 mod count;
+mod embedded;
 mod kafka;
 mod learn;
 mod meter;
+mod operators;
 mod restart;
 mod scene;
 mod sink_postgres;
 mod stateless;
+mod workloads;
 
 pub use meter::{Figures, Meter};
 pub use scene::{CHILD, Scene, Serving};
@@ -38,6 +41,12 @@ pub struct Bench {
 pub const ALL: &[Bench] = &[
     count::MEMORY,
     count::DISK,
+    count::KEY_NUMBERS,
+    operators::TUMBLING,
+    operators::SESSION,
+    operators::STREAM_JOIN,
+    operators::FOREIGN_JOIN,
+    operators::WINDOW_MEMORY,
     stateless::SIX,
     learn::IMDB,
     restart::GIGABYTE,
@@ -45,6 +54,10 @@ pub const ALL: &[Bench] = &[
     kafka::STATELESS,
     kafka::COUNT,
     kafka::TABLE_JOIN,
+    kafka::TUMBLING,
+    kafka::SESSION,
+    kafka::STREAM_JOIN,
+    kafka::FOREIGN_JOIN,
     kafka::RESTORE,
 ];
 

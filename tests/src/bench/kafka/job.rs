@@ -1,34 +1,9 @@
 //! What one side is asked to do, and how much of it there is.
 
+use super::super::workloads::{Names, Workload};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-
-/// What is done with the records; the table in [`super`] says what comes out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Workload {
-    Stateless,
-    Count,
-    Join,
-    Restore,
-}
-
-impl Workload {
-    /// Its name on the command line of the peers.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Stateless => "stateless",
-            Self::Count => "count",
-            Self::Join => "join",
-            Self::Restore => "restore",
-        }
-    }
-
-    /// Whether Kafka Streams' cache of records can make a difference.
-    pub(super) fn has_state(self) -> bool {
-        self != Self::Stateless
-    }
-}
 
 /// A run of one side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,9 +11,7 @@ pub(super) struct Job {
     pub(super) workload: Workload,
     /// `bootstrap.servers`.
     pub(super) servers: String,
-    pub(super) input: String,
-    pub(super) table: String,
-    pub(super) output: String,
+    pub(super) topics: Names,
     /// Also the group, and the prefix of the side's own topics.
     pub(super) application_id: String,
     /// A directory for state.

@@ -51,6 +51,11 @@ pub(super) struct Content {
 }
 
 impl Content {
+    /// Whether both said the same, in whatever order.
+    pub(super) fn says_as(&self, other: &Self) -> bool {
+        self.records == other.records && self.records_hash == other.records_hash
+    }
+
     /// Whether both ended with the same values, whatever was said in between.
     pub(super) fn ends_as(&self, other: &Self) -> bool {
         self.keys == other.keys && self.last_hash == other.last_hash

@@ -7,6 +7,12 @@
 //!   whose figures begin with `zipf_`.
 //! - `kafka_table_join`: joins with a table of 50-byte rows; 16 bytes of the record and the row go
 //!   out.
+//! - `kafka_tumbling`: counts by key in windows of ten seconds; every new count goes out. The input
+//!   has a record of each key in a second, by its own times.
+//! - `kafka_session`: counts by key in sessions that end after a second without a record.
+//! - `kafka_stream_join`: joins with a second stream of as many records, within a tenth of a second.
+//! - `kafka_foreign_join`: a table whose rows name rows of another: the sides say what they join
+//!   when it is asked back, so that only the last result of each key must be the same.
 //! - `kafka_restore`: gets a state of 5 million keys back from its changelog, its disk deleted.
 //!
 //! How it is kept fair:
@@ -22,8 +28,9 @@
 //! - Processor time and peak memory are the whole process's, as the kernel tells them, on each
 //!   side. Times of the broker are nobody's.
 //! - What came out is read back and compared: the same records with the same times in the same
-//!   order in every partition, or, where Kafka Streams' cache left intermediate counts out, the
-//!   same last count of every key. A difference is an error, not a figure.
+//!   order in every partition (in any order, where keys go to other partitions), or, where Kafka
+//!   Streams' cache left intermediate counts out, the same last count of every key. A difference is
+//!   an error, not a figure.
 //! - Latency is taken by one program for all sides, at half of what the slowest of them can do:
 //!   from the moment a record was due to be sent to the moment a reader of committed records has
 //!   what came of it. A JVM that shares its processors with others may not be able to keep up even
@@ -46,8 +53,7 @@ mod ours;
 mod peers;
 mod restore;
 
-use super::Bench;
-use job::Workload;
+use super::{Bench, workloads::Workload};
 
 /// A map and a filter.
 pub(super) const STATELESS: Bench = Bench {
@@ -67,6 +73,34 @@ pub(super) const COUNT: Bench = Bench {
 pub(super) const TABLE_JOIN: Bench = Bench {
     name: "kafka_table_join",
     runs: |scene| flow::runs(scene, Workload::Join),
+    child: ours::child,
+};
+
+/// Counts in windows.
+pub(super) const TUMBLING: Bench = Bench {
+    name: "kafka_tumbling",
+    runs: |scene| flow::runs(scene, Workload::Tumbling),
+    child: ours::child,
+};
+
+/// Counts in sessions.
+pub(super) const SESSION: Bench = Bench {
+    name: "kafka_session",
+    runs: |scene| flow::runs(scene, Workload::Session),
+    child: ours::child,
+};
+
+/// Two streams that meet.
+pub(super) const STREAM_JOIN: Bench = Bench {
+    name: "kafka_stream_join",
+    runs: |scene| flow::runs(scene, Workload::StreamJoin),
+    child: ours::child,
+};
+
+/// Two tables, by what one says of the other.
+pub(super) const FOREIGN_JOIN: Bench = Bench {
+    name: "kafka_foreign_join",
+    runs: |scene| flow::runs(scene, Workload::ForeignJoin),
     child: ours::child,
 };
 

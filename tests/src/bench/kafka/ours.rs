@@ -1,15 +1,18 @@
-//! Our side: the workloads in the DSL, run by `Streams` with state in RocksDB.
+//! Our side: the workloads, run by `Streams` with state in RocksDB.
 //!
 //! The log is whatever [`broker`] opens; nothing below it knows which. The tests at the end run
 //! every workload on the embedded log and compare with what the workloads are defined to be.
 
 use super::{
-    super::{Figures, Meter},
-    job::{CACHE_BYTES_PER_STORE, COMMIT_INTERVAL_MS, Job, SECONDS_MAX, Workload},
+    super::{
+        Figures, Meter,
+        workloads::{self, Seen, Workload},
+    },
+    job::{CACHE_BYTES_PER_STORE, COMMIT_INTERVAL_MS, Job, SECONDS_MAX},
 };
 use anyhow::{Context, Result, bail};
 use millstream::metrics::Registry;
-use millstream_core::{prelude::*, task::TaskConfig};
+use millstream_core::task::TaskConfig;
 use millstream_kafka::{KafkaConfig, KafkaLog};
 use millstream_log::Broker;
 use millstream_runtime::{
@@ -24,13 +27,16 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 /// How often the main thread looks how far the stream thread is.
 const LOOK: Duration = Duration::from_millis(1);
+
+/// A program without a result for so long has no more to come.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// `rocksdb.block.cache.bytes` and `rocksdb.write.buffer.bytes`: what every app gets.
 const ROCKSDB_BYTES: usize = 64 << 20;
@@ -64,16 +70,16 @@ pub(super) fn child(part: &str, _: &Path) -> Result<Figures> {
 fn run(broker: Arc<dyn Broker>, job: &Job) -> Result<Figures> {
     let clock = SystemClock::new();
     let whole = Meter::start()?;
-    let seen = Arc::new(AtomicU64::new(0));
+    let seen = Seen::default();
     let streams = streams(broker, job, &seen)?;
     streams.start()?;
     let wait = |count: u64, over: &AtomicBool| -> Result<()> {
-        while seen.load(Ordering::Relaxed) < count && !over.load(Ordering::Acquire) {
+        while seen.records() < count && !over.load(Ordering::Acquire) {
             if streams.state() == State::Error {
                 bail!("{:?}", streams.failure());
             }
             if clock.elapsed() > Duration::from_secs(SECONDS_MAX) {
-                bail!("{:?} of {count} records in time", seen);
+                bail!("{} of {count} records in time", seen.records());
             }
             std::thread::park_timeout(LOOK);
         }
@@ -85,14 +91,17 @@ fn run(broker: Arc<dyn Broker>, job: &Job) -> Result<Figures> {
     if job.records == 0 {
         wait(u64::MAX, &*until_input_ends()?)?;
         streams.close();
-        return whole.figures(seen.load(Ordering::Relaxed));
+        return whole.figures(seen.records());
     }
     let never = AtomicBool::new(false);
     wait(job.warmup, &never)?;
     let startup = whole.elapsed();
     let meter = Meter::start()?;
     wait(job.records, &never)?;
-    let busy = meter.elapsed();
+    let busy = match job.workload {
+        Workload::ForeignJoin => quiet(&seen, &meter),
+        _ => meter.elapsed(),
+    };
     if streams.close() != State::NotRunning {
         bail!("{:?}", streams.failure());
     }
@@ -106,6 +115,20 @@ fn run(broker: Arc<dyn Broker>, job: &Job) -> Result<Figures> {
         ("startup_seconds", startup.as_secs_f64()),
     ];
     Ok(told.map(|(name, value)| (name.to_owned(), value)).into())
+}
+
+/// What goes over topics of the program's own is not over with the input: waits until nothing more
+/// comes; how long it took until the last that came.
+fn quiet(seen: &Seen, meter: &Meter) -> Duration {
+    let (mut results, mut last) = (seen.results(), meter.elapsed());
+    while meter.elapsed() < last + QUIET {
+        std::thread::park_timeout(LOOK);
+        let now = seen.results();
+        if now != results {
+            (results, last) = (now, meter.elapsed());
+        }
+    }
+    last
 }
 
 /// From start to running, with nothing on disk.
@@ -154,8 +177,8 @@ fn exact(count: u64) -> f64 {
     count as f64
 }
 
-fn streams(broker: Arc<dyn Broker>, job: &Job, seen: &Arc<AtomicU64>) -> Result<Streams> {
-    let topology = Arc::new(topology(job, seen.clone())?);
+fn streams(broker: Arc<dyn Broker>, job: &Job, seen: &Seen) -> Result<Streams> {
+    let topology = Arc::new(workloads::topology(job.workload, &job.topics, seen)?);
     let mut task = TaskConfig::new(&*job.application_id);
     task.cache_bytes = CACHE_BYTES_PER_STORE;
     let id = &job.application_id;
@@ -171,64 +194,10 @@ fn streams(broker: Arc<dyn Broker>, job: &Job, seen: &Arc<AtomicU64>) -> Result<
     Ok(Streams::new(topology, config, logs, backends)?)
 }
 
-fn topology(job: &Job, seen: Arc<AtomicU64>) -> Result<Topology> {
-    let input = topic(&job.input, bytes());
-    let builder = StreamsBuilder::new();
-    let stream = builder.stream(&input).peek(move |_, _| {
-        // Only the stream thread writes it: an atomic addition would be paid for nothing.
-        seen.store(seen.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    });
-    match job.workload {
-        Workload::Stateless => stream
-            .filter(|_, value| value.first().is_some_and(|first| first & 7 != 0))
-            .map_values(flipped)
-            .to(&topic(&job.output, bytes())),
-        Workload::Count => stream
-            .group_by_key()
-            .count(Materialized::with("counts", utf8(), u64_be()))
-            .to(&topic(&job.output, u64_be())),
-        Workload::Join => {
-            let table = builder.table(&topic(&job.table, bytes()), rows("profiles"));
-            stream
-                .join(table, |value, row| joined(&value, row))
-                .to(&topic(&job.output, bytes()));
-        }
-        Workload::Restore => {
-            let _ = stream
-                .group_by_key()
-                .reduce(rows("latest"), |_, value| value);
-        }
-    }
-    Ok(builder.build()?)
-}
-
-fn flipped(mut value: Vec<u8>) -> Vec<u8> {
-    value.iter_mut().for_each(|byte| *byte ^= 0x5a);
-    value
-}
-
-/// The first 16 bytes of the record, then the row.
-fn joined(value: &[u8], row: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(16 + row.len());
-    out.extend_from_slice(value.get(..16).unwrap_or(value));
-    out.extend_from_slice(row);
-    out
-}
-
-/// A store of bytes by text.
-fn rows(name: &str) -> Materialized<String, Vec<u8>> {
-    Materialized::with(name, utf8(), bytes())
-}
-
-/// Topics have static names; a job's are leaked, and there are three of them in a process.
-fn topic<V>(name: &str, value: Serde<V>) -> Topic<String, V> {
-    Topic::new(String::leak(name.to_owned()), utf8(), value)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use millstream_core::record::{RawRecord, TopicPartition};
+    use super::{super::super::workloads::Names, *};
+    use millstream_core::record::{Headers, RawRecord, TopicPartition};
     use millstream_log::{Cleanup, EmbeddedLog, Log, TopicSpec};
     use std::collections::BTreeMap;
 
@@ -252,16 +221,23 @@ mod tests {
         let job = Job {
             workload,
             servers: String::new(),
-            input: "in".to_owned(),
-            table: "table".to_owned(),
-            output: "out".to_owned(),
+            topics: Names {
+                input: "in".to_owned(),
+                table: "table".to_owned(),
+                output: "out".to_owned(),
+            },
             application_id: "app".to_owned(),
             state: state.to_owned(),
             records: RECORDS,
             warmup: RECORDS / 4,
             restored: 0,
         };
-        for name in [&job.input, &job.table, &job.output] {
+        let Names {
+            input,
+            table,
+            output,
+        } = &job.topics;
+        for name in [input, table, output] {
             log.create_topic(&TopicSpec {
                 name: name.clone(),
                 partitions: 1,

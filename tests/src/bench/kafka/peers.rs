@@ -79,8 +79,8 @@ impl Side {
 fn common(job: &Job) -> Vec<String> {
     vec![
         format!("bootstrap.servers={}", job.servers),
-        format!("in={}", job.input),
-        format!("out={}", job.output),
+        format!("in={}", job.topics.input),
+        format!("out={}", job.topics.output),
         format!("records={}", job.records),
         format!("warmup={}", job.warmup),
         format!("commit.interval.ms={COMMIT_INTERVAL_MS}"),
@@ -104,7 +104,7 @@ fn kafka_streams(job: &Job, cached: bool) -> Result<Command> {
         .arg("StreamsBench")
         .arg(job.workload.name())
         .args(common(job))
-        .arg(format!("table={}", job.table))
+        .arg(format!("table={}", job.topics.table))
         .arg(format!("application.id={}", job.application_id))
         .arg(format!("state.dir={}", job.state.display()))
         .arg(format!("cache={}", if cached { CACHE_BYTES } else { 0 }));

@@ -6,9 +6,12 @@
 //! is.
 
 use super::{
-    super::{Figures, Scene},
+    super::{
+        Figures, Scene,
+        workloads::{Names, Workload},
+    },
     flow::Cluster,
-    job::{Job, Size, Workload},
+    job::{Job, Size},
     load::{Load, Shape, VALUE_BYTES},
     peers::Side,
 };
@@ -29,9 +32,10 @@ pub(super) fn runs(scene: &Scene) -> Result<Vec<Figures>> {
         Job {
             workload: Workload::Restore,
             servers: cluster.servers.clone(),
-            input: input.clone(),
-            table: String::new(),
-            output: String::new(),
+            topics: Names {
+                input: input.clone(),
+                ..Names::default()
+            },
             state: scene.directory().join(&id),
             application_id: id,
             records: keys,
