@@ -22,6 +22,9 @@ const ID_FILE: &str = "process-id";
 /// An id is so many hexadecimal digits.
 const ID_DIGITS: usize = 32;
 
+/// The least that librdkafka takes for `message.max.bytes`.
+const MESSAGE_BYTES_MIN: usize = 1_000;
+
 /// Keys without a prefix of their own that go to every client as they are.
 const FOR_ALL: [&str; 3] = ["bootstrap.servers", "client.rack", "security.protocol"];
 /// What goes to every client with its prefix.
@@ -37,7 +40,7 @@ pub(crate) fn connect(config: &Config, process_id: &str) -> Result<KafkaLog> {
 
 fn settings(config: &Config, process_id: &str) -> KafkaConfig {
     let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
-    let under = |prefix| config.with_prefix(prefix).map(owned).collect();
+    let under = |prefix| config.with_prefix(prefix).map(owned).collect::<Vec<_>>();
     let named = FOR_ALL.into_iter();
     let mut client: Vec<_> = named
         .filter_map(|key| Some(owned((key, config.get(key)?))))
@@ -58,7 +61,18 @@ fn settings(config: &Config, process_id: &str) -> KafkaConfig {
         task_timeout: Duration::from_millis(config.task_timeout_ms().unsigned_abs()),
         client,
         consumer: under("consumer."),
-        producer: under("producer."),
+        producer: {
+            // The core refuses what is larger; librdkafka must take what is not.
+            let size = config.max_request_size().max(MESSAGE_BYTES_MIN);
+            let limit = ("message.max.bytes".to_owned(), size.to_string());
+            let mut producer: Vec<_> = config
+                .get("max.request.size")
+                .map(|_| limit)
+                .into_iter()
+                .collect();
+            producer.extend(under("producer."));
+            producer
+        },
         admin: under("admin."),
     }
 }
@@ -140,6 +154,7 @@ mod tests {
     #[test]
     fn every_key_reaches_the_clients_it_is_for() {
         let config = config(&[
+            "max.request.size=5000000",
             "bootstrap.servers=a:1,b:2",
             "security.protocol=sasl_ssl",
             "sasl.username=me",
@@ -167,7 +182,8 @@ mod tests {
         ]);
         assert_eq!(made.client, client);
         assert_eq!(made.consumer, pairs(&[("fetch.min.bytes", "1")]));
-        assert_eq!(made.producer, pairs(&[("linger.ms", "2")]));
+        let producer = [("message.max.bytes", "5000000"), ("linger.ms", "2")];
+        assert_eq!(made.producer, pairs(&producer));
         assert_eq!(made.admin, pairs(&[("sasl.username", "root")]));
         assert_eq!(made.application_id, "app");
         assert_eq!(made.process_id, "id");

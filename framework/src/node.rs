@@ -70,8 +70,10 @@ fn streams_config(
     task.policies = Policies {
         deserialization: policy(config.deserialization_exception_handler()),
         processing: policy(config.processing_exception_handler()),
+        production: policy(config.production_exception_handler()),
     };
     task.dead_letter_topic = config.dead_letter_topic().map(str::to_owned);
+    task.record_bytes_max = Some(config.max_request_size());
     task.cache_bytes = config.statestore_cache_max_bytes() / stores.max(1);
     // Where other processes may be in the group too, a name must be one's own.
     let member = match process_id {

@@ -201,6 +201,7 @@ fn user_topics(topology: &Topology, config: &Config) -> Vec<String> {
     let mut names = topology.user_sources();
     names.extend(topology.user_sinks());
     names.extend(config.dead_letter_topic().map(str::to_owned));
+    names.extend(topology.dead_letter_topics());
     names.sort();
     names.dedup();
     names

@@ -108,6 +108,13 @@ impl RecordBatch {
         Ok(())
     }
 
+    /// Takes the last record out again.
+    pub(crate) fn remove_last(&mut self) {
+        if let Some(last) = self.entries.pop() {
+            self.data.truncate(last.start as usize);
+        }
+    }
+
     /// The record at a place in the batch.
     ///
     /// # Panics

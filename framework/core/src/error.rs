@@ -19,6 +19,13 @@ pub enum ErrorKind {
     /// A value cannot be written as bytes: the program must be changed.
     #[error("{0}")]
     Serialization(String),
+    /// A record is larger than the log takes (`max.request.size`, or what the sink says): the
+    /// policy of the sink decides.
+    #[error("{0}")]
+    RecordTooLarge(String),
+    /// The topic that was chosen for a record cannot exist: the policy of the sink decides.
+    #[error("{0}")]
+    InvalidTopic(String),
     /// A `try_*` closure or a processor refused a record: the policy of the source decides.
     #[error("{0}")]
     Processing(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -48,6 +55,18 @@ impl Error {
         ErrorKind::Serialization(message.into()).into()
     }
 
+    /// A record is larger than the log takes.
+    #[cold]
+    pub(crate) fn record_too_large(message: impl Into<String>) -> Self {
+        ErrorKind::RecordTooLarge(message.into()).into()
+    }
+
+    /// The topic chosen for a record cannot exist.
+    #[cold]
+    pub(crate) fn invalid_topic(message: impl Into<String>) -> Self {
+        ErrorKind::InvalidTopic(message.into()).into()
+    }
+
     /// The user's code refused a record.
     #[cold]
     pub fn processing(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -63,6 +82,12 @@ impl Error {
             }
             ErrorKind::Serialization(message) => {
                 ErrorKind::Serialization(format!("{place}: {message}")).into()
+            }
+            ErrorKind::RecordTooLarge(message) => {
+                ErrorKind::RecordTooLarge(format!("{place}: {message}")).into()
+            }
+            ErrorKind::InvalidTopic(message) => {
+                ErrorKind::InvalidTopic(format!("{place}: {message}")).into()
             }
             ErrorKind::Processing(cause) => Self::processing(Located { place, cause }),
             other => other.into(),

@@ -130,6 +130,41 @@ pub struct RawRecord<'a> {
     pub headers: &'a Headers,
 }
 
+/// What a batch of Kafka's format has besides its records.
+const BATCH_OVERHEAD: usize = 61;
+/// What a record has at most besides key, value and headers.
+const RECORD_OVERHEAD: usize = 21;
+
+/// How many bytes a record has at most when it is sent alone and uncompressed: what Kafka's
+/// producer compares with `max.request.size`.
+#[inline]
+pub fn wire_size(record: RawRecord<'_>) -> usize {
+    let part = |bytes: Option<&[u8]>| bytes.map_or(1, |bytes| with_length(bytes.len()));
+    let header = |header: &Header| {
+        let value = header.value.as_deref();
+        with_length(header.name.len()) + part(value)
+    };
+    let headers = record.headers.iter();
+    BATCH_OVERHEAD
+        + RECORD_OVERHEAD
+        + part(record.key)
+        + part(record.value)
+        + varint(headers.len())
+        + headers.map(header).sum::<usize>()
+}
+
+#[inline]
+fn with_length(length: usize) -> usize {
+    varint(length) + length
+}
+
+/// How many bytes a length has: seven bits each, the lowest being the sign.
+#[inline]
+fn varint(length: usize) -> usize {
+    let bits = usize::BITS - length.leading_zeros() + 1;
+    bits.div_ceil(7) as usize
+}
+
 /// A topic's name and one of its partitions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicPartition {
@@ -167,5 +202,33 @@ pub struct TaskId {
 impl std::fmt::Display for TaskId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}_{}", self.subtopology, self.partition)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_reckoned_as_kafka_does() {
+        let mut headers = Headers::NONE;
+        fn size(key: Option<&[u8]>, value: Option<&[u8]>, headers: &Headers) -> usize {
+            wire_size(RawRecord {
+                key,
+                value,
+                timestamp: 0,
+                headers,
+            })
+        }
+        assert_eq!(size(None, None, &headers), 61 + 21 + 1 + 1 + 1);
+        assert_eq!(size(Some(b""), Some(b"abc"), &headers), 82 + 1 + 4 + 1);
+        for (length, prefix) in [(63, 1), (64, 2), (8191, 2), (8192, 3), (1 << 20, 4)] {
+            let value = vec![0; length];
+            let expected = 82 + 1 + prefix + length + 1;
+            assert_eq!(size(None, Some(&value), &headers), expected, "{length}");
+        }
+        headers.push("h", None);
+        headers.push("name", Some(vec![0; 64]));
+        assert_eq!(size(None, None, &headers), 82 + 3 + (2 + 1) + (5 + 66));
     }
 }

@@ -217,6 +217,7 @@ impl Publisher {
                 before.deserialization,
             ),
             ("processing", after.processing, before.processing),
+            ("production", after.production, before.production),
             ("null_key", after.null_key, before.null_key),
             (
                 "invalid_timestamp",

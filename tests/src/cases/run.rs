@@ -235,6 +235,7 @@ fn compare_dropped(case: &Case, dropped: Dropped, wrong: &mut Vec<String>) {
     let found = [
         ("deserialization", dropped.deserialization),
         ("processing", dropped.processing),
+        ("production", dropped.production),
         ("null_key", dropped.null_key),
         ("invalid_timestamp", dropped.invalid_timestamp),
         ("late_record", dropped.late_record),

@@ -1,16 +1,54 @@
 //! The `try_*` operators: closures that may refuse a record.
 //!
 //! A refused record goes no further at this operator, while what its siblings made of it stays; the
-//! source's policy decides whether the thread stops, or the record is counted and perhaps kept as a
-//! dead letter. That is Kafka's processing exception handler (KIP-1033).
+//! operator's policy decides, or else the source's, or else the program's, whether the thread stops,
+//! or the record is counted and perhaps kept as a dead letter. That is Kafka's processing exception
+//! handler (KIP-1033), which Kafka has for the whole program only.
 
 use super::{Fun, KStream, process::unboxed};
-use crate::{link::Data, record::Record, task::TaskContext};
-use std::sync::Arc;
+use crate::{
+    link::Data,
+    record::Record,
+    task::{ErrorPolicy, TaskContext},
+};
+use std::{panic::Location, sync::Arc};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl<'b, K: Data, V: Data> KStream<'b, K, V> {
+    /// Says what becomes of the records that the operator before this refuses, whatever their
+    /// source and the program say: a `try_*` operator, a processor, a join or an aggregation. Behind
+    /// `stream(..)` it says so of the source, as [`Consumed::on_error`](super::Consumed::on_error).
+    ///
+    /// ```
+    /// use millstream_core::prelude::*;
+    ///
+    /// static TEXTS: Topic<String, String> = Topic::new("texts", utf8(), utf8());
+    /// static NUMBERS: Topic<String, i64> = Topic::new("numbers", utf8(), i64_be());
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder
+    ///     .stream(&TEXTS)
+    ///     .try_map_values(|text| text.parse::<i64>())
+    ///     .on_error(ErrorPolicy::DeadLetterTo("no-numbers"))
+    ///     .to(&NUMBERS);
+    ///
+    /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.pipe(&TEXTS, "a".to_owned(), "seven".to_owned(), 0)?;
+    /// driver.pipe(&TEXTS, "a".to_owned(), "7".to_owned(), 1)?;
+    /// assert_eq!(driver.read_key_values(&NUMBERS)?, [("a".to_owned(), Some(7))]);
+    /// let (_, value, _, headers) = driver.read_raw("no-numbers").remove(0);
+    /// assert_eq!(value.as_deref(), Some(&b"seven"[..]));
+    /// let why = headers.last("__streams.errors.message").and_then(|why| why.value.as_deref());
+    /// assert_eq!(why, Some(&b"invalid digit found in string"[..]));
+    /// # Ok::<(), millstream_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn on_error(self, policy: ErrorPolicy) -> Self {
+        self.builder.answer(self.node, policy, Location::caller());
+        self
+    }
+
     /// Makes any number of records of each record, or refuses it.
     #[track_caller]
     pub fn try_flat_map<K2: Data, V2: Data, I, E>(
@@ -78,7 +116,8 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         })
     }
 
-    /// Ends the stream in a side effect that may fail.
+    /// Ends the stream in a side effect that may fail. One with an error policy of its own is a
+    /// `try_filter` that keeps nothing, with [`KStream::on_error`] behind it.
     #[track_caller]
     pub fn try_for_each<E: Into<BoxError>>(self, act: impl Fn(K, V) -> Result<(), E> + Fun) {
         self.attempt("try_foreach", move |key, value| {

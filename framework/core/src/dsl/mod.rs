@@ -20,6 +20,7 @@ mod join;
 mod joined;
 mod outlet;
 mod process;
+mod produced;
 mod read_only;
 mod sink;
 mod source;
@@ -44,6 +45,7 @@ pub use grouped::KGroupedStream;
 pub use grouped_table::KGroupedTable;
 pub use joined::Joined;
 pub use process::{FixedKeyContext, FixedKeyProcessor, ProcessResult, Processor, ProcessorContext};
+pub use produced::Produced;
 pub use stream::KStream;
 pub use stream_join::{JoinWindows, StreamJoined};
 pub use suppress::{

@@ -1,23 +1,41 @@
 //! The ends of a program: topics written.
+//!
+//! A record that cannot be written is refused where it is encoded, before the log sees it. That is
+//! Kafka's production exception handler, as far as its answer may be to go on: a log that refuses a
+//! record drops the whole transaction.
 
-use super::{Change, Fun, KStream, KTable, StreamsBuilder};
+use super::{Change, Fun, KStream, KTable, Produced, StreamsBuilder, produced::Settings};
 use crate::{
     error::Result,
     link::Data,
     record::Record,
     serde::{Encoded, Serde},
-    task::{OutputId, TaskContext},
-    topic::Topic,
+    task::{ErrorPolicy, OutputId, TaskContext},
     topology::{NodeId, NodeKind, TopicName},
 };
-use std::sync::Arc;
+use std::{panic::Location, sync::Arc};
+
+/// A topic that is written, and what the program says of writing it.
+pub(crate) struct Target(TopicName, Settings);
+
+impl From<TopicName> for Target {
+    fn from(topic: TopicName) -> Self {
+        Self(topic, Settings::default())
+    }
+}
+
+impl From<(TopicName, Settings)> for Target {
+    fn from((topic, settings): (TopicName, Settings)) -> Self {
+        Self(topic, settings)
+    }
+}
 
 impl<K: Data, V: Data> KStream<'_, K, V> {
     /// Writes the stream to a topic. The key chooses the partition, as Kafka's producer does.
     ///
     /// The topic's types must be the stream's, else the program does not compile:
     ///
-    /// ```compile_fail,E0308
+    /// ```compile_fail,E0277
     /// use millstream_core::prelude::*;
     ///
     /// static IN: Topic<String, u64> = Topic::new("in", utf8(), u64_be());
@@ -27,11 +45,14 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
     /// builder.stream(&IN).to(&OUT);
     /// ```
     #[track_caller]
-    pub fn to(self, topic: &Topic<K, V>) {
-        let Topic { name, key, value } = *topic;
-        let name = TopicName::User(name.to_owned());
-        self.builder.add_format(name.clone(), key, value);
-        self.sink(name, key, move |v, out| value.encode(v, out));
+    pub fn to(self, topic: impl Into<Produced<K, V>>) {
+        let produced: Produced<K, V> = topic.into();
+        let (topic, settings) = (produced.topic, produced.settings);
+        let name = TopicName::User(topic.name.to_owned());
+        self.builder
+            .add_format(name.clone(), topic.key, topic.value);
+        let value = move |v: &V, out: &mut Vec<u8>| topic.value.encode(v, out);
+        self.sink((name, settings), topic.key, value);
     }
 
     /// Writes each record to the topic that `choose` names for it; the topics must exist. A record
@@ -43,15 +64,38 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
         key: Serde<K>,
         value: Serde<V>,
     ) {
+        self.sink_chosen(choose, (key, value), None);
+    }
+
+    /// As [`KStream::to_chosen`], with an answer of its own to records that cannot be written.
+    #[track_caller]
+    pub fn to_chosen_or(
+        self,
+        choose: impl Fn(&K, &V) -> String + Fun,
+        key: Serde<K>,
+        value: Serde<V>,
+        policy: ErrorPolicy,
+    ) {
+        self.sink_chosen(choose, (key, value), Some(policy));
+    }
+
+    #[track_caller]
+    fn sink_chosen(
+        self,
+        choose: impl Fn(&K, &V) -> String + Fun,
+        (key, value): (Serde<K>, Serde<V>),
+        policy: Option<ErrorPolicy>,
+    ) {
         let choose = Arc::new(choose);
         let kind = NodeKind::Sink { topic: None };
-        self.builder
+        let node = self
+            .builder
             .add("sink", kind, vec![self.node], vec![], move |link| {
                 let (choose, name) = (choose.clone(), link.name().to_owned());
                 link.upstream(move |ctx: &mut TaskContext, record: Record<K, V>| {
                     let to = match ctx.output_chosen(&choose(&record.key, &record.value)) {
                         Ok(to) => to,
-                        Err(error) => return ctx.refuse(&name, error),
+                        Err(error) => return ctx.refuse_output(&name, error),
                     };
                     let written = ctx.emit(
                         to,
@@ -59,15 +103,18 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
                         |k, out| key.encode(k, out),
                         |v, out| value.encode(v, out),
                     );
-                    written.or_else(|error| ctx.refuse(&name, error))
+                    written.or_else(|error| ctx.refuse_output(&name, error))
                 });
             });
+        if let Some(policy) = policy {
+            self.builder.answer(node, policy, Location::caller());
+        }
     }
 
     #[track_caller]
     pub(crate) fn sink(
         self,
-        topic: TopicName,
+        topic: impl Into<Target>,
         key: Serde<K>,
         value: impl Fn(&V, &mut Vec<u8>) -> Result<Encoded> + Fun,
     ) {
@@ -88,37 +135,44 @@ impl StreamsBuilder {
     #[track_caller]
     pub(crate) fn add_sink<K: Data, V: Data>(
         &self,
-        topic: TopicName,
+        topic: impl Into<Target>,
         parents: Vec<NodeId>,
         write: impl Fn(&mut TaskContext, OutputId, &Record<K, V>) -> Result<()> + Fun,
     ) {
         let write = Arc::new(write);
+        let Target(topic, settings) = topic.into();
         let kind = NodeKind::Sink {
             topic: Some(topic.clone()),
         };
-        self.add("sink", kind, parents, vec![], move |link| {
+        let node = self.add("sink", kind, parents, vec![], move |link| {
             let (write, name) = (write.clone(), link.name().to_owned());
             let to = link.context.output_id(&topic);
+            if let Some(bytes_max) = settings.record_bytes_max {
+                link.context.limit_output(to, bytes_max);
+            }
             link.upstream(move |ctx: &mut TaskContext, record: Record<K, V>| {
-                write(ctx, to, &record).or_else(|error| ctx.refuse(&name, error))
+                write(ctx, to, &record).or_else(|error| ctx.refuse_output(&name, error))
             });
         });
+        if let Some(policy) = settings.policy {
+            self.answer(node, policy, Location::caller());
+        }
     }
 }
 
 impl<K: Data, V: Data> KTable<'_, K, V> {
     /// Writes the table's changes to a topic: rows as values, deletions as tombstones.
     #[track_caller]
-    pub fn to(self, topic: &Topic<K, V>) {
-        let Topic { name, key, value } = *topic;
-        let name = TopicName::User(name.to_owned());
-        self.changes.builder.add_format(name.clone(), key, value);
-        self.changes
-            .sink(name, key, move |change: &Change<V>, out| {
-                match &change.new {
-                    Some(row) => value.encode(row, out),
-                    None => Ok(Encoded::Null),
-                }
-            });
+    pub fn to(self, topic: impl Into<Produced<K, V>>) {
+        let produced: Produced<K, V> = topic.into();
+        let (topic, settings) = (produced.topic, produced.settings);
+        let name = TopicName::User(topic.name.to_owned());
+        let builder = self.changes.builder;
+        builder.add_format(name.clone(), topic.key, topic.value);
+        let value = move |change: &Change<V>, out: &mut Vec<u8>| match &change.new {
+            Some(row) => topic.value.encode(row, out),
+            None => Ok(Encoded::Null),
+        };
+        self.changes.sink((name, settings), topic.key, value);
     }
 }

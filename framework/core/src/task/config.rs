@@ -25,6 +25,10 @@ pub struct TaskConfig {
     pub policies: Policies,
     /// `errors.dead.letter.queue.topic.name`.
     pub dead_letter_topic: Option<String>,
+    /// `max.request.size`: how large a record may be that the program writes, as
+    /// [`wire_size`](crate::record::wire_size) reckons. Larger ones are refused before they reach
+    /// the log, and [`Policies::production`] answers. `None` leaves it to the log.
+    pub record_bytes_max: Option<usize>,
     /// How many bytes of clean entries each store may cache.
     pub cache_bytes: usize,
     /// Whether stores that are copies of a topic are restored from it. Without a changelog of their
@@ -44,6 +48,7 @@ impl TaskConfig {
             application_id: application_id.into(),
             policies: Policies::default(),
             dead_letter_topic: None,
+            record_bytes_max: None,
             cache_bytes: 10 << 20,
             source_changelogs: false,
             emission: Emission::default(),

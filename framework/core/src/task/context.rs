@@ -1,11 +1,11 @@
 //! What operators see of their task: stores, outputs, times, and where the record in hand is from.
 
-use super::Emission;
-use super::policy::{Dropped, ErrorPolicy, Failure, Policies, Reason};
+use super::policy::{Answers, Dropped, Failure, Policies, Reason};
+use super::{Emission, TaskConfig};
 use crate::{
     batch::RecordBatch,
     error::{Error, ErrorKind, Result},
-    record::{Headers, Offset, Record, Timestamp, TopicPartition},
+    record::{Headers, Offset, Record, Timestamp, TopicPartition, wire_size},
     serde::Encoded,
     store::{StateStore, StoreRef},
     topology::{StoreId, TopicName, check_topic},
@@ -14,7 +14,7 @@ use millstream_state::Backend;
 use std::sync::Arc;
 
 /// The place of an output topic in a task's list.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OutputId(usize);
 
 /// Records that a task made for one topic, in order; the key chooses the partition.
@@ -23,6 +23,34 @@ pub struct Output {
     pub topic: Arc<str>,
     /// The records.
     pub records: RecordBatch,
+    /// How large one may be, as [`wire_size`] reckons.
+    bytes_max: usize,
+}
+
+impl Output {
+    /// Takes the last record out again where it is too large.
+    #[inline]
+    fn check_last(&mut self) -> Result<()> {
+        if self.bytes_max == usize::MAX {
+            return Ok(());
+        }
+        let last = self.records.len().saturating_sub(1);
+        let size = wire_size(self.records.get(last));
+        if size <= self.bytes_max {
+            return Ok(());
+        }
+        self.records.remove_last();
+        Err(self.too_large(size))
+    }
+
+    #[cold]
+    fn too_large(&self, size: usize) -> Error {
+        let (topic, most) = (&self.topic, self.bytes_max);
+        Error::record_too_large(format!(
+            "the record for {topic} has {size} bytes as it is sent, which is more than the {most} \
+             that max.request.size or the sink allow"
+        ))
+    }
 }
 
 /// Where the record in hand comes from.
@@ -38,6 +66,7 @@ pub struct RecordMetadata {
 pub struct TaskContext {
     application_id: Arc<str>,
     emission: Emission,
+    record_bytes_max: usize,
     /// By the stores' numbers in the whole topology; `None` for those of other subtopologies.
     pub(super) stores: Vec<Option<Box<dyn StateStore>>>,
     pub(super) outputs: Vec<Output>,
@@ -51,6 +80,7 @@ pub struct TaskContext {
     pub(super) source: Option<usize>,
     pub(super) offset: Offset,
     pub(super) policies: Policies,
+    pub(super) answers: Answers,
     pub(super) dropped: Dropped,
     pub(super) failures: Vec<Failure>,
     pub(super) commit_requested: bool,
@@ -59,14 +89,14 @@ pub struct TaskContext {
 
 impl TaskContext {
     pub(crate) fn new(
-        application_id: Arc<str>,
-        emission: Emission,
+        config: &TaskConfig,
         stores: Vec<Option<Box<dyn StateStore>>>,
         globals: Option<Arc<dyn Backend>>,
     ) -> Self {
         Self {
-            application_id,
-            emission,
+            application_id: config.application_id.clone(),
+            emission: config.emission,
+            record_bytes_max: config.record_bytes_max.unwrap_or(usize::MAX),
             stores,
             outputs: Vec::new(),
             globals,
@@ -77,6 +107,7 @@ impl TaskContext {
             source: None,
             offset: -1,
             policies: Policies::default(),
+            answers: Answers::default(),
             dropped: Dropped::default(),
             failures: Vec::new(),
             commit_requested: false,
@@ -177,9 +208,16 @@ impl TaskContext {
             self.outputs.push(Output {
                 topic: name.into(),
                 records: RecordBatch::new(),
+                bytes_max: self.record_bytes_max,
             });
             self.outputs.len() - 1
         }))
+    }
+
+    /// Says that a topic takes no larger records than these.
+    pub(crate) fn limit_output(&mut self, to: OutputId, bytes_max: usize) {
+        let output = &mut self.outputs[to.0];
+        output.bytes_max = output.bytes_max.min(bytes_max);
     }
 
     /// The place of an output that a record chooses: names are checked once, when they first come.
@@ -187,13 +225,14 @@ impl TaskContext {
         let known = self.outputs.iter().any(|output| &*output.topic == name);
         if !known && let Err(why) = check_topic(name) {
             let text = format!("the chosen topic name {name:?} {why}");
-            return Err(Error::processing(text));
+            return Err(Error::invalid_topic(text));
         }
         Ok(self.output_named(name))
     }
 
-    /// Encodes a record straight into the output's memory. What has a negative timestamp is refused
-    /// here, where the processor that made it is near: no log takes it.
+    /// Encodes a record straight into the output's memory. What has a negative timestamp or is too
+    /// large is refused here, where the processor that made it is near: no log takes it, and asked
+    /// to, it would drop the transaction.
     #[inline]
     pub(crate) fn emit<K, V>(
         &mut self,
@@ -205,12 +244,14 @@ impl TaskContext {
         if record.timestamp < 0 {
             return Err(negative(record.timestamp));
         }
-        self.outputs[to.0].records.encode(
+        let output = &mut self.outputs[to.0];
+        output.records.encode(
             record.timestamp,
             &record.headers,
             |out| key(&record.key, out),
             |out| value(&record.value, out),
-        )
+        )?;
+        output.check_last()
     }
 
     pub(crate) fn emit_raw(
@@ -230,13 +271,14 @@ impl TaskContext {
                 None => Encoded::Null,
             })
         };
-        let records = &mut self.outputs[to.0].records;
-        records.encode(
+        let output = &mut self.outputs[to.0];
+        output.records.encode(
             timestamp,
             headers,
             |out| write(key, out),
             |out| write(value, out),
-        )
+        )?;
+        output.check_last()
     }
 
     /// A node refused the record in hand: the source's policy decides what happens.
@@ -254,20 +296,17 @@ impl TaskContext {
         self.refuse_for(reason, node, error)
     }
 
+    /// A node could not write what it made of the record in hand: the policy for production
+    /// decides.
+    ///
+    /// # Errors
+    /// As [`TaskContext::refuse`].
     #[cold]
-    pub(super) fn refuse_for(&mut self, reason: Reason, node: &str, error: Error) -> Result<()> {
-        if self.source.is_none() {
-            return Err(error);
+    pub(crate) fn refuse_output(&mut self, node: &str, error: Error) -> Result<()> {
+        match error.kind() {
+            ErrorKind::State(_) => Err(error),
+            _ => self.refuse_for(Reason::Production, node, error),
         }
-        if self.policies.of(reason) == ErrorPolicy::Fail {
-            return Err(self.at_record(node, error));
-        }
-        self.failures.push(Failure {
-            node: node.to_owned(),
-            reason,
-            error,
-        });
-        Ok(())
     }
 
     /// The same error, and of which record: whoever must mend it has to find it first.

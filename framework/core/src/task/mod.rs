@@ -51,7 +51,6 @@ pub struct Task {
     backend: Arc<dyn Backend>,
     commit: Commit,
     batch: WriteBatch,
-    dead_letters: Option<OutputId>,
     processed: u64,
     touched: bool,
 }
@@ -102,12 +101,7 @@ impl Task {
             let changes = StoreChanges::of(spec, config, id.partition, (store, column));
             commit.changes.push(changes);
         }
-        let ctx = TaskContext::new(
-            config.application_id.clone(),
-            config.emission,
-            stores,
-            globals,
-        );
+        let ctx = TaskContext::new(config, stores, globals);
         let linked = Linker::link(topology, &sub.nodes, ctx);
         let (mut ctx, timers, flushes) = (linked.context, linked.timers, linked.flushes);
         let by_source = policy::of_sources(topology);
@@ -116,21 +110,12 @@ impl Task {
         for (topic, pushes) in linked.sources {
             let own = by_source.get(&topic);
             let policies = own.map_or(config.policies, |policy| (*policy).into());
-            if policies.writes_dead_letters() && config.dead_letter_topic.is_none() {
-                return Err(Error::topology(format!(
-                    "the bad records of {} are to be kept as dead letters, but \
-                     errors.dead.letter.queue.topic.name names no topic",
-                    topic.shown()
-                )));
-            }
+            policy::check(config, policies, &topic.shown())?;
             inputs.push(Input::new(pushes, policies, extractors.remove(&topic)));
             let name = topic.resolve(&config.application_id);
             ctx.inputs.push(TopicPartition::new(name, id.partition));
         }
-        let dead_letters = config
-            .dead_letter_topic
-            .as_deref()
-            .map(|name| ctx.output_named(name));
+        ctx.answer_by(topology, config)?;
         Ok(Self {
             id,
             ctx,
@@ -140,7 +125,6 @@ impl Task {
             backend,
             commit,
             batch: WriteBatch::new(),
-            dead_letters,
             processed: 0,
             touched: false,
         })
@@ -275,7 +259,7 @@ impl Task {
         input.next = offset + 1;
         input.moved = true;
         if !self.ctx.failures.is_empty() {
-            self.settle_failures(number, offset, raw)?;
+            self.settle_failures(Some((number, offset, raw)))?;
         }
         self.inputs[number].put_back(records);
         if self.ctx.stream_time > before && !self.timers.is_empty() {
@@ -317,7 +301,7 @@ impl Task {
         self.ctx.source = None;
         self.ctx.timestamp = now;
         self.touched |= timer::call_due(&mut self.timers, clock, now, &mut self.ctx)?;
-        Ok(())
+        self.settle_unowned()
     }
 
     /// The records made since the last call, by topic; the caller sends and then clears them.
@@ -365,7 +349,15 @@ impl Task {
         for flush in &mut self.flushes {
             flush.flush(&mut self.ctx)?;
         }
-        Ok(())
+        self.settle_unowned()
+    }
+
+    /// Settles refusals that no record in hand led to.
+    fn settle_unowned(&mut self) -> Result<()> {
+        if self.ctx.failures.is_empty() {
+            return Ok(());
+        }
+        self.settle_failures(None)
     }
 
     /// Hands over what the commit must contain, besides the outputs. It stays the task's own until

@@ -1,6 +1,11 @@
-//! What becomes of a record that cannot be decoded, or that the program's own code refuses.
+//! What becomes of a record that cannot be decoded, that the program's own code refuses, or that no
+//! log would take.
+//!
+//! Who says so, from the nearest on: the node that refused it, the source it came from, the program.
+//! Invariant: a record that is refused and does not stop the thread is counted, and kept in every
+//! dead-letter topic that a refusal of it names, once.
 
-use super::Task;
+use super::{OutputId, Task, TaskConfig, TaskContext};
 use crate::{
     error::{Error, ErrorKind, Result},
     record::{Headers, Offset, RawRecord, TopicPartition},
@@ -17,8 +22,22 @@ pub enum ErrorPolicy {
     /// The record is dropped and counted. Kafka's `LogAndContinue`.
     Skip,
     /// The record's bytes go to the dead-letter topic with headers that say why (KIP-1034), in the
-    /// same commit; and it is counted.
+    /// same commit; and it is counted. The bytes are those of the record as the task read it,
+    /// whatever had become of it when it was refused.
     DeadLetter,
+    /// The same, in this topic in place of `errors.dead.letter.queue.topic.name`. It must be there,
+    /// as any topic that the program writes.
+    DeadLetterTo(&'static str),
+}
+
+impl ErrorPolicy {
+    /// The topic for what is refused, where the policy names one.
+    pub fn own_topic(self) -> Option<&'static str> {
+        match self {
+            Self::DeadLetterTo(topic) => Some(topic),
+            Self::Fail | Self::Skip | Self::DeadLetter => None,
+        }
+    }
 }
 
 /// What becomes of bad records, by what is bad about them.
@@ -28,14 +47,20 @@ pub struct Policies {
     pub deserialization: ErrorPolicy,
     /// Of records that the program's own code refuses: `processing.exception.handler` (KIP-1033).
     pub processing: ErrorPolicy,
+    /// Of records that cannot be written: because a serde refuses them, because they are larger
+    /// than `max.request.size`, or because the topic chosen for them has no legal name:
+    /// `production.exception.handler`. All of this is found before anything is sent, since a log
+    /// that refuses a record drops the whole transaction.
+    pub production: ErrorPolicy,
 }
 
 impl From<ErrorPolicy> for Policies {
-    /// One policy for both.
+    /// One policy for all.
     fn from(policy: ErrorPolicy) -> Self {
         Self {
             deserialization: policy,
             processing: policy,
+            production: policy,
         }
     }
 }
@@ -44,12 +69,13 @@ impl Policies {
     pub(crate) fn of(self, reason: Reason) -> ErrorPolicy {
         match reason {
             Reason::Processing => self.processing,
+            Reason::Production => self.production,
             Reason::Deserialization | Reason::InvalidTimestamp => self.deserialization,
         }
     }
 
-    pub(crate) fn writes_dead_letters(self) -> bool {
-        [self.deserialization, self.processing].contains(&ErrorPolicy::DeadLetter)
+    fn all(self) -> [ErrorPolicy; 3] {
+        [self.deserialization, self.processing, self.production]
     }
 }
 
@@ -60,6 +86,8 @@ pub struct Dropped {
     pub deserialization: u64,
     /// Records that the program's own code refused.
     pub processing: u64,
+    /// Records that the program made and that could not be written.
+    pub production: u64,
     /// Null keys where a key is needed: table sources, groups, repartitions, joins; and null values
     /// where streams are joined.
     pub null_key: u64,
@@ -69,7 +97,7 @@ pub struct Dropped {
     /// joined with those of another stream; for a history that does not reach back so far; or, out
     /// of order, for a join of tables.
     pub late_record: u64,
-    /// Of all the above, how many went to the dead-letter topic.
+    /// How many records were written to dead-letter topics.
     pub dead_lettered: u64,
 }
 
@@ -78,6 +106,7 @@ pub struct Dropped {
 pub(crate) enum Reason {
     Deserialization,
     Processing,
+    Production,
     InvalidTimestamp,
 }
 
@@ -86,6 +115,7 @@ impl Dropped {
         *match reason {
             Reason::Deserialization => &mut self.deserialization,
             Reason::Processing => &mut self.processing,
+            Reason::Production => &mut self.production,
             Reason::InvalidTimestamp => &mut self.invalid_timestamp,
         } += 1;
     }
@@ -103,65 +133,146 @@ pub(super) fn of_sources(topology: &Topology) -> BTreeMap<TopicName, ErrorPolicy
     sources.collect()
 }
 
-/// A refusal met while one record ran through the operators.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) node: String,
-    pub(crate) reason: Reason,
-    pub(crate) error: Error,
+/// Says no where records are to be kept and nobody says in which topic.
+pub(super) fn check(config: &TaskConfig, policies: Policies, whose: &str) -> Result<()> {
+    let keeps = policies.all().contains(&ErrorPolicy::DeadLetter);
+    if !keeps || config.dead_letter_topic.is_some() {
+        return Ok(());
+    }
+    Err(Error::topology(format!(
+        "the bad records of {whose} are to be kept as dead letters, but \
+         errors.dead.letter.queue.topic.name names no topic"
+    )))
 }
 
-impl Task {
-    /// Counts what nodes refused of the record in hand, and writes its dead letter if asked to.
-    #[cold]
-    pub(super) fn settle_failures(
-        &mut self,
-        input: usize,
-        offset: Offset,
-        raw: RawRecord<'_>,
-    ) -> Result<()> {
-        let failures = std::mem::take(&mut self.ctx.failures);
-        for failure in &failures {
-            self.ctx.dropped.count(failure.reason);
+/// What a task knows of who refuses what.
+#[derive(Default)]
+pub(super) struct Answers {
+    /// Of nodes that say so themselves, by their names.
+    nodes: BTreeMap<String, ErrorPolicy>,
+    /// The program's.
+    program: Policies,
+    /// Where dead letters go of which nobody says otherwise.
+    dead_letters: Option<OutputId>,
+}
+
+impl TaskContext {
+    /// Learns what becomes of bad records.
+    ///
+    /// # Errors
+    /// Where some are to be kept and there is no topic for them.
+    pub(super) fn answer_by(&mut self, topology: &Topology, config: &TaskConfig) -> Result<()> {
+        for node in &topology.nodes {
+            if let Some(policy) = node.policy {
+                check(config, policy.into(), &node.name)?;
+                self.answers.nodes.insert(node.name.clone(), policy);
+            }
         }
-        let policies = self.ctx.policies;
-        let kept = |failure: &&Failure| policies.of(failure.reason) == ErrorPolicy::DeadLetter;
-        let (Some(first), Some(to)) = (failures.iter().find(kept), self.dead_letters) else {
-            return Ok(());
+        self.answers.program = config.policies;
+        let topic = config.dead_letter_topic.as_deref();
+        self.answers.dead_letters = topic.map(|name| self.output_named(name));
+        Ok(())
+    }
+
+    /// A node refused the record in hand, or could not write what it made of it.
+    ///
+    /// # Errors
+    /// The error itself where the policy is to fail, and where no record is in hand that could be
+    /// left out; what was to be written can be.
+    #[cold]
+    pub(super) fn refuse_for(&mut self, reason: Reason, node: &str, error: Error) -> Result<()> {
+        let policies = match self.source {
+            Some(_) => self.policies,
+            None if reason == Reason::Production => self.answers.program,
+            None => return Err(error),
         };
-        let from = &self.ctx.inputs[input];
-        let headers = dead_letter_headers(raw, from, offset, first);
-        self.ctx.dropped.dead_lettered += 1;
-        // A log takes no negative timestamp, though one may be what is wrong with the record.
-        let timestamp = raw.timestamp.max(0);
-        self.ctx
-            .emit_raw(to, timestamp, &headers, raw.key, raw.value)
+        let own = self.answers.nodes.get(node).copied();
+        let keep = match own.unwrap_or_else(|| policies.of(reason)) {
+            ErrorPolicy::Fail => return Err(self.at_record(node, error)),
+            ErrorPolicy::Skip => None,
+            ErrorPolicy::DeadLetter => self.answers.dead_letters,
+            ErrorPolicy::DeadLetterTo(topic) => Some(self.output_named(topic)),
+        };
+        self.failures.push(Failure {
+            node: node.to_owned(),
+            reason,
+            error,
+            keep,
+        });
+        Ok(())
     }
 }
 
-/// KIP-1034's headers for a record that could not be processed.
-pub(crate) fn dead_letter_headers(
-    raw: RawRecord<'_>,
-    from: &TopicPartition,
-    offset: Offset,
+/// A refusal met while one record ran through the operators.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    node: String,
+    reason: Reason,
+    error: Error,
+    /// Where the record is kept, if it is.
+    keep: Option<OutputId>,
+}
+
+impl Task {
+    /// Counts what nodes refused, and writes the dead letters that were asked for. `bad` is the
+    /// record in hand; there is none where a punctuation or the commit made what was refused, and a
+    /// dead letter then says only why.
+    #[cold]
+    pub(super) fn settle_failures(
+        &mut self,
+        bad: Option<(usize, Offset, RawRecord<'_>)>,
+    ) -> Result<()> {
+        let mut told: Vec<OutputId> = Vec::new();
+        for failure in std::mem::take(&mut self.ctx.failures) {
+            self.ctx.dropped.count(failure.reason);
+            let Some(to) = failure.keep.filter(|to| !told.contains(to)) else {
+                continue;
+            };
+            told.push(to);
+            let nothing = RawRecord {
+                key: None,
+                value: None,
+                timestamp: self.ctx.timestamp,
+                headers: &Headers::NONE,
+            };
+            let raw = bad.map_or(nothing, |(_, _, raw)| raw);
+            let from = bad.map(|(input, offset, _)| (&self.ctx.inputs[input], offset));
+            let headers = dead_letter_headers(raw.headers.clone(), from, &failure);
+            self.ctx.dropped.dead_lettered += 1;
+            // A log takes no negative timestamp, though one may be what is wrong with the record.
+            let timestamp = raw.timestamp.max(0);
+            self.ctx
+                .emit_raw(to, timestamp, &headers, raw.key, raw.value)?;
+        }
+        Ok(())
+    }
+}
+
+/// KIP-1034's headers for a record that could not be processed, behind those that it had.
+fn dead_letter_headers(
+    mut headers: Headers,
+    from: Option<(&TopicPartition, Offset)>,
     failure: &Failure,
 ) -> Headers {
-    let mut headers = raw.headers.clone();
     let kind = match failure.error.kind() {
         ErrorKind::Deserialization(_) => "DeserializationException",
         ErrorKind::Serialization(_) => "SerializationException",
         ErrorKind::Processing(_) => "ProcessingException",
+        ErrorKind::RecordTooLarge(_) => "RecordTooLargeException",
+        ErrorKind::InvalidTopic(_) => "InvalidTopicException",
         ErrorKind::Topology(_) | ErrorKind::State(_) => "StreamsException",
     };
-    let mut add = |name: &str, value: String| {
-        headers.push(format!("__streams.errors.{name}"), Some(value.into_bytes()));
+    let mut add = |name: &str, value: Option<String>| {
+        let bytes = value.map(String::into_bytes);
+        headers.push(format!("__streams.errors.{name}"), bytes);
     };
-    add("exception", kind.to_owned());
-    add("stacktrace", format!("in {}", failure.node));
-    add("message", failure.error.to_string());
-    add("topic", from.topic.to_string());
-    add("partition", from.partition.to_string());
-    add("offset", offset.to_string());
+    add("exception", Some(kind.to_owned()));
+    add("stacktrace", Some(format!("in {}", failure.node)));
+    add("message", Some(failure.error.to_string()));
+    add("topic", from.map(|(from, _)| from.topic.to_string()));
+    let partition = from.map(|(from, _)| from.partition.to_string());
+    add("partition", partition);
+    add("offset", from.map(|(_, offset)| offset.to_string()));
     headers
 }
 
@@ -172,6 +283,7 @@ impl std::ops::Add for Dropped {
         Self {
             deserialization: self.deserialization + other.deserialization,
             processing: self.processing + other.processing,
+            production: self.production + other.production,
             null_key: self.null_key + other.null_key,
             invalid_timestamp: self.invalid_timestamp + other.invalid_timestamp,
             late_record: self.late_record + other.late_record,

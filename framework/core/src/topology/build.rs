@@ -7,6 +7,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     record::Timestamp,
+    task::ErrorPolicy,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -159,8 +160,14 @@ impl Draft {
             } => Some((topic, node.at)),
             _ => None,
         });
-        let of_globals = self.globals.iter().map(|global| (&global.topic, global.at));
-        for (topic, at) in of_nodes.chain(of_globals) {
+        let of_nodes = of_nodes.map(|(topic, at)| (topic.as_str(), at));
+        let of_globals = self.globals.iter();
+        let of_globals = of_globals.map(|global| (global.topic.as_str(), global.at));
+        let of_letters = self.nodes.iter().flat_map(|node| {
+            let own = node.policies().filter_map(ErrorPolicy::own_topic);
+            own.map(|topic| (topic, node.at))
+        });
+        for (topic, at) in of_nodes.chain(of_globals).chain(of_letters) {
             if let Err(why) = check_topic(topic) {
                 let text = format!("the topic name {topic:?} {why}");
                 found.push(Mistake { at, text });

@@ -103,9 +103,23 @@ pub struct Node {
     pub stores: Vec<StoreId>,
     /// The global tables it looks rows up in, by their places in [`Topology::globals`].
     pub globals: Vec<u16>,
+    /// What becomes of records that it refuses or cannot write, where the program says so of this
+    /// node.
+    pub policy: Option<ErrorPolicy>,
     /// Where the program declares it.
     pub at: &'static Location<'static>,
     pub(crate) link: Link,
+}
+
+impl Node {
+    /// What the program says of it about bad records.
+    pub(crate) fn policies(&self) -> impl Iterator<Item = ErrorPolicy> {
+        let of_source = match self.kind {
+            NodeKind::Source { policy, .. } => policy,
+            NodeKind::Operator | NodeKind::Sink { .. } => None,
+        };
+        of_source.into_iter().chain(self.policy)
+    }
 }
 
 /// Whether a store's changes are logged.
@@ -291,6 +305,18 @@ impl Topology {
                 TopicName::Repartition(_) => None,
             })
             .chain(self.globals.iter().map(|global| global.topic.clone()))
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The topics that sources and nodes name for dead letters of their own, sorted.
+    pub fn dead_letter_topics(&self) -> Vec<String> {
+        let policies = self.nodes.iter().flat_map(Node::policies);
+        let mut names: Vec<_> = policies
+            .filter_map(ErrorPolicy::own_topic)
+            .map(str::to_owned)
             .collect();
         names.sort();
         names.dedup();

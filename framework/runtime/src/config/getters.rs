@@ -43,6 +43,11 @@ pub enum Durability {
 const COMMIT_EXACTLY_ONCE: &str = "100";
 const COMMIT_AT_LEAST_ONCE: &str = "30000";
 
+/// librdkafka's default for `message.max.bytes`.
+const RECORD_BYTES_KAFKA: usize = 1_000_000;
+/// What the embedded log takes.
+const RECORD_BYTES_EMBEDDED: usize = 16 << 20;
+
 impl Config {
     /// Fills in what other keys decide, and checks what takes more than one key.
     pub(super) fn complete(&mut self) -> Result<()> {
@@ -67,7 +72,8 @@ impl Config {
             self.entries.insert("commit.interval.ms".into(), entry);
         }
         self.check_dead_letters("deserialization.exception.handler")?;
-        self.check_dead_letters("processing.exception.handler")
+        self.check_dead_letters("processing.exception.handler")?;
+        self.check_dead_letters("production.exception.handler")
     }
 
     /// Records cannot go to a topic that has no name.
@@ -125,6 +131,11 @@ impl Config {
         self.handler("processing.exception.handler")
     }
 
+    /// `production.exception.handler`.
+    pub fn production_exception_handler(&self) -> ExceptionHandler {
+        self.handler("production.exception.handler")
+    }
+
     /// `errors.dead.letter.queue.topic.name`; set whenever a handler is `dlq`.
     pub fn dead_letter_topic(&self) -> Option<&str> {
         self.get("errors.dead.letter.queue.topic.name")
@@ -146,6 +157,21 @@ impl Config {
     /// `group.instance.id`, `None` where the instance has no fixed name.
     pub fn group_instance_id(&self) -> Option<&str> {
         self.get("group.instance.id")
+    }
+
+    /// `max.request.size`: of one record, as Kafka's producer reckons. Where it is not set, what
+    /// the log takes: librdkafka's `message.max.bytes`, or the embedded log's limit.
+    pub fn max_request_size(&self) -> usize {
+        let set = self.entries.get("max.request.size");
+        match set.map(|entry| entry.number) {
+            Some(number) => usize::try_from(number).unwrap_or(usize::MAX),
+            None if self.bootstrap_servers().is_none() => RECORD_BYTES_EMBEDDED,
+            None => {
+                let own = self.get("producer.message.max.bytes");
+                let own = own.and_then(|text| text.trim().parse().ok());
+                own.unwrap_or(RECORD_BYTES_KAFKA)
+            }
+        }
     }
 
     /// `replication.factor`; -1: the cluster's default.

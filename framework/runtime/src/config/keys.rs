@@ -144,6 +144,12 @@ pub static KEYS: &[Key] = &[
         "120000",
         "How often each thread logs what it did; -1 is never.",
     ),
+    unset(
+        "max.request.size",
+        Kind::Bytes,
+        "How large a record may be that the program writes. Default: 1,000,000 bytes on a cluster, \
+         else 16 MiB. A topic with less needs a limit of its own in the program.",
+    ),
     key(
         "max.task.idle.ms",
         MILLIS_OR_MINUS_ONE,
@@ -181,6 +187,13 @@ pub static KEYS: &[Key] = &[
         Kind::Choice(&["exactly_once_v2", "at_least_once"]),
         "exactly_once_v2",
         "Whether a record may count twice after a crash; on the embedded log none does.",
+    ),
+    key(
+        "production.exception.handler",
+        HANDLER,
+        "fail",
+        "What happens to a record that cannot be written, being too large or refused by a serde: \
+         stop, drop and count, or dead-letter topic.",
     ),
     key(
         "repartition.purge.interval.ms",

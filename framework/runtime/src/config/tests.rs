@@ -82,6 +82,11 @@ fn built_in_defaults() {
         config.processing_exception_handler(),
         ExceptionHandler::Fail
     );
+    assert_eq!(
+        config.production_exception_handler(),
+        ExceptionHandler::Fail
+    );
+    assert_eq!(config.max_request_size(), 16 << 20);
     assert_eq!(config.dead_letter_topic(), None);
     assert_eq!(config.embedded_partitions(), 1);
     assert_eq!(config.replication_factor(), -1);
@@ -100,6 +105,8 @@ fn what_is_set_is_read() {
         .and_then(|b| b.set("bootstrap.servers=a:9092,b:9092"))
         .and_then(|b| b.set("deserialization.exception.handler=continue"))
         .and_then(|b| b.set("processing.exception.handler=dlq"))
+        .and_then(|b| b.set("production.exception.handler=continue"))
+        .and_then(|b| b.set("max.request.size=2MiB"))
         .and_then(|b| b.set("errors.dead.letter.queue.topic.name=dead"))
         .and_then(|b| b.set("log.durability=machine"))
         .and_then(|b| b.set("embedded.partitions=8"))
@@ -121,6 +128,11 @@ fn what_is_set_is_read() {
         ExceptionHandler::Continue
     );
     assert_eq!(config.processing_exception_handler(), ExceptionHandler::Dlq);
+    assert_eq!(
+        config.production_exception_handler(),
+        ExceptionHandler::Continue
+    );
+    assert_eq!(config.max_request_size(), 2 << 20);
     assert_eq!(config.dead_letter_topic(), Some("dead"));
     assert_eq!(config.log_durability(), Durability::Machine);
     assert_eq!(config.embedded_partitions(), 8);
