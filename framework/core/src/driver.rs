@@ -1,10 +1,12 @@
 //! `TopologyTestDriver`: a program on one thread and one partition, with no log at all.
 //!
 //! It commits after every record, as Kafka Streams' driver does, and follows records through the
-//! program's own repartition topics before it returns. Invariant: equal calls give equal outputs.
+//! program's own repartition topics before it returns. Calls of asynchronous operators are made and
+//! answered meanwhile, on the caller's thread. Invariant: equal calls give equal outputs.
 
 use crate::{
     batch::{RecordBatch, Records},
+    calls::{Executor, InlineExecutor},
     dsl::GlobalStore,
     error::{Error, Result},
     record::{Headers, Record, TaskId, Timestamp, TopicPartition},
@@ -17,6 +19,7 @@ use millstream_state::{Backend, Column, MemoryBackend, Position, WriteBatch};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 /// The `application.id` of a driver's program.
@@ -44,6 +47,7 @@ pub struct TopologyTestDriver {
     globals: Arc<dyn Backend>,
     policies: Policies,
     dropped: Dropped,
+    executor: Arc<dyn Executor>,
     offsets: BTreeMap<String, i64>,
     outputs: BTreeMap<String, VecDeque<Raw>>,
     changelog: BTreeMap<String, Vec<Raw>>,
@@ -58,16 +62,20 @@ impl TopologyTestDriver {
         Self::with_config(topology, &TaskConfig::new(APPLICATION))
     }
 
-    /// As [`TopologyTestDriver::new`], with error policy and dead-letter topic.
+    /// As [`TopologyTestDriver::new`], with error policy, dead-letter topic, and perhaps an executor
+    /// of one's own for asynchronous operators.
     ///
     /// # Errors
     /// Where the topology cannot be run.
     pub fn with_config(topology: Topology, config: &TaskConfig) -> Result<Self> {
         // It restores nothing, so copies of topics need no changelog.
-        let config = TaskConfig {
+        let mut config = TaskConfig {
             source_changelogs: true,
             ..config.clone()
         };
+        let executor = (config.executor)
+            .get_or_insert_with(|| Arc::new(InlineExecutor::new()))
+            .clone();
         let mut tasks = Vec::new();
         let tables = topology.globals().iter().map(|global| &*global.name);
         let globals: Arc<dyn Backend> = Arc::new(MemoryBackend::new(&tables.collect::<Vec<_>>()));
@@ -95,6 +103,7 @@ impl TopologyTestDriver {
             globals,
             policies: config.policies,
             dropped: Dropped::default(),
+            executor,
             offsets,
             outputs,
             changelog,
@@ -324,12 +333,11 @@ impl TopologyTestDriver {
         for input in 0..task.inputs().len() {
             task.set_supply(input, Supply::Exhausted);
         }
-        let processed = task.process(1);
+        let processed = process_one(task, &*self.executor);
         if processed.is_err() {
             task.abort()?;
         }
-        let mut busy = processed? > 0;
-        task.flush()?;
+        let mut busy = processed?;
         let mut made = Vec::new();
         for output in task.outputs() {
             if !output.records.is_empty() {
@@ -365,6 +373,23 @@ impl TopologyTestDriver {
             }
         }
         Ok(busy)
+    }
+}
+
+/// Processes one record, if there is one, and waits for all that asynchronous operators make of it;
+/// says whether there was one.
+fn process_one(task: &mut Task, executor: &dyn Executor) -> Result<bool> {
+    let busy = task.process(1)? > 0;
+    loop {
+        if task.outstanding_calls() == 0 {
+            // What waits for the commit may lead to further calls.
+            task.flush()?;
+            if task.outstanding_calls() == 0 {
+                return Ok(busy);
+            }
+        }
+        executor.wait(Duration::MAX);
+        task.settle_calls()?;
     }
 }
 

@@ -5,6 +5,7 @@
 //! crates above, and can therefore be simulated from a seed.
 
 pub mod batch;
+pub mod calls;
 pub mod driver;
 pub mod dsl;
 pub mod error;
@@ -22,6 +23,7 @@ pub use error::{Error, ErrorKind, Result};
 /// Everything a program that declares topologies needs.
 pub mod prelude {
     pub use crate::{
+        calls::AsyncConfig,
         driver::TopologyTestDriver,
         dsl::{
             BufferConfig, Change, CogroupedKStream, Consumed, EmitStrategy, FixedKeyContext,

@@ -8,7 +8,7 @@
 use crate::{
     error::Result,
     record::{RawRecord, Record},
-    task::{Extractor, TaskContext, Timer},
+    task::{Calls, Extractor, TaskContext, Timer},
     topology::{NodeId, TopicName, Topology},
 };
 use std::{any::Any, cell::RefCell, collections::BTreeMap, rc::Rc};
@@ -129,6 +129,7 @@ pub struct Linker<'t> {
     pub(crate) extractors: BTreeMap<TopicName, Extractor>,
     pub(crate) timers: Vec<Timer>,
     pub(crate) flushes: Vec<Box<dyn Flush>>,
+    pub(crate) calls: Vec<Box<dyn Calls>>,
     pub(crate) context: TaskContext,
 }
 
@@ -144,6 +145,7 @@ impl<'t> Linker<'t> {
             extractors: BTreeMap::new(),
             timers: Vec::new(),
             flushes: Vec::new(),
+            calls: Vec::new(),
             context,
         };
         for &id in nodes.iter().rev() {
@@ -151,13 +153,14 @@ impl<'t> Linker<'t> {
             linker.wanting_old = false;
             (topology.nodes[id.0].link)(&mut linker);
         }
-        // Sources, timers and what waits for a commit were met last-declared first.
+        // Sources, timers, calls and what waits for a commit were met last-declared first.
         linker
             .sources
             .values_mut()
             .for_each(|pushes| pushes.reverse());
         linker.timers.reverse();
         linker.flushes.reverse();
+        linker.calls.reverse();
         linker
     }
 

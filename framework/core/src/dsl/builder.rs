@@ -341,6 +341,16 @@ impl StreamsBuilder {
         NodeId(number)
     }
 
+    /// Gives a node the name that the program chose for it, as Kafka's `Named` does.
+    pub(crate) fn rename(&self, node: NodeId, name: &str, at: &'static Location<'static>) {
+        let mut draft = self.draft.borrow_mut();
+        if name.is_empty() || draft.nodes.iter().any(|other| other.name == name) {
+            let text = format!("the operator name {name:?} is empty or used already");
+            draft.mistakes.push(Mistake { at, text });
+        }
+        name.clone_into(&mut draft.nodes[node.0].name);
+    }
+
     /// Declares a global table; its number.
     pub(crate) fn add_global(&self, spec: GlobalSpec) -> u16 {
         let mut draft = self.draft.borrow_mut();

@@ -18,6 +18,7 @@ mod grouped;
 mod grouped_table;
 mod join;
 mod joined;
+mod map_async;
 mod outlet;
 mod process;
 mod produced;

@@ -1,6 +1,7 @@
 //! What a task must know of the program around it.
 
 use super::Policies;
+use crate::calls::Executor;
 use std::sync::Arc;
 
 /// When tables tell their changes.
@@ -39,6 +40,8 @@ pub struct TaskConfig {
     pub source_changelogs: bool,
     /// When tables tell their changes.
     pub emission: Emission,
+    /// Who runs the calls of asynchronous operators; a program without such operators needs nobody.
+    pub executor: Option<Arc<dyn Executor>>,
 }
 
 impl TaskConfig {
@@ -52,6 +55,7 @@ impl TaskConfig {
             cache_bytes: 10 << 20,
             source_changelogs: false,
             emission: Emission::default(),
+            executor: None,
         }
     }
 }

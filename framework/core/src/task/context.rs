@@ -4,6 +4,7 @@ use super::policy::{Answers, Dropped, Failure, Policies, Reason};
 use super::{Emission, TaskConfig};
 use crate::{
     batch::RecordBatch,
+    calls::Executor,
     error::{Error, ErrorKind, Result},
     record::{Headers, Offset, Record, Timestamp, TopicPartition, wire_size},
     serde::Encoded,
@@ -85,6 +86,9 @@ pub struct TaskContext {
     pub(super) failures: Vec<Failure>,
     pub(super) commit_requested: bool,
     out_of_order: bool,
+    /// The batch and the place in it of the record in hand, where some operator outlives it.
+    pub(super) in_hand: Option<(Arc<RecordBatch>, usize)>,
+    executor: Option<Arc<dyn Executor>>,
 }
 
 impl TaskContext {
@@ -112,6 +116,8 @@ impl TaskContext {
             failures: Vec::new(),
             commit_requested: false,
             out_of_order: false,
+            in_hand: None,
+            executor: config.executor.clone(),
         }
     }
 
@@ -141,6 +147,11 @@ impl TaskContext {
     /// The wall clock as the driver last told it.
     pub fn wall_clock(&self) -> Timestamp {
         self.wall_clock
+    }
+
+    /// Who runs calls.
+    pub(crate) fn executor(&self) -> Option<Arc<dyn Executor>> {
+        self.executor.clone()
     }
 
     /// When tables tell their changes.

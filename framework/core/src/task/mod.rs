@@ -5,6 +5,7 @@
 //! smallest timestamp over its inputs goes first; the backend is written only by
 //! [`Task::committed`], after the log has accepted what [`Task::prepare_commit`] handed over.
 
+mod calls;
 mod commit;
 mod config;
 mod context;
@@ -15,6 +16,7 @@ mod policy;
 mod restore;
 mod timer;
 
+pub(crate) use calls::{Calls, Origin};
 pub use commit::{Commit, StoreChanges};
 pub use config::{Emission, TaskConfig};
 pub(crate) use context::OutputId;
@@ -48,6 +50,7 @@ pub struct Task {
     timers: Vec<Timer>,
     /// What waits for the commit, upstream before downstream.
     flushes: Vec<Box<dyn Flush>>,
+    calls: Vec<Box<dyn Calls>>,
     backend: Arc<dyn Backend>,
     commit: Commit,
     batch: WriteBatch,
@@ -85,6 +88,10 @@ impl Task {
         if globals.is_none() && !topology.globals.is_empty() {
             return Err(global::missing());
         }
+        if config.executor.is_none() && topology.is_asynchronous() {
+            let text = "the program has asynchronous operators, and nobody to run their calls";
+            return Err(Error::topology(text));
+        }
         let sub = (usize::try_from(id.subtopology).ok())
             .and_then(|number| topology.subtopologies.get(number))
             .ok_or_else(|| Error::topology(format!("no subtopology for task {id}")))?;
@@ -104,6 +111,7 @@ impl Task {
         let ctx = TaskContext::new(config, stores, globals);
         let linked = Linker::link(topology, &sub.nodes, ctx);
         let (mut ctx, timers, flushes) = (linked.context, linked.timers, linked.flushes);
+        let calls = linked.calls;
         let by_source = policy::of_sources(topology);
         let mut inputs = Vec::new();
         let mut extractors = linked.extractors;
@@ -122,6 +130,7 @@ impl Task {
             inputs,
             timers,
             flushes,
+            calls,
             backend,
             commit,
             batch: WriteBatch::new(),
@@ -200,13 +209,20 @@ impl Task {
     /// Processes up to `max` queued records, smallest timestamp first, and returns how many.
     ///
     /// With several inputs it stops early when one is empty whose supply is not exhausted, since
-    /// its next record might be older than those at hand.
+    /// its next record might be older than those at hand. It also stops where an asynchronous
+    /// operator waits for as many answers as it may.
     ///
     /// # Errors
     /// A bad record under the policy to fail, or a storage failure. The task must then be aborted.
     pub fn process(&mut self, max: usize) -> Result<usize> {
         let mut done = 0;
         while done < max {
+            if !self.calls.is_empty() {
+                self.settle_calls()?;
+                if self.waits_for_calls() {
+                    break;
+                }
+            }
             let Some(input) = self.choose() else { break };
             self.process_head(input)?;
             done += 1;
@@ -247,6 +263,9 @@ impl Task {
         self.ctx.source = Some(number);
         self.ctx.offset = offset;
         self.ctx.policies = input.policies;
+        if !self.calls.is_empty() {
+            self.ctx.in_hand = Some((records.batch.clone(), index));
+        }
         let timestamp = match head {
             None => Some(raw.timestamp),
             Some(head) => self.ctx.time_of(head, input.time)?,
@@ -362,7 +381,8 @@ impl Task {
 
     /// Hands over what the commit must contain, besides the outputs. It stays the task's own until
     /// [`Task::committed`] or [`Task::abort`]; in between the task may go on, and what it does then
-    /// is the next commit's.
+    /// is the next commit's. No record may be waiting for an answer
+    /// ([`Task::outstanding_calls`]), also none that [`Task::flush`] makes.
     ///
     /// # Errors
     /// Where a value in a store cannot be encoded, and those of [`Task::flush`].
@@ -451,6 +471,9 @@ impl Task {
         }
         for flush in &mut self.flushes {
             flush.clear();
+        }
+        for calls in &mut self.calls {
+            calls.clear();
         }
         self.ctx.failures.clear();
         self.ctx.commit_requested = false;

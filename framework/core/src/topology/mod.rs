@@ -85,6 +85,9 @@ pub enum NodeKind {
     },
 }
 
+/// The word of asynchronous operators.
+pub(crate) const ASYNCHRONOUS: &str = "map_async";
+
 pub(crate) type Link = Arc<dyn Fn(&mut Linker<'_>) + Send + Sync>;
 pub(crate) type OpenStore = Arc<dyn Fn(StoreEnv) -> Result<Box<dyn StateStore>> + Send + Sync>;
 
@@ -309,6 +312,11 @@ impl Topology {
         names.sort();
         names.dedup();
         names
+    }
+
+    /// Whether the program has asynchronous operators, whose calls somebody must run.
+    pub fn is_asynchronous(&self) -> bool {
+        self.nodes.iter().any(|node| node.label == ASYNCHRONOUS)
     }
 
     /// The topics that sources and nodes name for dead letters of their own, sorted.
