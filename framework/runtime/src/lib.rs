@@ -5,6 +5,7 @@
 //! clock.
 
 pub mod backends;
+pub mod calls;
 pub mod clock;
 pub mod config;
 pub mod error;

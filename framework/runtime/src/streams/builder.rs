@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     backends::Backends,
+    calls::CallPool,
     clock::{Clock, SystemClock},
     error::Result,
     patience::patiently,
@@ -81,11 +82,15 @@ impl Streams {
         let program = patiently(&mut *logs()?, &*config.clock, config.patience, |log| {
             Program::prepare(topology.clone(), config.task.clone(), log)
         })?;
+        let calls = (topology.is_asynchronous())
+            .then(CallPool::start)
+            .transpose()?;
         let publisher = Publisher::new(config.registry, &program.task.application_id);
         let shared = Shared::new(Parts {
             program: Arc::new(program),
             backends,
             logs,
+            calls,
             settings: config.settings,
             thread_count: config.threads.max(1),
             poll: config.poll,

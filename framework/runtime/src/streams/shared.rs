@@ -3,8 +3,8 @@
 
 use super::{State, ThreadView, UncaughtPolicy};
 use crate::{
-    backends::Backends, clock::Clock, error::Error, program::Program, publish::Publisher,
-    worker::Settings,
+    backends::Backends, calls::CallPool, clock::Clock, error::Error, program::Program,
+    publish::Publisher, worker::Settings,
 };
 use millstream_log::Log;
 use std::{
@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) program: Arc<Program>,
     pub(crate) backends: Arc<dyn Backends>,
     pub(crate) logs: LogSource,
+    /// Where the program has asynchronous operators.
+    pub(crate) calls: Option<CallPool>,
     pub(crate) settings: Settings,
     pub(crate) poll: Duration,
     pub(crate) summary_interval: Option<Duration>,
@@ -52,6 +54,7 @@ pub(crate) struct Parts {
     pub(crate) program: Arc<Program>,
     pub(crate) backends: Arc<dyn Backends>,
     pub(crate) logs: LogSource,
+    pub(crate) calls: Option<CallPool>,
     pub(crate) settings: Settings,
     pub(crate) thread_count: usize,
     pub(crate) poll: Duration,
@@ -68,6 +71,7 @@ impl Shared {
             program: parts.program,
             backends: parts.backends,
             logs: parts.logs,
+            calls: parts.calls,
             settings: parts.settings,
             poll: parts.poll,
             summary_interval: parts.summary_interval,

@@ -62,6 +62,9 @@ fn live(shared: &Arc<Shared>, index: usize) -> Result<()> {
     let meter = shared.publisher.meter(index, shared.clock.clone());
     let worker = Worker::new(program, backends, (shared.logs)()?, settings);
     let mut worker = worker.measured(meter);
+    if let Some(calls) = &shared.calls {
+        worker = worker.calling(calls.executor());
+    }
     let mut wait = Duration::ZERO;
     let mut published: Option<Duration> = None;
     let mut summary = Summary {

@@ -126,7 +126,7 @@ impl Worker {
             };
             tell_restored(id, replica);
             let backend = replica.backend().clone();
-            let config = &self.program.task;
+            let config = &self.task;
             let (topology, globals) = (&self.program.topology, self.settings.globals.backend());
             let mut task = Task::open_with(topology, id, config, backend.clone(), globals)?;
             task.retain_inputs(&inputs(&self.program, id));
@@ -185,7 +185,8 @@ impl Worker {
             .any(|task| self.active.contains_key(task))
         {
             self.commit(now)?;
-            if self.unresolved.is_some() || self.rewinding || self.committing.is_some() {
+            let open = self.unresolved.is_some() || self.rewinding || self.committing.is_some();
+            if open || self.has_calls_out() {
                 return Ok(());
             }
         }

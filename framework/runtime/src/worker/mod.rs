@@ -7,6 +7,7 @@
 //! commit that holds its changes.
 
 mod assignment;
+mod calls;
 mod commit;
 mod fetch;
 mod meter;
@@ -29,7 +30,7 @@ use commit::Unresolved;
 use fetch::{FetchLimits, IdleInputs};
 use millstream_core::{
     record::{TaskId, Timestamp},
-    task::Task,
+    task::{Task, TaskConfig},
 };
 use millstream_log::{Assignment, Committed, Error as LogError, Event, Log, Subscription};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -78,6 +79,8 @@ struct Restoring {
 /// The work of one StreamThread.
 pub struct Worker {
     program: Arc<Program>,
+    /// What the program says of its tasks, and who runs their calls.
+    task: TaskConfig,
     backends: Arc<dyn Backends>,
     log: Box<dyn Log>,
     settings: Settings,
@@ -120,6 +123,7 @@ impl Worker {
             standbys: settings.standby_replicas,
         };
         Self {
+            task: program.task.clone(),
             program,
             backends,
             log,
@@ -193,6 +197,7 @@ impl Worker {
             self.log.subscribe(self.subscription.clone())?;
             self.subscribed = true;
         }
+        let wait = self.await_answer(wait);
         let event = self.log.poll(wait)?;
         let mut busy = self.handle(event, now)?;
         if self.unresolved.is_some() {
@@ -202,8 +207,11 @@ impl Worker {
         busy |= globals.step(&self.program, backends, &mut *self.log, now)?;
         busy |= self.restore(now)?;
         busy |= self.update_standbys(now)?;
-        // What is asked back is not worked on any more, or it could never be given back.
-        let ready = globals.ready(&self.program) && self.revoking.is_empty();
+        busy |= self.settle_calls()?;
+        // What is asked back is not worked on any more, or it could never be given back; and a
+        // commit whose time has come waits for calls that are out, but not for new ones.
+        let waits = self.has_calls_out() && self.commit_is_due(now);
+        let ready = globals.ready(&self.program) && self.revoking.is_empty() && !waits;
         if ready && !self.settings.paused() && !self.holds_enough() {
             busy |= self.process(now)?;
         }
@@ -303,7 +311,7 @@ impl Worker {
         self.await_commit(now)?;
         // Half a rewind is no state to commit: some of what was sent may already be gone.
         if self.unresolved.is_none() && self.committing.is_none() && !self.rewinding {
-            match self.commit(now) {
+            match self.finish_calls().and_then(|()| self.commit(now)) {
                 Ok(_) | Err(Error::Log(LogError::Fenced(_) | LogError::Retry(_))) => {}
                 Err(error) => return Err(error),
             }

@@ -9,6 +9,7 @@
     reason = "what a test sets up must succeed, and metrics count in whole numbers"
 )]
 
+mod calls;
 mod failures;
 mod globals;
 mod groups;

@@ -1,0 +1,90 @@
+//! Calls that are out: waiting for their answers, and holding the commit for them.
+//!
+//! Invariant: nothing is committed while a call of any task is out, so the places that are committed
+//! are those of records whose results are in the same transaction.
+
+use super::{CLOSE_ROUNDS, CLOSE_WAIT, Worker, commit::send_outputs};
+use crate::error::Result;
+use millstream_core::calls::Executor;
+use std::{sync::Arc, time::Duration};
+
+/// While calls are out, the log is looked at so often at least.
+const LOOK_WAIT: Duration = Duration::from_millis(5);
+
+impl Worker {
+    /// Lets an executor run the calls of asynchronous operators. A program that has some needs one.
+    #[must_use]
+    pub fn calling(mut self, executor: Arc<dyn Executor>) -> Self {
+        self.task.executor = Some(executor);
+        self
+    }
+
+    /// Whether some call is out.
+    pub(super) fn has_calls_out(&self) -> bool {
+        let mut active = self.active.values();
+        self.task.executor.is_some() && active.any(|active| active.task.outstanding_calls() > 0)
+    }
+
+    /// Waits for an answer, if any is to come; returns how long the log may still be waited for.
+    pub(super) fn await_answer(&self, wait: Duration) -> Duration {
+        match &self.task.executor {
+            Some(executor) if self.has_calls_out() => {
+                executor.wait(wait.min(LOOK_WAIT));
+                Duration::ZERO
+            }
+            _ => wait,
+        }
+    }
+
+    /// Sends on what was answered, in all tasks.
+    pub(super) fn settle_calls(&mut self) -> Result<bool> {
+        let mut settled = false;
+        if !self.has_calls_out() {
+            return Ok(settled);
+        }
+        for active in self.active.values_mut() {
+            settled |= active.task.settle_calls()?;
+            if self.committing.is_some() {
+                // Outputs stay with the task, as in `process`.
+                continue;
+            }
+            match send_outputs(&mut active.task, &mut *self.log) {
+                Ok(sent) => {
+                    active.sent += sent;
+                    self.stats.sent += sent;
+                }
+                Err(error) => return self.give_up(error),
+            }
+        }
+        Ok(settled)
+    }
+
+    /// Whether a commit may happen: no call is out, and what waits for the commit makes none.
+    pub(super) fn is_quiet(&mut self) -> Result<bool> {
+        if self.task.executor.is_none() {
+            return Ok(true);
+        }
+        if self.has_calls_out() {
+            return Ok(false);
+        }
+        for active in self.active.values_mut() {
+            active.task.flush()?;
+        }
+        Ok(!self.has_calls_out())
+    }
+
+    /// At the end: waits for all calls, within bounds. Those that take longer are made again by the
+    /// next owner.
+    pub(super) fn finish_calls(&mut self) -> Result<()> {
+        for _ in 0..CLOSE_ROUNDS {
+            if self.rewinding || self.is_quiet()? {
+                break;
+            }
+            if let Some(executor) = &self.task.executor {
+                executor.wait(CLOSE_WAIT);
+            }
+            self.settle_calls()?;
+        }
+        Ok(())
+    }
+}
