@@ -10,7 +10,7 @@ use crate::{
     purge::Purger,
 };
 use anyhow::{Context, Result, bail};
-use millstream_core::task::{ErrorPolicy, Policies, TaskConfig};
+use millstream_core::task::{Emission, ErrorPolicy, Policies, SourceChangelogs, TaskConfig};
 use millstream_http::HttpServer;
 use millstream_log::Broker;
 use millstream_metrics::Registry;
@@ -74,7 +74,13 @@ fn streams_config(
     };
     task.dead_letter_topic = config.dead_letter_topic().map(str::to_owned);
     task.record_bytes_max = Some(config.max_request_size());
-    task.cache_bytes = config.statestore_cache_max_bytes() / stores.max(1);
+    task.cache_bytes = config.statestore_read_cache_max_bytes() / stores.max(1);
+    if config.statestore_cache_max_bytes() > 0 {
+        task.emission = Emission::PerCommit;
+    }
+    if config.reuse_ktable_source_topics() {
+        task.source_changelogs = SourceChangelogs::Always;
+    }
     // Where other processes may be in the group too, a name must be one's own.
     let member = match process_id {
         Some(id) => format!("{}-{id}-thread", config.application_id()),

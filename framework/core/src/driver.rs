@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     record::{Headers, Record, TaskId, Timestamp, TopicPartition},
     store::{StateStore, StoreHandle},
-    task::{Dropped, Policies, Supply, Task, TaskConfig},
+    task::{Dropped, Policies, SourceChangelogs, Supply, Task, TaskConfig},
     topic::Topic,
     topology::Topology,
 };
@@ -68,9 +68,12 @@ impl TopologyTestDriver {
     /// # Errors
     /// Where the topology cannot be run.
     pub fn with_config(topology: Topology, config: &TaskConfig) -> Result<Self> {
-        // It restores nothing, so copies of topics need no changelog.
+        // It restores nothing; but the changelogs of tables are there to be looked at.
+        let copies = topology.stores().iter().filter_map(|s| s.source.as_ref());
+        let read_only = copies.filter(|copy| copy.read_only);
+        let read_only = read_only.map(|copy| copy.topic.clone()).collect();
         let mut config = TaskConfig {
-            source_changelogs: true,
+            source_changelogs: SourceChangelogs::Of(read_only),
             ..config.clone()
         };
         let executor = (config.executor)

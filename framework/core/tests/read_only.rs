@@ -5,10 +5,10 @@
 use millstream_core::{
     batch::{RecordBatch, Records},
     prelude::*,
-    record::{TaskId, TopicPartition},
-    task::{Supply, Task, TaskConfig},
+    record::{RawRecord, TaskId, TopicPartition},
+    task::{SourceChangelogs, Supply, Task, TaskConfig},
 };
-use millstream_state::{Backend, Column, MemoryBackend, Position};
+use millstream_state::{Backend, Column, MemoryBackend, Position, Presence, WriteBatch};
 use std::sync::Arc;
 
 static ROWS: Topic<String, u64> = Topic::new("rows", utf8(), u64_be());
@@ -101,7 +101,7 @@ fn position(offset: i64) -> Position {
 
 #[test]
 fn a_copy_is_committed_with_the_place_in_its_topic_and_logged_only_where_it_must_be() {
-    for source_changelogs in [false, true] {
+    for shared_log in [false, true] {
         let (topology, backend) = (program(), Arc::new(MemoryBackend::new(&["rows-by-key"])));
         let shared: Arc<dyn Backend> = backend.clone();
         let (subtopology, partition) = (0, 0);
@@ -110,7 +110,11 @@ fn a_copy_is_committed_with_the_place_in_its_topic_and_logged_only_where_it_must
             partition,
         };
         let config = TaskConfig {
-            source_changelogs,
+            source_changelogs: if shared_log {
+                SourceChangelogs::Always
+            } else {
+                SourceChangelogs::Never
+            },
             ..TaskConfig::new("test")
         };
         let open = || Task::open(&topology, id, &config, shared.clone()).unwrap();
@@ -119,13 +123,9 @@ fn a_copy_is_committed_with_the_place_in_its_topic_and_logged_only_where_it_must
         let changes = &task.prepare_commit().unwrap().changes[0];
         let own = TopicPartition::new("test-rows-by-key-changelog", 0);
         let source = TopicPartition::new("rows", 0);
-        let log = if source_changelogs {
-            source
-        } else {
-            own.clone()
-        };
-        assert_eq!(changes.changelog, (!source_changelogs).then_some(own));
-        assert_eq!(changes.source, source_changelogs.then(|| log.clone()));
+        let log = if shared_log { source } else { own.clone() };
+        assert_eq!(changes.changelog, (!shared_log).then_some(own));
+        assert_eq!(changes.source, shared_log.then(|| log.clone()));
         assert_eq!(changes.records.len(), 1);
         task.committed(|of| (*of == log).then(|| position(1)))
             .unwrap();
@@ -144,4 +144,97 @@ fn a_copy_has_the_times_of_its_topic() {
     let told = builder.build().err().unwrap().to_string();
     assert!(told.starts_with(&format!("{}:{line}:", file!())), "{told}");
     assert!(told.contains("has the topic's times"), "{told}");
+}
+
+#[test]
+fn tables_are_copies_where_only_their_topic_changes_them() {
+    let builder = StreamsBuilder::new();
+    let stores = |name: &'static str| Materialized::<String, u64>::from(name);
+    builder.table(&ROWS, stores("plain"));
+    builder.table(&KEYS, stores("unlogged").with_logging_disabled());
+    static OTHER: Topic<String, u64> = Topic::new("other", utf8(), u64_be());
+    builder.stream(&OTHER).to_table(stores("of-a-stream"));
+    let topology = builder.build().unwrap();
+    let copies = topology.stores().iter().map(|store| {
+        let copy = store.source.as_ref();
+        (store.name.as_str(), copy.map(|copy| copy.topic.as_str()))
+    });
+    let expected = [
+        ("plain", Some("rows")),
+        ("unlogged", None),
+        ("of-a-stream", None),
+    ];
+    assert_eq!(copies.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_restore_from_the_topic_says_what_the_task_said() {
+    static TEXTS: Topic<u64, u64> = Topic::new("texts", json(), json());
+    let builder = StreamsBuilder::new();
+    // The store has other formats than the topic.
+    let table = builder.table(
+        Consumed::of(&TEXTS).on_error(ErrorPolicy::Skip),
+        Materialized::with("rows", u64_be(), u64_be()),
+    );
+    table.to(&Topic::new("out", u64_be(), u64_be()));
+    let topology = builder.build().unwrap();
+    type Raw<'a> = (Option<&'a [u8]>, Option<&'a [u8]>, Timestamp);
+    let records: [Raw<'_>; 8] = [
+        (Some(b"1"), Some(b"10"), 5),
+        (Some(b" 1 "), Some(b" 11"), 6),
+        (Some(b"2"), Some(b"20"), 7),
+        (Some(b"2"), None, 8),
+        (Some(b"3"), Some(b"no number"), 9),
+        (Some(b"no number"), Some(b"1"), 9),
+        (None, Some(b"1"), 9),
+        (Some(b"4"), Some(b"40"), -1),
+    ];
+    let (names, id) = (
+        ["rows"],
+        TaskId {
+            subtopology: 0,
+            partition: 0,
+        },
+    );
+    let live: Arc<dyn Backend> = Arc::new(MemoryBackend::new(&names));
+    let config = TaskConfig {
+        source_changelogs: SourceChangelogs::Always,
+        ..TaskConfig::new("test")
+    };
+    let mut task = Task::open(&topology, id, &config, live.clone()).unwrap();
+    let mut batch = RecordBatch::new();
+    for ((key, value, timestamp), offset) in records.into_iter().zip(0..) {
+        let headers = &Headers::NONE;
+        let record = RawRecord {
+            key,
+            value,
+            timestamp,
+            headers,
+        };
+        assert!(batch.push(offset, record));
+    }
+    let restored = MemoryBackend::new(&names);
+    let mut writes = WriteBatch::new();
+    let copy = topology.stores()[0].source.clone().unwrap();
+    for (_, record) in batch.iter() {
+        copy.restore(record, Column(0), &mut writes);
+    }
+    restored.apply(&writes).unwrap();
+    task.add(0, Records::all(Arc::new(batch)));
+    assert_eq!(task.process(9).unwrap(), 8);
+    task.prepare_commit().unwrap();
+    task.committed(|_| None).unwrap();
+    let rows = |backend: &dyn Backend| {
+        let mut value = Vec::new();
+        let row = |key: u64| {
+            let found = backend
+                .get(Column(0), &key.to_be_bytes(), &mut value)
+                .unwrap();
+            (found == Presence::Found).then(|| value.clone())
+        };
+        [1, 2, 3, 4].map(row)
+    };
+    assert_eq!(rows(&restored), rows(&*live));
+    let row = [6_u64.to_be_bytes(), 11_u64.to_be_bytes()].concat();
+    assert_eq!(rows(&restored), [Some(row), None, None, None]);
 }

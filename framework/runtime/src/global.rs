@@ -7,7 +7,7 @@
 use crate::{
     backends::Backends,
     error::{Error, Result},
-    program::{ChangelogColumn, Program},
+    program::{ChangelogColumn, Program, TOMBSTONE_RETENTION_MS},
     replica::{FullRestore, judge},
 };
 use millstream_core::{
@@ -174,6 +174,9 @@ impl Tables {
                         column: u16::try_from(number).unwrap_or(u16::MAX),
                         changelog: at.clone(),
                         topic_id: program.global_ids.get(number).copied().unwrap_or_default(),
+                        tombstones_ms: TOMBSTONE_RETENTION_MS,
+                        copy: None,
+                        disused: None,
                     },
                     made: format!("{}\n{}", global.topic, global.format),
                     progress: GlobalProgress {

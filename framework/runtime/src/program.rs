@@ -3,10 +3,12 @@
 use crate::error::Result;
 use millstream_core::{
     record::{TaskId, TopicPartition},
-    task::TaskConfig,
-    topology::{InternalKind, Logging, TaskLayout, Topology, changelog_name},
+    task::{SourceChangelogs, TaskConfig},
+    topology::{
+        InternalKind, Logging, SourceCopy, StoreSpec, TaskLayout, Topology, changelog_name,
+    },
 };
-use millstream_log::{Cleanup, Log, TaskInputs, TopicSpec};
+use millstream_log::{Cleanup, Log, TaskInputs, TopicInfo, TopicSpec};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// `delete.retention.ms` of changelogs: how long a tombstone outlives the key it deletes. A replica
@@ -21,8 +23,11 @@ pub struct Program {
     pub layout: TaskLayout,
     /// What each task must know.
     pub task: TaskConfig,
-    /// The identities of the changelog topics, by full name.
+    /// The identities of the changelog topics, by full name, and of the topics that stand in for
+    /// some.
     pub changelog_ids: BTreeMap<String, u128>,
+    /// The user's topics of which stores are copies, whether or not they are restored from there.
+    copied: BTreeMap<String, TopicInfo>,
     /// The identities of the global tables' topics, in the order of the tables.
     pub global_ids: Vec<u128>,
 }
@@ -38,24 +43,53 @@ pub struct ChangelogColumn {
     pub changelog: TopicPartition,
     /// The changelog topic's identity.
     pub topic_id: u128,
+    /// How long it keeps tombstones.
+    pub tombstones_ms: i64,
+    /// Where the store has no changelog but the topic that it is a copy of: how its records become
+    /// rows. It is replayed up to the committed place of the task's input and no further.
+    pub copy: Option<SourceCopy>,
+    /// The identity of such a topic where it could stand in for the changelog, but does not: a
+    /// store whose position is one of that topic cannot be restored from a changelog.
+    pub disused: Option<u128>,
 }
 
 impl Program {
     /// Derives the tasks from the log's topics, and makes the internal topics that are missing.
     ///
+    /// Of the topics that [`TaskConfig::source_changelogs`] would have in place of changelogs it
+    /// leaves those that forget by age: rows that are older would be lost.
+    ///
     /// # Errors
     /// Where a source topic is missing, joined topics differ, or an internal topic exists with
     /// another number of partitions.
-    pub fn prepare(topology: Arc<Topology>, task: TaskConfig, log: &mut dyn Log) -> Result<Self> {
-        let (mut counts, mut ids) = (BTreeMap::new(), BTreeMap::new());
+    pub fn prepare(
+        topology: Arc<Topology>,
+        mut task: TaskConfig,
+        log: &mut dyn Log,
+    ) -> Result<Self> {
+        let mut infos = BTreeMap::new();
         for name in topology.user_sources() {
             if let Some(info) = log.topic(&name)? {
-                counts.insert(name.clone(), info.spec.partitions);
-                ids.insert(name, info.id);
+                infos.insert(name, info);
             }
         }
-        let layout = topology.layout(&task.application_id, |name| counts.get(name).copied())?;
-        let mut changelog_ids = BTreeMap::new();
+        let count = |name: &str| infos.get(name).map(|info| info.spec.partitions);
+        let mut layout = topology.layout(&task.application_id, count)?;
+        let copied = copied(&topology, &infos);
+        task.source_changelogs = narrowed(&task.source_changelogs, &copied);
+        let covered = topology.stores().iter();
+        let covered = covered.filter(|store| stands_in(store, &task).is_some());
+        let without: Vec<_> = covered
+            .map(|store| changelog_name(&task.application_id, &store.name))
+            .collect();
+        layout
+            .internal
+            .retain(|topic| !without.contains(&topic.name));
+        let mut changelog_ids: BTreeMap<_, _> = copied
+            .iter()
+            .filter(|(name, _)| task.source_changelogs.cover(name))
+            .map(|(name, info)| (name.clone(), info.id))
+            .collect();
         for topic in &layout.internal {
             let cleanup = match topic.kind {
                 // What was consumed is purged behind the commit, never by age.
@@ -75,13 +109,14 @@ impl Program {
             }
         }
         let globals = topology.globals().iter();
-        let global_ids = globals.map(|global| ids.get(&global.topic).copied().unwrap_or_default());
+        let global_ids = globals.map(|global| infos.get(&global.topic).map_or(0, |info| info.id));
         Ok(Self {
             global_ids: global_ids.collect(),
             topology,
             layout,
             task,
             changelog_ids,
+            copied,
         })
     }
 
@@ -109,32 +144,91 @@ impl Program {
             .collect()
     }
 
-    /// The logged stores of a task.
+    /// The logged stores of a task, and those that are restored from their topics.
     pub fn changelogs(&self, task: TaskId) -> Vec<ChangelogColumn> {
+        let spec = self.layout.tasks.iter().find(|spec| spec.id == task);
+        let inputs = spec.map_or(&[][..], |spec| &spec.inputs);
         let logged = self
             .stores(task)
             .filter(|(_, store)| store.logging == Logging::Changelog);
-        let columns = logged.map(|(column, store)| {
-            let topic = changelog_name(&self.task.application_id, &store.name);
-            ChangelogColumn {
+        let columns = logged.filter_map(|(column, store)| {
+            let copy = stands_in(store, &self.task);
+            let topic = match copy {
+                Some(copy) => copy.topic.clone(),
+                None => changelog_name(&self.task.application_id, &store.name),
+            };
+            let topic_id = self.changelog_ids.get(&topic).copied().unwrap_or_default();
+            let changelog = TopicPartition::new(topic, task.partition);
+            // A task of a partition that the topic does not have has nothing in the store, ever.
+            if copy.is_some() && !inputs.contains(&changelog) {
+                return None;
+            }
+            let source = store.source.as_ref();
+            let source = source.and_then(|copy| self.copied.get(&copy.topic));
+            Some(ChangelogColumn {
                 store: store.name.clone(),
                 column,
-                topic_id: self.changelog_ids.get(&topic).copied().unwrap_or_default(),
-                changelog: TopicPartition::new(topic, task.partition),
-            }
+                changelog,
+                topic_id,
+                tombstones_ms: match (copy, source) {
+                    (Some(_), Some(info)) => tombstones_ms(info),
+                    _ => TOMBSTONE_RETENTION_MS,
+                },
+                disused: source.filter(|_| copy.is_none()).map(|info| info.id),
+                copy: copy.cloned(),
+            })
         });
         columns.collect()
     }
 
-    fn stores(
-        &self,
-        task: TaskId,
-    ) -> impl Iterator<Item = (u16, &millstream_core::topology::StoreSpec)> {
+    fn stores(&self, task: TaskId) -> impl Iterator<Item = (u16, &StoreSpec)> {
         let number = usize::try_from(task.subtopology).unwrap_or(usize::MAX);
         let sub = self.topology.subtopologies().get(number);
         let stores = sub.into_iter().flat_map(|sub| &sub.stores);
         (0u16..)
             .zip(stores)
             .map(|(column, id)| (column, self.topology.store(*id)))
+    }
+}
+
+/// The topics of which logged stores are copies.
+fn copied(topology: &Topology, infos: &BTreeMap<String, TopicInfo>) -> BTreeMap<String, TopicInfo> {
+    let copies = topology.stores().iter().filter_map(|s| s.source.as_ref());
+    let known =
+        copies.filter_map(|copy| Some((copy.topic.clone(), infos.get(&copy.topic)?.clone())));
+    known.collect()
+}
+
+/// Of the topics that are asked for, those that keep the last record of every key.
+fn narrowed(asked: &SourceChangelogs, copied: &BTreeMap<String, TopicInfo>) -> SourceChangelogs {
+    let kept = copied.iter().filter(|(name, info)| {
+        let ages = matches!(
+            info.spec.cleanup,
+            Cleanup::Delete {
+                retention_ms: Some(_)
+            }
+        );
+        asked.cover(name) && !ages
+    });
+    let kept: std::collections::BTreeSet<_> = kept.map(|(name, _)| name.clone()).collect();
+    if kept.is_empty() {
+        SourceChangelogs::Never
+    } else {
+        SourceChangelogs::Of(kept)
+    }
+}
+
+/// The topic that a store has in place of a changelog.
+fn stands_in<'s>(store: &'s StoreSpec, task: &TaskConfig) -> Option<&'s SourceCopy> {
+    let copy = store.source.as_ref();
+    copy.filter(|copy| task.source_changelogs.cover(&copy.topic))
+}
+
+fn tombstones_ms(info: &TopicInfo) -> i64 {
+    match info.spec.cleanup {
+        Cleanup::Compact {
+            delete_retention_ms,
+        } => delete_retention_ms,
+        Cleanup::Delete { .. } => i64::MAX,
     }
 }

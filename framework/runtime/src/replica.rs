@@ -1,19 +1,21 @@
 //! A task's stores as bytes, kept up from their changelogs: a standby, or a restore under way.
 //!
 //! Replay copies whole values, so doing it twice does no harm: the stored position need only never
-//! be ahead of what was applied. Invariant: each page is applied in one batch with its position.
+//! be ahead of what was applied. Invariants: each page is applied in one batch with its position;
+//! and a store that is restored from the topic it is a copy of never holds what lies behind the
+//! committed place of the task's input.
 
 use crate::{
     backends::Backends,
-    error::Result,
+    error::{Error, Result},
     lease::{Lease, Leases},
-    program::{ChangelogColumn, Program, TOMBSTONE_RETENTION_MS},
+    program::{ChangelogColumn, Program},
 };
 use millstream_core::{
-    record::{Offset, TaskId, Timestamp},
+    record::{Offset, TaskId, Timestamp, TopicPartition},
     task::restore_record,
 };
-use millstream_log::{Error as LogError, Log};
+use millstream_log::{Committed, Error as LogError, Log, Page};
 use millstream_state::{Backend, Column, Position, WriteBatch};
 use std::sync::Arc;
 
@@ -22,6 +24,9 @@ const PAGE_BYTES: usize = 1 << 20;
 
 /// About how many bytes are read to see whether there is a record at all.
 const LOOK_BYTES: usize = 1;
+
+/// A standby that has copies of topics asks so often how far they may be replayed.
+const ASK_INTERVAL_MS: i64 = 1_000;
 
 /// Why a store is restored from the first changelog record on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,10 +127,21 @@ pub enum Replay {
 pub struct Replica {
     task: TaskId,
     backend: Arc<dyn Backend>,
-    stores: Vec<(ChangelogColumn, StoreProgress)>,
+    stores: Vec<Followed>,
     batch: WriteBatch,
+    /// The program's group, and when it was asked last for committed places.
+    group: Arc<str>,
+    asked_at: Option<Timestamp>,
     /// Given up last: a backend that closes still writes.
     lease: Lease,
+}
+
+/// One store, and how far it is.
+struct Followed {
+    column: ChangelogColumn,
+    progress: StoreProgress,
+    /// Of a copy of a topic: up to where it may be replayed; `None` where nothing is committed.
+    limit: Option<Offset>,
 }
 
 impl Replica {
@@ -151,6 +167,7 @@ impl Replica {
         for store in program.changelogs(task) {
             let end = log.end(&store.changelog)?;
             let position = backend.position(Column(store.column))?;
+            check_source(&store, position)?;
             let judged = match position {
                 Some(position) => Some((position, judge(position, &store, (log, end), now)?)),
                 None => None,
@@ -172,7 +189,11 @@ impl Replica {
                 seen_at: now,
                 full,
             };
-            stores.push((store, progress));
+            stores.push(Followed {
+                column: store,
+                progress,
+                limit: None,
+            });
         }
         Ok(Self {
             task,
@@ -180,6 +201,8 @@ impl Replica {
             backend,
             stores,
             batch: WriteBatch::new(),
+            group: program.task.application_id.clone(),
+            asked_at: None,
         })
     }
 
@@ -200,7 +223,49 @@ impl Replica {
 
     /// How far each store is.
     pub fn progress(&self) -> impl Iterator<Item = &StoreProgress> {
-        self.stores.iter().map(|(_, progress)| progress)
+        self.stores.iter().map(|store| &store.progress)
+    }
+
+    /// Says how far the task's inputs are committed, which is how far copies of topics are replayed.
+    ///
+    /// # Errors
+    /// Where storage or log refuse. A copy that is ahead, because places were set back, begins anew.
+    pub fn limit(
+        &mut self,
+        inputs: &[TopicPartition],
+        places: &[Option<Committed>],
+        log: &mut dyn Log,
+    ) -> Result<()> {
+        for store in self.stores.iter_mut().filter(|s| s.column.copy.is_some()) {
+            let input = inputs.iter().position(|of| *of == store.column.changelog);
+            let place = input.and_then(|input| places.get(input)?.as_ref());
+            store.limit = place.map(|place| place.offset);
+            if store
+                .limit
+                .is_some_and(|limit| store.progress.position > limit)
+            {
+                store.progress.position = restart(&*self.backend, &store.column, log)?;
+                store.progress.full = Some(FullRestore::BeyondEnd);
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the log how far the task's inputs are committed, where that matters and some time has
+    /// passed since the last time: for a standby, whose task runs elsewhere.
+    ///
+    /// # Errors
+    /// As [`Replica::limit`].
+    pub fn ask_for_limits(&mut self, log: &mut dyn Log, now: Timestamp) -> Result<()> {
+        let due = |asked: Timestamp| now.saturating_sub(asked) >= ASK_INTERVAL_MS;
+        let copies = self.stores.iter().filter(|s| s.column.copy.is_some());
+        let inputs: Vec<_> = copies.map(|s| s.column.changelog.clone()).collect();
+        if inputs.is_empty() || !self.asked_at.is_none_or(due) {
+            return Ok(());
+        }
+        let places = log.committed_as(&self.group, &inputs)?;
+        self.asked_at = Some(now);
+        self.limit(&inputs, &places, log)
     }
 
     /// Replays one page of each store that is behind.
@@ -209,50 +274,87 @@ impl Replica {
     /// Where storage or log refuse; `Retry` errors of the log leave the replica as it was.
     pub fn step(&mut self, log: &mut dyn Log, now: Timestamp) -> Result<Replay> {
         let mut replay = Replay::CaughtUp;
-        for (store, progress) in &mut self.stores {
-            let page = match log.read(&store.changelog, progress.position, PAGE_BYTES) {
+        for store in &mut self.stores {
+            if store.column.copy.is_some() && store.is_at_limit() {
+                continue;
+            }
+            let at = store.progress.position;
+            let page = match log.read(&store.column.changelog, at, PAGE_BYTES) {
                 Ok(page) => page,
                 Err(LogError::OffsetOutOfRange { .. }) => {
-                    progress.position = restart(&*self.backend, store, log)?;
-                    progress.full = Some(FullRestore::OutOfRange);
+                    store.progress.position = restart(&*self.backend, &store.column, log)?;
+                    store.progress.full = Some(FullRestore::OutOfRange);
                     replay = Replay::Behind;
                     continue;
                 }
                 Err(error) => return Err(error.into()),
             };
-            progress.end = page.end;
-            progress.seen_at = now;
-            if page.next > progress.position {
-                let column = Column(store.column);
-                self.batch.clear();
-                for (_, record) in page.records.iter() {
-                    let size = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len) as u64;
-                    progress.bytes += size(record.key) + size(record.value);
-                    restore_record(&mut self.batch, column, record);
-                }
-                self.batch.set_position(
-                    column,
-                    Position {
-                        offset: page.next,
-                        topic_id: store.topic_id,
-                        applied_at: now,
-                        transaction: 0,
-                    },
-                );
-                if page.next < page.end {
-                    self.backend.apply_bulk(&self.batch)?;
-                } else {
-                    self.backend.apply(&self.batch)?;
-                }
-                progress.position = page.next;
-                progress.records += page.records.len() as u64;
+            store.progress.seen_at = now;
+            self.batch.clear();
+            let next = store.take(&page, &mut self.batch, now);
+            if next > at && next < store.progress.end {
+                self.backend.apply_bulk(&self.batch)?;
+            } else if next > at {
+                self.backend.apply(&self.batch)?;
             }
-            if page.next < page.end {
+            if next < store.progress.end {
                 replay = Replay::Behind;
             }
+            store.progress.position = store.progress.position.max(next);
         }
         Ok(replay)
     }
+}
+
+impl Followed {
+    /// Whether all is replayed that may be.
+    fn is_at_limit(&self) -> bool {
+        self.limit
+            .is_none_or(|limit| self.progress.position >= limit)
+    }
+
+    /// Puts the records of a page into a batch, with the position behind them, which it returns.
+    fn take(&mut self, page: &Page, batch: &mut WriteBatch, now: Timestamp) -> Offset {
+        let (column, progress) = (Column(self.column.column), &mut self.progress);
+        let copied = self.column.copy.as_ref().zip(self.limit);
+        let stop = copied.map_or(Offset::MAX, |(_, limit)| limit);
+        progress.end = page.end.min(stop);
+        let next = page.next.min(stop);
+        if next <= progress.position {
+            return next;
+        }
+        for (_, record) in page.records.iter().take_while(|(offset, _)| *offset < stop) {
+            let size = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len) as u64;
+            progress.bytes += size(record.key) + size(record.value);
+            progress.records += 1;
+            match copied {
+                Some((copy, _)) => copy.restore(record, column, batch),
+                None => restore_record(batch, column, record),
+            }
+        }
+        let position = Position {
+            offset: next,
+            topic_id: self.column.topic_id,
+            applied_at: now,
+            transaction: 0,
+        };
+        batch.set_position(column, position);
+        next
+    }
+}
+
+/// A store that was restored from the topic it is a copy of has no changelog to be restored from,
+/// or one that is as old as that.
+fn check_source(store: &ChangelogColumn, position: Option<Position>) -> Result<()> {
+    let of = position.map(|position| position.topic_id);
+    if store.disused.is_none() || of != store.disused {
+        return Ok(());
+    }
+    Err(Error::Config(format!(
+        "the store {:?} was kept without a changelog and has none to go on with: set \
+         topology.optimization as it was, or reset the program",
+        store.store
+    )))
 }
 
 /// Whether a stored position can be trusted.
@@ -262,7 +364,7 @@ pub(crate) fn judge(
     (log, end): (&mut dyn Log, Offset),
     now: Timestamp,
 ) -> Result<Option<FullRestore>> {
-    let old = now.saturating_sub(position.applied_at) > TOMBSTONE_RETENTION_MS;
+    let old = now.saturating_sub(position.applied_at) > store.tombstones_ms;
     let why = if position.topic_id != store.topic_id {
         Some(FullRestore::TopicReplaced)
     } else if position.offset > end {

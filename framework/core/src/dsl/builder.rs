@@ -12,8 +12,8 @@ use crate::{
     },
     task::ErrorPolicy,
     topology::{
-        Draft, GlobalSpec, Mistake, Node, NodeId, NodeKind, Repartition, StoreId, StoreSpec,
-        TopicName, Topology, formats::Formats,
+        Draft, GlobalSpec, Mistake, Node, NodeId, NodeKind, Repartition, SourceCopy, StoreId,
+        StoreSpec, TopicName, Topology, formats::Formats,
     },
 };
 use std::{
@@ -429,8 +429,8 @@ impl StreamsBuilder {
     }
 
     /// Says that a store is a copy of a topic.
-    pub(crate) fn is_copy_of(&self, store: StoreId, topic: TopicName) {
-        self.draft.borrow_mut().stores[store.0].source = Some(topic);
+    pub(crate) fn is_copy_of(&self, store: StoreId, copy: SourceCopy) {
+        self.draft.borrow_mut().stores[store.0].source = Some(copy);
     }
 
     /// Says that a source decides itself what time the records of its topic have.

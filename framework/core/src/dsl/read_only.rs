@@ -6,7 +6,7 @@ use crate::{
     record::Record,
     store::{KeyValueStore, Materialized, StoreHandle},
     task::TaskContext,
-    topology::{NodeKind, TopicName},
+    topology::{NodeKind, SourceCopy, TopicName, global::writer},
 };
 use std::panic::Location;
 
@@ -74,7 +74,13 @@ impl StreamsBuilder {
         let store = self.store(Materialized::with(name, topic.key, topic.value));
         let source = TopicName::User(topic.name.to_owned());
         self.add_format(source.clone(), topic.key, topic.value);
-        self.is_copy_of(store.id, source.clone());
+        let serdes = (topic.key, topic.value);
+        let copy = SourceCopy {
+            topic: topic.name.to_owned(),
+            read_only: true,
+            write: writer(serdes, serdes),
+        };
+        self.is_copy_of(store.id, copy);
         let reading = Reading {
             kind: NodeKind::Source {
                 topic: source,

@@ -14,7 +14,7 @@ use crate::{
     serde::Serde,
     store::{KeyValueStore, Materialized, Storable, StoreHandle, TimedKind, TimedStore},
     task::TaskContext,
-    topology::{NodeKind, StoreId, TopicName},
+    topology::{Logging, NodeKind, SourceCopy, StoreId, TopicName, global::writer},
     window::Windowed,
 };
 use std::{marker::PhantomData, sync::Arc};
@@ -192,6 +192,7 @@ impl StreamsBuilder {
             topic: name,
             policy,
         };
+        let extracted = times.is_some();
         let (value, reading) = (
             topic.value,
             Reading {
@@ -204,7 +205,19 @@ impl StreamsBuilder {
         let rows = self.read(reading, move |bytes| {
             bytes.map(|bytes| value.decode(Some(bytes))).transpose()
         });
-        rows.kept_in(materialized.into())
+        let materialized = materialized.into();
+        let exact = !extracted && materialized.logging == Logging::Changelog;
+        let stored = (materialized.key, materialized.value);
+        let table = rows.kept_in(materialized);
+        if let (Some(store), true) = (table.store, exact) {
+            let copy = SourceCopy {
+                topic: topic.name.to_owned(),
+                read_only: false,
+                write: writer((topic.key, topic.value), stored),
+            };
+            self.is_copy_of(store.id, copy);
+        }
+        table
     }
 }
 

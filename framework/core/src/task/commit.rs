@@ -29,9 +29,10 @@ impl StoreChanges {
         partition: Partition,
         (store, column): (StoreId, Column),
     ) -> Self {
-        let source = spec.source.as_ref().filter(|_| config.source_changelogs);
-        let source = source
-            .map(|topic| TopicPartition::new(topic.resolve(&config.application_id), partition));
+        let copied = spec.source.as_ref();
+        let source = copied
+            .filter(|copy| config.source_changelogs.cover(&copy.topic))
+            .map(|copy| TopicPartition::new(&*copy.topic, partition));
         let logged = spec.logging == Logging::Changelog && source.is_none();
         let name = || changelog_name(&config.application_id, &spec.name);
         Self {

@@ -2,19 +2,57 @@
 
 use super::Policies;
 use crate::calls::Executor;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// When tables tell their changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Emission {
-    /// With every record that makes one. Kafka Streams does so where `statestore.cache.max.bytes`
-    /// is 0.
+    /// With every record that makes one: `statestore.cache.max.bytes` is 0, which is the default
+    /// here. So what a program tells depends on its records alone, and not on when commits happen,
+    /// and in production it tells what it told the test driver.
     #[default]
     PerUpdate,
     /// When the task commits, one for each key: the last one, with the row before the first one.
-    /// Fewer changes reach what is downstream, and how many depends on when commits happen; so it
-    /// is in Kafka Streams where there is a cache.
+    /// Fewer changes reach what is downstream, and how many depends on when commits happen. So it
+    /// is in Kafka Streams by default, where `statestore.cache.max.bytes` is 10 MiB; here any size
+    /// above 0 asks for it. What waits is bounded by `statestore.uncommitted.max.bytes`, since
+    /// every change that waits has a row that is uncommitted.
     PerCommit,
+}
+
+/// Which stores have the topic that they are a copy of in place of a changelog of their own: tables
+/// and read-only stores that are read straight from a topic with its own times. Kafka's
+/// `reuse.ktable.source.topics`.
+///
+/// They then depend on whoever restores: it must read the topic up to the committed place of the
+/// task's input, no further, through [`SourceCopy::restore`](crate::topology::SourceCopy::restore),
+/// and give the column that place as its position in
+/// [`Task::committed`](super::Task::committed). Where that is not promised they are logged like any
+/// other store.
+///
+/// Such a restore is exact only where the topic keeps every record up to the committed place that
+/// was the last of its key there. A compacted topic does not, once a key has a newer record that the
+/// program has yet to read: until it does, the row is missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SourceChangelogs {
+    /// None.
+    #[default]
+    Never,
+    /// All that can.
+    Always,
+    /// The copies of these topics.
+    Of(BTreeSet<String>),
+}
+
+impl SourceChangelogs {
+    /// Whether a store that is a copy of this topic has no changelog of its own.
+    pub fn cover(&self, topic: &str) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Always => true,
+            Self::Of(topics) => topics.contains(topic),
+        }
+    }
 }
 
 /// What a task must know about the program around it.
@@ -32,12 +70,8 @@ pub struct TaskConfig {
     pub record_bytes_max: Option<usize>,
     /// How many bytes of clean entries each store may cache.
     pub cache_bytes: usize,
-    /// Whether stores that are copies of a topic are restored from it. Without a changelog of their
-    /// own they then depend on whoever restores: it must read the topic up to the committed place
-    /// of the task's input, no further, and give the column that place as its position in
-    /// [`Task::committed`](super::Task::committed). Where that is not promised they are logged like
-    /// any other store.
-    pub source_changelogs: bool,
+    /// Which stores that are copies of a topic are restored from it.
+    pub source_changelogs: SourceChangelogs,
     /// When tables tell their changes.
     pub emission: Emission,
     /// Who runs the calls of asynchronous operators; a program without such operators needs nobody.
@@ -53,7 +87,7 @@ impl TaskConfig {
             dead_letter_topic: None,
             record_bytes_max: None,
             cache_bytes: 10 << 20,
-            source_changelogs: false,
+            source_changelogs: SourceChangelogs::Never,
             emission: Emission::default(),
             executor: None,
         }

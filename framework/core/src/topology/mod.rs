@@ -20,10 +20,12 @@ pub use layout::{InternalKind, InternalTopic, TaskLayout, TaskSpec};
 use crate::{
     error::Result,
     link::Linker,
-    record::Timestamp,
+    record::{RawRecord, Timestamp},
     store::{StateStore, StoreEnv},
     task::ErrorPolicy,
 };
+use global::WriteRow;
+use millstream_state::{Column, WriteBatch};
 use std::{panic::Location, sync::Arc};
 
 /// The number of a node in its topology.
@@ -149,10 +151,10 @@ pub struct StoreSpec {
     pub retention: Option<Timestamp>,
     /// Where the program declares it.
     pub at: &'static Location<'static>,
-    /// The user's topic of which the store is a copy, byte for byte, so that it could be restored
-    /// from there instead of from a changelog of its own; see
-    /// [`TaskConfig::source_changelogs`](crate::task::TaskConfig::source_changelogs).
-    pub source: Option<TopicName>,
+    /// The user's topic of which the store is a copy, so that it could be restored from there
+    /// instead of from a changelog of its own; see
+    /// [`SourceChangelogs`](crate::task::SourceChangelogs).
+    pub source: Option<SourceCopy>,
     /// How people read it: `None` for shapes without keys of their own.
     pub query: Option<Arc<dyn StoreQuery>>,
     pub(crate) open: OpenStore,
@@ -177,6 +179,35 @@ impl StoreSpec {
             query: None,
             open: Arc::new(open),
         }
+    }
+}
+
+/// A topic that a store is a copy of.
+#[derive(Clone)]
+pub struct SourceCopy {
+    /// The topic.
+    pub topic: String,
+    /// Whether nothing but the topic changes the store, by declaration.
+    pub read_only: bool,
+    pub(crate) write: WriteRow,
+}
+
+impl SourceCopy {
+    /// Adds what a record of the topic says to a batch, as the store's task did when it processed
+    /// it: a record that it would have refused or dropped says nothing.
+    pub fn restore(&self, record: RawRecord<'_>, column: Column, batch: &mut WriteBatch) {
+        if record.key.is_some() && record.timestamp >= 0 {
+            // An error is a refusal, and the task has gone on after it.
+            (self.write)(record, column, batch).ok();
+        }
+    }
+}
+
+impl std::fmt::Debug for SourceCopy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SourceCopy")
+            .field("topic", &self.topic)
+            .finish_non_exhaustive()
     }
 }
 

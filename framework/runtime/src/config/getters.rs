@@ -141,6 +141,11 @@ impl Config {
         self.get("errors.dead.letter.queue.topic.name")
     }
 
+    /// `topology.optimization`: whether tables are restored from their topics.
+    pub fn reuse_ktable_source_topics(&self) -> bool {
+        self.number("topology.optimization") != 0
+    }
+
     /// `log.durability`.
     pub fn log_durability(&self) -> Durability {
         match self.number("log.durability") {
@@ -223,8 +228,10 @@ getters! {
     /// -1: never.
     log_summary_interval_ms: i64 = number("log.summary.interval.ms");
     repartition_purge_interval_ms: i64 = number("repartition.purge.interval.ms");
-    /// Of the whole process.
+    /// 0: tables tell each change; otherwise one for each key and commit.
     statestore_cache_max_bytes: usize = size("statestore.cache.max.bytes");
+    /// Of the whole process.
+    statestore_read_cache_max_bytes: usize = size("statestore.read.cache.max.bytes");
     /// Of the whole process.
     statestore_uncommitted_max_bytes: usize = size("statestore.uncommitted.max.bytes");
     /// Of the whole process.

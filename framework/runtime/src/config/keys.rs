@@ -237,8 +237,15 @@ pub static KEYS: &[Key] = &[
     key(
         "statestore.cache.max.bytes",
         Kind::Bytes,
+        "0",
+        "0: tables tell each change. More: they tell one for each key and commit, from the row \
+         before to the last one.",
+    ),
+    key(
+        "statestore.read.cache.max.bytes",
+        Kind::Bytes,
         "10MiB",
-        "Memory for clean entries of all stores of the process, and for deduplicated emission.",
+        "Memory for entries of all stores of the process that are kept after a commit.",
     ),
     key(
         "statestore.uncommitted.max.bytes",
@@ -251,5 +258,12 @@ pub static KEYS: &[Key] = &[
         MILLIS,
         "300000",
         "How long a Kafka cluster may keep the program waiting before that is a failure.",
+    ),
+    key(
+        "topology.optimization",
+        Kind::Choice(&["none", "all", "reuse.ktable.source.topics"]),
+        "none",
+        "reuse.ktable.source.topics (or all): tables are restored from their topics in place of \
+         changelogs, where these do not forget by age. See SourceChangelogs before you do.",
     ),
 ];

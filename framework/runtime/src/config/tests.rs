@@ -67,7 +67,9 @@ fn built_in_defaults() {
         ProcessingGuarantee::ExactlyOnceV2
     );
     assert_eq!(config.commit_interval_ms(), 100);
-    assert_eq!(config.statestore_cache_max_bytes(), 10 << 20);
+    assert_eq!(config.statestore_cache_max_bytes(), 0);
+    assert_eq!(config.statestore_read_cache_max_bytes(), 10 << 20);
+    assert!(!config.reuse_ktable_source_topics());
     assert_eq!(config.statestore_uncommitted_max_bytes(), 64 << 20);
     assert_eq!(config.max_task_idle_ms(), 0);
     assert_eq!(config.buffered_records_per_partition(), 1000);
@@ -109,6 +111,7 @@ fn what_is_set_is_read() {
         .and_then(|b| b.set("max.request.size=2MiB"))
         .and_then(|b| b.set("errors.dead.letter.queue.topic.name=dead"))
         .and_then(|b| b.set("log.durability=machine"))
+        .and_then(|b| b.set("topology.optimization=reuse.ktable.source.topics"))
         .and_then(|b| b.set("embedded.partitions=8"))
         .and_then(|b| b.set("max.task.idle.ms=-1"))
         .and_then(ConfigBuilder::build)
@@ -133,6 +136,7 @@ fn what_is_set_is_read() {
         ExceptionHandler::Continue
     );
     assert_eq!(config.max_request_size(), 2 << 20);
+    assert!(config.reuse_ktable_source_topics());
     assert_eq!(config.dead_letter_topic(), Some("dead"));
     assert_eq!(config.log_durability(), Durability::Machine);
     assert_eq!(config.embedded_partitions(), 8);

@@ -100,10 +100,16 @@ impl Worker {
             // earlier owner can add to the changelog any more. What they are is asked once, since
             // it may cost a journey: nobody but the task's owner commits them, and that is us.
             if places.is_none() {
-                match self.log.committed(&inputs(&self.program, task)) {
+                let inputs = inputs(&self.program, task);
+                let found = match self.log.committed(&inputs) {
                     Err(LogError::Retry(_)) => continue,
-                    answer => *places = Some(answer?),
+                    answer => answer?,
+                };
+                match replica.limit(&inputs, &found, &mut *self.log) {
+                    Err(Error::Log(LogError::Retry(_))) => continue,
+                    limited => limited?,
                 }
+                *places = Some(found);
             }
             let before = replayed(replica);
             let replay = replica.step(&mut *self.log, now)?;
@@ -160,7 +166,8 @@ impl Worker {
         let mut busy = false;
         for replica in self.standby.values_mut() {
             let before = replayed(replica);
-            let replay = match replica.step(&mut *self.log, now) {
+            let asked = replica.ask_for_limits(&mut *self.log, now);
+            let replay = match asked.and_then(|()| replica.step(&mut *self.log, now)) {
                 Err(Error::Log(LogError::Retry(_))) => continue,
                 replay => replay?,
             };

@@ -62,16 +62,15 @@ impl Worker {
             Err(error) => return self.give_up(error),
         };
         self.transaction = number;
-        if self.settings.commit_order == CommitOrder::DiskThenLog {
-            self.apply_before_the_log(now)?;
-        }
-        let asked = self.meter.as_ref().map(Meter::moment);
-        let answer = retry(|| self.log.begin_commit(number, &places));
         let question = Unresolved {
             transaction: number,
             places,
-            asked,
+            asked: self.meter.as_ref().map(Meter::moment),
         };
+        if self.settings.commit_order == CommitOrder::DiskThenLog {
+            self.apply_before_the_log(&question, now)?;
+        }
+        let answer = retry(|| self.log.begin_commit(number, &question.places));
         self.answered(question, answer, now)?;
         Ok(true)
     }
@@ -97,7 +96,7 @@ impl Worker {
             meter.answered(asked);
         }
         match answer {
-            Ok(Some(commit)) => self.apply(&commit, question.transaction, now)?,
+            Ok(Some(commit)) => self.apply(&commit, &question, now)?,
             Ok(None) => self.committing = Some(question),
             Err(LogError::UnknownOutcome(why)) => {
                 let member = &self.settings.member;
@@ -158,16 +157,20 @@ impl Worker {
         Ok(places)
     }
 
-    /// The log has it: now the backends may.
-    fn apply(&mut self, commit: &Commit, number: u64, now: Timestamp) -> Result<()> {
+    /// The log has it: now the backends may. A changelog is at its end now; a topic that stands in
+    /// for one is at the place that was committed.
+    fn apply(&mut self, commit: &Commit, of: &Unresolved, now: Timestamp) -> Result<()> {
+        let program = &self.program;
         let ends = |changelog: &TopicPartition| {
-            let end = commit
-                .ends
-                .iter()
-                .find(|(partition, _)| partition == changelog);
+            if program.task.source_changelogs.cover(&changelog.topic) {
+                let mut places = of.places.iter();
+                let place = places.find(|(partition, _)| partition == changelog);
+                return place.map(|(_, place)| place.offset);
+            }
+            let mut ends = commit.ends.iter();
+            let end = ends.find(|(partition, _)| partition == changelog);
             end.map(|(_, end)| *end)
         };
-        let program = &self.program;
         for active in self.active.values_mut() {
             active.task.committed(|changelog| {
                 let topic_id = program.changelog_ids.get(&*changelog.topic).copied()?;
@@ -176,7 +179,7 @@ impl Worker {
                     offset,
                     topic_id,
                     applied_at: now,
-                    transaction: number,
+                    transaction: of.transaction,
                 })
             })?;
         }
@@ -186,7 +189,7 @@ impl Worker {
 
     /// The wrong order, for the simulation: the backends get what the log has not accepted, under
     /// positions that it would give.
-    fn apply_before_the_log(&mut self, now: Timestamp) -> Result<()> {
+    fn apply_before_the_log(&mut self, question: &Unresolved, now: Timestamp) -> Result<()> {
         let mut ends: Vec<(TopicPartition, Offset)> = Vec::new();
         for active in self.active.values() {
             for changes in &active.task.handed_over().changes {
@@ -197,7 +200,7 @@ impl Worker {
                 ends.push((changelog.clone(), self.log.end(changelog)? + made));
             }
         }
-        self.apply(&Commit { ends }, self.transaction, now)
+        self.apply(&Commit { ends }, question, now)
     }
 
     /// Asks what became of the last commit, and acts on the answer.
@@ -207,7 +210,7 @@ impl Worker {
         };
         match self.log.resolve(question.transaction, &question.places) {
             Ok(Outcome::Committed(commit)) => {
-                self.apply(&commit, question.transaction, now)?;
+                self.apply(&commit, &question, now)?;
             }
             Ok(Outcome::Aborted) => {
                 self.stats.aborted += 1;

@@ -20,3 +20,4 @@ mod metrics;
 mod programs;
 mod queries;
 mod replicas;
+mod sources;
