@@ -264,6 +264,7 @@ pub static KEYS: &[Key] = &[
         Kind::Choice(&["none", "all", "reuse.ktable.source.topics"]),
         "none",
         "reuse.ktable.source.topics (or all): tables are restored from their topics in place of \
-         changelogs, where these do not forget by age. See SourceChangelogs before you do.",
+         changelogs, unless these forget by age. Of a compacted topic a restore may miss rows that \
+         are about to change. Cannot be taken back without a reset.",
     ),
 ];

@@ -10,6 +10,7 @@
 )]
 
 mod calls;
+mod crashes;
 mod failures;
 mod globals;
 mod groups;
