@@ -286,3 +286,49 @@ impl Drop for Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millstream_runtime::config::ConfigBuilder;
+
+    fn task(set: &[&str]) -> TaskConfig {
+        let mut builder = ConfigBuilder::new().defaults(&[("application.id", "app")]);
+        for setting in set {
+            builder = builder.set(setting).unwrap();
+        }
+        let config = builder.build().unwrap();
+        streams_config(&config, None, Registry::new().unwrap(), 2).task
+    }
+
+    #[test]
+    fn what_tasks_must_know_comes_from_its_keys() {
+        let plain = task(&[]);
+        assert_eq!(plain.emission, Emission::PerUpdate);
+        assert_eq!(plain.cache_bytes, 5 << 20);
+        assert_eq!(plain.source_changelogs, SourceChangelogs::Never);
+        assert_eq!(plain.policies, Policies::default());
+        assert_eq!(plain.record_bytes_max, Some(16 << 20));
+
+        let asked = task(&[
+            "statestore.cache.max.bytes=1MiB",
+            "statestore.read.cache.max.bytes=2000",
+            "topology.optimization=all",
+            "production.exception.handler=dlq",
+            "processing.exception.handler=continue",
+            "errors.dead.letter.queue.topic.name=dead",
+            "bootstrap.servers=a:1",
+        ]);
+        assert_eq!(asked.emission, Emission::PerCommit);
+        assert_eq!(asked.cache_bytes, 1_000);
+        assert_eq!(asked.source_changelogs, SourceChangelogs::Always);
+        assert_eq!(asked.policies.production, ErrorPolicy::DeadLetter);
+        assert_eq!(asked.policies.processing, ErrorPolicy::Skip);
+        assert_eq!(asked.policies.deserialization, ErrorPolicy::Fail);
+        assert_eq!(asked.dead_letter_topic.as_deref(), Some("dead"));
+        assert_eq!(asked.record_bytes_max, Some(1_000_000));
+
+        let own = ["bootstrap.servers=a:1", "producer.message.max.bytes=5000"];
+        assert_eq!(task(&own).record_bytes_max, Some(5_000));
+    }
+}

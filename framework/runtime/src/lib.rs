@@ -16,6 +16,7 @@ pub mod program;
 mod publish;
 pub mod replica;
 pub mod streams;
+mod topics;
 pub mod worker;
 
 pub use error::{Error, Result};

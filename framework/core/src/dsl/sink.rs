@@ -55,8 +55,8 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
         self.sink((name, settings), topic.key, value);
     }
 
-    /// Writes each record to the topic that `choose` names for it; the topics must exist. A record
-    /// whose topic's name is not a legal one is refused.
+    /// Writes each record to the topic that `choose` names for it. A record whose topic does not
+    /// exist, or could not by its name, is refused.
     #[track_caller]
     pub fn to_chosen(
         self,

@@ -55,6 +55,13 @@ impl SourceChangelogs {
     }
 }
 
+/// Knows which topics there are, for sinks that let records choose theirs.
+pub trait Topics: std::fmt::Debug + Send + Sync {
+    /// Whether there is a topic of that name. Who cannot find out says yes, and leaves it to the
+    /// log. Asked once for each name that is there, and whenever one is chosen that is not.
+    fn exists(&self, name: &str) -> bool;
+}
+
 /// What a task must know about the program around it.
 #[derive(Clone, Debug)]
 pub struct TaskConfig {
@@ -74,6 +81,9 @@ pub struct TaskConfig {
     pub source_changelogs: SourceChangelogs,
     /// When tables tell their changes.
     pub emission: Emission,
+    /// Who knows which topics there are. Without anybody a record may choose any topic, and the log
+    /// stops the thread if there is none of that name.
+    pub topics: Option<Arc<dyn Topics>>,
     /// Who runs the calls of asynchronous operators; a program without such operators needs nobody.
     pub executor: Option<Arc<dyn Executor>>,
 }
@@ -89,6 +99,7 @@ impl TaskConfig {
             cache_bytes: 10 << 20,
             source_changelogs: SourceChangelogs::Never,
             emission: Emission::default(),
+            topics: None,
             executor: None,
         }
     }

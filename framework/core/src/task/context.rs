@@ -1,7 +1,7 @@
 //! What operators see of their task: stores, outputs, times, and where the record in hand is from.
 
 use super::policy::{Answers, Dropped, Failure, Policies, Reason};
-use super::{Emission, TaskConfig};
+use super::{Emission, TaskConfig, Topics};
 use crate::{
     batch::RecordBatch,
     calls::Executor,
@@ -89,6 +89,7 @@ pub struct TaskContext {
     /// The batch and the place in it of the record in hand, where some operator outlives it.
     pub(super) in_hand: Option<(Arc<RecordBatch>, usize)>,
     executor: Option<Arc<dyn Executor>>,
+    topics: Option<Arc<dyn Topics>>,
 }
 
 impl TaskContext {
@@ -118,6 +119,7 @@ impl TaskContext {
             out_of_order: false,
             in_hand: None,
             executor: config.executor.clone(),
+            topics: config.topics.clone(),
         }
     }
 
@@ -236,6 +238,11 @@ impl TaskContext {
         let known = self.outputs.iter().any(|output| &*output.topic == name);
         if !known && let Err(why) = check_topic(name) {
             let text = format!("the chosen topic name {name:?} {why}");
+            return Err(Error::invalid_topic(text));
+        }
+        let topics = self.topics.as_ref().filter(|_| !known);
+        if topics.is_some_and(|topics| !topics.exists(name)) {
+            let text = format!("the chosen topic {name:?} does not exist");
             return Err(Error::invalid_topic(text));
         }
         Ok(self.output_named(name))

@@ -18,7 +18,7 @@ mod timer;
 
 pub(crate) use calls::{Calls, Origin};
 pub use commit::{Commit, StoreChanges};
-pub use config::{Emission, SourceChangelogs, TaskConfig};
+pub use config::{Emission, SourceChangelogs, TaskConfig, Topics};
 pub(crate) use context::OutputId;
 pub use context::{Output, RecordMetadata, TaskContext};
 pub use extract::InvalidTimestamp;

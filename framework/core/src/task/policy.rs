@@ -48,8 +48,8 @@ pub struct Policies {
     /// Of records that the program's own code refuses: `processing.exception.handler` (KIP-1033).
     pub processing: ErrorPolicy,
     /// Of records that cannot be written: because a serde refuses them, because they are larger
-    /// than `max.request.size`, or because the topic chosen for them has no legal name:
-    /// `production.exception.handler`. All of this is found before anything is sent, since a log
+    /// than `max.request.size`, or because the topic chosen for them cannot be or is not
+    /// there: `production.exception.handler`. All of this is found before anything is sent, since a log
     /// that refuses a record drops the whole transaction.
     pub production: ErrorPolicy,
 }

@@ -345,6 +345,12 @@ impl Topology {
         names
     }
 
+    /// Whether some sink lets records choose their topics.
+    pub fn chooses_topics(&self) -> bool {
+        let chosen = |node: &Node| matches!(node.kind, NodeKind::Sink { topic: None });
+        self.nodes.iter().any(chosen)
+    }
+
     /// Whether the program has asynchronous operators, whose calls somebody must run.
     pub fn is_asynchronous(&self) -> bool {
         self.nodes.iter().any(|node| node.label == ASYNCHRONOUS)

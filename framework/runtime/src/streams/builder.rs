@@ -12,6 +12,7 @@ use crate::{
     patience::patiently,
     program::Program,
     publish::Publisher,
+    topics::LogTopics,
     worker::Settings,
 };
 use millstream_core::{task::TaskConfig, topology::Topology};
@@ -74,10 +75,13 @@ impl Streams {
     )]
     pub fn new(
         topology: Arc<Topology>,
-        config: StreamsConfig,
+        mut config: StreamsConfig,
         logs: LogSource,
         backends: Arc<dyn Backends>,
     ) -> Result<Self> {
+        if topology.chooses_topics() && config.task.topics.is_none() {
+            config.task.topics = Some(Arc::new(LogTopics::new(logs.clone())));
+        }
         // A log may still be at work on a topic when it answers, and then asks for patience.
         let program = patiently(&mut *logs()?, &*config.clock, config.patience, |log| {
             Program::prepare(topology.clone(), config.task.clone(), log)

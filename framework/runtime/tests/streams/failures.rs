@@ -60,6 +60,24 @@ fn a_bad_record_under_the_policy_to_fail_stops_the_client() {
 }
 
 #[test]
+fn a_record_for_a_topic_that_is_not_there_costs_no_transaction_but_itself() {
+    let world = World::new(1);
+    let builder = StreamsBuilder::new();
+    let choose = |key: &String, _: &i64| key.clone();
+    let numbers = builder.stream(&IN);
+    numbers.to_chosen_or(choose, utf8(), i64_be(), ErrorPolicy::Skip);
+    let config = config("a");
+    let registry = config.registry.clone();
+    let streams = world.streams(builder.build().unwrap(), config);
+    start(&streams);
+    world.feed(["out", "nowhere", "out"].map(|topic| (topic.to_owned(), 1)));
+    assert_eq!(world.wait_for_outputs(2)["out"], [1, 1]);
+    assert_eq!(streams.close(), State::NotRunning);
+    assert_eq!(registry.total(Metric::RecordsDropped), 1.0);
+    assert_eq!(registry.total(Metric::ThreadFailures), 0.0);
+}
+
+#[test]
 fn a_replaced_thread_begins_at_the_last_commit() {
     let world = World::new(1);
     let mut config = config("a");
