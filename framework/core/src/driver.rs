@@ -62,8 +62,8 @@ impl TopologyTestDriver {
         Self::with_config(topology, &TaskConfig::new(APPLICATION))
     }
 
-    /// As [`TopologyTestDriver::new`], with error policy, dead-letter topic, and perhaps an executor
-    /// of one's own for asynchronous operators.
+    /// As [`TopologyTestDriver::new`], with error policy, dead-letter topic, and perhaps an
+    /// executor of one's own for asynchronous operators.
     ///
     /// # Errors
     /// Where the topology cannot be run.

@@ -1,4 +1,5 @@
-//! Who answers for a bad record: the node, then its source, then the program; and what no log takes.
+//! Who answers for a bad record: the node, then its source, then the program; and what no log
+//! takes.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 

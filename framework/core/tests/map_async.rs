@@ -425,7 +425,8 @@ proptest! {
         concurrency in 1..6_usize,
         unordered in any::<bool>(),
     ) {
-        let rows: Vec<_> = rows.iter().map(|&(key, value)| (["a", "b", "c", "d"][key], value)).collect();
+        let named = |&(key, value): &(usize, u64)| (["a", "b", "c", "d"][key], value);
+        let rows: Vec<_> = rows.iter().map(named).collect();
         let mut config = AsyncConfig::new().concurrency(concurrency);
         if unordered {
             config = config.unordered();

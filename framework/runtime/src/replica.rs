@@ -226,10 +226,12 @@ impl Replica {
         self.stores.iter().map(|store| &store.progress)
     }
 
-    /// Says how far the task's inputs are committed, which is how far copies of topics are replayed.
+    /// Says how far the task's inputs are committed, which is how far copies of topics are
+    /// replayed.
     ///
     /// # Errors
-    /// Where storage or log refuse. A copy that is ahead, because places were set back, begins anew.
+    /// Where storage or log refuse. A copy that is ahead, because places were set back, begins
+    /// anew.
     pub fn limit(
         &mut self,
         inputs: &[TopicPartition],

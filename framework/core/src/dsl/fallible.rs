@@ -1,9 +1,9 @@
 //! The `try_*` operators: closures that may refuse a record.
 //!
 //! A refused record goes no further at this operator, while what its siblings made of it stays; the
-//! operator's policy decides, or else the source's, or else the program's, whether the thread stops,
-//! or the record is counted and perhaps kept as a dead letter. That is Kafka's processing exception
-//! handler (KIP-1033), which Kafka has for the whole program only.
+//! operator's policy decides, or else the source's, or else the program's, whether the thread
+//! stops, or the record is counted and perhaps kept as a dead letter. That is Kafka's processing
+//! exception handler (KIP-1033), which Kafka has for the whole program only.
 
 use super::{Fun, KStream, process::unboxed};
 use crate::{
@@ -17,8 +17,9 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     /// Says what becomes of the records that the operator before this refuses, whatever their
-    /// source and the program say: a `try_*` operator, a processor, a join or an aggregation. Behind
-    /// `stream(..)` it says so of the source, as [`Consumed::on_error`](super::Consumed::on_error).
+    /// source and the program say: a `try_*` operator, a processor, a join or an aggregation.
+    /// Behind `stream(..)` it says so of the source, as
+    /// [`Consumed::on_error`](super::Consumed::on_error).
     ///
     /// ```
     /// use millstream_core::prelude::*;

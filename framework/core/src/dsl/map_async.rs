@@ -1,8 +1,8 @@
 //! `map_async`: values that come from outside the program, by calls that take their time.
 //!
-//! Many calls are out at once, but of each key at most one. Invariants: what comes out of a key is in
-//! the order of what went in; and unless the program asks for less, so is what comes out of all keys
-//! together, whichever call ended first.
+//! Many calls are out at once, but of each key at most one. Invariants: what comes out of a key is
+//! in the order of what went in; and unless the program asks for less, so is what comes out of all
+//! keys together, whichever call ended first.
 
 use super::{Fun, KStream, process::unboxed};
 use crate::{
@@ -183,8 +183,8 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     /// Makes another value of each value by a call that takes its time: a query, a request to a
     /// service. The operator's name is what errors and dead letters say.
     ///
-    /// Up to [`AsyncConfig::concurrency`] records of a task have calls out, of each key at most one,
-    /// so that what comes of a key comes in order; what comes of all keys does too, unless
+    /// Up to [`AsyncConfig::concurrency`] records of a task have calls out, of each key at most
+    /// one, so that what comes of a key comes in order; what comes of all keys does too, unless
     /// [`AsyncConfig::unordered`] is asked for. Records keep key, time and headers. Null keys are
     /// keys like others.
     ///

@@ -1,9 +1,9 @@
 //! Records that are between the two ends of an asynchronous operator.
 //!
-//! Such a record has left its input's queue, and what becomes of it comes later, between two others.
-//! Invariants: it then goes on as of its own time and place, and is answered for by its own source;
-//! and there is no commit while there is such a record, so that nothing about it need be stored: a
-//! crash takes it back to its queue.
+//! Such a record has left its input's queue, and what becomes of it comes later, between two
+//! others. Invariants: it then goes on as of its own time and place, and is answered for by its own
+//! source; and there is no commit while there is such a record, so that nothing about it need be
+//! stored: a crash takes it back to its queue.
 
 use super::{Policies, Task, TaskContext};
 use crate::{

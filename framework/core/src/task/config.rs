@@ -31,8 +31,8 @@ pub enum Emission {
 /// other store.
 ///
 /// Such a restore is exact only where the topic keeps every record up to the committed place that
-/// was the last of its key there. A compacted topic does not, once a key has a newer record that the
-/// program has yet to read: until it does, the row is missing.
+/// was the last of its key there. A compacted topic does not, once a key has a newer record that
+/// the program has yet to read: until it does, the row is missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SourceChangelogs {
     /// None.

@@ -1,9 +1,9 @@
 //! What becomes of a record that cannot be decoded, that the program's own code refuses, or that no
 //! log would take.
 //!
-//! Who says so, from the nearest on: the node that refused it, the source it came from, the program.
-//! Invariant: a record that is refused and does not stop the thread is counted, and kept in every
-//! dead-letter topic that a refusal of it names, once.
+//! Who says so, from the nearest on: the node that refused it, the source it came from, the
+//! program. Invariant: a record that is refused and does not stop the thread is counted, and kept
+//! in every dead-letter topic that a refusal of it names, once.
 
 use super::{OutputId, Task, TaskConfig, TaskContext};
 use crate::{
@@ -48,8 +48,8 @@ pub struct Policies {
     /// Of records that the program's own code refuses: `processing.exception.handler` (KIP-1033).
     pub processing: ErrorPolicy,
     /// Of records that cannot be written: because a serde refuses them, because they are larger
-    /// than `max.request.size`, or because the topic chosen for them cannot be or is not
-    /// there: `production.exception.handler`. All of this is found before anything is sent, since a log
+    /// than `max.request.size`, or because the topic chosen for them cannot be or is not there:
+    /// `production.exception.handler`. All of this is found before anything is sent, since a log
     /// that refuses a record drops the whole transaction.
     pub production: ErrorPolicy,
 }

@@ -1,7 +1,7 @@
 //! Calls that are out: waiting for their answers, and holding the commit for them.
 //!
-//! Invariant: nothing is committed while a call of any task is out, so the places that are committed
-//! are those of records whose results are in the same transaction.
+//! Invariant: nothing is committed while a call of any task is out, so the places that are
+//! committed are those of records whose results are in the same transaction.
 
 use super::{CLOSE_ROUNDS, CLOSE_WAIT, Worker, commit::send_outputs};
 use crate::error::Result;

@@ -47,9 +47,9 @@ impl Worker {
                 .any(|active| active.task.commit_requested())
     }
 
-    /// Commits the work of all tasks in one transaction; says whether there was any, and does nothing
-    /// while calls are out. Where the log
-    /// takes its time the tasks go on, and [`Worker::finish_commit`] brings the end.
+    /// Commits the work of all tasks in one transaction; says whether there was any, and does
+    /// nothing while calls are out. Where the log takes its time the tasks go on, and
+    /// [`Worker::finish_commit`] brings the end.
     pub(super) fn commit(&mut self, now: Timestamp) -> Result<bool> {
         if self.committing.is_some() || !self.is_quiet()? {
             return Ok(false);
