@@ -14,7 +14,6 @@ mod world;
 
 pub use tally::Tally;
 
-use millstream_log::Rng;
 use millstream_runtime::worker::CommitOrder;
 use program::Script;
 use world::World;
@@ -28,12 +27,20 @@ pub struct Report {
     pub divergences: Vec<String>,
 }
 
+/// What the programs of many seeds must have made, each at least once; see [`Tally::made`].
+pub fn wanted() -> Vec<String> {
+    program::wanted()
+}
+
 /// Runs one seed: once in peace, once among crashes, and compares.
 pub fn run(seed: u64, order: CommitOrder) -> Report {
-    let script = Script::random(&mut Rng::new(seed));
+    let script = Script::of(seed);
     let mut report = Report::default();
-    let calm = match World::calm(&script).and_then(World::finish) {
-        Ok(calm) => calm,
+    let calm = match World::calm(&script).and_then(|calm| Ok((calm.late(), calm.finish()?))) {
+        Ok((late, calm)) => {
+            report.tally.made(&script, late, &calm);
+            calm
+        }
         Err(error) => {
             report
                 .divergences
@@ -49,12 +56,13 @@ pub fn run(seed: u64, order: CommitOrder) -> Report {
         }
     };
     let outcome = world.storm().and_then(|()| world.settle());
-    report.tally = world.tally();
+    report.tally += &world.tally();
     report.divergences.append(&mut world.found);
     match outcome.and_then(|()| world.finish()) {
-        Ok(stormy) => report
-            .divergences
-            .extend(check::compare(&script, &calm, &stormy)),
+        Ok(stormy) => match check::compare(&script, &calm, &stormy) {
+            Ok(wrong) => report.divergences.extend(wrong),
+            Err(error) => report.divergences.push(error.to_string()),
+        },
         Err(error) => report.divergences.push(error.to_string()),
     }
     report

@@ -1,5 +1,6 @@
 //! What happened to a simulated cluster, so that its weather can be seen to be bad enough.
 
+use super::{program::Script, world::Contents};
 use millstream_runtime::worker::WorkerStats;
 use std::{collections::BTreeMap, ops::AddAssign};
 
@@ -21,11 +22,20 @@ pub struct Tally {
     pub compactions: u64,
     /// What the workers counted, over all of them.
     pub work: WorkerStats,
+    /// What the programs made, by their shape: windows told, pairs that met, records that came too
+    /// late. It is counted where nothing went wrong; the others must have made the same.
+    pub made: BTreeMap<String, u64>,
     /// Workers that replayed changelog records into tasks they were to run.
     pub restores: u64,
 }
 
 impl Tally {
+    /// Adds what a program has made.
+    pub(super) fn made(&mut self, script: &Script, late: u64, contents: &Contents) {
+        self.made.extend(script.made(contents));
+        self.made.insert(script.in_words("late"), late);
+    }
+
     /// Adds what a worker has done when it ends.
     pub(super) fn worker(&mut self, stats: &WorkerStats) {
         self.restores += u64::from(stats.restored > 0);
@@ -50,6 +60,9 @@ impl AddAssign<&Self> for Tally {
         for (place, deaths) in &other.deaths {
             *self.deaths.entry(place.clone()).or_default() += deaths;
         }
+        for (what, times) in &other.made {
+            *self.made.entry(what.clone()).or_default() += times;
+        }
         self.zombies += other.zombies;
         self.unknown_committed += other.unknown_committed;
         self.unknown_aborted += other.unknown_aborted;
@@ -62,6 +75,9 @@ impl AddAssign<&Self> for Tally {
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (what, times) in &self.made {
+            writeln!(f, "{what}: {times}")?;
+        }
         write!(
             f,
             "deaths {:?}; {} compactions; ",

@@ -3,7 +3,7 @@
 use super::{
     Tally, check,
     disk::{CRASH, Disk},
-    program::{DEAD, LEFT, OUT, RIGHT, ROWS, SIDE, Script, TOTALS},
+    program::{DEAD, SINKS, SOURCES, Script},
 };
 use anyhow::{Result, anyhow, bail};
 use millstream_core::task::TaskConfig;
@@ -11,6 +11,7 @@ use millstream_log::{
     Cleanup, EmbeddedLog, FaultRates, Faults, FaultyLog, Limits, Log, Rng, TopicSpec,
 };
 use millstream_runtime::{
+    global::Globals,
     lease::Leases,
     program::Program,
     worker::{CommitOrder, Settings, Step, Worker},
@@ -87,9 +88,8 @@ impl World {
         }
         let log = EmbeddedLog::in_memory_with(limits);
         let mut client = log.client();
-        let sinks = [OUT.name, SIDE.name, TOTALS.name, DEAD].map(|name| (name, script.partitions));
-        let sources = [LEFT.name, RIGHT.name, ROWS.name];
-        let sources = sources.map(|name| (name, script.source_partitions(name)));
+        let sinks = SINKS.map(|name| (name, script.partitions));
+        let sources = SOURCES.map(|name| (name, script.source_partitions(name)));
         for (name, partitions) in sinks.into_iter().chain(sources) {
             let cleanup = Cleanup::Delete { retention_ms: None };
             client.create_topic(&TopicSpec {
@@ -144,6 +144,7 @@ impl World {
         instance.disk.restart();
         instance.starts += 1;
         let leases = Arc::new(Leases::default());
+        let globals = Arc::new(Globals::default());
         for thread in 0..threads {
             let member = format!("{}-{thread}-{}", instance.name, instance.starts);
             let mut settings = Settings::new(member, instance.name.clone());
@@ -153,6 +154,7 @@ impl World {
             settings.standby_replicas = self.standbys;
             settings.commit_order = self.order;
             settings.leases = leases.clone();
+            settings.globals = globals.clone();
             settings.uncommitted_bytes_max = 2_000;
             let log = FaultyLog::new(self.log.client(), instance.faults.clone());
             let (program, disk) = (self.program.clone(), instance.disk.clone());
@@ -348,6 +350,13 @@ impl World {
             }
         }
         tally
+    }
+
+    /// Records that came too late for those who work now.
+    pub(super) fn late(&self) -> u64 {
+        let workers = self.instances.iter().flat_map(|instance| &instance.workers);
+        let tasks = workers.flat_map(|(worker, _)| worker.tasks());
+        tasks.map(|task| task.dropped.late_record).sum()
     }
 
     fn end_workers(&mut self, number: usize) {

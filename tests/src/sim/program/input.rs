@@ -1,0 +1,53 @@
+//! Random records.
+
+use millstream_core::{
+    batch::RecordBatch,
+    record::{Headers, RawRecord},
+};
+use millstream_log::Rng;
+
+/// So many records over so many keys: times mostly forwards, some values that are no number, and
+/// tombstones in so many of twenty where the topic is a table.
+///
+/// With a pace a step of time is so long; now and then there is a long pause, and a record is later
+/// than anything waits for.
+pub(super) fn records_of(
+    rng: &mut Rng,
+    (records, keys, tombstones): (u64, u64, u64),
+    pace: Option<i64>,
+) -> RecordBatch {
+    let mut batch = RecordBatch::new();
+    let mut time = 0i64;
+    for _ in 0..records {
+        let timestamp = match pace {
+            None => {
+                time += rng.below(10) as i64;
+                time - rng.below(25) as i64
+            }
+            Some(unit) => {
+                let pause = if rng.below(12) == 0 { 60 } else { 10 };
+                time += unit * rng.below(pause) as i64 + rng.below(unit as u64) as i64;
+                let late = if rng.below(8) == 0 { 120 } else { 25 };
+                time - unit * rng.below(late) as i64
+            }
+        };
+        let timestamp = timestamp.max(0);
+        let key = format!("k{}", rng.below(keys));
+        let number = (rng.below(100) as i64).to_be_bytes();
+        let bad: &[u8] = b"no number";
+        let value = match rng.below(20) {
+            n if n < tombstones => None,
+            19 if tombstones == 0 => Some(bad),
+            _ => Some(&number[..]),
+        };
+        let record = RawRecord {
+            key: Some(key.as_bytes()),
+            value,
+            timestamp,
+            headers: &Headers::NONE,
+        };
+        let taken = batch.push(batch.len() as i64, record);
+        assert!(taken, "a simulation's input is small");
+    }
+    batch
+}

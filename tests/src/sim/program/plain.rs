@@ -1,0 +1,106 @@
+//! Programs in which time does not matter.
+
+use super::{OUT, SIDE, Script, Shape, TOTALS, right, rows, sum};
+use millstream_core::{prelude::*, task::PunctuationType};
+
+impl Script {
+    pub(super) fn plain(&self, builder: &StreamsBuilder) {
+        let stream = self.left(builder);
+        match self.shape {
+            Shape::Count => stream
+                .group_by_key()
+                .count("s")
+                .map_values(|_, n| n as i64)
+                .to(&OUT),
+            Shape::Reduce => stream.group_by_key().reduce("s", i64::max).to(&OUT),
+            Shape::Table => {
+                stream.to_table("s").filter(|_, v| v % 3 != 0).to(&OUT);
+                rows(builder).map_values(|_, v| v + 1).to(&SIDE);
+            }
+            Shape::Join => stream.join(rows(builder), |v, row| v * 1000 + row).to(&OUT),
+            Shape::LeftJoin => {
+                let join = |v: i64, row: Option<&i64>| v * 1000 + row.copied().unwrap_or(-1);
+                stream.left_join(rows(builder), join).to(&OUT);
+            }
+            Shape::JoinFiltered => {
+                let table = rows(builder).filter(|_, v| v % 2 == 0);
+                stream.join(table, |v, row| v * 1000 + row).to(&OUT);
+                sum(stream.group_by_key()).to(&SIDE);
+            }
+            Shape::Merge => sum(stream.merge(right(builder)).group_by_key()).to(&OUT),
+            Shape::Branch => {
+                let split = stream.split();
+                sum(split.branch(|_, v| v % 2 == 0).group_by_key()).to(&OUT);
+                split.default_branch().to(&SIDE);
+            }
+            Shape::Processor => {
+                let every = self.punctuate_every;
+                let store = builder.store::<String, i64>("s");
+                stream
+                    .process(store, move |seen| Flush { seen, every })
+                    .to(&OUT);
+            }
+            Shape::Repartition => {
+                let topic = Repartitioned::from("moved").partitions(self.partitions);
+                let moved = stream
+                    .select_key(|_, v| format!("m{}", v % 5))
+                    .repartition(topic);
+                sum(moved.group_by_key()).to(&OUT);
+            }
+            Shape::GroupBy => {
+                sum(stream.group_by(|_, v| format!("g{}", v % 5))).to(&OUT);
+            }
+            Shape::GroupByTable => {
+                stream.to(&SIDE);
+                let grouped = rows(builder).group_by(|_, v| (format!("t{}", v % 3), *v));
+                let add = |_: &String, v: i64, total: &mut i64| *total += v;
+                let subtract = |_: &String, v: i64, total: &mut i64| *total -= v;
+                grouped.aggregate("totals", || 0, add, subtract).to(&TOTALS);
+            }
+            _ => sum(stream.group_by_key()).to(&OUT),
+        }
+    }
+}
+
+/// Sums by key, and tells and forgets all sums every so often of stream time.
+struct Flush {
+    seen: StoreRef<KeyValueStore<String, i64>>,
+    every: i64,
+}
+
+impl Processor<String, i64> for Flush {
+    type Key = String;
+    type Value = i64;
+
+    fn schedules(&self) -> Vec<Schedule> {
+        vec![Schedule::stream_time(self.every)]
+    }
+
+    fn process(
+        &mut self,
+        record: Record<String, i64>,
+        ctx: &mut ProcessorContext<'_, String, i64>,
+    ) -> ProcessResult {
+        let sum = ctx.store(self.seen).entry(&record.key, || 0)?;
+        *sum = (*sum * 3 + record.value) % 1_000_003;
+        Ok(())
+    }
+
+    fn punctuate(
+        &mut self,
+        _: PunctuationType,
+        now: Timestamp,
+        ctx: &mut ProcessorContext<'_, String, i64>,
+    ) -> ProcessResult {
+        let mut sums = Vec::new();
+        ctx.store(self.seen).all(|key, sum, _| {
+            sums.push((key, sum));
+            std::ops::ControlFlow::Continue(())
+        })?;
+        for (key, sum) in sums {
+            ctx.store(self.seen).delete(&key)?;
+            ctx.forward(Record::new(key, sum, now))?;
+        }
+        Ok(())
+    }
+}
