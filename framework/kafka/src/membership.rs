@@ -152,7 +152,10 @@ impl ClassicGroup {
                 if self.handle.has_left() {
                     break;
                 }
-                if self.handle.group_event(&queue, LEAVE_WAIT).is_some() {
+                // A member that was silent for too long hears of that, and then of its loss: two
+                // events for one answer. What answers once more may come when the member has just
+                // left, and librdkafka then never returns from the call.
+                if self.handle.is_asked(&queue, LEAVE_WAIT) {
                     self.handle.let_go()?;
                 }
             }

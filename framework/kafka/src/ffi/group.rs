@@ -92,6 +92,19 @@ impl Handle {
         })
     }
 
+    /// Takes all events that there are, waiting for a first one; whether the group waits for an
+    /// answer to them.
+    pub(crate) fn is_asked(&self, queue: &Queue, wait: Duration) -> bool {
+        let (mut asked, mut wait) = (false, wait);
+        while let Some(event) = queue.event(wait) {
+            // SAFETY: the event lives.
+            let kind = unsafe { c::rd_kafka_event_type(event.raw()) };
+            asked |= kind == c::RD_KAFKA_EVENT_REBALANCE;
+            wait = Duration::ZERO;
+        }
+        asked
+    }
+
     /// Answers an assignment: librdkafka itself fetches nothing for the member.
     pub(crate) fn accept_assignment(&self) -> Result<(), KafkaError> {
         let nothing = PartitionList::new(0)?;
