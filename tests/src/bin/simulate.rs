@@ -1,10 +1,14 @@
-//! `simulate --seeds N [--seed S]`: the simulation over many seeds, or one again.
+//! `simulate --seeds N [--seed S] [--kafka]`: the simulation over many seeds, or one again; on the
+//! embedded log, or on a Kafka cluster that is started for it.
 //!
 //! The last line says `N seeds, M crashes, D divergences`; the exit code is not 0 where D is not.
 
 use anyhow::{Context, Result, bail};
 use millstream_runtime::worker::CommitOrder;
-use millstream_tests::sim::{self, Report, Tally};
+use millstream_tests::{
+    servers,
+    sim::{self, Report, Tally},
+};
 use std::{
     process::ExitCode,
     sync::atomic::{AtomicU64, Ordering},
@@ -12,14 +16,21 @@ use std::{
 
 /// How many divergences are told in full.
 const TOLD_MAX: usize = 20;
+/// How many seeds run side by side on a cluster, for which they mostly wait.
+const ON_KAFKA: usize = 16;
 
 struct Arguments {
     seeds: u64,
     first: u64,
+    kafka: bool,
 }
 
 fn arguments() -> Result<Arguments> {
-    let mut parsed = Arguments { seeds: 1, first: 1 };
+    let mut parsed = Arguments {
+        seeds: 1,
+        first: 1,
+        kafka: false,
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut number = || -> Result<u64> {
@@ -31,7 +42,10 @@ fn arguments() -> Result<Arguments> {
         match word.as_str() {
             "--seeds" => parsed.seeds = number()?,
             "--seed" => parsed.first = number()?,
-            other => bail!("unknown argument {other:?}; usage: simulate --seeds N [--seed S]"),
+            "--kafka" => parsed.kafka = true,
+            other => {
+                bail!("unknown argument {other:?}; usage: simulate --seeds N [--seed S] [--kafka]")
+            }
         }
     }
     Ok(parsed)
@@ -42,13 +56,24 @@ fn arguments() -> Result<Arguments> {
     reason = "the program's result is its standard output"
 )]
 fn main() -> Result<ExitCode> {
-    let Arguments { seeds, first } = arguments()?;
+    let Arguments {
+        seeds,
+        first,
+        kafka,
+    } = arguments()?;
+    let cluster = match kafka {
+        true => Some(servers::kafka()?.bootstrap_servers()),
+        false => None,
+    };
     let next = AtomicU64::new(first);
     let end = first.saturating_add(seeds);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = match cluster {
+        Some(_) => ON_KAFKA,
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
     let reports: Vec<(u64, Report)> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
-            .map(|_| scope.spawn(|| work(&next, end)))
+            .map(|_| scope.spawn(|| work(&next, end, cluster.as_deref())))
             .collect();
         workers
             .into_iter()
@@ -84,13 +109,20 @@ fn main() -> Result<ExitCode> {
     })
 }
 
-fn work(next: &AtomicU64, end: u64) -> Vec<(u64, Report)> {
+fn work(next: &AtomicU64, end: u64, cluster: Option<&str>) -> Vec<(u64, Report)> {
     let mut reports = Vec::new();
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= end {
             return reports;
         }
-        reports.push((seed, sim::run(seed, CommitOrder::LogThenDisk)));
+        let report = match cluster {
+            Some(servers) => {
+                let prefix = format!("{}-", servers::unique("simulation"));
+                sim::run_on_kafka(servers, &prefix, seed)
+            }
+            None => sim::run(seed, CommitOrder::LogThenDisk),
+        };
+        reports.push((seed, report));
     }
 }

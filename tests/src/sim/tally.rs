@@ -89,6 +89,11 @@ impl std::fmt::Display for Tally {
             "{} fenced, {} aborted, {} retries",
             work.fenced, work.aborted, work.retries
         )?;
+        writeln!(
+            f,
+            "{} records processed, {} commits",
+            work.processed, work.commits
+        )?;
         write!(
             f,
             "{} rebalances, {} tasks revoked, ",

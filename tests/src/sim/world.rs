@@ -3,28 +3,29 @@
 use super::{
     Tally, check,
     disk::{CRASH, Disk},
+    ground::{Embedded, Ground, Sleep},
     program::{DEAD, SINKS, SOURCES, Script},
 };
 use anyhow::{Result, anyhow, bail};
-use millstream_core::task::TaskConfig;
-use millstream_log::{
-    Cleanup, EmbeddedLog, FaultRates, Faults, FaultyLog, Limits, Log, Rng, TopicSpec,
-};
+use millstream_core::{record::TopicPartition, task::TaskConfig};
+use millstream_log::{Cleanup, Error as LogError, FaultRates, Faults, Limits, Log, Rng, TopicSpec};
 use millstream_runtime::{
+    clock::SystemClock,
     global::Globals,
     lease::Leases,
+    patience::patiently,
     program::Program,
     worker::{CommitOrder, Settings, Step, Worker},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub(super) const APPLICATION: &str = "sim";
-/// Steps of bad weather.
-const STORM_STEPS: u64 = 600;
 /// Rounds over all workers within which a healed world must come to rest.
 const SETTLE_ROUNDS: u64 = 5_000;
 /// Rounds without any change that count as rest; longer than a commit interval of simulated time.
 const QUIET_ROUNDS: u64 = 12;
+/// How long a log that says "not now" is asked.
+pub(super) const ANSWER: Duration = Duration::from_secs(60);
 
 /// A log's record as it is compared: key, value, timestamp.
 pub(super) type Entry = (Option<Vec<u8>>, Option<Vec<u8>>, i64);
@@ -35,14 +36,20 @@ struct Instance {
     name: String,
     faults: Faults,
     disk: Arc<Disk>,
-    /// A worker that is not stepped for now: the steps left until it wakes.
-    workers: Vec<(Worker, u64)>,
+    /// With how long each is not stepped.
+    workers: Vec<(Worker, Sleep)>,
+    /// How many workers it has had at once, at most.
+    threads: usize,
     starts: u64,
 }
 
 pub(super) struct World {
-    pub(super) log: EmbeddedLog,
-    pub(super) program: Arc<Program>,
+    ground: Box<dyn Ground>,
+    /// Whose questions nobody disturbs.
+    client: Box<dyn Log>,
+    program: Arc<Program>,
+    /// Of the topics that the program writes.
+    partitions: u32,
     rng: Rng,
     now: i64,
     order: CommitOrder,
@@ -56,15 +63,27 @@ pub(super) struct World {
 impl World {
     /// One instance with one worker, and nothing goes wrong.
     pub(super) fn calm(script: &Script) -> Result<Self> {
-        let mut world = Self::new(script, 1, CommitOrder::LogThenDisk)?;
-        world.start(0, FaultRates::default(), 0);
+        let ground = Box::new(Embedded::new(limits(1)));
+        let mut world = Self::new(script, 1, CommitOrder::LogThenDisk, ground)?;
+        world.start(0, FaultRates::default(), 0)?;
         world.settle()?;
         Ok(world)
     }
 
-    /// One to three instances among faults.
+    /// One to three instances among faults on the embedded log.
     pub(super) fn stormy(script: &Script, seed: u64, order: CommitOrder) -> Result<Self> {
-        let mut world = Self::new(script, seed.wrapping_mul(2).wrapping_add(1), order)?;
+        let ground = Box::new(Embedded::new(limits(weather(seed))));
+        Self::stormy_on(ground, script, seed, order)
+    }
+
+    /// As [`World::stormy`], on this ground.
+    pub(super) fn stormy_on(
+        ground: Box<dyn Ground>,
+        script: &Script,
+        seed: u64,
+        order: CommitOrder,
+    ) -> Result<Self> {
+        let mut world = Self::new(script, weather(seed), order, ground)?;
         world.standbys = world.rng.index(2);
         for number in 0..=world.rng.index(3) {
             let rates = FaultRates {
@@ -75,27 +94,28 @@ impl World {
                 unknown: 0.05,
                 crash: 0.01,
             };
-            world.start(number, rates, 10);
+            world.start(number, rates, 10)?;
         }
         Ok(world)
     }
 
-    fn new(script: &Script, seed: u64, order: CommitOrder) -> Result<Self> {
-        let mut limits = Limits::default();
-        if seed % 4 == 1 {
-            // Small enough for changelogs to be compacted while stores are restored from them.
-            limits.compact_bytes_min = 500;
-        }
-        let log = EmbeddedLog::in_memory_with(limits);
-        let mut client = log.client();
+    fn new(
+        script: &Script,
+        seed: u64,
+        order: CommitOrder,
+        ground: Box<dyn Ground>,
+    ) -> Result<Self> {
+        let (mut client, clock) = (ground.broker().client()?, SystemClock::new());
         let sinks = SINKS.map(|name| (name, script.partitions));
         let sources = SOURCES.map(|name| (name, script.source_partitions(name)));
         for (name, partitions) in sinks.into_iter().chain(sources) {
-            let cleanup = Cleanup::Delete { retention_ms: None };
-            client.create_topic(&TopicSpec {
+            let spec = TopicSpec {
                 name: name.to_owned(),
                 partitions,
-                cleanup,
+                cleanup: Cleanup::Delete { retention_ms: None },
+            };
+            patiently(&mut *client, &clock, ANSWER, |client| {
+                Ok(client.create_topic(&spec)?)
             })?;
         }
         for (topic, records) in &script.input {
@@ -108,10 +128,15 @@ impl World {
         task.dead_letter_topic = Some(DEAD.to_owned());
         // A tiny cache, so that eviction and reading back are exercised.
         task.cache_bytes = 300;
-        let program = Program::prepare(Arc::new(script.topology()?), task, &mut client)?;
+        let topology = Arc::new(script.topology()?);
+        let program = patiently(&mut *client, &clock, ANSWER, |client| {
+            Program::prepare(topology.clone(), task.clone(), client)
+        })?;
         Ok(Self {
-            log,
+            ground,
+            client,
             program: Arc::new(program),
+            partitions: script.partitions,
             rng: Rng::new(seed),
             now: 1_000_000,
             order,
@@ -122,31 +147,40 @@ impl World {
         })
     }
 
-    fn start(&mut self, number: usize, rates: FaultRates, disk_per_mille: u64) {
+    fn start(&mut self, number: usize, rates: FaultRates, disk_per_mille: u64) -> Result<()> {
         let seed = self.rng.next_u64();
         self.instances.push(Instance {
             name: format!("instance-{number}"),
             faults: Faults::new(seed, rates),
             disk: Arc::new(Disk::new(seed ^ 0x5eed, disk_per_mille)),
             workers: Vec::new(),
+            threads: 0,
             starts: 0,
         });
-        self.boot(number);
+        self.boot(number)
     }
 
     /// Starts an instance's process: one or two workers over the disk it has.
-    fn boot(&mut self, number: usize) {
-        let threads = 1 + self.rng.index(2);
+    fn boot(&mut self, number: usize) -> Result<()> {
+        let mut threads = 1 + self.rng.index(2);
         let interval = 1 + self.rng.below(60) as i64;
         let records = 1 + self.rng.index(8);
         let instance = &mut self.instances[number];
         instance.faults.restart();
         instance.disk.restart();
         instance.starts += 1;
+        let keeps_names = self.ground.habits().keeps_names;
+        if keeps_names {
+            threads = threads.max(instance.threads);
+        }
+        instance.threads = threads;
         let leases = Arc::new(Leases::default());
         let globals = Arc::new(Globals::default());
         for thread in 0..threads {
-            let member = format!("{}-{thread}-{}", instance.name, instance.starts);
+            let mut member = format!("{}-{thread}", instance.name);
+            if !keeps_names {
+                member = format!("{member}-{}", instance.starts);
+            }
             let mut settings = Settings::new(member, instance.name.clone());
             settings.commit_interval_ms = interval;
             settings.records_per_step = records;
@@ -156,24 +190,30 @@ impl World {
             settings.leases = leases.clone();
             settings.globals = globals.clone();
             settings.uncommitted_bytes_max = 2_000;
-            let log = FaultyLog::new(self.log.client(), instance.faults.clone());
+            let log = self.ground.client(&instance.faults)?;
             let (program, disk) = (self.program.clone(), instance.disk.clone());
-            instance
-                .workers
-                .push((Worker::new(program, disk, Box::new(log), settings), 0));
+            let worker = Worker::new(program, disk, log, settings);
+            instance.workers.push((worker, Sleep::NONE));
         }
+        Ok(())
     }
 
     /// Bad weather: random steps of random workers, and whatever else can happen to a cluster.
     pub(super) fn storm(&mut self) -> Result<()> {
-        for _ in 0..STORM_STEPS {
+        let habits = self.ground.habits();
+        let mut busy = true;
+        for _ in 0..habits.storm_steps {
             self.now += self.rng.below(20) as i64;
             let number = self.rng.index(self.instances.len());
-            match self.rng.below(200) {
-                0 => self.kill(number),
+            if habits.only_the_busy && !busy {
+                busy = self.step(number)?;
+                continue;
+            }
+            match self.rng.below(habits.misfortune) {
+                0 => self.kill(number)?,
                 1 => self.close(number)?,
                 2 => self.freeze(number)?,
-                3 => self.lose_disk(number),
+                3 => self.lose_disk(number)?,
                 4..8 => self.maintain()?,
                 8 if self.instances.len() < 4 => {
                     let rates = FaultRates {
@@ -181,9 +221,9 @@ impl World {
                         unknown: 0.05,
                         ..FaultRates::default()
                     };
-                    self.start(self.instances.len(), rates, 5);
+                    self.start(self.instances.len(), rates, 5)?;
                 }
-                _ => self.step(number)?,
+                _ => busy = self.step(number)?,
             }
         }
         Ok(())
@@ -192,8 +232,7 @@ impl World {
     /// What a log does in the background: it compacts, and forgets repartition records that were
     /// read.
     fn maintain(&mut self) -> Result<()> {
-        let done = self.log.maintain(self.now)?;
-        self.tally.compactions += u64::from(done.records_compacted > 0);
+        self.tally.compactions += u64::from(self.ground.maintain(self.now)?);
         let inputs = self
             .program
             .layout
@@ -204,32 +243,39 @@ impl World {
             .filter(|input| input.topic.ends_with("-repartition"))
             .cloned()
             .collect();
-        let places = self.log.client().committed_as(APPLICATION, &moved)?;
+        let places = match self.client.committed_as(APPLICATION, &moved) {
+            Err(LogError::Retry(_)) => return Ok(()),
+            places => places?,
+        };
         for (input, place) in moved.iter().zip(places) {
             if let Some(place) = place {
-                self.log.delete_records(input, place.offset)?;
+                self.ground.broker().delete_records(input, place.offset)?;
             }
         }
         Ok(())
     }
 
-    fn step(&mut self, number: usize) -> Result<()> {
+    /// One step of a worker, if it is awake; whether it did anything.
+    fn step(&mut self, number: usize) -> Result<bool> {
+        let wait = self.ground.habits().wait;
         let instance = &mut self.instances[number];
         let count = instance.workers.len();
         let chosen = self.rng.index(count.max(1));
-        let Some((worker, frozen)) = instance.workers.get_mut(chosen) else {
-            return Ok(());
+        let Some((worker, sleep)) = instance.workers.get_mut(chosen) else {
+            return Ok(false);
         };
-        if *frozen > 0 {
-            *frozen -= 1;
-            return Ok(());
+        if !self.ground.wakes(sleep) {
+            if !wait.is_zero() {
+                self.client.poll(wait)?;
+            }
+            return Ok(false);
         }
-        match worker.step(self.now, Duration::ZERO) {
-            Ok(_) => Ok(()),
+        match worker.step(self.now, wait) {
+            Ok(step) => Ok(step == Step::Busy),
             Err(error) if error.to_string().contains(CRASH) => {
                 self.died_at(&error);
-                self.kill(number);
-                Ok(())
+                self.kill(number)?;
+                Ok(true)
             }
             Err(error) => Err(anyhow!(
                 "a worker of {}: {error}",
@@ -239,14 +285,18 @@ impl World {
     }
 
     /// The process dies here and now, and starts again on the disk it has.
-    fn kill(&mut self, number: usize) {
+    fn kill(&mut self, number: usize) -> Result<()> {
         self.tally.crashes += 1;
         self.instances[number].disk.die();
         self.end_workers(number);
         let instance = &self.instances[number];
-        let wrong = check::disk(&self.program, &self.log, &instance.disk, &instance.name);
-        self.found.extend(wrong);
-        self.boot(number);
+        if self.ground.habits().dense {
+            // Elsewhere what the dead one left open hides what was committed behind it.
+            let disk = (&*instance.disk, &*instance.name);
+            let wrong = check::disk(&self.program, &mut *self.client, true, disk)?;
+            self.found.extend(wrong);
+        }
+        self.boot(number)
     }
 
     fn close(&mut self, number: usize) -> Result<()> {
@@ -263,8 +313,7 @@ impl World {
                 Err(error) => bail!("closing: {error}"),
             }
         }
-        self.boot(number);
-        Ok(())
+        self.boot(number)
     }
 
     /// A worker stops for longer than its session: its tasks go to others, and then it wakes.
@@ -272,22 +321,21 @@ impl World {
         let instance = &mut self.instances[number];
         let count = instance.workers.len();
         let chosen = self.rng.index(count.max(1));
-        let Some((worker, frozen)) = instance.workers.get_mut(chosen) else {
+        let Some((worker, sleep)) = instance.workers.get_mut(chosen) else {
             return Ok(());
         };
-        *frozen = 1 + self.rng.below(40);
-        self.log.expire(APPLICATION, worker.member())?;
+        *sleep = self.ground.expire(worker.member(), &mut self.rng)?;
         self.tally.zombies += 1;
         Ok(())
     }
 
-    fn lose_disk(&mut self, number: usize) {
+    fn lose_disk(&mut self, number: usize) -> Result<()> {
         self.tally.crashes += 1;
         self.end_workers(number);
         let seed = self.rng.next_u64();
         let instance = &mut self.instances[number];
         instance.disk = Arc::new(Disk::new(seed, 10));
-        self.boot(number);
+        self.boot(number)
     }
 
     /// The weather clears: no more faults, and everybody works until there is nothing left to do.
@@ -295,47 +343,94 @@ impl World {
         // A disk may have died under a destructor, of which nobody has heard yet.
         for number in 0..self.instances.len() {
             if self.instances[number].disk.is_dead() {
-                self.kill(number);
+                self.kill(number)?;
             }
         }
         for instance in &mut self.instances {
             instance.faults.set_rates(FaultRates::default());
             instance.disk.heal();
-            instance
-                .workers
-                .iter_mut()
-                .for_each(|(_, frozen)| *frozen = 0);
+            for (_, sleep) in &mut instance.workers {
+                if matches!(sleep, Sleep::Steps(_)) {
+                    *sleep = Sleep::NONE;
+                }
+            }
         }
+        let wait = self.ground.habits().wait;
         let mut quiet = 0;
         for _ in 0..SETTLE_ROUNDS {
             self.now += 10;
-            let mut busy = false;
-            for instance in &mut self.instances {
-                for (worker, _) in &mut instance.workers {
-                    busy |= worker.step(self.now, Duration::ZERO)? == Step::Busy;
+            let (mut busy, mut asleep, mut steps) = (false, false, 0);
+            for (worker, sleep) in self.instances.iter_mut().flat_map(|i| &mut i.workers) {
+                if self.ground.wakes(sleep) {
+                    busy |= worker.step(self.now, wait)? == Step::Busy;
+                    steps += 1;
+                } else {
+                    asleep = true;
                 }
             }
-            quiet = if busy { 0 } else { quiet + 1 };
-            if quiet > QUIET_ROUNDS {
+            if steps == 0 {
+                self.client.poll(wait)?;
+            }
+            quiet = if busy || asleep { 0 } else { quiet + 1 };
+            if quiet > QUIET_ROUNDS && self.at_rest()? {
                 return Ok(());
             }
         }
         bail!("{SETTLE_ROUNDS} rounds after the last fault there is still work")
     }
 
+    /// Whether every input is committed up to its end.
+    fn at_rest(&mut self) -> Result<bool> {
+        let tasks = self.program.layout.tasks.iter();
+        let inputs: Vec<_> = tasks.flat_map(|task| task.inputs.iter().cloned()).collect();
+        let places = match self.client.committed_as(APPLICATION, &inputs) {
+            Err(LogError::Retry(_)) => return Ok(false),
+            places => places?,
+        };
+        for (input, place) in inputs.iter().zip(places) {
+            if place.map_or(0, |place| place.offset) < self.client.end(input)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Ends all workers, checks all disks, and returns what the log holds.
     pub(super) fn finish(mut self) -> Result<Contents> {
         for instance in &mut self.instances {
-            for (worker, _) in &mut instance.workers {
-                worker.close(self.now)?;
+            for (mut worker, _) in instance.workers.drain(..) {
+                match worker.close(self.now) {
+                    // Where nothing is left to do, no work is left to others either.
+                    Err(error) if !is_passing(&error) => bail!("closing: {error}"),
+                    _ => {}
+                }
             }
-            instance.workers.clear();
-            let wrong = check::disk(&self.program, &self.log, &instance.disk, &instance.name);
+        }
+        let dense = self.ground.habits().dense;
+        for instance in &self.instances {
+            let disk = (&*instance.disk, &*instance.name);
+            let wrong = check::disk(&self.program, &mut *self.client, dense, disk)?;
             if let Some(first) = wrong.first() {
                 bail!("at the end: {first}");
             }
         }
-        check::contents(&self.log)
+        self.contents()
+    }
+
+    /// All committed records of all topics.
+    fn contents(&mut self) -> Result<Contents> {
+        let internal = self.program.layout.internal.iter();
+        let internal = internal.map(|topic| (topic.name.clone(), topic.partitions));
+        let sinks = SINKS.map(|name| (name.to_owned(), self.partitions));
+        let mut contents = Contents::new();
+        for (name, partitions) in internal.chain(sinks) {
+            for partition in 0..partitions {
+                let at = TopicPartition::new(name.clone(), partition);
+                let records = check::records(&mut *self.client, &at, None)?;
+                contents.insert((name.clone(), partition), records);
+            }
+        }
+        Ok(contents)
     }
 
     /// Everything that was counted so far.
@@ -375,9 +470,23 @@ impl World {
 
 /// Errors of a closing member that mean only that its work is left to the next owner.
 fn is_passing(error: &millstream_runtime::Error) -> bool {
-    use millstream_log::Error as LogError;
     matches!(
         error,
         millstream_runtime::Error::Log(LogError::Retry(_) | LogError::Fenced(_))
     )
+}
+
+/// The seed of the bad weather of a program.
+fn weather(seed: u64) -> u64 {
+    seed.wrapping_mul(2).wrapping_add(1)
+}
+
+/// The bounds of an embedded log.
+fn limits(seed: u64) -> Limits {
+    let mut limits = Limits::default();
+    if seed % 4 == 1 {
+        // Small enough for changelogs to be compacted while stores are restored from them.
+        limits.compact_bytes_min = 500;
+    }
+    limits
 }

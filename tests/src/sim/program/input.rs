@@ -14,7 +14,8 @@ use millstream_log::Rng;
 pub(super) fn records_of(
     rng: &mut Rng,
     (records, keys, tombstones): (u64, u64, u64),
-    pace: Option<i64>,
+    pace: Option<u64>,
+    earliest: i64,
 ) -> RecordBatch {
     let mut batch = RecordBatch::new();
     let mut time = 0i64;
@@ -26,12 +27,12 @@ pub(super) fn records_of(
             }
             Some(unit) => {
                 let pause = if rng.below(12) == 0 { 60 } else { 10 };
-                time += unit * rng.below(pause) as i64 + rng.below(unit as u64) as i64;
+                time += (unit * rng.below(pause) + rng.below(unit)) as i64;
                 let late = if rng.below(8) == 0 { 120 } else { 25 };
-                time - unit * rng.below(late) as i64
+                time - (unit * rng.below(late)) as i64
             }
         };
-        let timestamp = timestamp.max(0);
+        let timestamp = timestamp.max(earliest);
         let key = format!("k{}", rng.below(keys));
         let number = (rng.below(100) as i64).to_be_bytes();
         let bad: &[u8] = b"no number";

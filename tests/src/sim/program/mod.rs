@@ -134,6 +134,9 @@ const TIMED: [Shape; 27] = [
     Shape::GlobalJoin,
 ];
 
+/// How many shapes there are.
+pub(super) const SHAPES: usize = PLAIN.len() + TIMED.len();
+
 /// A stateless step in front of the shape.
 #[derive(Clone, Copy, Debug)]
 enum Stage {
@@ -184,8 +187,8 @@ pub(super) struct Forgets {
 
 impl Script {
     /// The program of a seed. Of four seeds two are plain ones, so that those among them that were
-    /// kept as cases keep their programs.
-    pub(super) fn of(seed: u64) -> Self {
+    /// kept as cases keep their programs. No record's time is before the earliest.
+    pub(super) fn of(seed: u64, earliest: i64) -> Self {
         let rng = &mut Rng::new(seed);
         let timed = seed % 4 < 2;
         let shapes: &[Shape] = if timed { &TIMED } else { &PLAIN };
@@ -214,7 +217,7 @@ impl Script {
         for (topic, has) in SOURCES.into_iter().zip(has) {
             if has {
                 let tombstones = if script.is_table(topic) { 5 } else { 0 };
-                let batch = input::records_of(rng, (records, keys, tombstones), pace);
+                let batch = input::records_of(rng, (records, keys, tombstones), pace, earliest);
                 script.input.push((topic, batch));
             }
         }
@@ -223,17 +226,17 @@ impl Script {
 
     /// Draws what plain programs do not have, and returns the pace of time: in every other program
     /// it is so slow that stores forget nothing, in the others so fast that they must.
-    fn take_time(&mut self, rng: &mut Rng) -> Option<i64> {
+    fn take_time(&mut self, rng: &mut Rng) -> Option<u64> {
         let pace = [1, 3_000][rng.index(2)];
-        let size = 2 + rng.below(30) as i64;
-        let up_to = |rng: &mut Rng, most: u64| pace * rng.below(most) as i64;
+        let size = 2 + rng.below(30);
+        let spans = |steps: u64| (pace * steps) as i64;
         self.spans = Spans {
-            size: pace * size,
-            advance: pace * (1 + rng.below(size as u64) as i64),
-            grace: up_to(rng, 25),
-            wait: up_to(rng, 25),
+            size: spans(size),
+            advance: spans(1 + rng.below(size)),
+            grace: spans(rng.below(25)),
+            wait: spans(rng.below(25)),
             held: rng.chance(0.3).then(|| 1 + rng.index(3)),
-            history: pace * (25 + rng.below(30) as i64),
+            history: spans(25 + rng.below(30)),
         };
         self.rekeyed = rng.chance(0.3);
         self.versioned = rng.chance(0.3);
