@@ -9,13 +9,15 @@ use millstream_log::Rng;
 /// So many records over so many keys: times mostly forwards, some values that are no number, and
 /// tombstones in so many of twenty where the topic is a table.
 ///
+/// No time is before the earliest, and no two numbers are alike where they must not be.
+///
 /// With a pace a step of time is so long; now and then there is a long pause, and a record is later
 /// than anything waits for.
 pub(super) fn records_of(
     rng: &mut Rng,
     (records, keys, tombstones): (u64, u64, u64),
     pace: Option<u64>,
-    earliest: i64,
+    (earliest, unlike): (i64, bool),
 ) -> RecordBatch {
     let mut batch = RecordBatch::new();
     let mut time = 0i64;
@@ -34,7 +36,11 @@ pub(super) fn records_of(
         };
         let timestamp = timestamp.max(earliest);
         let key = format!("k{}", rng.below(keys));
-        let number = (rng.below(100) as i64).to_be_bytes();
+        let mut number = rng.below(100) as i64;
+        if unlike {
+            number += 1_000 * batch.len() as i64;
+        }
+        let number = number.to_be_bytes();
         let bad: &[u8] = b"no number";
         let value = match rng.below(20) {
             n if n < tombstones => None,
