@@ -58,6 +58,46 @@ fn a_left_join_below_gets_them_through_any_number_of_repartitions() {
     assert_eq!(told(builder), (vec![10], 0));
 }
 
+/// What comes of a left join of two repartitioned streams, and of one of them beside it.
+fn joined_and_beside(
+    join: impl Fn(KStream<'_, Key, i64>, KStream<'_, Key, i64>),
+) -> (Vec<i64>, u64) {
+    let builder = StreamsBuilder::new();
+    let other = Topic::new("other", option::<Utf8>(), i64_be());
+    let left = repartitioned(builder.stream(&other), "left");
+    let right = repartitioned(builder.stream(&IN), "right");
+    join(left, right);
+    right.to(&OUT);
+    told(builder)
+}
+
+fn windows() -> (JoinWindows, StreamJoined<Key, i64, i64>) {
+    let minute = std::time::Duration::from_secs(60);
+    (
+        JoinWindows::of_time_difference_with_no_grace(minute),
+        StreamJoined::with("joined", option::<Utf8>(), i64_be(), i64_be()),
+    )
+}
+
+#[test]
+fn a_left_join_of_streams_lets_them_through_on_both_sides() {
+    let told = joined_and_beside(|left, right| {
+        let (windows, joined) = windows();
+        left.left_join_stream(right, windows, joined, |l, _| *l);
+    });
+    // The join itself drops it, since it comes from the right.
+    assert_eq!(told, (vec![1], 1));
+}
+
+#[test]
+fn an_inner_join_of_streams_does_not() {
+    let told = joined_and_beside(|left, right| {
+        let (windows, joined) = windows();
+        left.join_stream(right, windows, joined, |l, _| *l);
+    });
+    assert_eq!(told, (vec![], 1));
+}
+
 #[test]
 fn what_is_beside_a_left_join_gets_them_too_and_drops_them_itself() {
     let builder = StreamsBuilder::new();

@@ -121,9 +121,7 @@ impl<'b, K: Data, L: Data, R: Data> Draft<'b, K, L, R> {
     ) -> KStream<'b, K, W> {
         let mut stores = vec![this.id, other.id];
         stores.extend(outers.as_ref().map(|outers| outers.waiting.id));
-        let null_keys = outers.as_ref().map_or([false; 2], |outers| {
-            [outers.left.is_some(), outers.right.is_some()]
-        });
+        let null_keys = outers.is_some();
         let (windows, join, outers) = (self.windows, Arc::new(join), Arc::new(outers));
         let JoinWindows { before, after, .. } = windows;
         let (serde, joiner, shared) = (self.joined.left, join.clone(), outers.clone());
@@ -164,10 +162,9 @@ impl<'b, K: Data, L: Data, R: Data> Draft<'b, K, L, R> {
             };
             move |ctx: &mut TaskContext, record: Record<K, R>| side.take(ctx, record)
         });
-        for (node, taken) in [first.node, second.node].into_iter().zip(null_keys) {
-            if taken {
-                self.left.builder.takes_null_keys(node);
-            }
+        // Both, as in Kafka Streams: whatever else reads the right side of a left join gets them.
+        for node in [first.node, second.node].into_iter().filter(|_| null_keys) {
+            self.left.builder.takes_null_keys(node);
         }
         first.merge(second)
     }
