@@ -154,8 +154,13 @@ impl OnLog {
         bail!("no rest after {STEPS_MAX} steps")
     }
 
-    /// Whether every input is committed up to its end.
+    /// Whether every input is committed up to its end, and every global table read up to its own.
     fn at_rest(&mut self) -> Result<bool> {
+        for table in self.worker.globals().progress() {
+            if table.position < self.client.end(&table.partition)? {
+                return Ok(false);
+            }
+        }
         let tasks = self.program.layout.tasks.iter();
         let inputs: Vec<_> = tasks.flat_map(|task| task.inputs.iter().cloned()).collect();
         let places = match self.client.committed_as(APPLICATION, &inputs) {
@@ -290,6 +295,7 @@ impl Engine for OnLog {
         active
             .map(|task| task.dropped)
             .fold(self.dropped, |a, b| a + b)
+            + self.worker.globals().dropped()
     }
 
     fn limits(&self) -> Limits {

@@ -6,6 +6,7 @@ mod processors;
 mod stateful;
 mod stateless;
 mod tables;
+mod windows;
 
 use anyhow::{Result, bail};
 use millstream_core::prelude::*;
@@ -34,7 +35,8 @@ pub fn build(name: &str) -> Result<Topology> {
         || stateful::declare(name, &builder)
         || tables::declare(name, &builder)
         || tables::declare_joins(name, &builder)
-        || processors::declare(name, &builder);
+        || processors::declare(name, &builder)
+        || windows::declare(name, &builder);
     if !known {
         bail!("there is no topology {name:?}");
     }
