@@ -12,9 +12,12 @@ import java.util.HashSet;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.atomic.AtomicLong;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.common.record.TimestampType;
 import org.apache.kafka.common.serialization.Serde;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.common.utils.Bytes;
@@ -37,6 +40,10 @@ import org.apache.kafka.streams.kstream.Repartitioned;
 import org.apache.kafka.streams.kstream.Suppressed;
 import org.apache.kafka.streams.kstream.Windowed;
 import org.apache.kafka.streams.processor.StateStore;
+import org.apache.kafka.streams.processor.FailOnInvalidTimestamp;
+import org.apache.kafka.streams.processor.LogAndSkipOnInvalidTimestamp;
+import org.apache.kafka.streams.processor.TimestampExtractor;
+import org.apache.kafka.streams.processor.UsePartitionTimeOnInvalidTimestamp;
 import org.apache.kafka.streams.state.KeyValueStore;
 import org.apache.kafka.streams.state.Stores;
 
@@ -56,6 +63,7 @@ final class GoldenGraph {
     private final Map<Object, AtomicLong> inits = new IdentityHashMap<>();
     private final TreeSet<String> sources = new TreeSet<>();
     private final TreeSet<String> sinks = new TreeSet<>();
+    private final TreeSet<String> chosenSinks = new TreeSet<>();
 
     GoldenGraph(StreamsBuilder builder, JsonNode nodes) {
         this.builder = builder;
@@ -85,12 +93,17 @@ final class GoldenGraph {
         return sinks;
     }
 
+    /** Topics that records choose. */
+    Set<String> chosenSinks() {
+        return chosenSinks;
+    }
+
     private void add(JsonNode node) {
         String name = "n" + handles.size();
         String op = node.get("op").asText();
         Object handle = switch (op) {
-            case "stream" -> builder.stream(source(node), Consumed.with(KEY, VALUE));
-            case "table" -> builder.table(source(node), Consumed.with(KEY, VALUE),
+            case "stream" -> builder.stream(source(node), consumed(node, false));
+            case "table" -> builder.table(source(node), consumed(node, true),
                 stored(node, name));
             case "global_table" -> builder.globalTable(source(node), Consumed.with(KEY, VALUE),
                 GoldenGraph.<KeyValueStore<Bytes, byte[]>>stored(name));
@@ -160,12 +173,53 @@ final class GoldenGraph {
             case "process" -> GoldenProcessors.process(builder, stream, node, name);
             case "process_values" -> GoldenProcessors.processValues(builder, stream, name);
             case "to" -> {
+                if (node.has("by")) {
+                    chosen(stream, node);
+                    yield stream;
+                }
                 sinks.add(topic(node));
                 stream.to(topic(node), Produced.with(KEY, VALUE));
                 yield stream;
             }
             default -> throw new IllegalArgumentException("op " + op);
         };
+    }
+
+    /** Field `time`: [FACTOR, WHAT BECOMES OF NEGATIVE TIMES]. */
+    private static Consumed<String, Long> consumed(JsonNode node, boolean table) {
+        Consumed<String, Long> consumed = Consumed.with(KEY, VALUE);
+        if (!node.has("time")) {
+            return consumed;
+        }
+        long factor = node.get("time").get(0).asLong();
+        TimestampExtractor invalid = switch (node.get("time").get(1).asText()) {
+            case "fail" -> new FailOnInvalidTimestamp();
+            case "skip" -> new LogAndSkipOnInvalidTimestamp();
+            default -> new UsePartitionTimeOnInvalidTimestamp();
+        };
+        return consumed.withTimestampExtractor((record, partitionTime) -> {
+            Long value = (Long) record.value();
+            if (table && (value == null || record.key() == null)) {
+                return record.timestamp();
+            }
+            long time = GoldenFunctions.number(value) * factor;
+            var timed = new ConsumerRecord<Object, Object>(record.topic(), record.partition(),
+                record.offset(), time, TimestampType.CREATE_TIME, 0, 0, record.key(), value,
+                record.headers(), Optional.empty());
+            return invalid.extract(timed, partitionTime);
+        });
+    }
+
+    /** Each record goes to a topic TOPIC-KEY by a key made of it. */
+    private void chosen(KStream<String, Long> stream, JsonNode node) {
+        var by = GoldenFunctions.selector(node.get("by"));
+        String topic = topic(node);
+        for (long remainder = 0; remainder < node.get("by").get(1).asLong(); remainder++) {
+            chosenSinks.add(topic + "-k" + remainder);
+        }
+        chosenSinks.add(topic + "-null");
+        stream.to((key, value, context) -> topic + "-" + by.apply(key, value),
+            Produced.with(KEY, VALUE));
     }
 
     private Object onTable(String op, KTable<String, Long> table, JsonNode node, String name) {
@@ -277,14 +331,18 @@ final class GoldenGraph {
     }
 
     private static Object suppressed(Object input, JsonNode node, String name) {
-        if (node.get("until").asText().equals("close")) {
-            var until = Suppressed.untilWindowCloses(unbounded()).withName(name);
-            return new WindowTable(((WindowTable) input).table().suppress(until));
-        }
-        Duration wait = Duration.ofMillis(node.path("wait").asLong(0));
         var limit = node.has("max_records") ? maxRecords(node.get("max_records").asLong())
             : node.has("max_bytes") ? maxBytes(node.get("max_bytes").asLong())
             : unbounded();
+        var strict = limit.shutDownWhenFull();
+        if (node.get("until").asText().equals("close")) {
+            var until = Suppressed.untilWindowCloses(strict).withName(name);
+            return new WindowTable(((WindowTable) input).table().suppress(until));
+        }
+        Duration wait = Duration.ofMillis(node.path("wait").asLong(0));
+        if (node.path("strict").asBoolean()) {
+            limit = strict;
+        }
         if (input instanceof WindowTable windows) {
             return new WindowTable(windows.table().suppress(
                 Suppressed.<Windowed<String>>untilTimeLimit(wait, limit).withName(name)));

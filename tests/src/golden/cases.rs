@@ -7,8 +7,7 @@
 
 use super::{
     Answer, Dice, Op, Peer, Program,
-    grammar::MISSING,
-    kind::{feature, kinds},
+    kind::kinds,
     script::{Mix, script},
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -34,15 +33,6 @@ struct Plan {
 /// Programs by the names of their files.
 pub type Files = BTreeMap<String, Vec<Program>>;
 
-/// What golden files are to have.
-#[derive(Debug, Default)]
-pub struct Plans {
-    /// The programs, without answers.
-    pub files: Files,
-    /// The programs for which our side lacks a feature, and which.
-    pub lacking: Vec<String>,
-}
-
 /// Where the golden files are.
 pub fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/streams")
@@ -63,25 +53,17 @@ pub fn captured() -> Result<Files> {
     Ok(files)
 }
 
-/// The programs that golden files are to have.
+/// The programs that golden files are to have, without answers.
 ///
 /// # Errors
 /// Where a plan cannot be read or is no program.
-pub fn planned() -> Result<Plans> {
-    let Plans {
-        mut files,
-        mut lacking,
-    } = Plans::default();
+pub fn planned() -> Result<Files> {
+    let mut files = Files::new();
     let path = directory().with_file_name("programs.jsonl");
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     for line in text.lines() {
         let plan: Plan = serde_json::from_str(line).with_context(|| line.to_owned())?;
-        let kinds = kinds(&plan.nodes).with_context(|| plan.name.clone())?;
-        let mut features = plan.nodes.iter().map(|op| feature(op, &kinds));
-        if let Some(missing) = features.find(|feature| MISSING.contains(&feature.as_str())) {
-            lacking.push(format!("{}: {missing}", plan.name));
-            continue;
-        }
+        kinds(&plan.nodes).with_context(|| plan.name.clone())?;
         let programs = files.entry(plan.file).or_default();
         for mix in Mix::EACH {
             let name = format!("{}, {}", plan.name, mix.name);
@@ -102,7 +84,7 @@ pub fn planned() -> Result<Plans> {
     if found.exists() {
         files.insert(FOUND.to_owned(), super::load(&found)?);
     }
-    Ok(Plans { files, lacking })
+    Ok(files)
 }
 
 /// Captures what Kafka Streams makes of programs.

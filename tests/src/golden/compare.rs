@@ -30,6 +30,12 @@ pub fn difference(program: &Program, ours: &Answer, theirs: &Answer) -> Option<S
             let _ = writeln!(told, "{topic} should hold {}", list(theirs));
         }
     }
+    if ours.failed != theirs.failed {
+        let step =
+            |failed: Option<usize>| failed.map_or("never".to_owned(), |at| format!("at step {at}"));
+        let (ours, theirs) = (step(ours.failed), step(theirs.failed));
+        let _ = writeln!(told, "stopped {ours} and not {theirs}");
+    }
     let equal = match rule.dropped {
         Dropped::Equal => ours.dropped == theirs.dropped,
         Dropped::AtLeast => ours.dropped >= theirs.dropped,

@@ -63,6 +63,19 @@ pub enum By {
 }
 
 impl Selector {
+    /// What the key is made of.
+    pub fn by(&self) -> By {
+        let (Self::One((by, _)) | Self::Nullable((by, ..))) = *self;
+        by
+    }
+
+    /// All keys that it gives, if they are few.
+    pub fn all(&self) -> Vec<Key> {
+        let (Self::One((_, modulus)) | Self::Nullable((_, modulus, _))) = *self;
+        let keys = (0..modulus).map(|remainder| Some(format!("k{remainder}")));
+        keys.chain([None]).collect()
+    }
+
     /// The key of a record.
     pub fn key(&self, key: &Key, value: Value) -> Key {
         let (by, parameter, none) = match *self {

@@ -5,6 +5,7 @@
 
 use super::{
     Op,
+    functions::By,
     op::{Emit, Joining, Place, Side, Suppression, Until, WindowKind, Windows},
 };
 use anyhow::{Result, bail, ensure};
@@ -149,7 +150,12 @@ fn of_stream(op: &Op, rekeyed: bool) -> Result<Kind> {
         Op::GroupByKey { .. } => Kind::Group { rekeyed },
         Op::GroupBy { map: None, .. } => Kind::Group { rekeyed: true },
         Op::ToTable { history, .. } => table(history.is_some()),
-        Op::To { .. } => Kind::Sink,
+        Op::To { by, .. } => {
+            // Their topics are known before the program runs.
+            let few = by.as_ref().is_none_or(|by| by.by() != By::Take);
+            ensure!(few, "{op:?} goes to any topic");
+            Kind::Sink
+        }
         _ => bail!("{op:?} of a stream"),
     })
 }
@@ -168,7 +174,7 @@ fn of_table(op: &Op, versioned: bool, rows: Rows) -> Result<Kind> {
         }
         Op::GroupBy { .. } if rows == Rows::Exact => Kind::TableGroup,
         Op::ToStream { .. } => Kind::Stream { rekeyed: false },
-        Op::To { .. } => Kind::Sink,
+        Op::To { by: None, .. } => Kind::Sink,
         Op::Suppress(Suppression {
             until: Until::Time, ..
         }) if !versioned && rows == Rows::Exact => Kind::Table {
@@ -304,8 +310,18 @@ pub fn feature(op: &Op, kinds: &[Kind]) -> String {
         }
         Op::Suppress(suppression) => {
             let until = format!("{:?}", suppression.until).to_lowercase();
-            format!("{}_suppress_{until}", on(&suppression.of))
+            let limited = suppression.max_records.is_some() || suppression.max_bytes.is_some();
+            let limited = match (limited, suppression.until, suppression.strict) {
+                (false, ..) => "",
+                (true, Until::Close, _) | (true, _, true) => "_strict",
+                (true, ..) => "_limited",
+            };
+            format!("{}_suppress_{until}{limited}", on(&suppression.of))
         }
+        Op::Stream { time: Some(_), .. } | Op::Table { time: Some(_), .. } => {
+            format!("{name}_times")
+        }
+        Op::To { by: Some(_), .. } => format!("{name}_chosen"),
         Op::Table { history, .. } | Op::ToTable { history, .. } if history.is_some() => {
             format!("{name}_versioned")
         }

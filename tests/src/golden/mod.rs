@@ -5,9 +5,9 @@
 //! place in it, and a `script` of what happens, each step `[TOPIC, KEY, VALUE, TIME]` (perhaps with
 //! the value of a header `h` after it) or `[CLOCK]`, which moves the wall clock. All keys are texts
 //! and all values whole numbers, either may be null, so that any operator fits any other. A golden
-//! file has such lines together with what Kafka Streams made of them: `outputs`, by topic, and how
-//! many records it `dropped`. What every operator and parameter means stands in [`op`] and
-//! [`functions`], and once more in `tests/jvm`.
+//! file has such lines together with what Kafka Streams made of them: `outputs`, by topic, how many
+//! records it `dropped`, and the step at which it `failed`, if it was to. What every operator and
+//! parameter means stands in [`op`] and [`functions`], and once more in `tests/jvm`.
 //!
 //! Invariant: a difference between the engines is either a failure or named, with its reason, in
 //! `tests/golden/differences.toml`.
@@ -15,6 +15,7 @@
 pub mod build;
 pub mod cases;
 pub mod compare;
+pub mod coverage;
 mod dice;
 pub mod differences;
 pub mod functions;

@@ -25,12 +25,17 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     reason = "fields are Kafka Streams' parameters or stand in `functions`"
 )]
 pub enum Op {
+    /// Its records may have `time`s of their own, as may those of a table.
     Stream {
         topic: String,
+        #[serde(default, skip_serializing_if = "none")]
+        time: Option<Times>,
     },
     /// With a `history`, the store is a versioned one.
     Table {
         topic: String,
+        #[serde(default, skip_serializing_if = "none")]
+        time: Option<Times>,
         #[serde(default, skip_serializing_if = "none")]
         history: Option<Timestamp>,
     },
@@ -160,10 +165,27 @@ pub enum Op {
     ProcessValues {
         of: Place,
     },
+    /// With `by`, each record of a stream goes to a topic `TOPIC-KEY` by a key made of it.
     To {
         of: Place,
         topic: String,
+        #[serde(default, skip_serializing_if = "none")]
+        by: Option<Selector>,
     },
+}
+
+/// `[FACTOR, INVALID]`: a record's time is the value times the factor; of a null value it is 0 in a
+/// stream, and that of the record in a table. What becomes of a record whose time is negative is
+/// next.
+pub type Times = (i64, Invalid);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "they are Kafka Streams' extractors")]
+pub enum Invalid {
+    Fail,
+    Skip,
+    Partition,
 }
 
 /// The windows of a group. `size` is a session's gap and a sliding window's difference.
@@ -207,7 +229,8 @@ pub enum Emit {
     Close,
 }
 
-/// What holds back a table's changes.
+/// What holds back a table's changes. A limit is `strict` where the program is to stop at it, as it
+/// always does when only the final results of windows are told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "fields are Kafka Streams' parameters")]
@@ -220,6 +243,8 @@ pub struct Suppression {
     pub max_records: Option<usize>,
     #[serde(default, skip_serializing_if = "none")]
     pub max_bytes: Option<usize>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub strict: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,9 +3,9 @@
 
 use super::{
     Op,
-    functions::{Map, Test},
+    functions::{Map, Selector, Test},
     kind::{Kind, kinds},
-    op::{Joining, Place},
+    op::{Joining, Place, Side},
 };
 use anyhow::Result;
 use std::collections::BTreeSet;
@@ -58,7 +58,7 @@ pub fn parts(nodes: &[Op]) -> Result<Parts> {
             feeds.extend(finder.feeds[place].iter().cloned());
             finder.cogrouped |= kinds[place] == Kind::Cogroup && !cogroups.insert(place);
         }
-        if let Op::Stream { topic } | Op::Table { topic, .. } | Op::GlobalTable { topic } = op {
+        if let Op::Stream { topic, .. } | Op::Table { topic, .. } | Op::GlobalTable { topic } = op {
             shared |= !topics.insert(topic);
             feeds.insert(topic.clone());
         }
@@ -104,6 +104,10 @@ pub fn parts(nodes: &[Op]) -> Result<Parts> {
                 "a cogroup is aggregated twice, and has one initial value only",
             ),
             (
+                changes_left_rows_twice(nodes, &kinds),
+                "a record may change a row without a foreign key twice",
+            ),
+            (
                 nullable,
                 "windows of values that may be null are reduced or joined",
             ),
@@ -111,6 +115,35 @@ pub fn parts(nodes: &[Op]) -> Result<Parts> {
         .into_iter()
         .find_map(|(doubtful, why)| doubtful.then_some(why)),
         shared,
+    })
+}
+
+/// Whether one record may change the same row of a left join by foreign keys more than once, and
+/// these keys may be null.
+fn changes_left_rows_twice(nodes: &[Op], kinds: &[Kind]) -> bool {
+    let mut several = Vec::new();
+    for op in nodes {
+        let above = op.reads().iter().any(|at: &Place| several[*at]);
+        let itself = match op {
+            Op::Join(joining) => matches!(kinds[joining.with], Kind::Stream { .. }),
+            Op::GroupBy { of, .. } => matches!(kinds[*of], Kind::Table { .. }),
+            Op::FlatMap { .. }
+            | Op::FlatMapValues { .. }
+            | Op::Merge { .. }
+            | Op::Process { .. }
+            | Op::ProcessValues { .. }
+            | Op::Cogroup { .. }
+            | Op::Suppress(_)
+            | Op::ForeignJoin { .. } => true,
+            _ => false,
+        };
+        several.push(above || itself);
+    }
+    nodes.iter().any(|op| match op {
+        Op::ForeignJoin { of, kind, key, .. } => {
+            *kind == Side::Left && matches!(key, Selector::Nullable(_)) && several[*of]
+        }
+        _ => false,
     })
 }
 

@@ -24,6 +24,9 @@ pub struct Program {
     /// How many records Kafka Streams dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped: Option<u64>,
+    /// At which step Kafka Streams stopped, the first one being 1, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<usize>,
 }
 
 /// A key: null or a text.
@@ -99,6 +102,9 @@ pub struct Answer {
     pub outputs: BTreeMap<String, Vec<Output>>,
     /// How many records were dropped, whatever the reason.
     pub dropped: u64,
+    /// The step at which the program stopped as it should: because of a time or a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<usize>,
 }
 
 impl Program {
@@ -110,6 +116,7 @@ impl Program {
         let question = Self {
             outputs: None,
             dropped: None,
+            failed: None,
             ..self.clone()
         };
         Ok(serde_json::to_string(&question)?)
@@ -120,6 +127,7 @@ impl Program {
         Some(Answer {
             outputs: self.outputs.clone()?,
             dropped: self.dropped?,
+            failed: self.failed,
         })
     }
 
@@ -129,6 +137,7 @@ impl Program {
         Self {
             outputs: Some(answer.outputs),
             dropped: Some(answer.dropped),
+            failed: answer.failed,
             ..self
         }
     }

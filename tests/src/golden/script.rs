@@ -96,7 +96,9 @@ impl Mix {
 /// What happens to a program.
 pub fn script(dice: &mut Dice, nodes: &[Op], mix: &Mix) -> Vec<Step> {
     let topics = nodes.iter().filter_map(|op| match op {
-        Op::Stream { topic } | Op::Table { topic, .. } | Op::GlobalTable { topic } => Some(topic),
+        Op::Stream { topic, .. } | Op::Table { topic, .. } | Op::GlobalTable { topic } => {
+            Some(topic)
+        }
         _ => None,
     });
     let topics: Vec<_> = topics.cloned().collect();

@@ -2,12 +2,7 @@
 //!
 //! Invariant: what comes out fails as what came in did, by the caller's judgement.
 
-use super::{
-    Op, Program, Step,
-    grammar::MISSING,
-    kind::{feature, kinds},
-    parts::parts,
-};
+use super::{Op, Program, Step, kind::kinds, parts::parts};
 use anyhow::Result;
 
 /// The smallest failing program that is found.
@@ -113,11 +108,7 @@ fn kept(program: &Program, gone: &[bool]) -> Option<Program> {
     for op in &mut nodes {
         op.each_read(|read| *read = places[*read]);
     }
-    let sound = kinds(&nodes).is_ok_and(|kinds| {
-        let mut features = nodes.iter().map(|op| feature(op, &kinds));
-        features.all(|feature| !MISSING.contains(&feature.as_str()))
-    });
-    let sound = sound && parts(&nodes).is_ok_and(|parts| parts.doubtful.is_none());
+    let sound = kinds(&nodes).is_ok() && parts(&nodes).is_ok_and(|parts| parts.doubtful.is_none());
     (sound && !nodes.is_empty()).then(|| Program {
         nodes,
         ..program.clone()

@@ -1,11 +1,11 @@
 //! Aggregates of programs that are data.
 
-use super::{Graph, Handle, Stream, Table, interned, key, stored};
+use super::{Graph, Handle, Table, interned, key, stored};
 use crate::golden::{
     Op,
     functions::{self, Fold},
     op::Place,
-    program::Key,
+    program::{Key, Value},
 };
 use anyhow::{Result, bail};
 use millstream_core::{link::Data, prelude::*};
@@ -26,11 +26,16 @@ impl<'b> Graph<'b> {
             }
             Handle::Cogroup(streams) => match *op {
                 Op::Aggregate { init, .. } => {
-                    let group = self.cogroup(streams, name)?;
+                    let streams = streams.iter().map(|one| self.present(one.stream));
+                    let group = cogroup(streams, grouped(), name)?;
                     group.aggregate(stored(name), move || init)
                 }
                 _ => bail!("{op:?} of a cogroup"),
             },
+            Handle::WindowedMany(streams, windows) => {
+                let table = self.of_windows_of_many(op, streams, windows, name)?;
+                return Ok(Handle::WindowTable(table));
+            }
             Handle::Windowed(stream, windows) => {
                 let table = self.of_windows(op, *stream, windows, name)?;
                 return Ok(Handle::WindowTable(table));
@@ -47,29 +52,29 @@ impl<'b> Graph<'b> {
         });
         Ok(Handle::Cogroup(groups.collect::<Result<_>>()?))
     }
+}
 
-    fn cogroup(
-        &self,
-        streams: &[Stream<'b>],
-        name: &str,
-    ) -> Result<CogroupedKStream<'b, Key, i64>> {
-        let mut cogroup: Option<CogroupedKStream<'b, Key, i64>> = None;
-        for (factor, stream) in (1..).zip(streams) {
-            let topic = interned(&format!("{name}-{factor}"));
-            let group = self.present(stream.stream);
-            let group = group.group_by_key_with(grouped().named(topic));
-            let add = move |_: &Key, v, sum: &mut i64| {
-                *sum = functions::added(*sum, Some(v), factor);
-            };
-            cogroup = Some(match cogroup {
-                None => group.cogroup(add),
-                Some(cogroup) => cogroup.cogroup(group, add),
-            });
-        }
-        match cogroup {
-            Some(cogroup) => Ok(cogroup),
-            None => bail!("a cogroup of nothing"),
-        }
+/// Streams under one aggregate; each adds with a factor of its own.
+pub(super) fn cogroup<'b, V: Data + Into<Value>>(
+    streams: impl Iterator<Item = KStream<'b, Key, V>>,
+    grouped: Grouped<Key, V>,
+    name: &str,
+) -> Result<CogroupedKStream<'b, Key, i64>> {
+    let mut cogroup: Option<CogroupedKStream<'b, Key, i64>> = None;
+    for (factor, stream) in (1..).zip(streams) {
+        let topic = interned(&format!("{name}-{factor}"));
+        let group = stream.group_by_key_with(grouped.named(topic));
+        let add = move |_: &Key, v: V, sum: &mut i64| {
+            *sum = functions::added(*sum, v.into(), factor);
+        };
+        cogroup = Some(match cogroup {
+            None => group.cogroup(add),
+            Some(cogroup) => cogroup.cogroup(group, add),
+        });
+    }
+    match cogroup {
+        Some(cogroup) => Ok(cogroup),
+        None => bail!("a cogroup of nothing"),
     }
 }
 

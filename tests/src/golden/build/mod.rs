@@ -5,12 +5,13 @@
 
 mod groups;
 mod joins;
+mod keys;
 mod windows;
 
 use super::{
     Op,
     functions::{self, Map, Selector, Test},
-    op::{Place, Windows},
+    op::{Invalid, Place, Times, Windows},
     processors,
     program::{Key, Value},
 };
@@ -47,6 +48,8 @@ enum Handle<'b> {
     Cogroup(Vec<Stream<'b>>),
     /// A group with windows.
     Windowed(Stream<'b>, Windows),
+    /// A cogroup with windows.
+    WindowedMany(Vec<Stream<'b>>, Windows),
     WindowTable(WindowTable<'b>),
     Global(GlobalKTable<'b, Key, i64>),
     End,
@@ -107,15 +110,23 @@ impl<'b> Graph<'b> {
     fn handle(&mut self, op: &Op) -> Result<Handle<'b>> {
         let name = format!("n{}", self.handles.len());
         Ok(match op {
-            Op::Stream { topic } => Handle::Stream(Stream {
-                stream: self
-                    .builder
-                    .stream(&self.source::<Value>(topic, nullable())),
-                rekeyed: false,
-            }),
-            Op::Table { topic, history } => {
-                let topic = self.source(topic, i64_be());
-                Handle::Table(self.builder.table(&topic, with_history(&name, *history)))
+            Op::Stream { topic, time } => {
+                let topic = self.source::<Value>(topic, nullable());
+                Handle::Stream(Stream {
+                    stream: self
+                        .builder
+                        .stream(consumed(&topic, *time, Option::unwrap_or_default)),
+                    rekeyed: false,
+                })
+            }
+            Op::Table {
+                topic,
+                time,
+                history,
+            } => {
+                let topic = self.source::<i64>(topic, i64_be());
+                let consumed = consumed(&topic, *time, |value| value);
+                Handle::Table(self.builder.table(consumed, with_history(&name, *history)))
             }
             Op::GlobalTable { topic } => {
                 let topic = self.source(topic, i64_be());
@@ -148,13 +159,14 @@ impl<'b> Graph<'b> {
             }),
             Op::Window(windows) => match self.at(windows.of)? {
                 Handle::Group(stream) => Handle::Windowed(*stream, windows.clone()),
-                _ => bail!("{windows:?} is not supported yet"),
+                Handle::Cogroup(streams) => Handle::WindowedMany(streams.clone(), windows.clone()),
+                _ => bail!("{windows:?} of node {}", windows.of),
             },
             Op::Suppress(suppression) => self.suppress(suppression, &name)?,
             Op::Cogroup { of } => self.cogrouped(of)?,
             Op::Join(joining) => self.join(joining, &name)?,
             Op::ForeignJoin { .. } => self.foreign_join(op, &name)?,
-            Op::To { of, topic } => self.to(*of, topic)?,
+            Op::To { of, topic, by } => self.to(*of, topic, by.as_ref())?,
             _ => Handle::Stream(self.on_stream(op, &name)?),
         })
     }
@@ -279,7 +291,15 @@ impl<'b> Graph<'b> {
         }))
     }
 
-    fn to(&mut self, of: Place, topic: &str) -> Result<Handle<'b>> {
+    fn to(&mut self, of: Place, topic: &str, by: Option<&Selector>) -> Result<Handle<'b>> {
+        if let Some(by) = by {
+            let (by, topic) = (by.clone(), topic.to_owned());
+            self.sinks
+                .extend(by.all().iter().map(|key| chosen(&topic, key)));
+            let choose = move |k: &Key, v: &Value| chosen(&topic, &by.key(k, *v));
+            self.stream(of)?.stream.to_chosen(choose, key(), nullable());
+            return Ok(Handle::End);
+        }
         self.sinks.insert(topic.to_owned());
         if let Handle::Table(table) = self.at(of)? {
             table.to(&Topic::new(interned(topic), key(), i64_be()));
@@ -322,6 +342,29 @@ impl<'b> Graph<'b> {
             _ => bail!("node {place} is no table"),
         }
     }
+}
+
+/// The topic that a record goes to by a key.
+fn chosen(topic: &str, key: &Key) -> String {
+    format!("{topic}-{}", key.as_deref().unwrap_or("null"))
+}
+
+fn consumed<V: Copy + Send + Sync + 'static>(
+    topic: &Topic<Key, V>,
+    times: Option<Times>,
+    number: impl Fn(V) -> i64 + Send + Sync + 'static,
+) -> Consumed<Key, V> {
+    let consumed = Consumed::of(topic);
+    let Some((factor, invalid)) = times else {
+        return consumed;
+    };
+    let invalid = match invalid {
+        Invalid::Fail => InvalidTimestamp::Fail,
+        Invalid::Skip => InvalidTimestamp::Skip,
+        Invalid::Partition => InvalidTimestamp::UsePartitionTime,
+    };
+    let time = move |_: &Key, value: &V| number(*value).wrapping_mul(factor);
+    consumed.with_timestamp(TimestampExtractor::from_fn(time).on_invalid(invalid))
 }
 
 /// The table, with a store of its own if it is to have one.

@@ -1,6 +1,6 @@
 //! Windows of programs that are data, the aggregates over them, and what holds tables back.
 
-use super::{Graph, Handle, Stream, duration, groups, key, nullable, stored};
+use super::{Graph, Handle, Stream, duration, groups, key, keys, nullable, stored};
 use crate::golden::{
     Op,
     functions::{self, Fold},
@@ -8,7 +8,11 @@ use crate::golden::{
     program::{Key, Value},
 };
 use anyhow::{Result, bail};
-use millstream_core::{dsl::FixedWindows, link::Data, prelude::*};
+use millstream_core::{
+    dsl::{FixedWindows, Strict},
+    link::Data,
+    prelude::*,
+};
 use std::time::Duration;
 
 pub(super) type WindowTable<'b> = KTable<'b, Windowed<Key>, i64>;
@@ -45,15 +49,56 @@ impl<'b> Graph<'b> {
         folded(op, group, windows, name)
     }
 
+    /// Windows over several streams are only aggregated.
+    pub(super) fn of_windows_of_many(
+        &self,
+        op: &Op,
+        streams: &[Stream<'b>],
+        windows: &Windows,
+        name: &str,
+    ) -> Result<WindowTable<'b>> {
+        let Op::Aggregate { init, .. } = *op else {
+            bail!("{op:?} of windows over several streams");
+        };
+        let group = if windows.kind == WindowKind::Sliding {
+            // As with one stream: only these drop null values.
+            let streams = streams.iter().map(|one| self.present(one.stream));
+            groups::cogroup(streams, groups::grouped(), name)?
+        } else {
+            let streams = streams.iter().map(|one| one.stream);
+            groups::cogroup(streams, Grouped::with(key(), nullable()), name)?
+        };
+        let (store, init) = (kept(stored(name), windows), move || init);
+        Ok(match windows.kind {
+            WindowKind::Tumbling | WindowKind::Hopping => {
+                let group = group.windowed_by(time_windows(windows));
+                group.aggregate(store, init)
+            }
+            WindowKind::Sliding => {
+                let group = group.windowed_by(sliding_windows(windows));
+                group.aggregate(store, init)
+            }
+            WindowKind::Unlimited => {
+                let group = group.windowed_by(unlimited(windows));
+                group.aggregate(store, init)
+            }
+            WindowKind::Session => {
+                let group = group.windowed_by(sessions(windows));
+                let merge = |_: &Key, sum: &mut i64, other| *sum = functions::merged(*sum, other);
+                group.aggregate(store, init, merge)
+            }
+        })
+    }
+
     pub(super) fn suppress(&self, suppression: &Suppression, name: &str) -> Result<Handle<'b>> {
         let Suppression { of, until, .. } = *suppression;
         Ok(match (self.at(of)?, until) {
             (Handle::WindowTable(table), Until::Close) => {
-                let until = Suppressed::until_window_closes(BufferConfig::unbounded());
-                Handle::WindowTable(table.suppress(name, until))
+                let until = Suppressed::until_window_closes(strict(suppression));
+                Handle::WindowTable(table.suppress(held_windows(name), until))
             }
             (Handle::WindowTable(table), Until::Time) => {
-                Handle::WindowTable(held(*table, suppression, name.into()))
+                Handle::WindowTable(held(*table, suppression, held_windows(name)))
             }
             (Handle::Table(table), Until::Time) => {
                 Handle::Table(held(*table, suppression, stored(name)))
@@ -92,20 +137,31 @@ fn held<'b, K: Data>(
     store: Materialized<K, i64>,
 ) -> KTable<'b, K, i64> {
     let wait = duration(suppression.wait);
-    match (suppression.max_records, suppression.max_bytes) {
-        (Some(records), _) => {
-            let buffer = BufferConfig::max_records(records);
-            table.suppress(store, Suppressed::until_time_limit(wait, buffer))
-        }
-        (None, Some(bytes)) => {
-            let buffer = BufferConfig::max_bytes(bytes);
-            table.suppress(store, Suppressed::until_time_limit(wait, buffer))
-        }
-        (None, None) => {
-            let buffer = BufferConfig::unbounded();
-            table.suppress(store, Suppressed::until_time_limit(wait, buffer))
-        }
+    let limited = suppression.max_records.is_some() || suppression.max_bytes.is_some();
+    if suppression.strict || !limited {
+        table.suppress(
+            store,
+            Suppressed::until_time_limit(wait, strict(suppression)),
+        )
+    } else {
+        let buffer = strict(suppression).emit_early_when_full();
+        table.suppress(store, Suppressed::until_time_limit(wait, buffer))
     }
+}
+
+fn strict(suppression: &Suppression) -> BufferConfig<Strict> {
+    let mut buffer = BufferConfig::unbounded();
+    if let Some(records) = suppression.max_records {
+        buffer = buffer.with_max_records(records);
+    }
+    if let Some(bytes) = suppression.max_bytes {
+        buffer = buffer.with_max_bytes(bytes);
+    }
+    buffer
+}
+
+fn held_windows(name: &str) -> Materialized<Windowed<Key>, i64> {
+    Materialized::with(name, keys::windowed(), i64_be())
 }
 
 /// Windows that are told when they close are kept as long as in `tests/jvm/GoldenWindows.java`,

@@ -8,21 +8,12 @@ mod parameters;
 use super::{
     Op, Program,
     dice::Dice,
-    kind::{Kind, feature, kind},
+    kind::{Kind, kind, kinds},
     op::{Clock, Place},
     parts::parts,
     script,
 };
 use millstream_core::record::Timestamp;
-
-/// The features that our side lacks, as `kind::feature` names them: no program has them.
-pub const MISSING: &[&str] = &[
-    "cogroup_tumbling",
-    "cogroup_hopping",
-    "cogroup_sliding",
-    "cogroup_session",
-    "cogroup_unlimited",
-];
 
 /// The topics that programs may read; each at most once, since Kafka Streams reads one only once.
 const TOPICS: [&str; 3] = ["a", "b", "c"];
@@ -30,6 +21,8 @@ const TOPICS: [&str; 3] = ["a", "b", "c"];
 const OPERATORS_MAX: i64 = 7;
 /// Of the first timer of a clock and of the second: their multiples do not meet within a script.
 const INTERVALS: [&[Timestamp]; 2] = [&[7, 23, 47, 61], &[29, 41, 53]];
+/// Joins of streams: each makes many records of few, and what they make they may join again.
+const STREAM_JOINS_MAX: usize = 2;
 /// Tries to find an operator that fits.
 const TRIES: usize = 60;
 
@@ -44,6 +37,9 @@ pub fn program(seed: u64) -> Program {
         if parts.doubtful.is_some() || (!parts.single && punctuates_by_stream_time(&nodes)) {
             continue;
         }
+        if stream_joins(&nodes) > STREAM_JOINS_MAX {
+            continue;
+        }
         let script = script::script(&mut dice, &nodes, &script::Mix::ANY);
         return Program {
             nodes,
@@ -51,6 +47,15 @@ pub fn program(seed: u64) -> Program {
             ..Program::default()
         };
     }
+}
+
+fn stream_joins(nodes: &[Op]) -> usize {
+    let kinds = kinds(nodes).unwrap_or_default();
+    let of_streams = |op: &&Op| match op {
+        Op::Join(joining) => matches!(kinds.get(joining.with), Some(Kind::Stream { .. })),
+        _ => false,
+    };
+    nodes.iter().filter(of_streams).count()
 }
 
 fn punctuates_by_stream_time(nodes: &[Op]) -> bool {
@@ -92,9 +97,6 @@ impl Growing<'_> {
         let Ok(kind) = kind(&op, &self.kinds) else {
             return false;
         };
-        if MISSING.contains(&feature(&op, &self.kinds).as_str()) {
-            return false;
-        }
         for place in op.reads() {
             self.read[place] = true;
         }
@@ -111,21 +113,22 @@ impl Growing<'_> {
         let added = match self.dice.between(0, 9) {
             0..=4 => false,
             9 if first => false,
-            5..=7 => self.add(Op::Table {
-                topic: topic.clone(),
-                history: None,
-            }),
-            8 => {
-                let history = Some(self.dice.between(0, 60));
-                let topic = topic.clone();
-                self.add(Op::Table { topic, history })
+            at @ 5..=8 => {
+                let history = (at == 8).then(|| self.dice.between(0, 60));
+                let (topic, time) = (topic.clone(), self.times());
+                self.add(Op::Table {
+                    topic,
+                    time,
+                    history,
+                })
             }
             _ => self.add(Op::GlobalTable {
                 topic: topic.clone(),
             }),
         };
         if !added {
-            self.add(Op::Stream { topic });
+            let time = self.times();
+            self.add(Op::Stream { topic, time });
         }
     }
 
@@ -157,7 +160,12 @@ impl Growing<'_> {
             match self.kinds[place] {
                 Kind::Stream { .. } | Kind::Table { .. } if leaf || self.dice.percent(10) => {
                     let topic = format!("o{sinks}");
-                    sinks += i32::from(self.add(Op::To { of: place, topic }));
+                    let by = self.chosen(place);
+                    sinks += i32::from(self.add(Op::To {
+                        of: place,
+                        topic,
+                        by,
+                    }));
                 }
                 Kind::WindowTable { .. } if leaf => drop(self.add(Op::ToStream { of: place })),
                 Kind::Branches { count, .. } if leaf => {

@@ -23,6 +23,7 @@ impl Growing<'_> {
                 return self.of_group(of);
             }
             Kind::WindowTable { .. } if self.dice.percent(60) => return Op::ToStream { of },
+            Kind::WindowTable { .. } => return Op::Suppress(self.suppression(of)),
             _ => {}
         }
         match self.dice.between(0, 27) {
@@ -183,8 +184,7 @@ impl Growing<'_> {
             } => (of_stream && self.dice.percent(50), false),
             _ => (false, false),
         };
-        let mut side = || if windows { self.dice.between(0, 40) } else { 0 };
-        let (before, after) = (side(), side());
+        let (before, after) = if windows { self.join_window() } else { (0, 0) };
         Op::Join(Joining {
             of,
             with,

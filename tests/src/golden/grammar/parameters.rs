@@ -6,9 +6,12 @@ use crate::golden::{
     Op,
     functions::{By, Map, Selector, Test},
     kind::Kind,
-    op::{Clock, Emit, Place, Suppression, Until, WindowKind, Windows},
+    op::{Clock, Emit, Invalid, Place, Suppression, Times, Until, WindowKind, Windows},
 };
 use millstream_core::record::Timestamp;
+
+/// Longer than scripts last.
+const NOBODY_LATE: Timestamp = 100_000;
 
 impl Growing<'_> {
     pub(super) fn windows(&mut self, of: Place) -> Windows {
@@ -18,14 +21,20 @@ impl Growing<'_> {
         ]);
         let size = self.dice.between(1, 40);
         let unlimited = kind == Unlimited;
-        let close = !unlimited && self.dice.percent(30);
+        let many = self.kinds[of] == Kind::Cogroup;
+        let close = !unlimited && !many && self.dice.percent(30);
         Windows {
             of,
             kind,
             size: if unlimited { 0 } else { size },
             advance: (kind == Hopping).then(|| self.dice.between(1.max(size / 4), size)),
             start: unlimited.then(|| self.dice.between(0, 60)),
-            grace: if unlimited { 0 } else { self.grace() },
+            grace: match kind {
+                Unlimited => 0,
+                // Who is late in a group of several is not the same for both engines.
+                _ if self.is_of_many(of) => NOBODY_LATE,
+                _ => self.grace(),
+            },
             emit: if close { Emit::Close } else { Emit::Update },
         }
     }
@@ -37,7 +46,10 @@ impl Growing<'_> {
         } else {
             Until::Time
         };
-        let limited = until == Until::Time && self.dice.percent(40);
+        let limited = self
+            .dice
+            .percent(if until == Until::Time { 50 } else { 20 });
+        let in_bytes = limited && self.dice.percent(25);
         Suppression {
             of,
             until,
@@ -46,9 +58,49 @@ impl Growing<'_> {
             } else {
                 0
             },
-            max_records: limited.then(|| self.dice.place(4)),
-            max_bytes: None,
+            max_records: (limited && !in_bytes).then(|| self.dice.place(6)),
+            // How many bytes a record takes is not the same for both engines, but some it does.
+            max_bytes: in_bytes.then(|| self.dice.one(&[1, 1_000_000])),
+            strict: limited && until == Until::Time && self.dice.percent(20),
         }
+    }
+
+    /// Whether a cogroup has several streams.
+    fn is_of_many(&self, place: Place) -> bool {
+        matches!(&self.nodes[place], Op::Cogroup { of } if of.len() > 1)
+    }
+
+    /// How far before and after; one of them may be negative, but there is something between them.
+    pub(super) fn join_window(&mut self) -> (Timestamp, Timestamp) {
+        let (first, second) = (self.dice.between(0, 40), self.dice.between(0, 40));
+        if self.dice.percent(80) {
+            return (first, second);
+        }
+        let (near, far) = (first.min(second), first.max(second));
+        if self.dice.percent(50) {
+            (-near, far)
+        } else {
+            (far, -near)
+        }
+    }
+
+    /// Times of a source's own.
+    pub(super) fn times(&mut self) -> Option<Times> {
+        let invalid = [
+            Invalid::Skip,
+            Invalid::Skip,
+            Invalid::Partition,
+            Invalid::Fail,
+        ];
+        let times = self.dice.percent(8);
+        times.then(|| (self.dice.between(1, 12), self.dice.one(&invalid)))
+    }
+
+    /// Where records go to topics of their own choice.
+    pub(super) fn chosen(&mut self, of: Place) -> Option<Selector> {
+        let stream = matches!(self.kinds[of], Kind::Stream { .. });
+        let chosen = (stream && self.dice.percent(10)).then(|| self.selector());
+        chosen.filter(|chosen| chosen.by() != By::Take)
     }
 
     pub(super) fn all(&self, wanted: impl Fn(Kind) -> bool) -> Vec<Place> {
