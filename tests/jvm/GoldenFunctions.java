@@ -9,6 +9,7 @@ import java.util.function.BiFunction;
 import java.util.function.BinaryOperator;
 import org.apache.kafka.streams.KeyValue;
 import org.apache.kafka.streams.kstream.Predicate;
+import org.apache.kafka.streams.state.VersionedRecord;
 
 final class GoldenFunctions {
     private GoldenFunctions() {
@@ -127,6 +128,15 @@ final class GoldenFunctions {
 
     static long merged(long a, long b) {
         return a * 41 + b;
+    }
+
+    /**
+     * Until when a value that was put holds, and what its key was, and since when. Processors are
+     * not told until when it was that.
+     */
+    static long versions(long put, VersionedRecord<Long> was) {
+        long told = was == null ? -7 : was.value() * 31 + was.timestamp();
+        return put * 1_000_003 + told;
     }
 
     /** Which side was absent, and which was which, can be told from the result. */

@@ -171,6 +171,8 @@ final class GoldenGraph {
             }
             case "to_table" -> stream.toTable(Named.as(name), stored(node, name + "-store"));
             case "process" -> GoldenProcessors.process(builder, stream, node, name);
+            case "process_versions" ->
+                GoldenProcessors.processVersions(builder, stream, node, name);
             case "process_values" -> GoldenProcessors.processValues(builder, stream, name);
             case "to" -> {
                 if (node.has("by")) {

@@ -16,6 +16,7 @@ import org.apache.kafka.streams.processor.api.ProcessorContext;
 import org.apache.kafka.streams.processor.api.Record;
 import org.apache.kafka.streams.state.KeyValueStore;
 import org.apache.kafka.streams.state.Stores;
+import org.apache.kafka.streams.state.VersionedKeyValueStore;
 
 final class GoldenProcessors {
     private GoldenProcessors() {
@@ -31,6 +32,15 @@ final class GoldenProcessors {
             StreamsBuilder builder, KStream<String, Long> stream, String name) {
         store(builder, name);
         return stream.processValues(() -> new Numbered(name), name);
+    }
+
+    static KStream<String, Long> processVersions(
+            StreamsBuilder builder, KStream<String, Long> stream, JsonNode node, String name) {
+        var history = Duration.ofMillis(node.get("history").asLong());
+        builder.addStateStore(Stores.versionedKeyValueStoreBuilder(
+            Stores.persistentVersionedKeyValueStore(name, history),
+            GoldenGraph.KEY, GoldenGraph.VALUE));
+        return stream.process(() -> new Versions(node.get("back").asLong(), name), name);
     }
 
     private static void store(StreamsBuilder builder, String name) {
@@ -87,6 +97,40 @@ final class GoldenProcessors {
                 }
                 context.forward(new Record<>(sum.key, sum.value, now));
             }
+        }
+    }
+
+    /** Tells until when each value holds, and what its key was before. */
+    private static final class Versions implements Processor<String, Long, String, Long> {
+        private final long back;
+        private final String name;
+        private ProcessorContext<String, Long> context;
+        private VersionedKeyValueStore<String, Long> store;
+
+        Versions(long back, String name) {
+            this.back = back;
+            this.name = name;
+        }
+
+        @Override
+        public void init(ProcessorContext<String, Long> context) {
+            this.context = context;
+            store = context.getStateStore(name);
+        }
+
+        @Override
+        public void process(Record<String, Long> record) {
+            if (record.key() == null) {
+                context.forward(record);
+                return;
+            }
+            long time = record.timestamp();
+            long put = store.put(record.key(), record.value(), time);
+            if (put == VersionedKeyValueStore.PUT_RETURN_CODE_NOT_PUT) {
+                put = -2;
+            }
+            var was = store.get(record.key(), Math.max(0, time - back));
+            context.forward(record.withValue(GoldenFunctions.versions(put, was)));
         }
     }
 

@@ -172,6 +172,15 @@ pub fn merged(a: i64, b: i64) -> i64 {
     a.wrapping_mul(41).wrapping_add(b)
 }
 
+/// What a store with a history says: until when a value that was put holds, and what its key was,
+/// and since when.
+pub fn versions(put: i64, was: Option<(i64, i64)>) -> i64 {
+    let was = was.map_or(-7, |(value, since)| {
+        value.wrapping_mul(31).wrapping_add(since)
+    });
+    put.wrapping_mul(1_000_003).wrapping_add(was)
+}
+
 /// A join's result. Which side was absent, and which was which, can be told from it.
 pub fn joined(left: Value, right: Value) -> i64 {
     let left = left.unwrap_or(-7).wrapping_mul(1009);

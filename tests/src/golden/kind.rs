@@ -137,9 +137,11 @@ fn of_stream(op: &Op, rekeyed: bool) -> Result<Kind> {
         | Op::FlatMapValues { .. }
         | Op::Peek { .. }
         | Op::ProcessValues { .. } => Kind::Stream { rekeyed },
-        Op::Map { .. } | Op::SelectKey { .. } | Op::FlatMap { .. } | Op::Process { .. } => {
-            Kind::Stream { rekeyed: true }
-        }
+        Op::Map { .. }
+        | Op::SelectKey { .. }
+        | Op::FlatMap { .. }
+        | Op::Process { .. }
+        | Op::ProcessVersions { .. } => Kind::Stream { rekeyed: true },
         Op::Split {
             branches, default, ..
         } => Kind::Branches {

@@ -165,6 +165,13 @@ pub enum Op {
     ProcessValues {
         of: Place,
     },
+    /// Puts each value into a store with a history, and tells until when it holds and what its key
+    /// was some time `back`.
+    ProcessVersions {
+        of: Place,
+        history: Timestamp,
+        back: Timestamp,
+    },
     /// With `by`, each record of a stream goes to a topic `TOPIC-KEY` by a key made of it.
     To {
         of: Place,
@@ -334,6 +341,7 @@ impl Op {
             | Self::ToStream { of }
             | Self::Process { of, .. }
             | Self::ProcessValues { of }
+            | Self::ProcessVersions { of, .. }
             | Self::To { of, .. } => call(of),
         }
     }

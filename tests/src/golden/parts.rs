@@ -172,6 +172,7 @@ pub fn present(nodes: &[Op], at: Place) -> bool {
         | Op::Repartition { of: at }
         | Op::Process { of: at, .. }
         | Op::ProcessValues { of: at }
+        | Op::ProcessVersions { of: at, .. }
         | Op::GroupByKey { of: at }
         | Op::GroupBy { of: at, .. } => of(at),
         _ => false,

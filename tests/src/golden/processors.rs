@@ -5,8 +5,17 @@ use super::{
     op::Clock,
     program::{Key, Value},
 };
-use millstream_core::{prelude::*, store::StoreHandle};
-use std::ops::ControlFlow;
+use millstream_core::{
+    prelude::*,
+    store::{Put, StoreHandle},
+};
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 type Store = KeyValueStore<Key, i64>;
 
@@ -117,4 +126,55 @@ pub(super) fn process_values(
     store: StoreHandle<Store>,
 ) -> KStream<'_, Key, Value> {
     stream.process_values(store, Numbered)
+}
+
+type History = VersionedStore<Key, i64>;
+
+/// Tells until when each value holds, and what its key was before.
+struct Versions {
+    store: StoreRef<History>,
+    back: Timestamp,
+    /// Kafka Streams counts what its store does not put any more.
+    dropped: Arc<AtomicU64>,
+}
+
+impl Processor<Key, Value> for Versions {
+    type Key = Key;
+    type Value = Value;
+
+    fn process(
+        &mut self,
+        record: Record<Key, Value>,
+        ctx: &mut ProcessorContext<'_, Key, Value>,
+    ) -> ProcessResult {
+        let store = ctx.store(self.store);
+        let (key, time) = (&record.key, record.timestamp);
+        let put = match store.put(key, record.value, time)? {
+            None => return Ok(ctx.forward(record)?),
+            Some(Put::Latest) => -1,
+            Some(Put::Until(until)) => until,
+            Some(Put::TooOld) => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+                -2
+            }
+        };
+        let was = store.get_as_of(key, time.saturating_sub(self.back).max(0))?;
+        let was = was.map(|was| (*was.value, was.since));
+        let value = Some(functions::versions(put, was));
+        Ok(ctx.forward(Record { value, ..record })?)
+    }
+}
+
+pub(super) fn versions<'b>(
+    stream: KStream<'b, Key, Value>,
+    store: StoreHandle<History>,
+    back: Timestamp,
+    dropped: &Arc<AtomicU64>,
+) -> KStream<'b, Key, Value> {
+    let dropped = dropped.clone();
+    stream.process(store, move |store| Versions {
+        store,
+        back,
+        dropped: dropped.clone(),
+    })
 }

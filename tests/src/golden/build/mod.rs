@@ -209,6 +209,13 @@ impl<'b> Graph<'b> {
                 let store = self.builder.store(stored(name));
                 (processors::process_values(stream, store), rekeyed)
             }
+            Op::ProcessVersions { history, back, .. } => {
+                let store = self
+                    .builder
+                    .versioned_store(stored(name), duration(history));
+                let told = processors::versions(stream, store, back, &self.dropped);
+                (told, true)
+            }
             other => bail!("{other:?} is not supported yet"),
         };
         Ok(Stream { stream, rekeyed })

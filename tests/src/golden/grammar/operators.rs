@@ -115,7 +115,12 @@ impl Growing<'_> {
                 every: self.every(),
                 clear: self.dice.percent(50),
             },
-            26 => Op::ProcessValues { of },
+            26 if self.dice.percent(50) => Op::ProcessValues { of },
+            26 => Op::ProcessVersions {
+                of,
+                history: self.dice.between(0, 60),
+                back: self.dice.between(0, 40),
+            },
             _ => Op::ToStream { of },
         }
     }
