@@ -7,6 +7,7 @@ use anyhow::Result;
 use millstream_core::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::{
+    fmt::Write as _,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -176,16 +177,7 @@ pub(super) fn topology(workload: Workload, topics: &Names, seen: &Seen) -> Resul
         }
         Workload::ForeignJoin => {
             let profiles = builder.table(&table, rows("profiles"));
-            let results = Arc::clone(&seen.results);
-            let join = move |left: &Vec<u8>, right: &Vec<u8>| {
-                count(&results);
-                joined(left, right)
-            };
-            let serdes = TableJoined::with("named", bytes(), bytes());
-            stream
-                .to_table(rows("orders"))
-                .foreign_key_join(profiles, |_, value| Some(named(value)), join, serdes)
-                .to(&output);
+            foreign_join(stream, profiles, seen).to(&output);
         }
         Workload::Restore => {
             let _ = stream
@@ -196,11 +188,33 @@ pub(super) fn topology(workload: Workload, topics: &Names, seen: &Seen) -> Resul
     Ok(builder.build()?)
 }
 
+/// Tells of the rows of a stream, as a table, what the other table says of whom they name.
+fn foreign_join<'b>(
+    stream: KStream<'b, String, Vec<u8>>,
+    profiles: KTable<'b, String, Vec<u8>>,
+    seen: &Seen,
+) -> KTable<'b, String, Vec<u8>> {
+    let results = Arc::clone(&seen.results);
+    let join = move |left: &Vec<u8>, right: &Vec<u8>| {
+        count(&results);
+        joined(left, right)
+    };
+    let serdes = TableJoined::with("named", bytes(), bytes());
+    stream.to_table(rows("orders")).foreign_key_join(
+        profiles,
+        |_, value| Some(named(value)),
+        join,
+        serdes,
+    )
+}
+
 /// A window's count under its key and start: its end and the count. Windows that were merged into
 /// others say nothing.
 fn told(windowed: Windowed<String>, count: Option<u64>) -> Option<(String, Vec<u8>)> {
     let (window, count) = (windowed.window, count?);
-    let key = format!("{}@{}", windowed.key, window.start);
+    let mut key = windowed.key;
+    // Writing to a string cannot fail.
+    let _ = write!(key, "@{}", window.start);
     let value = [window.end.to_be_bytes(), count.to_be_bytes()].concat();
     Some((key, value))
 }

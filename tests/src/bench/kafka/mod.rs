@@ -10,7 +10,8 @@
 //! - `kafka_tumbling`: counts by key in windows of ten seconds; every new count goes out. The input
 //!   has a record of each key in a second, by its own times.
 //! - `kafka_session`: counts by key in sessions that end after a second without a record.
-//! - `kafka_stream_join`: joins with a second stream of as many records, within a tenth of a second.
+//! - `kafka_stream_join`: joins with a second stream of as many records, within a tenth of a
+//!   second.
 //! - `kafka_foreign_join`: a table whose rows name rows of another: the sides say what they join
 //!   when it is asked back, so that only the last result of each key must be the same.
 //! - `kafka_restore`: gets a state of 5 million keys back from its changelog, its disk deleted.

@@ -3,9 +3,10 @@
 //! It is what windows, sessions, join windows and versions are kept in; they differ in what a row's
 //! place [`At`] means. The rows of a key lie together, so a look-up is one hash and a search in a
 //! short list; and the store knows how late rows that are not in memory can lie, so that it reads
-//! the backend only where it may find something. Invariants: what has expired is never shown, whether or not it has been deleted; rows are handed
-//! over in the order in which they first became dirty; the time that the store has observed is part
-//! of its state, so that a restarted task judges a record as the one before it would have.
+//! the backend only where it may find something. Invariants: what has expired is never shown,
+//! whether or not it has been deleted; rows are handed over in the order in which they first became
+//! dirty; the time that the store has observed is part of its state, so that a restarted task
+//! judges a record as the one before it would have.
 
 mod away;
 mod commit;
@@ -276,8 +277,8 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     }
 
     /// Replaces a row's value by what `change` makes of it; the timestamp becomes the later of the
-    /// old and the record's. A new row's time is observed. Returns `None`, and calls nothing, where the key is null or the row
-    /// would have expired already.
+    /// old and the record's. A new row's time is observed. Returns `None`, and calls nothing, where
+    /// the key is null or the row would have expired already.
     ///
     /// # Errors
     /// As [`TimedStore::get`], and those of `change`.

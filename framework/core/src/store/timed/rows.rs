@@ -249,8 +249,8 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     #[inline]
     fn row(&mut self, group: u32, at: At, found: std::result::Result<usize, usize>) -> usize {
         if !self.ahead {
-            // As in Kafka's stores. It makes a difference for a program's own puts only: windows and
-            // joins have observed the record that they put.
+            // As in Kafka's stores. It makes a difference for a program's own puts only: windows
+            // and joins have observed the record that they put.
             self.observe(at.time);
         }
         found.unwrap_or_else(|place| {
