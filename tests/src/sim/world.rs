@@ -7,7 +7,10 @@ use super::{
     program::{DEAD, SINKS, SOURCES, Script},
 };
 use anyhow::{Result, anyhow, bail};
-use millstream_core::{record::TopicPartition, task::TaskConfig};
+use millstream_core::{
+    record::{Offset, TopicPartition},
+    task::TaskConfig,
+};
 use millstream_log::{Cleanup, Error as LogError, FaultRates, Faults, Limits, Log, Rng, TopicSpec};
 use millstream_runtime::{
     clock::SystemClock,
@@ -15,7 +18,7 @@ use millstream_runtime::{
     lease::Leases,
     patience::patiently,
     program::Program,
-    worker::{CommitOrder, Settings, Step, Worker},
+    worker::{CommitOrder, Phase, Settings, Step, Worker},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -356,7 +359,7 @@ impl World {
             }
         }
         let wait = self.ground.habits().wait;
-        let mut quiet = 0;
+        let (mut quiet, mut last) = (0, (false, false));
         for _ in 0..SETTLE_ROUNDS {
             self.now += 10;
             let (mut busy, mut asleep, mut steps) = (false, false, 0);
@@ -372,27 +375,48 @@ impl World {
                 self.client.poll(wait)?;
             }
             quiet = if busy || asleep { 0 } else { quiet + 1 };
-            if quiet > QUIET_ROUNDS && self.at_rest()? {
+            last = (busy, asleep);
+            if quiet > QUIET_ROUNDS && self.behind()?.is_none() {
                 return Ok(());
             }
         }
-        bail!("{SETTLE_ROUNDS} rounds after the last fault there is still work")
+        let (busy, asleep) = last;
+        let workers = self.instances.iter().flat_map(|i| &i.workers);
+        let unsettled = workers.filter(|(worker, _)| worker.phase() != Phase::Running);
+        let unsettled: Vec<_> = unsettled
+            .flat_map(|(worker, _)| worker.tasks())
+            .map(|task| {
+                let places = task.restore.iter();
+                let places: Vec<_> = places.map(|store| (store.position, store.end)).collect();
+                (task.id, task.role, places)
+            })
+            .collect();
+        let unsettled = format!("{unsettled:?}");
+        bail!(
+            "{SETTLE_ROUNDS} rounds after the last fault there is still work: busy {busy}, asleep \
+             {asleep}, quiet for {quiet} rounds, behind {:?}, unsettled {unsettled}",
+            self.behind()?
+        )
     }
 
-    /// Whether every input is committed up to its end.
-    fn at_rest(&mut self) -> Result<bool> {
+    /// An input that is not committed up to its end, with the place and the end.
+    fn behind(&mut self) -> Result<Option<(TopicPartition, Offset, Offset)>> {
         let tasks = self.program.layout.tasks.iter();
         let inputs: Vec<_> = tasks.flat_map(|task| task.inputs.iter().cloned()).collect();
         let places = match self.client.committed_as(APPLICATION, &inputs) {
-            Err(LogError::Retry(_)) => return Ok(false),
+            Err(LogError::Retry(_)) => vec![None; inputs.len()],
             places => places?,
         };
-        for (input, place) in inputs.iter().zip(places) {
-            if place.map_or(0, |place| place.offset) < self.client.end(input)? {
-                return Ok(false);
+        for (input, place) in inputs.into_iter().zip(places) {
+            let (place, end) = (
+                place.map_or(0, |place| place.offset),
+                self.client.end(&input)?,
+            );
+            if place < end {
+                return Ok(Some((input, place, end)));
             }
         }
-        Ok(true)
+        Ok(None)
     }
 
     /// Ends all workers, checks all disks, and returns what the log holds.
