@@ -1,5 +1,7 @@
 //! The world of one run: a log, instances with workers and disks, and time.
 
+mod rest;
+
 use super::{
     Tally, check,
     disk::{CRASH, Disk},
@@ -7,10 +9,7 @@ use super::{
     program::{DEAD, SINKS, SOURCES, Script},
 };
 use anyhow::{Result, anyhow, bail};
-use millstream_core::{
-    record::{Offset, TopicPartition},
-    task::TaskConfig,
-};
+use millstream_core::{record::TopicPartition, task::TaskConfig};
 use millstream_log::{Cleanup, Error as LogError, FaultRates, Faults, Limits, Log, Rng, TopicSpec};
 use millstream_runtime::{
     clock::SystemClock,
@@ -18,7 +17,7 @@ use millstream_runtime::{
     lease::Leases,
     patience::patiently,
     program::Program,
-    worker::{CommitOrder, Phase, Settings, Step, Worker},
+    worker::{CommitOrder, Settings, Step, Worker},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -381,42 +380,12 @@ impl World {
             }
         }
         let (busy, asleep) = last;
-        let workers = self.instances.iter().flat_map(|i| &i.workers);
-        let unsettled = workers.filter(|(worker, _)| worker.phase() != Phase::Running);
-        let unsettled: Vec<_> = unsettled
-            .flat_map(|(worker, _)| worker.tasks())
-            .map(|task| {
-                let places = task.restore.iter();
-                let places: Vec<_> = places.map(|store| (store.position, store.end)).collect();
-                (task.id, task.role, places)
-            })
-            .collect();
-        let unsettled = format!("{unsettled:?}");
+        let unsettled = self.unsettled();
         bail!(
             "{SETTLE_ROUNDS} rounds after the last fault there is still work: busy {busy}, asleep \
              {asleep}, quiet for {quiet} rounds, behind {:?}, unsettled {unsettled}",
             self.behind()?
         )
-    }
-
-    /// An input that is not committed up to its end, with the place and the end.
-    fn behind(&mut self) -> Result<Option<(TopicPartition, Offset, Offset)>> {
-        let tasks = self.program.layout.tasks.iter();
-        let inputs: Vec<_> = tasks.flat_map(|task| task.inputs.iter().cloned()).collect();
-        let places = match self.client.committed_as(APPLICATION, &inputs) {
-            Err(LogError::Retry(_)) => vec![None; inputs.len()],
-            places => places?,
-        };
-        for (input, place) in inputs.into_iter().zip(places) {
-            let (place, end) = (
-                place.map_or(0, |place| place.offset),
-                self.client.end(&input)?,
-            );
-            if place < end {
-                return Ok(Some((input, place, end)));
-            }
-        }
-        Ok(None)
     }
 
     /// Ends all workers, checks all disks, and returns what the log holds.
