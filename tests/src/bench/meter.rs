@@ -81,13 +81,25 @@ fn cpu_seconds() -> Result<f64> {
     }
 }
 
-/// The most memory the process ever had resident.
+/// The most that was resident so far, in MiB.
 fn max_rss_mb() -> Result<f64> {
+    status_mb("VmHWM:")
+}
+
+/// What the process has resident now, in MiB.
+///
+/// # Errors
+/// As [`Meter::start`].
+pub(super) fn rss_mb() -> Result<f64> {
+    status_mb("VmRSS:")
+}
+
+fn status_mb(name: &str) -> Result<f64> {
     const PATH: &str = "/proc/self/status";
     let status = fs::read_to_string(PATH).context(PATH)?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib: Option<f64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    Ok(kib.context("no VmHWM in /proc/self/status")? / 1024.0)
+    Ok(kib.with_context(|| format!("no {name} in {PATH}"))? / 1024.0)
 }
 
 #[cfg(test)]

@@ -8,14 +8,15 @@
 use super::{
     Bench, Figures, Meter, RUNS, Scene,
     embedded::{Driven, Input, Keys, fill, on_disk, topic},
+    meter::rss_mb,
     workloads::{self, Names, Seen, Workload},
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use millstream_core::prelude::*;
 use millstream_log::EmbeddedLog;
 use millstream_runtime::backends::{MemoryBackends, RocksBackends};
 use millstream_state::{Limits, Shared};
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 /// Counts in tumbling windows.
 pub(super) const TUMBLING: Bench = bench("embedded_tumbling", |scene| {
@@ -144,11 +145,11 @@ fn memory() -> Result<Figures> {
         .count(counts);
     let backends = Arc::new(MemoryBackends::default());
     let mut driven = Driven::start(&log, builder.build()?, backends)?;
-    let (meter, before) = (Meter::start()?, resident_mb()?);
+    let (meter, before) = (Meter::start()?, rss_mb()?);
     let mut curve = Vec::new();
     for length in 1..=LENGTHS {
         driven.until(per_length * length)?;
-        curve.push(resident_mb()? - before);
+        curve.push(rss_mb()? - before);
     }
     driven.close()?;
     let mut figures = meter.figures(input.records)?;
@@ -156,13 +157,4 @@ fn memory() -> Result<Figures> {
         figures.insert(format!("rss_mb_after_{length:02}_lengths"), *megabytes);
     }
     Ok(figures)
-}
-
-/// What the process has resident now.
-fn resident_mb() -> Result<f64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    let kib: f64 = number.context("no VmRSS in /proc/self/status")?.parse()?;
-    Ok(kib / 1024.0)
 }

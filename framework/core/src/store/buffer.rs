@@ -8,7 +8,7 @@
 
 use super::{
     StateStore, StoreEnv,
-    stored::{corrupt, split_stamp},
+    stored::{read_rows, split_stamp},
 };
 use crate::{
     batch::RecordBatch,
@@ -16,12 +16,7 @@ use crate::{
     record::{Headers, Timestamp},
     serde::{Encoded, Serde},
 };
-use millstream_state::Direction;
-use std::{
-    any::Any,
-    collections::BTreeMap,
-    ops::{Bound, ControlFlow},
-};
+use std::{any::Any, collections::BTreeMap, ops::Bound};
 
 /// What a row costs beside key and value, roughly: the map's node and the allocations.
 const ROW_BYTES: usize = 64;
@@ -246,8 +241,9 @@ impl<V: 'static> BufferStore<V> {
             ..
         } = self;
         rows.clear();
-        let (mut bytes, mut failed) = (0, None);
-        let mut take = |key: &[u8], stored: &[u8]| {
+        let mut bytes = 0;
+        let all = (*behind, Bound::Unbounded);
+        let read = read_rows(env, all, |key, stored| {
             let (timestamp, encoded) = split_stamp(stored)?;
             let row = Row {
                 value: value.decode(encoded)?,
@@ -259,25 +255,9 @@ impl<V: 'static> BufferStore<V> {
             bytes += row.bytes;
             rows.insert(key.to_vec(), row);
             Ok(())
-        };
-        let all = (*behind, Bound::Unbounded);
-        env.backend.scan(
-            env.column,
-            all,
-            Direction::Ascending,
-            &mut |key, stored| match take(key, stored) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failed = Some(error);
-                    ControlFlow::Break(())
-                }
-            },
-        )?;
+        });
         self.bytes = bytes;
-        match failed {
-            Some(cause) => Err(corrupt(&self.env, &cause)),
-            None => Ok(()),
-        }
+        read
     }
 }
 

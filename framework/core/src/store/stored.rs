@@ -7,7 +7,8 @@ use crate::{
     error::{Error, Result},
     record::Timestamp,
 };
-use millstream_state as state;
+use millstream_state::{self as state, Direction};
+use std::ops::{Bound, ControlFlow};
 
 /// Bytes of a stored value before the value itself: its timestamp.
 pub(super) const STAMP: usize = 8;
@@ -46,4 +47,23 @@ pub(crate) fn corrupt(env: &StoreEnv, cause: &Error) -> Error {
         .get(usize::from(env.column.0))
         .map_or("", String::as_str);
     state::Error::Corrupt(format!("store {store:?}: {cause}")).into()
+}
+
+/// Reads the stored rows between two bounds, in order. What `take` cannot read is corrupt, and ends
+/// it.
+pub(super) fn read_rows(
+    env: &StoreEnv,
+    bounds: (Bound<&[u8]>, Bound<&[u8]>),
+    mut take: impl FnMut(&[u8], &[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut failed = None;
+    let mut visit = |key: &[u8], stored: &[u8]| match take(key, stored) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(cause) => {
+            failed = Some(corrupt(env, &cause));
+            ControlFlow::Break(())
+        }
+    };
+    (env.backend).scan(env.column, bounds, Direction::Ascending, &mut visit)?;
+    failed.map_or(Ok(()), Err)
 }

@@ -2,7 +2,10 @@
 
 use super::{
     harness::LEFT,
-    run::{Group, Run, Table, finals, mistake, ms, play, session_letters},
+    run::{
+        Group, Run, Table, finals, mistake, ms, play, session_letters, tells_by_time_then_key,
+        tells_each_window_once,
+    },
 };
 use millstream_core::prelude::*;
 
@@ -27,31 +30,12 @@ fn idle(group: Group<'_>) -> Table<'_> {
 
 #[test]
 fn a_window_is_told_once_when_its_grace_is_over() {
-    let script = [
-        ("a", 3, ""),
-        ("b", 14, ""),
-        ("c", 7, ""),
-        // A result's time is the greatest in its window.
-        ("d", 15, "a 0..10 ac @7"),
-        ("e", 5, ""),
-        // Several at once, in the order of time.
-        ("f", 21, ""),
-        ("g", 50, "a 10..20 bd @15; a 20..30 f @21"),
-    ];
-    let run = play(tumbling, &script);
-    assert_eq!(run.dropped().late_record, 1);
+    tells_each_window_once(tumbling);
 }
 
 #[test]
 fn windows_that_close_together_are_told_by_start_and_then_by_key() {
-    let mut run = Run::new(tumbling);
-    for (key, time) in [("c", 10), ("b", 1), ("a", 12), ("d", 1), ("ab", 2)] {
-        assert_eq!(run.step(key, "x", time), "");
-    }
-    assert_eq!(
-        run.step("z", "x", 99),
-        "ab 0..10 x @2; b 0..10 x @1; d 0..10 x @1; a 10..20 x @12; c 10..20 x @10"
-    );
+    tells_by_time_then_key(tumbling);
 }
 
 #[test]

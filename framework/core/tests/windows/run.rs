@@ -156,6 +156,41 @@ where
     run
 }
 
+/// Final results of windows of 10 ms with a grace of 5 ms: each is told once, when that is over.
+pub(crate) fn tells_each_window_once<F>(declare: F)
+where
+    F: for<'b> FnOnce(Group<'b>) -> Table<'b>,
+{
+    let script = [
+        ("a", 3, ""),
+        ("b", 14, ""),
+        ("c", 7, ""),
+        // A result's time is the greatest in its window.
+        ("d", 15, "a 0..10 ac @7"),
+        ("e", 5, ""),
+        // Several at once, in the order of time.
+        ("f", 21, ""),
+        ("g", 50, "a 10..20 bd @15; a 20..30 f @21"),
+    ];
+    let run = play(declare, &script);
+    assert_eq!(run.dropped().late_record, 1);
+}
+
+/// The same windows, of several keys that close together: by time, and then by key.
+pub(crate) fn tells_by_time_then_key<F>(declare: F)
+where
+    F: for<'b> FnOnce(Group<'b>) -> Table<'b>,
+{
+    let mut run = Run::new(declare);
+    for (key, time) in [("c", 10), ("b", 1), ("a", 12), ("d", 1), ("ab", 2)] {
+        assert_eq!(run.step(key, "x", time), "");
+    }
+    assert_eq!(
+        run.step("z", "x", 99),
+        "ab 0..10 x @2; b 0..10 x @1; d 0..10 x @1; a 10..20 x @12; c 10..20 x @10"
+    );
+}
+
 /// What a program with such windows is told at `build()`.
 pub(crate) fn mistake<W: Windows>(windows: W) -> String {
     let builder = StreamsBuilder::new();

@@ -48,12 +48,8 @@ impl Worker {
                 // Outputs stay with the task, as in `process`.
                 continue;
             }
-            match send_outputs(&mut active.task, &mut *self.log) {
-                Ok(sent) => {
-                    active.sent += sent;
-                    self.stats.sent += sent;
-                }
-                Err(error) => return self.give_up(error),
+            if let Err(error) = send_outputs(active, &mut *self.log, &mut self.stats) {
+                return self.give_up(error);
             }
         }
         Ok(settled)

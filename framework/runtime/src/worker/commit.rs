@@ -3,12 +3,9 @@
 //! Order: outputs and changelog records into the open transaction, then the log's commit with the
 //! input places, then, and only then, the backends.
 
-use super::{CommitOrder, Meter, Worker, assignment::resume};
+use super::{Active, CommitOrder, Meter, Worker, WorkerStats, assignment::resume};
 use crate::error::{Error, Result};
-use millstream_core::{
-    record::{Offset, Timestamp, TopicPartition},
-    task::Task,
-};
+use millstream_core::record::{Offset, Timestamp, TopicPartition};
 use millstream_log::{Commit, Committed, Error as LogError, Log, Outcome};
 use millstream_state::Position;
 use std::time::Duration;
@@ -114,7 +111,7 @@ impl Worker {
     /// Whether the tasks must wait for the commit under way: what they do meanwhile is kept in
     /// memory, outputs included.
     pub(super) fn holds_enough(&mut self) -> bool {
-        let held = |active: &mut super::Active| {
+        let held = |active: &mut Active| {
             let outputs = active.task.outputs().iter();
             let bytes: usize = outputs.map(|output| output.records.bytes()).sum();
             bytes + active.task.dirty_bytes()
@@ -130,9 +127,7 @@ impl Worker {
         for active in self.active.values_mut() {
             // What waits for the commit makes outputs that belong to it.
             active.task.flush()?;
-            let sent = send_outputs(&mut active.task, &mut *self.log)?;
-            active.sent += sent;
-            self.stats.sent += sent;
+            send_outputs(active, &mut *self.log, &mut self.stats)?;
             let commit = active.task.prepare_commit()?;
             for changes in &commit.changes {
                 let Some(changelog) = &changes.changelog else {
@@ -255,17 +250,23 @@ impl Worker {
     }
 }
 
-/// Hands a task's outputs to the open transaction; returns how many.
-pub(super) fn send_outputs(task: &mut Task, log: &mut dyn Log) -> Result<u64> {
+/// Hands a task's outputs to the open transaction, and counts them.
+pub(super) fn send_outputs(
+    active: &mut Active,
+    log: &mut dyn Log,
+    stats: &mut WorkerStats,
+) -> Result<()> {
     let mut sent = 0;
-    for output in task.outputs() {
+    for output in active.task.outputs() {
         for (_, record) in output.records.iter() {
             retry(|| log.send(&output.topic, None, record))?;
         }
         sent += output.records.len() as u64;
         output.records.clear();
     }
-    Ok(sent)
+    active.sent += sent;
+    stats.sent += sent;
+    Ok(())
 }
 
 /// Repeats a call that the log asks to repeat, a bounded number of times.

@@ -260,14 +260,10 @@ impl Worker {
                 // The next transaction begins when this one has ended: outputs stay with the task.
                 continue;
             }
-            match commit::send_outputs(task, &mut *self.log) {
-                Ok(sent) => {
-                    active.sent += sent;
-                    self.stats.sent += sent;
-                }
+            if let Err(error) = commit::send_outputs(active, &mut *self.log, &mut self.stats) {
                 // Some may be in the transaction and some not: only from the last commit on is it
                 // known again what is where.
-                Err(error) => return self.give_up(error),
+                return self.give_up(error);
             }
         }
         Ok(busy)

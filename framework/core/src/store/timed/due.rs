@@ -6,16 +6,12 @@
 
 use super::{At, TimedStore, keys};
 use crate::{
-    error::{Error, Result},
+    error::Result,
     record::Timestamp,
-    store::stored::corrupt,
+    store::stored::{corrupt, read_rows},
 };
-use millstream_state::{Direction, SmallBytes, ordered};
-use std::{
-    collections::BTreeSet,
-    hash::BuildHasher,
-    ops::{Bound, ControlFlow},
-};
+use millstream_state::{SmallBytes, ordered};
+use std::{collections::BTreeSet, hash::BuildHasher, ops::Bound};
 
 /// What waits for its time.
 pub(super) struct Due {
@@ -111,27 +107,14 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             return Ok(());
         };
         due.rows.clear();
-        let mut broken = false;
-        self.env.backend.scan(
-            self.env.column,
-            (Bound::Excluded(keys::CLOCK), Bound::Unbounded),
-            Direction::Ascending,
-            &mut |key, _| {
-                match keys::split(key, wide) {
-                    Some((prefix, at)) if at.time.saturating_add(due.after) > observed => {
-                        due.rows.insert((at, SmallBytes::from(prefix)));
-                    }
-                    Some(_) => {}
-                    None => broken = true,
-                }
-                ControlFlow::Continue(())
-            },
-        )?;
-        if broken {
-            let cause = Error::deserialization("a row's key is too short");
-            return Err(corrupt(&self.env, &cause));
-        }
-        Ok(())
+        let rows = (Bound::Excluded(keys::CLOCK), Bound::Unbounded);
+        read_rows(&self.env, rows, |key, _| {
+            let (prefix, at) = keys::parts(key, wide)?;
+            if at.time.saturating_add(due.after) > observed {
+                due.rows.insert((at, SmallBytes::from(prefix)));
+            }
+            Ok(())
+        })
     }
 }
 

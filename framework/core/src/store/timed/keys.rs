@@ -1,6 +1,9 @@
 //! The bytes of a row's key: the record's key, then one or two times, in byte order.
 
-use crate::record::Timestamp;
+use crate::{
+    error::{Error, Result},
+    record::Timestamp,
+};
 use millstream_state::ordered;
 
 const TIME: usize = size_of::<Timestamp>();
@@ -59,4 +62,9 @@ pub(super) fn split(row: &[u8], wide: bool) -> Option<(&[u8], At)> {
     let time = reader.i64().ok()?;
     let second = if wide { reader.i64().ok()? } else { 0 };
     Some((prefix, At { time, second }))
+}
+
+/// As [`split`], of what must be a row.
+pub(super) fn parts(row: &[u8], wide: bool) -> Result<(&[u8], At)> {
+    split(row, wide).ok_or_else(|| Error::deserialization("a row's key is too short"))
 }

@@ -10,13 +10,13 @@ use super::{
     rows::row_bytes,
 };
 use crate::{
-    error::{Error, Result},
+    error::Result,
     record::Timestamp,
     serde::Serde,
-    store::stored::{corrupt, split_stamp},
+    store::stored::{corrupt, read_rows, split_stamp},
 };
-use millstream_state::{Direction, Presence, ordered};
-use std::ops::{Bound, ControlFlow};
+use millstream_state::{Presence, ordered};
+use std::ops::Bound;
 
 impl<K: 'static, V: 'static> TimedStore<K, V> {
     /// The group whose prefix is in `self.prefix`, with all its rows from a time on that have not
@@ -73,29 +73,12 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         if least > Timestamp::MIN {
             keys::put_at(&mut start, At::first(least), shape.wide);
         }
-        let mut failed = None;
-        let mut take = |key: &[u8], stored: &[u8]| {
-            let (_, at) = keys::split(key, shape.wide)
-                .ok_or_else(|| Error::deserialization("a row's key is too short"))?;
-            let row = decode(*value, at, stored)?;
-            groups.add(number, row);
+        let bounds = (Bound::Included(start.as_slice()), upper);
+        read_rows(env, bounds, |key, stored| {
+            let (_, at) = keys::parts(key, shape.wide)?;
+            groups.add(number, decode(*value, at, stored)?);
             Ok(())
-        };
-        env.backend.scan(
-            env.column,
-            (Bound::Included(start.as_slice()), upper),
-            Direction::Ascending,
-            &mut |key, stored| match take(key, stored) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failed = Some(error);
-                    ControlFlow::Break(())
-                }
-            },
-        )?;
-        if let Some(cause) = failed {
-            return Err(corrupt(env, &cause));
-        }
+        })?;
         // What has not been read lies before.
         let group = groups.get_mut(number);
         group.missing = match least {

@@ -61,8 +61,7 @@ impl<K, V> StoreQuery for TimedFormats<K, V> {
     }
 
     fn show_key(&self, row: &[u8]) -> Result<Value> {
-        let (prefix, at) = keys::split(row, self.wide)
-            .ok_or_else(|| Error::deserialization("a row's key is too short"))?;
+        let (prefix, at) = keys::parts(row, self.wide)?;
         let mut bytes = Vec::new();
         ordered::Reader::new(prefix).bytes(&mut bytes)?;
         let key = self.key.codec().to_json(Some(&bytes))?;

@@ -94,8 +94,7 @@ impl<K, V> StoreQuery for VersionedFormats<K, V> {
     }
 
     fn show_key(&self, row: &[u8]) -> Result<Value> {
-        let (prefix, at) = keys::split(row, WIDE)
-            .ok_or_else(|| Error::deserialization("a row's key is too short"))?;
+        let (prefix, at) = keys::parts(row, WIDE)?;
         let mut bytes = Vec::new();
         ordered::Reader::new(prefix).bytes(&mut bytes)?;
         let key = self.key.codec().to_json(Some(&bytes))?;
