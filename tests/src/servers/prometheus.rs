@@ -11,7 +11,13 @@ use std::{
     io::ErrorKind,
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
+
+/// How often it is asked whether it is ready, and how long it has between two times: a minute in
+/// all, which a busy machine may need.
+const READY_ATTEMPTS: usize = 600;
+const READY_PACE: Duration = Duration::from_millis(100);
 
 /// A running Prometheus.
 #[derive(Debug)]
@@ -48,13 +54,25 @@ impl Prometheus {
         let mut process = Supervised::start(&command)?;
         let line = process.hear("\"Listening on\"")?;
         let (_, address) = line.split_once("address=").context("no address")?;
-        let address = address.trim().to_owned();
-        process.hear("ready to receive web requests")?;
-        Ok(Self {
+        let mut started = Self {
             process,
-            address,
+            address: address.trim().to_owned(),
             _scratch: None,
-        })
+        };
+        started.serves()?;
+        Ok(started)
+    }
+
+    /// Asks it whether it is ready: its log tells that and its address in either order, so that
+    /// who waits for one line has at times let the other pass.
+    fn serves(&mut self) -> Result<()> {
+        for _ in 0..READY_ATTEMPTS {
+            if matches!(get(&self.address, "/-/ready"), Ok((200, _))) {
+                return Ok(());
+            }
+            self.process.runs_on(READY_PACE)?;
+        }
+        bail!("prometheus is not ready for requests after {READY_ATTEMPTS} attempts");
     }
 
     /// Starts it on this configuration, with a directory of its own that goes when it does.
