@@ -455,6 +455,25 @@ fn deleted_records_are_out_of_range() {
 }
 
 #[test]
+fn the_end_is_found_however_long_a_reader_does_other_things() {
+    if !can_run() {
+        return;
+    }
+    let app = unique("end");
+    let mut client = log(&app, "p").client();
+    topic(&mut client, &app, 1);
+    client.send(&app, Some(0), value(b"a")).unwrap();
+    client.commit(1, &[]).unwrap();
+    // Behind the record lies the transaction's mark, and behind that nothing.
+    let mut page = client.read(&at(&app, 0), 1, 1 << 20).unwrap();
+    for _ in 0..50 {
+        client.poll(Duration::from_millis(40)).unwrap();
+        page = client.read(&at(&app, 0), page.next, 1 << 20).unwrap();
+    }
+    assert_eq!((page.next, page.end), (2, 2));
+}
+
+#[test]
 fn it_speaks_tls_and_logs_in_with_scram() {
     if !can_run() {
         return;

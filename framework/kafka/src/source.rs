@@ -37,6 +37,9 @@ struct Source {
     stash: VecDeque<Message>,
     /// The offset after all that was handed out.
     next: Offset,
+    /// Where reading began, or the offset after the last record handed out: from here to `next`
+    /// there are none.
+    bare: Offset,
     /// Everything before `next` was handed out and there was nothing more.
     at_end: bool,
     /// Whether the reader was told of what is in the stash.
@@ -95,6 +98,7 @@ impl Source {
                 break;
             }
             self.next = offset + 1;
+            self.bare = self.next;
             self.at_end = false;
         }
         Ok(())
@@ -161,13 +165,12 @@ impl Sources {
         self.open.contains_key(at)
     }
 
-    /// Goes on at an offset, fetching anew unless that is where reading is.
+    /// Goes on at an offset, fetching anew unless that is where reading is. Its reader may not have
+    /// heard yet that no records are between that offset and where reading is: to fetch them again
+    /// would forget that as often as it is found out.
     pub(crate) fn seek(&mut self, at: &TopicPartition, offset: Offset) -> Result<()> {
-        if self
-            .open
-            .get(at)
-            .is_some_and(|source| source.next == offset)
-        {
+        let is_there = |source: &Source| (source.bare..=source.next).contains(&offset);
+        if self.open.get(at).is_some_and(is_there) {
             return Ok(());
         }
         self.close(at);
@@ -197,6 +200,7 @@ impl Sources {
             queue,
             stash: VecDeque::new(),
             next: offset,
+            bare: offset,
             at_end: false,
             told: false,
             asked_end: None,
