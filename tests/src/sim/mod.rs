@@ -34,6 +34,22 @@ pub fn wanted() -> Vec<String> {
     program::wanted()
 }
 
+/// The first seed of each shape of programs.
+pub fn a_seed_of_each_shape() -> Vec<u64> {
+    let (mut shapes, mut seeds) = (Vec::new(), Vec::new());
+    for seed in 1.. {
+        let shape = Script::of(seed, 0).shape;
+        if !shapes.contains(&shape) {
+            shapes.push(shape);
+            seeds.push(seed);
+        }
+        if shapes.len() == program::SHAPES {
+            break;
+        }
+    }
+    seeds
+}
+
 /// Runs one seed: once in peace, once among crashes, and compares.
 pub fn run(seed: u64, order: CommitOrder) -> Report {
     let script = Script::of(seed, 0);

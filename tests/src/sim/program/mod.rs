@@ -134,6 +134,9 @@ const TIMED: [Shape; 27] = [
     Shape::GlobalJoin,
 ];
 
+/// How many shapes there are.
+pub(super) const SHAPES: usize = PLAIN.len() + TIMED.len();
+
 /// A stateless step in front of the shape.
 #[derive(Clone, Copy, Debug)]
 enum Stage {
