@@ -1,4 +1,5 @@
-//! The program under the storm: an echo, running values by key, a repartition, and a model.
+//! The program under the storm: an echo by way of calls that take their time, running values by
+//! key, a repartition, and a model.
 //!
 //! Invariant: what each output partition must hold follows from the records of one input partition
 //! in their order, so that whoever reads the input can tell what should have come out. Only the
@@ -12,6 +13,7 @@ use millstream::{
     sink::{RecordMeta, Table, row},
 };
 use serde::{Deserialize, Serialize};
+use std::{convert::Infallible, time::Duration};
 
 /// `application.id`: the group, and the start of the names of internal topics.
 pub(super) const APPLICATION: &str = "chaos";
@@ -30,6 +32,10 @@ const KEYS: u64 = 101;
 pub(super) const MANY_KEYS: u64 = 1 << 32;
 const GROUPS_MAX: u64 = 23;
 const FEATURE_BITS: u32 = 12;
+/// How many calls are out at once, and one in so many takes its time, which is this much.
+const CALLS: usize = 64;
+const SLOW: u64 = 8;
+const CALL: Duration = Duration::from_millis(5);
 /// Over how many records the model's rolling grades go.
 const ROLLING: usize = 100;
 
@@ -97,12 +103,23 @@ pub(super) fn fresh() -> TextClassifier {
     TextClassifier::new(MODEL, options, BinaryGrades::new(ROLLING))
 }
 
+/// What is asked outside about each record. Answers come in another order than the questions; those
+/// about records that are there for the size of their state do not keep anybody waiting.
+async fn call(_: String, value: i64) -> Result<i64, Infallible> {
+    let number = value.unsigned_abs() & ((1 << NUMBER_BITS) - 1);
+    if number < MANY_KEYS && number.is_multiple_of(SLOW) {
+        tokio::time::sleep(CALL).await;
+    }
+    Ok(value)
+}
+
 /// The program. Its first subtopology has the echo, the minima, the sums and the model, the second
 /// the groups.
 pub(super) fn topology() -> millstream::Result<Topology> {
     let builder = StreamsBuilder::new();
     let input = builder.stream(&INPUT);
-    input.to(&ECHO);
+    let calls = AsyncConfig::new().concurrency(CALLS);
+    input.map_async("call", calls, call).to(&ECHO);
     input.group_by_key().reduce("minima", i64::min).to(&MINIMA);
     let add = |_: &String, value: i64, sum: &mut i64| *sum = sum.wrapping_add(value);
     input.group_by_key().aggregate("sums", || 0, add).to(&SUMS);
