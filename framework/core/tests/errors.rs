@@ -6,7 +6,7 @@
 use millstream_core::{
     ErrorKind,
     prelude::*,
-    task::{Policies, TaskConfig, Topics},
+    task::{Emission, Policies, TaskConfig, Topics},
 };
 use std::sync::{
     Arc,
@@ -374,4 +374,45 @@ fn the_topology_knows_its_dead_letter_topics() {
     let parsed = parsed.on_error(ErrorPolicy::DeadLetterTo("a"));
     parsed.to(Produced::of(&NUMBERS).on_error(ErrorPolicy::DeadLetterTo("z")));
     assert_eq!(builder.build().unwrap().dead_letter_topics(), ["a", "z"]);
+}
+
+#[test]
+fn what_the_commit_brings_forth_is_judged_by_its_node_and_then_by_the_program() {
+    let judged = |own: Option<ErrorPolicy>, program: ErrorPolicy| {
+        let builder = StreamsBuilder::new();
+        let last = builder
+            .stream(&TEXTS)
+            .group_by_key()
+            .reduce("last", |_, new| new);
+        let parsed = last
+            .to_stream()
+            .try_map_values(|text| parse(text.unwrap_or_default()));
+        let parsed = match own {
+            Some(policy) => parsed.on_error(policy),
+            None => parsed,
+        };
+        parsed.to(&NUMBERS);
+        let config = TaskConfig {
+            policies: program.into(),
+            dead_letter_topic: Some("dead".to_owned()),
+            emission: Emission::PerCommit,
+            ..TaskConfig::new("app")
+        };
+        let mut driver =
+            TopologyTestDriver::with_config(builder.build().unwrap(), &config).unwrap();
+        let piped = pipe(&mut driver, &["1", "x", "2"]).map(|()| {
+            let numbers = driver.read_key_values(&NUMBERS).unwrap();
+            let values: Vec<_> = numbers.into_iter().map(|(_, value)| value).collect();
+            assert_eq!(values, [Some(1), Some(2)]);
+            driver.dropped().processing
+        });
+        (piped.ok(), letters(&mut driver, "dead", "topic"))
+    };
+    let (skip, fail) = (ErrorPolicy::Skip, ErrorPolicy::Fail);
+    assert_eq!(judged(Some(skip), fail), (Some(1), vec![]));
+    assert_eq!(judged(None, skip), (Some(1), vec![]));
+    assert_eq!(judged(None, fail), (None, vec![]));
+    // It is no record's: the dead letter says only why.
+    let nobody = vec![(String::new(), String::new())];
+    assert_eq!(judged(None, ErrorPolicy::DeadLetter), (Some(1), nobody));
 }

@@ -147,6 +147,9 @@ impl<'b, K2: Data, V2: Data> KGroupedTable<'b, K2, V2> {
         let changes = input.operator("aggregate", vec![store.id], move |link| {
             let (change, mut aggregate) = (change.clone(), Aggregate::new(link, store, serde));
             move |ctx: &mut TaskContext, record: Record<K2, Change<V2>>| {
+                if record.value.old.is_none() && record.value.new.is_none() {
+                    return Ok(());
+                }
                 aggregate.update(ctx, record, |key, rows, row| {
                     change(key, rows, row);
                     Ok(())
@@ -179,34 +182,43 @@ fn same<K>(serde: Serde<K>, a: &K, b: &K) -> Result<bool> {
 const OLD: u8 = 1;
 const NEW: u8 = 2;
 
-/// A byte that says which sides are there; if both are, the old one's length; then the sides.
+/// A byte that says which sides are there; if both are, the old one's length; then the sides. A row
+/// that is null is not there, and what has neither side is null itself.
 fn encode<V>(serde: Serde<V>, change: &Change<V>, out: &mut Vec<u8>) -> Result<Encoded> {
-    let flag = |side: &Option<V>, flag| if side.is_some() { flag } else { 0 };
-    out.push(flag(&change.old, OLD) | flag(&change.new, NEW));
-    let length_at = out.len();
-    if let (Some(_), Some(_)) = (&change.old, &change.new) {
-        out.extend([0; 4]);
+    const HEAD: usize = 1 + size_of::<u32>();
+    let head = out.len();
+    out.extend([0; HEAD]);
+    let put = |side: &Option<V>, flag, out: &mut Vec<u8>| -> Result<u8> {
+        match side {
+            Some(value) if serde.encode(value, out)? == Encoded::Bytes => Ok(flag),
+            _ => Ok(0),
+        }
+    };
+    let old = put(&change.old, OLD, out)?;
+    let length = out.len() - head - HEAD;
+    let flags = old | put(&change.new, NEW, out)?;
+    if flags == 0 {
+        out.truncate(head);
+        return Ok(Encoded::Null);
     }
-    let start = out.len();
-    for (side, other) in [(&change.old, &change.new), (&change.new, &None)] {
-        let Some(value) = side else { continue };
-        if serde.encode(value, out)? == Encoded::Null {
-            return Err(Error::serialization(
-                "a row of a grouped table cannot be null",
-            ));
-        }
-        if other.is_some() {
-            let length = u32::try_from(out.len() - start)
-                .map_err(|_| Error::serialization("a row of a grouped table is too large"))?;
-            out[length_at..start].copy_from_slice(&length.to_be_bytes());
-        }
+    out[head] = flags;
+    if flags == OLD | NEW {
+        let length = u32::try_from(length)
+            .map_err(|_| Error::serialization("a row of a grouped table is too large"))?;
+        out[head + 1..head + HEAD].copy_from_slice(&length.to_be_bytes());
+    } else {
+        out.drain(head + 1..head + HEAD);
     }
     Ok(Encoded::Bytes)
 }
 
 fn decode<V>(serde: Serde<V>, bytes: Option<&[u8]>) -> Result<Change<V>> {
     let broken = || Error::deserialization("not a change of a grouped table's row");
-    let (&flags, rest) = bytes.and_then(<[u8]>::split_first).ok_or_else(broken)?;
+    let Some(bytes) = bytes else {
+        let (old, new) = (None, None);
+        return Ok(Change { old, new });
+    };
+    let (&flags, rest) = bytes.split_first().ok_or_else(broken)?;
     let one = |bytes: &[u8]| serde.decode(Some(bytes)).map(Some);
     Ok(match flags {
         OLD => Change {
@@ -233,7 +245,7 @@ fn decode<V>(serde: Serde<V>, bytes: Option<&[u8]>) -> Result<Change<V>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serde::utf8;
+    use crate::serde::{Utf8, option, utf8};
 
     #[test]
     fn changes_survive_the_repartition_topic() {
@@ -254,6 +266,25 @@ mod tests {
             }
         }
         assert!(decode(utf8(), Some(&[9])).is_err());
-        assert!(decode(utf8(), None).is_err());
+        assert!(decode(utf8(), Some(&[])).is_err());
+    }
+
+    #[test]
+    fn a_row_that_is_null_is_not_there() {
+        let rows = option::<Utf8>();
+        let (null, row) = (|| Some(None), || Some(Some("row".to_owned())));
+        for (old, new, told) in [
+            (null(), row(), (None, row())),
+            (row(), null(), (row(), None)),
+            (row(), row(), (row(), row())),
+            (null(), null(), (None, None)),
+            (None, null(), (None, None)),
+        ] {
+            let mut out = Vec::new();
+            let encoded = encode(rows, &Change { old, new }, &mut out).unwrap();
+            let bytes = (encoded == Encoded::Bytes).then_some(&out[..]);
+            let change = decode(rows, bytes).unwrap();
+            assert_eq!((change.old, change.new), told);
+        }
     }
 }

@@ -75,6 +75,8 @@ pub struct TaskContext {
     pub(crate) globals: Option<Arc<dyn Backend>>,
     pub(super) stream_time: Timestamp,
     pub(super) wall_clock: Timestamp,
+    /// Whether there were records to process when the task last looked at the wall clock.
+    pub(super) has_work: bool,
     pub(super) timestamp: Timestamp,
     /// The task's input partitions, and which of them the record in hand is from.
     pub(super) inputs: Vec<TopicPartition>,
@@ -107,6 +109,7 @@ impl TaskContext {
             globals,
             stream_time: Timestamp::MIN,
             wall_clock: Timestamp::MIN,
+            has_work: false,
             timestamp: Timestamp::MIN,
             inputs: Vec::new(),
             source: None,
@@ -149,6 +152,12 @@ impl TaskContext {
     /// The wall clock as the driver last told it.
     pub fn wall_clock(&self) -> Timestamp {
         self.wall_clock
+    }
+
+    /// Whether records waited to be processed when the task last looked at the wall clock: it may
+    /// have been kept from them for a while, and is not idle.
+    pub(crate) fn has_work(&self) -> bool {
+        self.has_work
     }
 
     /// Who runs calls.

@@ -28,6 +28,8 @@ pub(super) struct Input {
     pub(super) next: Offset,
     pub(super) time: Timestamp,
     pub(super) supply: Supply,
+    /// Whether the log is known to have records that are not queued yet.
+    pub(super) more: bool,
     pub(super) moved: bool,
     /// Where times come from if not from the log, and that of the first record.
     extractor: Option<Extractor>,
@@ -50,6 +52,7 @@ impl Input {
             next: 0,
             time: Timestamp::MIN,
             supply: Supply::Unknown,
+            more: false,
             moved: false,
             extractor,
             head: None,

@@ -206,6 +206,12 @@ impl Task {
         self.inputs[input].supply = supply;
     }
 
+    /// Says whether the log has records of an input that are not queued: a task with work to do is
+    /// not idle, however long it was kept from it.
+    pub fn set_more(&mut self, input: usize, more: bool) {
+        self.inputs[input].more = more;
+    }
+
     /// Processes up to `max` queued records, smallest timestamp first, and returns how many.
     ///
     /// With several inputs it stops early when one is empty whose supply is not exhausted, since
@@ -313,6 +319,9 @@ impl Task {
         if self.timers.is_empty() {
             return Ok(());
         }
+        let mut inputs = self.inputs.iter();
+        self.ctx.has_work =
+            self.outstanding_calls() > 0 || inputs.any(|input| input.more || input.is_waiting());
         self.punctuate(PunctuationType::WallClockTime, now)
     }
 

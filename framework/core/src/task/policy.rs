@@ -177,14 +177,13 @@ impl TaskContext {
     /// A node refused the record in hand, or could not write what it made of it.
     ///
     /// # Errors
-    /// The error itself where the policy is to fail, and where no record is in hand that could be
-    /// left out; what was to be written can be.
+    /// The error itself where the policy is to fail.
     #[cold]
     pub(super) fn refuse_for(&mut self, reason: Reason, node: &str, error: Error) -> Result<()> {
+        // What the commit or the clock brought forth is no source's.
         let policies = match self.source {
             Some(_) => self.policies,
-            None if reason == Reason::Production => self.answers.program,
-            None => return Err(error),
+            None => self.answers.program,
         };
         let own = self.answers.nodes.get(node).copied();
         let keep = match own.unwrap_or_else(|| policies.of(reason)) {

@@ -173,6 +173,20 @@ fn a_quiet_partition_is_closed_by_the_wall_clock() {
 }
 
 #[test]
+fn a_task_with_records_to_process_is_not_idle() {
+    let mut run = Run::new(idle);
+    assert_eq!(run.clock(0), "");
+    assert_eq!(run.step("a", "a", 3), "");
+    // As after a pause: the log has more, which may belong to what is open.
+    run.bench.task.set_more(0, true);
+    assert_eq!(run.clock(5000), "");
+    assert_eq!(run.step("a", "b", 4), "");
+    run.bench.task.set_more(0, false);
+    assert_eq!(run.clock(5999), "");
+    assert_eq!(run.clock(6000), "a 0..10 ab @4");
+}
+
+#[test]
 fn a_clock_that_does_nothing_commits_nothing() {
     let mut run = Run::new(idle);
     run.clock(0);

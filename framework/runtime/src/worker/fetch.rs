@@ -45,6 +45,7 @@ impl IdleInputs {
                         task.pass(input, log.position(&partition)?);
                     }
                     let nothing = queued == 0 && log.end(&partition)? <= task.next_offset(input);
+                    task.set_more(input, !nothing);
                     task.set_supply(input, self.supply(input, nothing, limits, now));
                 }
                 Err(LogError::OffsetOutOfRange { start, .. }) => {

@@ -15,6 +15,7 @@ mod failures;
 mod globals;
 mod groups;
 mod harness;
+mod idle;
 mod lifecycle;
 mod marks;
 mod metrics;

@@ -149,8 +149,8 @@ impl<K: Data, V: Data> Node<K, V> {
         now: Timestamp,
         idle: Timestamp,
     ) -> Result<bool> {
-        if self.last == Timestamp::MIN {
-            // The clock begins with the task.
+        if self.last == Timestamp::MIN || ctx.has_work() {
+            // The clock begins with the task, and again while records wait to be processed.
             self.last = now;
         }
         if now.saturating_sub(self.last) < idle || ctx.store(self.store).is_empty() {

@@ -63,8 +63,9 @@ impl<K: Data, A: Data> Node<K, A> {
         now: Timestamp,
         idle: Timestamp,
     ) -> Result<bool> {
-        if self.last == Timestamp::MIN {
-            // The clock begins with the task.
+        if self.last == Timestamp::MIN || ctx.has_work() {
+            // The clock begins with the task, and again while records wait: a task that was paused
+            // or held up was not without them, and they may belong to what is open.
             self.last = now;
         }
         if self.emit != EmitStrategy::OnWindowClose || now.saturating_sub(self.last) < idle {

@@ -1,0 +1,56 @@
+//! Windows that the wall clock closes, in a worker that was kept from its records for a while.
+
+use super::harness::*;
+use millstream_core::{prelude::*, task::TaskConfig};
+use millstream_runtime::{
+    backends::MemoryBackends,
+    program::Program,
+    worker::{Settings, Step, Worker},
+};
+use std::{sync::Arc, time::Duration};
+
+const IDLE_MS: i64 = 1_000;
+
+/// Counts in windows, told when they close or when nothing has come for a second.
+fn topology() -> Topology {
+    let windows = TimeWindows::of_size_with_no_grace(Duration::from_secs(10));
+    let builder = StreamsBuilder::new();
+    let windowed = builder.stream(&IN).group_by_key().windowed_by(windows);
+    let closing = windowed.emit_strategy(EmitStrategy::OnWindowClose);
+    let closing = closing.close_when_idle(Duration::from_millis(IDLE_MS as u64));
+    let counts = closing.aggregate("counts", || 0, |_: &String, _, n: &mut i64| *n += 1);
+    let told = |key: Windowed<String>, n: Option<i64>| (key.key, n.unwrap_or_default());
+    counts.to_stream().map(told).to(&OUT);
+    builder.build().unwrap()
+}
+
+fn work(worker: &mut Worker, now: i64) {
+    while worker.step(now, Duration::ZERO).unwrap() == Step::Busy {}
+}
+
+#[test]
+fn records_that_waited_out_a_pause_are_counted_before_windows_close() {
+    let world = World::new(1);
+    let task = TaskConfig::new(APPLICATION);
+    let program = Program::prepare(Arc::new(topology()), task, &mut world.log.client()).unwrap();
+    let settings = Settings::new("worker", "worker");
+    let log = Box::new(world.log.client());
+    let mut worker = Worker::new(
+        Arc::new(program),
+        Arc::<MemoryBackends>::default(),
+        log,
+        settings,
+    );
+    world.feed([("a".to_owned(), 1)]);
+    work(&mut worker, 10);
+    // Nobody steps it for longer than the idle time, and meanwhile a record comes.
+    world.feed([("a".to_owned(), 2)]);
+    let late = 10 + 5 * IDLE_MS;
+    work(&mut worker, late);
+    work(&mut worker, late + IDLE_MS - 1);
+    assert!(world.outputs().is_empty());
+    work(&mut worker, late + 2 * IDLE_MS);
+    work(&mut worker, late + 3 * IDLE_MS);
+    assert_eq!(world.outputs()["a"], [2]);
+    assert_eq!(worker.tasks()[0].dropped.late_record, 0);
+}
