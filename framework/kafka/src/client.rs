@@ -55,6 +55,9 @@ pub struct KafkaClient {
     /// The number of the commit that was begun.
     begun: Option<u64>,
     patience: Patience,
+    /// How long nothing could be sent: others may answer while what coordinates transactions is
+    /// away.
+    sending: Patience,
     /// The last commit made or tried, to answer [`Log::resolve`] with its ends.
     last: Option<(u64, Commit)>,
 }
@@ -62,12 +65,14 @@ pub struct KafkaClient {
 impl KafkaClient {
     pub(crate) fn new(cluster: &Arc<Cluster>, id: String) -> Self {
         let waker = Arc::default();
+        let patience = || Patience::new(cluster.config.task_timeout, Arc::clone(&cluster.elapsed));
         Self {
             producer: Some(Producer::new(cluster, &waker, id.clone())),
             committer: None,
             finished: None,
             begun: None,
-            patience: Patience::new(cluster.config.task_timeout, Arc::clone(&cluster.elapsed)),
+            patience: patience(),
+            sending: patience(),
             cluster: Arc::clone(cluster),
             waker,
             id,
@@ -208,13 +213,17 @@ impl Log for KafkaClient {
 
     fn subscribe(&mut self, subscription: Subscription) -> Result<()> {
         let same = self.subscription.as_ref() == Some(&subscription);
-        if self.group.is_some() && same {
-            // The group had lost us, and librdkafka joins again by itself.
-            self.lost = false;
-            return Ok(());
-        }
-        if self.group.is_some() {
-            return Err(Error::Fatal("the client has subscribed already".into()));
+        match self.group {
+            Some(_) if same && self.lost => {
+                // The group had lost us, and librdkafka joins again by itself.
+                self.lost = false;
+                return Ok(());
+            }
+            // It was fenced, and not by its group, which has given it its tasks and would never
+            // tell of them again: it leaves, and joins anew.
+            Some(_) if same => self.fenced(),
+            Some(_) => return Err(Error::Fatal("the client has subscribed already".into())),
+            None => {}
         }
         self.id = client_id(&self.cluster.config.process_id, &subscription);
         let id = self.id.clone();
@@ -337,7 +346,8 @@ impl Log for KafkaClient {
         partition: Option<Partition>,
         record: RawRecord<'_>,
     ) -> Result<()> {
-        self.producer()?.send(topic, partition, record)
+        let sent = self.producer()?.send(topic, partition, record);
+        sent.map_err(|error| self.sending.failed(error))
     }
 
     fn commit(

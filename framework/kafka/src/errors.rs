@@ -66,7 +66,8 @@ const RETRY: &[Code] = &[
 ];
 
 /// Another member, or another producer of our name, has taken over. A transaction that the
-/// coordinator gave up for being open too long ends here as well.
+/// coordinator gave up for being open too long ends here as well. Not here, and so a reason to stop:
+/// another member with our `group.instance.id`. To join again would throw it out, and then it us.
 const FENCED: &[Code] = &[
     Code::RD_KAFKA_RESP_ERR__FENCED,
     Code::RD_KAFKA_RESP_ERR__ASSIGNMENT_LOST,
@@ -78,7 +79,6 @@ const FENCED: &[Code] = &[
     Code::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
     Code::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION,
     Code::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID,
-    Code::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID,
     Code::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS,
 ];
 

@@ -52,6 +52,9 @@ pub(crate) trait Membership: Send {
 
 /// How long one request about the group takes at most.
 const REQUEST: Duration = Duration::from_secs(5);
+/// How long the brokers may take to hear of a new topic, as librdkafka reckons
+/// (`topic.metadata.propagation.max.ms`).
+const PROPAGATION: Duration = Duration::from_secs(30);
 /// A leaving member waits for the group so many times so long.
 const LEAVE_ROUNDS: usize = 50;
 const LEAVE_WAIT: Duration = Duration::from_millis(100);
@@ -67,6 +70,8 @@ pub(crate) struct ClassicGroup {
     proof: Option<Arc<GroupMetadata>>,
     /// A generation has formed, and its tasks are not placed yet.
     placing: bool,
+    /// Since when a topic was unknown to whomever was asked.
+    unknown_since: Option<Duration>,
 }
 
 impl ClassicGroup {
@@ -94,7 +99,27 @@ impl ClassicGroup {
             client,
             proof: None,
             placing: false,
+            unknown_since: None,
         })
+    }
+
+    /// A topic that some broker does not know may be on its way to it: only one that stays unknown
+    /// for long is not there, and is looked for then, since librdkafka says it once.
+    fn unknown(&mut self, error: Error) -> Error {
+        let Error::UnknownTopic(why) = error else {
+            return error;
+        };
+        self.unknown_since.get_or_insert((self.cluster.elapsed)());
+        if self.propagated() {
+            return Error::UnknownTopic(why);
+        }
+        Error::Retry(format!("{why} is not known yet"))
+    }
+
+    /// Whether something has been unknown for so long that every broker must have heard of it.
+    fn propagated(&self) -> bool {
+        let now = (self.cluster.elapsed)();
+        (self.unknown_since).is_some_and(|since| now.saturating_sub(since) >= PROPAGATION)
     }
 
     /// Places the tasks of the generation, if all its members are known.
@@ -186,14 +211,26 @@ impl Membership for ClassicGroup {
                     self.handle.let_go().map_err(fatal)?;
                     return Ok(Some(Change::Lost));
                 }
-                GroupEvent::Failed(error) => return Err(refused("in the group", &error)),
+                GroupEvent::Failed(error) => {
+                    // A handle that is finished says why only if it is asked.
+                    let why = self.handle.fatal().unwrap_or(error);
+                    return Err(self.unknown(refused("in the group", &why)));
+                }
             }
         }
         if let Some(error) = self.handle.fatal() {
             return Err(refused("in the group", &error));
         }
+        if self.propagated() {
+            self.verify_partitions()?;
+            self.unknown_since = None;
+        }
         if self.placing {
-            return Ok(self.assignment()?.map(Change::Assigned));
+            let assignment = self.assignment().map_err(|error| self.unknown(error))?;
+            if assignment.is_some() {
+                self.unknown_since = None;
+            }
+            return Ok(assignment.map(Change::Assigned));
         }
         Ok(None)
     }

@@ -336,6 +336,11 @@ impl Producer {
                 self.discard();
             }
         }
+        if !self.transactional() {
+            // What waits to be sent belongs to tasks that may be another's by now, and would
+            // overwrite in its changelog what that one writes. What is on its way cannot be helped.
+            self.discard();
+        }
         self.standing = Standing::Closed;
         self.ends();
     }

@@ -46,8 +46,9 @@ struct Source {
     told: bool,
     /// The end when the cluster was last asked for it, open transactions included.
     asked_end: Option<Offset>,
-    /// The last page: a reader that could not use all of it asks for the rest again.
-    page: Option<Arc<RecordBatch>>,
+    /// The last page, and from where it was asked for: a reader that could not use all of it asks
+    /// for the rest again.
+    page: Option<(Offset, Arc<RecordBatch>)>,
     /// Batches handed out before; those that nobody else holds any more are filled again.
     spares: Vec<Arc<RecordBatch>>,
 }
@@ -290,10 +291,8 @@ impl Sources {
         bytes_max: usize,
     ) -> Result<Option<Records>> {
         if let Some(source) = self.open.get(at)
-            && let Some(page) = &source.page
-            && from < source.next
-            && !page.is_empty()
-            && from >= page.offset(0)
+            && let Some((asked, page)) = &source.page
+            && (*asked..source.next).contains(&from)
         {
             let range = page.position_of(from)..page.len();
             let batch = Arc::clone(page);
@@ -302,7 +301,7 @@ impl Sources {
         self.seek(at, from)?;
         let batch = self.take(at, usize::MAX, bytes_max)?;
         if let Some(source) = self.open.get_mut(at) {
-            source.page.clone_from(&batch);
+            source.page = batch.clone().map(|batch| (from, batch));
         }
         Ok(batch.map(Records::all))
     }
@@ -316,6 +315,11 @@ impl Sources {
                 | Code::RD_KAFKA_RESP_ERR__NO_OFFSET
                 | Code::RD_KAFKA_RESP_ERR__LOG_TRUNCATION
         );
+        if error.code == Code::RD_KAFKA_RESP_ERR__BAD_MSG {
+            // librdkafka would leave the whole batch out and go on behind it.
+            let why = format!("records of {at} are damaged: {error}");
+            return Err(Error::Fatal(why));
+        }
         if !out_of_range && reaction(error.code) == Reaction::Retry {
             // librdkafka goes on by itself.
             tracing::debug!(%at, %error, "while fetching");

@@ -2,8 +2,10 @@
 
 use crate::error::Result;
 use millstream_core::record::TaskId;
+use millstream_log::Error as LogError;
 use millstream_state::{
-    Backend, Buffered, MemoryBackend, RocksBackend, Shared, StateDir, StoreFormats,
+    Backend, Buffered, Error as StateError, MemoryBackend, RocksBackend, Shared, StateDir,
+    StoreFormats,
 };
 use std::{
     collections::BTreeMap,
@@ -105,7 +107,14 @@ impl Backends for RocksBackends {
             return Ok(backend);
         }
         let path = self.dir.task_path(&task.to_string())?;
-        let disk = RocksBackend::open(path, columns, &self.shared)?;
+        let disk = match RocksBackend::open(path, columns, &self.shared) {
+            // The one we had open has nobody left and is being closed.
+            Err(StateError::Locked { .. }) if opened.contains_key(&task) => {
+                let why = format!("the state of {task} is still being closed");
+                return Err(LogError::Retry(why).into());
+            }
+            disk => disk?,
+        };
         for column in disk.undeclared_columns() {
             tracing::warn!(%task, column, "a store on disk that the program no longer declares");
         }
@@ -117,5 +126,33 @@ impl Backends for RocksBackends {
     fn open_global(&self, columns: &[String]) -> Result<Arc<dyn Backend>> {
         let disk = RocksBackend::open(self.dir.global_path(), columns, &self.shared)?;
         Ok(Arc::new(disk))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use millstream_state::Limits;
+
+    /// Whoever looked at a task's rows last may be closing them while another thread opens them.
+    #[test]
+    fn what_is_still_being_closed_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = Shared::new(Limits::default());
+        let backends = RocksBackends::open(dir.path(), shared.clone()).unwrap();
+        let task = TaskId {
+            subtopology: 0,
+            partition: 0,
+        };
+        let columns = ["rows".to_owned()];
+        drop(backends.open(task, &columns).unwrap());
+        let path = backends.dir.task_path(&task.to_string()).unwrap();
+        let closing = RocksBackend::open(path, &columns, &shared).unwrap();
+        let told = backends.open(task, &columns).map(drop).unwrap_err();
+        assert!(matches!(told, Error::Log(LogError::Retry(_))), "{told}");
+        drop(closing);
+        backends.open(task, &columns).unwrap();
     }
 }

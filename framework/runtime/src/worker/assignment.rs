@@ -112,7 +112,11 @@ impl Worker {
                 *places = Some(found);
             }
             let before = replayed(replica);
-            let replay = replica.step(&mut *self.log, now)?;
+            // One changelog without a leader holds up neither other restores nor what runs.
+            let replay = match replica.step(&mut *self.log, now) {
+                Err(Error::Log(LogError::Retry(_))) => continue,
+                replay => replay?,
+            };
             let records = |of: &[Replayed]| of.iter().map(|of| of.records).sum::<u64>();
             self.stats.restored += records(&replayed(replica)) - records(&before);
             if let Some(meter) = &self.meter {
@@ -137,7 +141,10 @@ impl Worker {
             let mut task = Task::open_with(topology, id, config, backend.clone(), globals)?;
             task.retain_inputs(&inputs(&self.program, id));
             // Where the log interrupts this, the replica stays, and the next step tries again.
-            let number = resume(&mut task, places, &mut *self.log)?;
+            let number = match resume(&mut task, places, &mut *self.log) {
+                Err(Error::Log(LogError::Retry(_))) => continue,
+                number => number?,
+            };
             self.transaction = self.transaction.max(number);
             let Some(restored) = self.restoring.remove(&id) else {
                 continue;

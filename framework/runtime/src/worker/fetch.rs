@@ -1,8 +1,8 @@
 //! Keeping a task's queues filled, and deciding how long an empty one holds the others up.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use millstream_core::{
-    record::Timestamp,
+    record::{Offset, Timestamp, TopicPartition},
     task::{Supply, Task},
 };
 use millstream_log::{Error as LogError, Log};
@@ -48,7 +48,12 @@ impl IdleInputs {
                     task.set_more(input, !nothing);
                     task.set_supply(input, self.supply(input, nothing, limits, now));
                 }
-                Err(LogError::OffsetOutOfRange { start, .. }) => {
+                Err(LogError::OffsetOutOfRange {
+                    offset, start, end, ..
+                }) => {
+                    if offset > end {
+                        return Err(beyond(offset, end, &partition));
+                    }
                     // auto.offset.reset=earliest: what retention took cannot be processed any more.
                     let lost = start - task.next_offset(input);
                     tracing::error!(%partition, lost, "retention removed unprocessed records");
@@ -82,4 +87,13 @@ impl IdleInputs {
             Supply::Unknown
         }
     }
+}
+
+/// What is to become of a place behind the end nobody but a person can say: a topic that was made
+/// anew is to be read from its start, and one that lost its end is not.
+fn beyond(place: Offset, end: Offset, partition: &TopicPartition) -> Error {
+    Error::Log(LogError::Fatal(format!(
+        "the place {place} of {partition} lies behind its end {end}: the topic was made anew, or has \
+         lost records; `reset` begins from its start"
+    )))
 }

@@ -1,7 +1,8 @@
 //! Windows that the wall clock closes, in a worker that was kept from its records for a while.
 
 use super::harness::*;
-use millstream_core::{prelude::*, task::TaskConfig};
+use millstream_core::{prelude::*, record::TopicPartition, task::TaskConfig};
+use millstream_log::{Committed, Log};
 use millstream_runtime::{
     backends::MemoryBackends,
     program::Program,
@@ -53,4 +54,35 @@ fn records_that_waited_out_a_pause_are_counted_before_windows_close() {
     work(&mut worker, late + 3 * IDLE_MS);
     assert_eq!(world.outputs()["a"], [2]);
     assert_eq!(worker.tasks()[0].dropped.late_record, 0);
+}
+
+#[test]
+fn a_place_behind_the_end_is_a_reason_to_stop() {
+    let world = World::new(1);
+    let task = TaskConfig::new(APPLICATION);
+    let program = Program::prepare(Arc::new(topology()), task, &mut world.log.client()).unwrap();
+    world.feed([("a".to_owned(), 1)]);
+    let place = (
+        TopicPartition::new(IN.name, 0),
+        Committed::new(1_000, 1, b""),
+    );
+    world
+        .log
+        .client()
+        .commit_as(APPLICATION, 1, &[place])
+        .unwrap();
+    let settings = Settings::new("worker", "worker");
+    let log = Box::new(world.log.client());
+    let mut worker = Worker::new(
+        Arc::new(program),
+        Arc::<MemoryBackends>::default(),
+        log,
+        settings,
+    );
+    let steps = (0..100).find_map(|now| worker.step(now, Duration::ZERO).err());
+    let told = steps.unwrap().to_string();
+    assert!(
+        told.contains("behind its end 1") && told.contains("reset"),
+        "{told}"
+    );
 }

@@ -6,10 +6,13 @@
     reason = "a test whose helpers fail has failed"
 )]
 
+mod fences;
+mod reads;
+
 use millstream_core::record::{Header, Headers, RawRecord, TaskId, TopicPartition};
 use millstream_kafka::{Guarantee, KafkaConfig, KafkaLog};
 use millstream_log::{
-    Assignment, Broker, Cleanup, Committed, Error, Event, Log, Outcome, Subscription, TaskInputs,
+    Assignment, Cleanup, Committed, Error, Event, Log, Outcome, Subscription, TaskInputs,
     TopicInfo, TopicSpec,
 };
 use millstream_runtime::clock::SystemClock;
@@ -33,18 +36,23 @@ fn connect(
     guarantee: Guarantee,
     client: Vec<(String, String)>,
 ) -> Result<KafkaLog, Error> {
-    KafkaLog::connect(
-        KafkaConfig {
-            application_id: app.into(),
-            process_id: process.into(),
-            guarantee,
-            replication_factor: -1,
-            task_timeout: Duration::from_secs(60),
-            client,
-            ..KafkaConfig::default()
-        },
-        SystemClock::stopwatch(),
-    )
+    let config = KafkaConfig {
+        guarantee,
+        client,
+        ..config(app, process)
+    };
+    KafkaLog::connect(config, SystemClock::stopwatch())
+}
+
+/// What all clients here have in common.
+fn config(app: &str, process: &str) -> KafkaConfig {
+    KafkaConfig {
+        application_id: app.into(),
+        process_id: process.into(),
+        replication_factor: -1,
+        task_timeout: Duration::from_secs(60),
+        ..KafkaConfig::default()
+    }
 }
 
 fn topic(client: &mut dyn Log, name: &str, partitions: u32) -> TopicInfo {
@@ -416,61 +424,6 @@ fn topics_are_verified_and_unknown_ones_named() {
     named(client.end(&missing).unwrap_err());
     named(client.start(&missing).unwrap_err());
     named(client.send("no-such-topic", None, value(b"x")).unwrap_err());
-}
-
-#[test]
-fn deleted_records_are_out_of_range() {
-    if !can_run() {
-        return;
-    }
-    let app = unique("deleted");
-    let log = log(&app, "p");
-    let mut client = log.client();
-    topic(&mut client, &app, 1);
-    for number in 0..10_u8 {
-        client.send(&app, Some(0), value(&[number])).unwrap();
-    }
-    client.commit(1, &[]).unwrap();
-    assert_eq!(log.delete_records(&at(&app, 0), 5).unwrap(), 5);
-    let refused = log.delete_records(&at(&app, 0), 500);
-    assert!(
-        matches!(refused, Err(Error::OffsetOutOfRange { start: 5, .. })),
-        "{refused:?}"
-    );
-    let mut refused = client.read(&at(&app, 0), 3, 1 << 20);
-    for _ in 0..1000 {
-        match &refused {
-            Ok(page) => {
-                assert!(page.records.is_empty());
-                refused = client.read(&at(&app, 0), 3, 1 << 20);
-            }
-            Err(_) => break,
-        }
-    }
-    assert!(
-        matches!(refused, Err(Error::OffsetOutOfRange { start: 5, .. })),
-        "{refused:?}"
-    );
-    assert_eq!(values(&mut client, &at(&app, 0), 5), [5, 6, 7, 8, 9]);
-}
-
-#[test]
-fn the_end_is_found_however_long_a_reader_does_other_things() {
-    if !can_run() {
-        return;
-    }
-    let app = unique("end");
-    let mut client = log(&app, "p").client();
-    topic(&mut client, &app, 1);
-    client.send(&app, Some(0), value(b"a")).unwrap();
-    client.commit(1, &[]).unwrap();
-    // Behind the record lies the transaction's mark, and behind that nothing.
-    let mut page = client.read(&at(&app, 0), 1, 1 << 20).unwrap();
-    for _ in 0..50 {
-        client.poll(Duration::from_millis(40)).unwrap();
-        page = client.read(&at(&app, 0), page.next, 1 << 20).unwrap();
-    }
-    assert_eq!((page.next, page.end), (2, 2));
 }
 
 #[test]
