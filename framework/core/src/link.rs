@@ -11,7 +11,12 @@ use crate::{
     task::{Calls, Extractor, TaskContext, Timer},
     topology::{NodeId, TopicName, Topology},
 };
-use std::{any::Any, cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{
+    any::Any,
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 /// Whatever may travel along an edge.
 pub trait Data: Clone + 'static {}
@@ -124,6 +129,8 @@ pub struct Linker<'t> {
     node: NodeId,
     fans: BTreeMap<NodeId, Box<dyn Any>>,
     wanting_old: bool,
+    /// Nodes whose changes somebody below must hear of one by one.
+    prompt: BTreeSet<NodeId>,
     pub(crate) sources: BTreeMap<TopicName, Vec<RawPush>>,
     /// Where the times of a topic's records come from, if not from the log.
     pub(crate) extractors: BTreeMap<TopicName, Extractor>,
@@ -141,6 +148,7 @@ impl<'t> Linker<'t> {
             node: NodeId(0),
             fans: BTreeMap::new(),
             wanting_old: false,
+            prompt: BTreeSet::new(),
             sources: BTreeMap::new(),
             extractors: BTreeMap::new(),
             timers: Vec::new(),
@@ -204,6 +212,16 @@ impl<'t> Linker<'t> {
     /// Puts a source's closure below its topic.
     pub(crate) fn source(&mut self, topic: TopicName, push: RawPush) {
         self.sources.entry(topic).or_default().push(push);
+    }
+
+    /// Asks nodes above, which are linked later, to tell each change when it is made.
+    pub(crate) fn want_each_of(&mut self, nodes: impl IntoIterator<Item = NodeId>) {
+        self.prompt.extend(nodes);
+    }
+
+    /// Whether the node in hand is asked to.
+    pub(crate) fn tells_each(&self) -> bool {
+        self.prompt.contains(&self.node)
     }
 
     /// The name of the node in hand.

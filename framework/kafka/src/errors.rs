@@ -66,8 +66,8 @@ const RETRY: &[Code] = &[
 ];
 
 /// Another member, or another producer of our name, has taken over. A transaction that the
-/// coordinator gave up for being open too long ends here as well. Not here, and so a reason to stop:
-/// another member with our `group.instance.id`. To join again would throw it out, and then it us.
+/// coordinator gave up for being open too long ends here as well. Not here, and so reason to stop:
+/// another member with our `group.instance.id`. To join again would throw it out, and it us.
 const FENCED: &[Code] = &[
     Code::RD_KAFKA_RESP_ERR__FENCED,
     Code::RD_KAFKA_RESP_ERR__ASSIGNMENT_LOST,

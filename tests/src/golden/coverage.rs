@@ -5,7 +5,7 @@
 
 use super::{
     Op, Program, Step,
-    kind::{feature, kinds},
+    kind::{kinds, variant},
     op::Place,
 };
 use anyhow::Result;
@@ -39,7 +39,7 @@ impl Records {
     ];
 }
 
-/// The operators of some programs as [`feature`] names them, and the kinds of records that come to
+/// The operators of some programs as [`variant`] names them, and the kinds of records that come to
 /// each of them.
 ///
 /// # Errors
@@ -54,7 +54,7 @@ pub fn coverage<'a>(
             let topics = topics(op, &above);
             let records = records(&program.script, &topics);
             covered
-                .entry(feature(op, &kinds))
+                .entry(variant(op, &kinds))
                 .or_default()
                 .extend(records);
             above.push(topics);
@@ -76,7 +76,7 @@ pub fn one_for_each<T: AsRef<Program>>(programs: &[T]) -> Result<Vec<&T>> {
         let nodes = &one.as_ref().nodes;
         let kinds = kinds(nodes)?;
         let before = covered.len();
-        covered.extend(nodes.iter().map(|op| feature(op, &kinds)));
+        covered.extend(nodes.iter().map(|op| variant(op, &kinds)));
         if covered.len() > before {
             chosen.push(one);
         }

@@ -277,6 +277,23 @@ fn join(joining: &Joining, kinds: &[Kind]) -> Result<Kind> {
     })
 }
 
+/// As [`feature`], and in which way where an operator has several that have code of their own.
+pub fn variant(op: &Op, kinds: &[Kind]) -> String {
+    let feature = feature(op, kinds);
+    let Op::Join(joining) = op else {
+        return feature;
+    };
+    let kind = format!("{:?}", joining.kind).to_lowercase();
+    let way = if joining.of == joining.with {
+        "_self"
+    } else if joining.before < 0 || joining.after < 0 {
+        "_past"
+    } else {
+        ""
+    };
+    format!("{feature}_{kind}{way}")
+}
+
 /// What a node stands for where features are listed: its operator, and what that is applied to
 /// where this makes another operator of it.
 pub fn feature(op: &Op, kinds: &[Kind]) -> String {

@@ -9,7 +9,10 @@ use super::{
     program::{DEAD, SINKS, SOURCES, Script},
 };
 use anyhow::{Result, anyhow, bail};
-use millstream_core::{record::TopicPartition, task::TaskConfig};
+use millstream_core::{
+    record::TopicPartition,
+    task::{Emission, TaskConfig},
+};
 use millstream_log::{Cleanup, Error as LogError, FaultRates, Faults, Limits, Log, Rng, TopicSpec};
 use millstream_runtime::{
     clock::SystemClock,
@@ -66,7 +69,8 @@ impl World {
     /// One instance with one worker, and nothing goes wrong.
     pub(super) fn calm(script: &Script) -> Result<Self> {
         let ground = Box::new(Embedded::new(limits(1)));
-        let mut world = Self::new(script, 1, CommitOrder::LogThenDisk, ground)?;
+        let (order, all) = (CommitOrder::LogThenDisk, Emission::PerUpdate);
+        let mut world = Self::new(script, 1, (order, all), ground)?;
         world.start(0, FaultRates::default(), 0)?;
         world.settle()?;
         Ok(world)
@@ -85,7 +89,11 @@ impl World {
         seed: u64,
         order: CommitOrder,
     ) -> Result<Self> {
-        let mut world = Self::new(script, weather(seed), order, ground)?;
+        let emission = match script.per_commit {
+            true => Emission::PerCommit,
+            false => Emission::PerUpdate,
+        };
+        let mut world = Self::new(script, weather(seed), (order, emission), ground)?;
         world.standbys = world.rng.index(2);
         for number in 0..=world.rng.index(3) {
             let rates = FaultRates {
@@ -104,7 +112,7 @@ impl World {
     fn new(
         script: &Script,
         seed: u64,
-        order: CommitOrder,
+        (order, emission): (CommitOrder, Emission),
         ground: Box<dyn Ground>,
     ) -> Result<Self> {
         let (mut client, clock) = (ground.broker().client()?, SystemClock::new());
@@ -128,6 +136,7 @@ impl World {
         client.commit(1, &[])?;
         let mut task = TaskConfig::new(APPLICATION);
         task.dead_letter_topic = Some(DEAD.to_owned());
+        task.emission = emission;
         // A tiny cache, so that eviction and reading back are exercised.
         task.cache_bytes = 300;
         let topology = Arc::new(script.topology()?);

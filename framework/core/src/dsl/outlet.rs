@@ -3,7 +3,10 @@
 //!
 //! The second is Kafka's record cache: between two commits only the last change of a key is told,
 //! with what the row was at the commit before. Invariants: keys are told in the order in which they
-//! first changed since then; a row that came and went in between is not told at all.
+//! first changed since then; a row that came and went in between is not told at all. Tables that
+//! meet another one by key tell each change all the same: if both sides had changed between two
+//! commits, neither would know the row that they made together before, and so not whether it is to
+//! be taken back (Kafka Streams, with its cache, loses such deletions).
 
 use super::Change;
 use crate::{
@@ -48,7 +51,8 @@ impl<K: Data, V: Data> Outlet<K, V> {
         encode: impl Fn(&K, &mut Vec<u8>) -> Result<Encoded> + 'static,
     ) -> Self {
         let down = link.downstream();
-        if link.context.emission() == Emission::PerUpdate || down.is_empty() {
+        let each = link.context.emission() == Emission::PerUpdate || link.tells_each();
+        if each || down.is_empty() {
             return Self::Now(down);
         }
         let batch = Rc::new(RefCell::new(Batch {

@@ -3,7 +3,7 @@
 use super::{Logging, Subtopology, TopicName, Topology, changelog_name};
 use crate::{
     error::{Error, Result},
-    record::{TaskId, Timestamp, TopicPartition},
+    record::{TaskId, TopicPartition},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,9 +36,6 @@ pub struct InternalTopic {
     pub partitions: u32,
     /// What for.
     pub kind: InternalKind,
-    /// How many milliseconds of event time the store keeps that it replicates, where that is not
-    /// for ever: the topic need not keep much more (`cleanup.policy=compact,delete`).
-    pub retention: Option<Timestamp>,
 }
 
 /// What a topology comes to on a given log.
@@ -84,7 +81,6 @@ impl Topology {
                 name: topic.resolve(application_id),
                 partitions: count(&counts, &topic),
                 kind: InternalKind::Repartition,
-                retention: None,
             });
         }
         for (subtopology, sub) in (0u32..).zip(&self.subtopologies) {
@@ -114,7 +110,6 @@ impl Topology {
                 name: changelog_name(application_id, &self.store(*id).name),
                 partitions: tasks,
                 kind: InternalKind::Changelog,
-                retention: self.store(*id).retention,
             }));
         }
         Ok(layout)

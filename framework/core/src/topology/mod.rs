@@ -145,9 +145,7 @@ pub struct StoreSpec {
     pub logging: Logging,
     /// What its bytes are, for the check at start: key and value formats and the shape.
     pub format: String,
-    /// How many milliseconds of event time it keeps rows for, at least; `None` for ever. Its
-    /// changelog may forget what is older by more than
-    /// `windowstore.changelog.additional.retention.ms`.
+    /// How many milliseconds of event time it keeps rows for, at least; `None` for ever.
     pub retention: Option<Timestamp>,
     /// Where the program declares it.
     pub at: &'static Location<'static>,

@@ -189,13 +189,6 @@ fn a_store_says_what_its_rows_are_and_how_long_it_keeps_them() {
         .map(|store| store.retention)
         .collect();
     assert_eq!(kept, [Some(110), Some(5000), None]);
-    let layout = topology.layout("app", |_| Some(1)).unwrap();
-    let kept: Vec<_> = layout
-        .internal
-        .iter()
-        .map(|topic| topic.retention)
-        .collect();
-    assert_eq!(kept, [Some(110), Some(5000), None]);
     let window = TimedKind::Window(10).window(At::time(20));
     assert_eq!(window, Window::new(20, 30));
     let query = topology.stores()[0].query.clone().unwrap();

@@ -93,7 +93,7 @@ impl IdleInputs {
 /// anew is to be read from its start, and one that lost its end is not.
 fn beyond(place: Offset, end: Offset, partition: &TopicPartition) -> Error {
     Error::Log(LogError::Fatal(format!(
-        "the place {place} of {partition} lies behind its end {end}: the topic was made anew, or has \
-         lost records; `reset` begins from its start"
+        "the place {place} of {partition} lies behind its end {end}: the topic was made anew, or \
+         has lost records; `reset` begins from its start"
     )))
 }

@@ -102,8 +102,8 @@ impl<'b, K: Data, V: Data, W: Windows> WindowedKStream<'b, K, V, W> {
     }
 
     /// Closes and tells all open windows of a task when none of its records has come to them for so
-    /// long by the wall clock. Without it the last windows stay open until a later record comes. The
-    /// clock stands while records of the task wait to be processed, as after a pause.
+    /// long by the wall clock. Without it the last windows stay open until a later record comes.
+    /// The clock stands while records of the task wait to be processed, as after a pause.
     ///
     /// It needs [`EmitStrategy::OnWindowClose`]. Records for a window that was closed so are late,
     /// though they would have been in time otherwise. Kafka Streams has no counterpart.
