@@ -5,7 +5,7 @@
 
 use super::{
     Op, Program, Step,
-    kind::{kinds, variant},
+    kind::{feature, kinds, variant},
     op::Place,
 };
 use anyhow::Result;
@@ -39,7 +39,7 @@ impl Records {
     ];
 }
 
-/// The operators of some programs as [`variant`] names them, and the kinds of records that come to
+/// The operators of some programs as [`feature`] names them, and the kinds of records that come to
 /// each of them.
 ///
 /// # Errors
@@ -54,7 +54,7 @@ pub fn coverage<'a>(
             let topics = topics(op, &above);
             let records = records(&program.script, &topics);
             covered
-                .entry(variant(op, &kinds))
+                .entry(feature(op, &kinds))
                 .or_default()
                 .extend(records);
             above.push(topics);
@@ -66,7 +66,8 @@ pub fn coverage<'a>(
 /// Scripts of a golden program; every so manyth but one program has another kind of script.
 const SCRIPTS: usize = 5;
 
-/// So few of some programs that each operator is in at least one of them; the same ones each time.
+/// So few of some programs that each [`variant`] of an operator is in at least one of them; the same
+/// ones each time.
 ///
 /// # Errors
 /// Where one is no program.
