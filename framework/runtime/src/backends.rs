@@ -130,7 +130,6 @@ impl Backends for RocksBackends {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
     use crate::error::Error;
