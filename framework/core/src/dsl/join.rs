@@ -38,7 +38,17 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         table: KTable<'b, K, T>,
         join: impl Fn(V, &T) -> W + Fun,
     ) -> KStream<'b, K, W> {
-        let join = move |value, row: Option<&T>| row.map(|row| join(value, row));
+        self.join_with_key(table, move |_, value, row| join(value, row))
+    }
+
+    /// As [`KStream::join`], with a joiner that sees the key.
+    #[track_caller]
+    pub fn join_with_key<T: Data, W: Data>(
+        self,
+        table: KTable<'b, K, T>,
+        join: impl Fn(&K, V, &T) -> W + Fun,
+    ) -> KStream<'b, K, W> {
+        let join = move |key: &K, value, row: Option<&T>| row.map(|row| join(key, value, row));
         self.look_up(table, Missing::LeftOut, join)
     }
 
@@ -49,7 +59,17 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         table: KTable<'b, K, T>,
         join: impl Fn(V, Option<&T>) -> W + Fun,
     ) -> KStream<'b, K, W> {
-        let join = move |value, row: Option<&T>| Some(join(value, row));
+        self.left_join_with_key(table, move |_, value, row| join(value, row))
+    }
+
+    /// As [`KStream::left_join`], with a joiner that sees the key.
+    #[track_caller]
+    pub fn left_join_with_key<T: Data, W: Data>(
+        self,
+        table: KTable<'b, K, T>,
+        join: impl Fn(&K, V, Option<&T>) -> W + Fun,
+    ) -> KStream<'b, K, W> {
+        let join = move |key: &K, value, row: Option<&T>| Some(join(key, value, row));
         self.look_up(table, Missing::Joined, join)
     }
 
@@ -113,7 +133,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         let (key, value) = (joined.key, joined.value);
         let stream = self.by_key(&joined.name, Grouped::with(key, value));
         let Some(grace) = joined.grace else {
-            return stream.look_up(table, missing, join);
+            return stream.look_up(table, missing, move |_, value, row| join(value, row));
         };
         let grace = Timestamp::try_from(grace.as_millis()).unwrap_or(Timestamp::MAX);
         let (view, facts) = stream.meets(table);
@@ -164,7 +184,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         self,
         table: KTable<'b, K, T>,
         missing: Missing,
-        join: impl Fn(V, Option<&T>) -> Option<W> + Fun,
+        join: impl Fn(&K, V, Option<&T>) -> Option<W> + Fun,
     ) -> KStream<'b, K, W> {
         let at = Location::caller();
         if let Some(changed) = self.rekeyed {
@@ -196,7 +216,8 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
                     return ctx.drop_null_key();
                 }
                 let at = (&key, timestamp);
-                match view.with_as_of(ctx, at, |row| join(value, row.map(|(row, _)| row))) {
+                let join = |row: Option<(&T, _)>| join(&key, value, row.map(|(row, _)| row));
+                match view.with_as_of(ctx, at, join) {
                     Ok(Some(value)) => down.push(
                         ctx,
                         Record {

@@ -100,6 +100,32 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     /// Makes another value of each value. Key, timestamp and headers stay.
     #[track_caller]
     pub fn map_values<V2: Data>(self, map: impl Fn(V) -> V2 + Fun) -> KStream<'b, K, V2> {
+        self.map_values_with_key(move |_, value| map(value))
+    }
+
+    /// As [`KStream::map_values`], seeing the key too; it stays as it is, so nothing repartitions.
+    ///
+    /// ```
+    /// use millstream_core::prelude::*;
+    ///
+    /// static NAMES: Topic<String, String> = Topic::new("names", utf8(), utf8());
+    /// static GREETINGS: Topic<String, String> = Topic::new("greetings", utf8(), utf8());
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let greeted = builder.stream(&NAMES).map_values_with_key(|id, name| format!("{name} ({id})"));
+    /// greeted.to(&GREETINGS);
+    ///
+    /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.pipe(&NAMES, "7".to_owned(), "Ann".to_owned(), 0)?;
+    /// let greetings = driver.read_key_values(&GREETINGS)?;
+    /// assert_eq!(greetings, [("7".to_owned(), Some("Ann (7)".to_owned()))]);
+    /// # Ok::<(), millstream_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn map_values_with_key<V2: Data>(
+        self,
+        map: impl Fn(&K, V) -> V2 + Fun,
+    ) -> KStream<'b, K, V2> {
         let map = Arc::new(map);
         self.operator("map_values", vec![], move |link| {
             let (map, mut down) = (map.clone(), link.downstream());
@@ -110,11 +136,12 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
                     timestamp,
                     headers,
                 } = record;
+                let value = map(&key, value);
                 down.push(
                     ctx,
                     Record {
                         key,
-                        value: map(value),
+                        value,
                         timestamp,
                         headers,
                     },
@@ -155,6 +182,15 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         self,
         map: impl Fn(V) -> I + Fun,
     ) -> KStream<'b, K, I::Item> {
+        self.flat_map_values_with_key(move |_, value| map(value))
+    }
+
+    /// As [`KStream::flat_map_values`], seeing the key too.
+    #[track_caller]
+    pub fn flat_map_values_with_key<I: IntoIterator<Item: Data>>(
+        self,
+        map: impl Fn(&K, V) -> I + Fun,
+    ) -> KStream<'b, K, I::Item> {
         let map = Arc::new(map);
         self.operator("flat_map_values", vec![], move |link| {
             let (map, mut down) = (map.clone(), link.downstream());
@@ -165,7 +201,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
                     timestamp,
                     headers,
                 } = record;
-                for value in map(value) {
+                for value in map(&key, value) {
                     let (key, headers) = (key.clone(), headers.clone());
                     down.push(
                         ctx,

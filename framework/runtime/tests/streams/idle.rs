@@ -25,6 +25,17 @@ fn topology() -> Topology {
     builder.build().unwrap()
 }
 
+fn worker(world: &World) -> Worker {
+    let task = TaskConfig::new(APPLICATION);
+    let program = Program::prepare(Arc::new(topology()), task, &mut world.log.client()).unwrap();
+    let (log, backends) = (
+        Box::new(world.log.client()),
+        Arc::<MemoryBackends>::default(),
+    );
+    let settings = Settings::new("worker", "worker");
+    Worker::new(Arc::new(program), backends, log, settings)
+}
+
 fn work(worker: &mut Worker, now: i64) {
     while worker.step(now, Duration::ZERO).unwrap() == Step::Busy {}
 }
@@ -32,16 +43,7 @@ fn work(worker: &mut Worker, now: i64) {
 #[test]
 fn records_that_waited_out_a_pause_are_counted_before_windows_close() {
     let world = World::new(1);
-    let task = TaskConfig::new(APPLICATION);
-    let program = Program::prepare(Arc::new(topology()), task, &mut world.log.client()).unwrap();
-    let settings = Settings::new("worker", "worker");
-    let log = Box::new(world.log.client());
-    let mut worker = Worker::new(
-        Arc::new(program),
-        Arc::<MemoryBackends>::default(),
-        log,
-        settings,
-    );
+    let mut worker = worker(&world);
     world.feed([("a".to_owned(), 1)]);
     work(&mut worker, 10);
     // Nobody steps it for longer than the idle time, and meanwhile a record comes.
@@ -59,8 +61,6 @@ fn records_that_waited_out_a_pause_are_counted_before_windows_close() {
 #[test]
 fn a_place_behind_the_end_is_a_reason_to_stop() {
     let world = World::new(1);
-    let task = TaskConfig::new(APPLICATION);
-    let program = Program::prepare(Arc::new(topology()), task, &mut world.log.client()).unwrap();
     world.feed([("a".to_owned(), 1)]);
     let place = (
         TopicPartition::new(IN.name, 0),
@@ -71,14 +71,7 @@ fn a_place_behind_the_end_is_a_reason_to_stop() {
         .client()
         .commit_as(APPLICATION, 1, &[place])
         .unwrap();
-    let settings = Settings::new("worker", "worker");
-    let log = Box::new(world.log.client());
-    let mut worker = Worker::new(
-        Arc::new(program),
-        Arc::<MemoryBackends>::default(),
-        log,
-        settings,
-    );
+    let mut worker = worker(&world);
     let steps = (0..100).find_map(|now| worker.step(now, Duration::ZERO).err());
     let told = steps.unwrap().to_string();
     assert!(
