@@ -66,8 +66,8 @@ pub fn coverage<'a>(
 /// Scripts of a golden program; every so manyth but one program has another kind of script.
 const SCRIPTS: usize = 5;
 
-/// So few of some programs that each [`variant`] of an operator is in at least one of them; the same
-/// ones each time.
+/// So few of some programs that each [`variant`] of an operator is in at least one of them; the
+/// same ones each time.
 ///
 /// # Errors
 /// Where one is no program.

@@ -112,8 +112,8 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     /// static GREETINGS: Topic<String, String> = Topic::new("greetings", utf8(), utf8());
     ///
     /// let builder = StreamsBuilder::new();
-    /// let greeted = builder.stream(&NAMES).map_values_with_key(|id, name| format!("{name} ({id})"));
-    /// greeted.to(&GREETINGS);
+    /// let names = builder.stream(&NAMES);
+    /// names.map_values_with_key(|id, name| format!("{name} ({id})")).to(&GREETINGS);
     ///
     /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
     /// driver.pipe(&NAMES, "7".to_owned(), "Ann".to_owned(), 0)?;
