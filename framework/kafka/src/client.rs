@@ -129,6 +129,8 @@ impl KafkaClient {
 
     /// Takes over what the group gave.
     fn assigned(&mut self, assignment: &millstream_log::Assignment) {
+        // What could not be sent before was other work, and perhaps long ago.
+        self.sending.answered();
         self.active = assignment.active.iter().copied().collect();
         self.revoking.clear();
         self.inputs.clear();
@@ -346,8 +348,13 @@ impl Log for KafkaClient {
         partition: Option<Partition>,
         record: RawRecord<'_>,
     ) -> Result<()> {
-        let sent = self.producer()?.send(topic, partition, record);
-        sent.map_err(|error| self.sending.failed(error))
+        match self.producer()?.send(topic, partition, record) {
+            Ok(()) => {
+                self.sending.answered();
+                Ok(())
+            }
+            Err(error) => Err(self.sending.failed(error)),
+        }
     }
 
     fn commit(

@@ -118,8 +118,8 @@ impl ClassicGroup {
 
     /// Whether something has been unknown for so long that every broker must have heard of it.
     fn propagated(&self) -> bool {
-        let now = (self.cluster.elapsed)();
-        (self.unknown_since).is_some_and(|since| now.saturating_sub(since) >= PROPAGATION)
+        let elapsed = &self.cluster.elapsed;
+        (self.unknown_since).is_some_and(|since| elapsed().saturating_sub(since) >= PROPAGATION)
     }
 
     /// Places the tasks of the generation, if all its members are known.

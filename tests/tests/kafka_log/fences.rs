@@ -1,25 +1,17 @@
 //! Clients that somebody else has put an end to: what they are told, and how they come back.
 
-use super::{at, can_run, config, connect, subscription, task, topic, value, wait_assigned};
+use super::{
+    at, can_run, config, connect, servers, subscription, task, topic, value, wait_assigned,
+};
 use millstream_kafka::{Guarantee, KafkaConfig, KafkaLog};
 use millstream_log::{Error, Event, Log};
 use millstream_runtime::clock::SystemClock;
-use millstream_tests::servers::{self, unique};
+use millstream_tests::servers::unique;
 use std::time::Duration;
 
 const PAUSE: Duration = Duration::from_millis(100);
 /// Pauses within which something must come about.
 const PAUSES_MAX: usize = 600;
-
-fn settings(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    let owned = pairs.iter().map(|(key, value)| (*key, *value));
-    owned.map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
-}
-
-fn servers() -> Vec<(String, String)> {
-    let servers = servers::kafka().unwrap().bootstrap_servers();
-    settings(&[("bootstrap.servers", &servers)])
-}
 
 /// The cluster gives up a transaction that is open for too long, and its producer with it; the
 /// group knows nothing of that.
@@ -35,7 +27,7 @@ fn a_member_whose_transaction_was_given_up_gets_its_tasks_again() {
     ];
     let config = KafkaConfig {
         client: servers(),
-        producer: settings(&timeouts),
+        producer: timeouts.map(|(k, v)| (k.into(), v.into())).into(),
         ..config(&app, "p")
     };
     let log = KafkaLog::connect(config, SystemClock::stopwatch()).unwrap();

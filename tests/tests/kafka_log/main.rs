@@ -24,10 +24,14 @@ fn can_run() -> bool {
     servers::runs("the log on Kafka", &[servers::Kind::Kafka])
 }
 
-fn log(app: &str, process: &str) -> KafkaLog {
+/// Where the cluster is.
+fn servers() -> Vec<(String, String)> {
     let servers = servers::kafka().unwrap().bootstrap_servers();
-    let client = vec![("bootstrap.servers".into(), servers)];
-    connect(app, process, Guarantee::ExactlyOnceV2, client).unwrap()
+    vec![("bootstrap.servers".into(), servers)]
+}
+
+fn log(app: &str, process: &str) -> KafkaLog {
+    connect(app, process, Guarantee::ExactlyOnceV2, servers()).unwrap()
 }
 
 fn connect(
@@ -319,9 +323,7 @@ fn without_transactions_records_and_places_are_kept_too() {
         return;
     }
     let app = unique("at-least-once");
-    let servers = servers::kafka().unwrap().bootstrap_servers();
-    let client = vec![("bootstrap.servers".into(), servers)];
-    let log = connect(&app, "p", Guarantee::AtLeastOnce, client).unwrap();
+    let log = connect(&app, "p", Guarantee::AtLeastOnce, servers()).unwrap();
     let mut a = log.client();
     topic(&mut a, &app, 1);
     a.subscribe(subscription(&app, &app, "a", 1)).unwrap();

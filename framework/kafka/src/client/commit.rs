@@ -144,7 +144,6 @@ impl KafkaClient {
                     others.for_each(|at| sources.close(at));
                 }
                 self.last = Some((transaction, commit.clone()));
-                self.sending.answered();
             }
             Err(Error::Fenced(_)) => self.fenced(),
             Err(_) => {}
