@@ -5,8 +5,8 @@
 
 use crate::BufferBudget;
 use rocksdb::{
-    BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, DataBlockIndexType, LogLevel,
-    Options, WriteBufferManager,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode,
+    DataBlockIndexType, LogLevel, Options, WriteBufferManager,
 };
 
 const MIB: usize = 1 << 20;
@@ -109,8 +109,14 @@ impl Shared {
         blocks.set_block_size(4 << 10);
         blocks.set_bloom_filter(FILTER_BITS, false);
         blocks.set_optimize_filters_for_memory(true);
-        // Indexes and filters count against the cache, or memory would grow with the state.
+        // Indexes and filters count against the cache, or memory would grow with the state. They
+        // lie in pieces: the filter of a file with two million keys, in one, is larger than a shard
+        // of the cache, would be kept by none, and would be read with every look-up.
         blocks.set_cache_index_and_filter_blocks(true);
+        blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        blocks.set_partition_filters(true);
+        blocks.set_metadata_block_size(4 << 10);
+        blocks.set_pin_top_level_index_and_filter(true);
         blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
         blocks.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
         blocks.set_format_version(6);
