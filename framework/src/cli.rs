@@ -112,6 +112,7 @@ pub enum Inspect {
     #[command(subcommand)]
     Config(Settings),
     /// Show what the stores of a stopped program hold
+    #[command(args_conflicts_with_subcommands = true)]
     State {
         /// The store; without it, all stores are listed
         store: Option<String>,
@@ -121,6 +122,9 @@ pub enum Inspect {
         /// At most this many rows
         #[arg(long, default_value_t = 20)]
         limit: usize,
+        /// What else is to be done with them
+        #[command(subcommand)]
+        verb: Option<StateVerb>,
     },
     /// Forget state, internal topics and places, so that the next run begins at the first record
     Reset {
@@ -142,6 +146,16 @@ pub enum TopologyVerb {
         /// text or json
         #[arg(short = 'o', long, default_value = "text", value_parser = ["text", "json"])]
         format: String,
+    },
+}
+
+/// What can be done with the stores on disk.
+#[derive(Clone, Debug, Subcommand)]
+pub enum StateVerb {
+    /// Say that a store which the program no longer declares was taken out, and not renamed
+    Retire {
+        /// The store that has gone; its rows stay where they are
+        store: String,
     },
 }
 
@@ -175,6 +189,14 @@ impl Inspect {
                 }
             }
             Self::Config(Settings::Explain) => print!("{}", config.explain()),
+            Self::State {
+                verb: Some(StateVerb::Retire { store }),
+                ..
+            } => {
+                for task in retire(&topology, &config, &store)? {
+                    println!("{store:?} of task {task} was taken out");
+                }
+            }
             Self::State { store: None, .. } => {
                 for store in topology.stores() {
                     println!("{}\t{}", store.name, store.format);
@@ -184,6 +206,7 @@ impl Inspect {
                 store: Some(store),
                 key,
                 limit,
+                verb: None,
             } => {
                 for row in rows(&topology, &config, &store, key.as_deref(), limit)? {
                     println!("{row}");
@@ -212,6 +235,28 @@ fn diff(topology: &Topology, old: &Path, new: Option<&Path>) -> Result<Evolution
         None => topology.describe(Format::Json),
     };
     Ok(Evolution::between(&read(old)?, &new)?)
+}
+
+/// Notes in a stopped program's tasks that a store was taken out; the tasks that had it.
+fn retire(topology: &Topology, config: &Config, store: &str) -> Result<Vec<String>> {
+    if topology.find_store(store).is_some() {
+        bail!("the program declares the store {store:?}: it was not taken out");
+    }
+    let dir = StateDir::open(tasks_dir(config))?;
+    let mut had = dir.tasks()?;
+    let mut refusal = Ok(());
+    had.retain(|task| match dir.retire(task, store) {
+        Ok(had) => had,
+        Err(error) => {
+            refusal = Err(error);
+            false
+        }
+    });
+    refusal?;
+    if had.is_empty() {
+        bail!("no task has a store {store:?} that is not known to be out already");
+    }
+    Ok(had)
 }
 
 /// Rows of a stopped program's store, each as JSON.

@@ -103,9 +103,30 @@ impl StateDir {
     /// A directory from before formats were noted is taken for what is declared.
     ///
     /// # Errors
-    /// [`Error::StoreFormat`] for a store whose rows are of another format, [`Error::Corrupt`]
+    /// [`Error::StoreFormat`] for a store whose rows are of another format,
+    /// [`Error::StoreRenamed`] for one that seems to be another one renamed, [`Error::Corrupt`]
     /// where the note cannot be read, [`Error::Storage`] where the file system refuses.
     pub fn declare(&self, task: &str, stores: &[(String, String)]) -> Result<()> {
+        self.note(task, |formats| formats.declare(task, stores))?;
+        Ok(())
+    }
+
+    /// Notes that a store was taken out of the program, and not renamed. Its rows stay. `false`:
+    /// the task has no such store, or it was noted before.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where the note cannot be read, [`Error::Storage`] where the file system
+    /// refuses.
+    pub fn retire(&self, task: &str, store: &str) -> Result<bool> {
+        self.note(task, |formats| Ok(formats.retire(store)))
+    }
+
+    /// Changes what is noted of a task's stores, and writes it down if that says it is other now.
+    fn note(
+        &self,
+        task: &str,
+        change: impl FnOnce(&mut StoreFormats) -> Result<bool>,
+    ) -> Result<bool> {
         let directory = self.task_path(task)?;
         let path = directory.join(STORES_FILE);
         let mut formats = match fs::read_to_string(&path) {
@@ -114,14 +135,15 @@ impl StateDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => StoreFormats::default(),
             Err(error) => return Err(refused(&path, &error)),
         };
-        if !formats.declare(task, stores)? {
-            return Ok(());
+        let changed = change(&mut formats)?;
+        if changed {
+            let write = || -> io::Result<()> {
+                fs::create_dir_all(&directory)?;
+                write_whole(&path, &formats.to_string())
+            };
+            write().map_err(|error| refused(&path, &error))?;
         }
-        let write = || -> io::Result<()> {
-            fs::create_dir_all(&directory)?;
-            write_whole(&path, &formats.to_string())
-        };
-        write().map_err(|error| refused(&path, &error))
+        Ok(changed)
     }
 
     /// Where the global tables lie. Nothing is created.

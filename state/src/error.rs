@@ -45,6 +45,25 @@ pub enum Error {
         /// What the program takes them for.
         declared: String,
     },
+    /// A store is gone, and one of its format is new: it would start empty, while the program goes
+    /// on where the old one was.
+    #[error(
+        "task {task} has rows of the store {was:?}, which the program does not declare any more, \
+         and {store:?} is new and also holds {format}: if that is the old one renamed, it would \
+         start empty while the program goes on where it was; give it its old name, or forget the \
+         old state with `reset --execute`, or, if the old store is meant to go, say so with \
+         `state retire {was}`"
+    )]
+    StoreRenamed {
+        /// The task, as `0_3`.
+        task: String,
+        /// The store that is gone.
+        was: String,
+        /// The store that has come.
+        store: String,
+        /// What both hold.
+        format: String,
+    },
     /// The bytes on disk do not say what they should.
     #[error("corrupt state: {0}")]
     Corrupt(String),

@@ -8,48 +8,99 @@ use std::{collections::BTreeMap, fmt};
 
 /// The version of the text form.
 const VERSION: &str = "1";
+/// What stands behind the format of a store that its program did without.
+const RETIRED: &str = "retired";
 
 /// The formats of a task's stores, by name.
 ///
 /// ```
 /// use millstream_state::{Error, StoreFormats};
 ///
-/// let store = |format: &str| [("counts".to_owned(), format.to_owned())];
+/// let store = |name: &str, format: &str| [(name.to_owned(), format.to_owned())];
 /// let mut formats = StoreFormats::default();
-/// formats.declare("0_3", &store("key-value/utf8/u64-be"))?;
-/// let refused = formats.declare("0_3", &store("key-value/utf8/utf8"));
+/// formats.declare("0_3", &store("counts", "key-value/utf8/u64-be"))?;
+/// let refused = formats.declare("0_3", &store("counts", "key-value/utf8/utf8"));
 /// assert!(matches!(refused, Err(Error::StoreFormat { .. })));
+/// let refused = formats.declare("0_3", &store("word-counts", "key-value/utf8/u64-be"));
+/// assert!(matches!(refused, Err(Error::StoreRenamed { .. })));
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StoreFormats(BTreeMap<String, String>);
+pub struct StoreFormats(BTreeMap<String, Noted>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Noted {
+    format: String,
+    /// A program has run without it since it was last declared, so that no store that comes later
+    /// can be this one under another name.
+    retired: bool,
+}
 
 impl StoreFormats {
-    /// Notes the formats that a program declares; says whether some are new. Stores that are noted
-    /// and not declared stay noted.
+    /// Notes the formats that a program declares; says whether that changes anything. Stores that
+    /// are noted and not declared stay noted.
     ///
     /// # Errors
-    /// [`Error::StoreFormat`] for a store that is noted with another format; then nothing changes.
+    /// [`Error::StoreFormat`] for a store that is noted with another format,
+    /// [`Error::StoreRenamed`] where one has gone and one of its format has come; then nothing
+    /// changes.
     pub fn declare(&mut self, task: &str, stores: &[(String, String)]) -> Result<bool> {
-        // A line is one store.
-        let line = |format: &str| format.replace(['\n', '\r'], " ");
-        for (store, declared) in stores {
-            let declared = line(declared);
-            if let Some(found) = self.0.get(store).filter(|found| **found != declared) {
-                return Err(Error::StoreFormat {
-                    task: task.to_owned(),
-                    store: store.clone(),
-                    found: found.clone(),
-                    declared,
-                });
+        // A line is one store, and a tab ends its name.
+        let line = |format: &str| format.replace(['\n', '\r', '\t'], " ");
+        let declared: BTreeMap<&String, String> = (stores.iter())
+            .map(|(store, format)| (store, line(format)))
+            .collect();
+        for (store, format) in &declared {
+            match self.0.get(*store) {
+                Some(found) if found.format == *format => {}
+                Some(found) => {
+                    return Err(Error::StoreFormat {
+                        task: task.to_owned(),
+                        store: (*store).clone(),
+                        found: found.format.clone(),
+                        declared: format.clone(),
+                    });
+                }
+                None => self.not_renamed(task, store, format, &declared)?,
             }
         }
-        let before = self.0.len();
-        let lines = stores
-            .iter()
-            .map(|(store, format)| (store.clone(), line(format)));
-        self.0.extend(lines);
-        Ok(self.0.len() > before)
+        let before = self.clone();
+        for (store, noted) in &mut self.0 {
+            noted.retired = !declared.contains_key(store);
+        }
+        let fresh = declared.into_iter().map(|(store, format)| {
+            let retired = false;
+            (store.clone(), Noted { format, retired })
+        });
+        self.0.extend(fresh);
+        Ok(*self != before)
+    }
+
+    /// Refuses a store that comes as another one of its format goes.
+    fn not_renamed(
+        &self,
+        task: &str,
+        store: &str,
+        format: &str,
+        declared: &BTreeMap<&String, String>,
+    ) -> Result<()> {
+        let gone = self.0.iter().find(|(name, noted)| {
+            !noted.retired && noted.format == format && !declared.contains_key(name)
+        });
+        gone.map_or(Ok(()), |(was, _)| {
+            Err(Error::StoreRenamed {
+                task: task.to_owned(),
+                was: was.clone(),
+                store: store.to_owned(),
+                format: format.to_owned(),
+            })
+        })
+    }
+
+    /// Notes that a store was taken out of the program, and not renamed; `false` where it is not
+    /// noted, or was known to be out.
+    pub fn retire(&mut self, store: &str) -> bool {
+        (self.0.get_mut(store)).is_some_and(|noted| !std::mem::replace(&mut noted.retired, true))
     }
 
     /// Reads the text form; `None` for any other text.
@@ -58,18 +109,30 @@ impl StoreFormats {
         if lines.next() != Some(VERSION) {
             return None;
         }
-        let pair = |line: &str| {
-            let (store, format) = line.split_once('\t')?;
-            Some((store.to_owned(), format.to_owned()))
+        let noted = |line: &str| {
+            let (store, rest) = line.split_once('\t')?;
+            let (format, retired) = match rest.split_once('\t') {
+                None => (rest, false),
+                Some((format, RETIRED)) => (format, true),
+                Some(_) => return None,
+            };
+            let format = format.to_owned();
+            Some((store.to_owned(), Noted { format, retired }))
         };
-        lines.map(pair).collect::<Option<_>>().map(Self)
+        lines.map(noted).collect::<Option<_>>().map(Self)
     }
 }
 
 impl fmt::Display for StoreFormats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{VERSION}")?;
-        let mut lines = self.0.iter();
-        lines.try_for_each(|(store, format)| writeln!(f, "{store}\t{format}"))
+        for (store, noted) in &self.0 {
+            write!(f, "{store}\t{}", noted.format)?;
+            if noted.retired {
+                write!(f, "\t{RETIRED}")?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
     }
 }

@@ -147,6 +147,37 @@ fn what_stores_are_made_of_is_noted_and_held_against_the_program() {
 }
 
 #[test]
+fn a_renamed_store_is_refused_until_the_old_one_is_said_to_be_out() {
+    let stores = |names: &[&str]| -> Vec<(String, String)> {
+        let pairs = names.iter();
+        pairs.map(|n| ((*n).to_owned(), "x".to_owned())).collect()
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let state = StateDir::open(directory.path()).unwrap();
+    state.declare("0_0", &stores(&["a", "b"])).unwrap();
+    let refusal = state.declare("0_0", &stores(&["a", "c"])).unwrap_err();
+    let told = matches!(&refusal, Error::StoreRenamed { task, was, store, format }
+        if (&**task, &**was, &**store, &**format) == ("0_0", "b", "c", "x"));
+    assert!(told, "{refusal}");
+    assert!(refusal.to_string().contains("state retire b"), "{refusal}");
+    // One more beside the old ones is no renaming.
+    state.declare("0_0", &stores(&["a", "b", "d"])).unwrap();
+    // What a run did without is out, and comes back as what it was.
+    state.declare("0_0", &stores(&["a", "d"])).unwrap();
+    state.declare("0_0", &stores(&["a", "d", "c"])).unwrap();
+    state.declare("0_0", &stores(&["a", "b", "c"])).unwrap();
+    // A person may say so too, once.
+    state.declare("0_0", &stores(&["b", "c", "e"])).unwrap_err();
+    assert!(state.retire("0_0", "a").unwrap());
+    assert!(!state.retire("0_0", "a").unwrap());
+    assert!(!state.retire("0_0", "never").unwrap());
+    assert!(!state.retire("0_1", "a").unwrap());
+    state.declare("0_0", &stores(&["b", "c", "e"])).unwrap();
+    let note = fs::read_to_string(directory.path().join("0_0/STORES")).unwrap();
+    assert_eq!(note, "1\na\tx\tretired\nb\tx\nc\tx\nd\tx\tretired\ne\tx\n");
+}
+
+#[test]
 fn global_tables_have_a_directory_that_is_no_task_and_goes_whole() {
     let directory = tempfile::tempdir().unwrap();
     let state = StateDir::open(directory.path()).unwrap();

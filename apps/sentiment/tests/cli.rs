@@ -209,6 +209,11 @@ fn mistakes_are_told_with_what_to_do() {
         ),
         (&["state", "no-such-store"], &["no-such-store"]),
         (&["state", "sentiment"], &["sentiment", "by key"]),
+        (
+            &["state", "retire", "sentiment"],
+            &["declares", "sentiment"],
+        ),
+        (&["state", "retire", "gone"], &["no task has", "gone"]),
         (&["no-such-verb"], &["no-such-verb"]),
     ] {
         let said = home.bad(args);
@@ -228,6 +233,26 @@ fn what_needs_no_cluster_asks_for_none() {
     assert_eq!(with(&["topology"]), home.good(&["topology"]));
     assert!(with(&["config", "explain"]).contains("127.0.0.1:1"));
     assert_eq!(with(&["state"]), "sentiment\tweights\n");
+}
+
+/// A note of a run of an older program, which had called its model otherwise.
+#[test]
+fn a_renamed_store_stops_the_program_until_the_old_one_is_retired() {
+    let home = Home::new();
+    home.learn(&["--generate", "50"]);
+    let tasks = home.path().join("sentiment/tasks");
+    let note = tasks.join("0_0/STORES");
+    let noted = std::fs::read_to_string(&note).unwrap();
+    assert_eq!(noted, "1\nsentiment\tweights\n");
+    std::fs::write(&note, noted.replace("sentiment", "kindness")).unwrap();
+    let again = ["run", "--generate", "50", "--until-caught-up", "--no-http"];
+    let said = home.bad(&again);
+    for part in ["kindness", "sentiment", "renamed", "state retire kindness"] {
+        assert!(said.contains(part), "{said}");
+    }
+    let said = home.good(&["state", "retire", "kindness"]);
+    assert!(said.contains("0_0"), "{said}");
+    home.good(&again);
 }
 
 #[test]
