@@ -15,12 +15,13 @@ use millstream_http::HttpServer;
 use millstream_log::Broker;
 use millstream_metrics::Registry;
 use millstream_runtime::{
-    backends::RocksBackends,
+    backends::{Backends, RocksBackends, TransientBackends},
     config::{Config, ExceptionHandler},
     streams::{LogSource, State, Streams, StreamsConfig},
     worker::Settings,
 };
 use millstream_sink::{Sink, SinkHandle};
+use millstream_state::StateDir;
 use std::{
     sync::{Arc, PoisonError},
     time::Duration,
@@ -113,6 +114,8 @@ pub struct Node {
     /// Before the threads it looks at, so that it is dropped before them.
     _publisher: Publisher,
     purger: Option<Purger>,
+    /// The lock of a directory that no backend holds.
+    _dir: Option<StateDir>,
     streams: Arc<Streams>,
     log: Arc<dyn Broker>,
     config: Config,
@@ -133,9 +136,15 @@ impl Node {
         let (config, log) = (program.config, program.log);
         let source = log.clone();
         let logs: LogSource = Arc::new(move || source.client());
-        let backends = RocksBackends::in_dir(program.dir, program.shared);
+        // The directory is this instance's for as long as it runs, also where no state lies in it.
+        let (backends, dir): (Arc<dyn Backends>, _) = if config.stores_in_memory() {
+            (Arc::new(TransientBackends::default()), Some(program.dir))
+        } else {
+            let backends = RocksBackends::in_dir(program.dir, program.shared);
+            (Arc::new(backends), None)
+        };
         let clock = streams.clock.clone();
-        let streams = Streams::new(program.topology, streams, logs, Arc::new(backends))?;
+        let streams = Streams::new(program.topology, streams, logs, backends)?;
         let streams = Arc::new(streams);
         let purge = Duration::from_millis(config.repartition_purge_interval_ms().unsigned_abs());
         let group = config.application_id();
@@ -155,6 +164,7 @@ impl Node {
             watches,
             _publisher: publisher,
             purger: Some(purger),
+            _dir: dir,
             streams,
             log,
             process: instance(&config, program.process_id.as_deref()),

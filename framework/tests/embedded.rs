@@ -45,9 +45,24 @@ fn another_application_has_a_directory_of_its_own() {
 
 #[test]
 fn state_outlives_the_program_however_it_ends() {
+    goes_on_where_it_was("default.dsl.store=rocksDB");
+}
+
+/// What is in memory comes back from the changelogs.
+#[test]
+fn state_in_memory_outlives_the_program_however_it_ends() {
+    let dir = goes_on_where_it_was("default.dsl.store=in_memory");
+    let tasks = dir.path().join("words/tasks");
+    let files = std::fs::read_dir(tasks).unwrap();
+    let mut names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["FORMAT", "LOCK"]);
+}
+
+fn goes_on_where_it_was(stores: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for round in 1..=4 {
-        let program = open(dir.path(), &["embedded.partitions=2"]).unwrap();
+        let program = open(dir.path(), &["embedded.partitions=2", stores]).unwrap();
         let lines: Vec<_> = TEXT.iter().cycle().take(4 * round).copied().collect();
         feed(program.log(), &lines);
         let node = program.start().unwrap();
@@ -74,6 +89,7 @@ fn state_outlives_the_program_however_it_ends() {
         counts.is_sorted() && counts.last() == Some(&16),
         "{counts:?}"
     );
+    dir
 }
 
 #[test]

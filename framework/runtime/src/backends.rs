@@ -67,6 +67,35 @@ impl Backends for MemoryBackends {
     }
 }
 
+/// Backends in memory that are gone when nobody holds them: each task's state is read anew from its
+/// changelogs wherever it is opened, and a task that has moved away takes no memory.
+#[derive(Default)]
+pub struct TransientBackends {
+    opened: Mutex<BTreeMap<TaskId, Weak<MemoryBackend>>>,
+}
+
+impl Backends for TransientBackends {
+    /// Whatever there is, this very program has written.
+    fn declare(&self, _: TaskId, _: &[(String, String)]) -> Result<()> {
+        Ok(())
+    }
+
+    fn open(&self, task: TaskId, columns: &[String]) -> Result<Arc<dyn Backend>> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.retain(|_, backend| backend.strong_count() > 0);
+        if let Some(backend) = opened.get(&task).and_then(Weak::upgrade) {
+            return Ok(backend);
+        }
+        let backend = Arc::new(MemoryBackend::new(columns));
+        opened.insert(task, Arc::downgrade(&backend));
+        Ok(backend)
+    }
+
+    fn open_global(&self, columns: &[String]) -> Result<Arc<dyn Backend>> {
+        Ok(Arc::new(MemoryBackend::new(columns)))
+    }
+}
+
 /// Backends under a state directory, one RocksDB per task, behind a buffer. The directory is locked
 /// while this lives.
 pub struct RocksBackends {
@@ -133,7 +162,28 @@ impl Backends for RocksBackends {
 mod tests {
     use super::*;
     use crate::error::Error;
-    use millstream_state::Limits;
+    use millstream_state::{Column, Limits, Presence, WriteBatch};
+
+    #[test]
+    fn what_nobody_holds_is_gone_from_memory() {
+        let backends = TransientBackends::default();
+        let task = TaskId {
+            subtopology: 0,
+            partition: 0,
+        };
+        let columns = ["rows".to_owned()];
+        let mut batch = WriteBatch::new();
+        batch.put(Column(0), b"key", b"value");
+        let has = |backend: &dyn Backend| {
+            let found = backend.get(Column(0), b"key", &mut Vec::new());
+            found.unwrap() == Presence::Found
+        };
+        let first = backends.open(task, &columns).unwrap();
+        first.apply(&batch).unwrap();
+        assert!(has(&*backends.open(task, &columns).unwrap()));
+        drop(first);
+        assert!(!has(&*backends.open(task, &columns).unwrap()));
+    }
 
     /// Whoever looked at a task's rows last may be closing them while another thread opens them.
     #[test]

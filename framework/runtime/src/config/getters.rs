@@ -146,6 +146,11 @@ impl Config {
         self.number("topology.optimization") != 0
     }
 
+    /// `default.dsl.store`: whether stores are in memory only.
+    pub fn stores_in_memory(&self) -> bool {
+        self.number("default.dsl.store") != 0
+    }
+
     /// `log.durability`.
     pub fn log_durability(&self) -> Durability {
         match self.number("log.durability") {

@@ -111,6 +111,13 @@ pub static KEYS: &[Key] = &[
         "How long work may stay uncommitted. Default: 100 ms under exactly_once_v2, else 30 s.",
     ),
     key(
+        "default.dsl.store",
+        Kind::Choice(&["rocksDB", "in_memory"]),
+        "rocksDB",
+        "Where stores lie: on disk under state.dir, or in memory, and then each start reads them \
+         whole from their changelogs.",
+    ),
+    key(
         "deserialization.exception.handler",
         HANDLER,
         "fail",
