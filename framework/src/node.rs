@@ -10,7 +10,9 @@ use crate::{
     purge::Purger,
 };
 use anyhow::{Context, Result, bail};
-use millstream_core::task::{Emission, ErrorPolicy, Policies, SourceChangelogs, TaskConfig};
+use millstream_core::task::{
+    Emission, ErrorPolicy, OffsetReset, Policies, SourceChangelogs, TaskConfig,
+};
 use millstream_http::HttpServer;
 use millstream_log::Broker;
 use millstream_metrics::Registry;
@@ -79,7 +81,9 @@ fn streams_config(
     if config.statestore_cache_max_bytes() > 0 {
         task.emission = Emission::PerCommit;
     }
-    if config.reuse_ktable_source_topics() {
+    task.offset_reset = config.auto_offset_reset();
+    // A table that begins later than its topic is no copy of it.
+    if config.reuse_ktable_source_topics() && task.offset_reset == OffsetReset::Earliest {
         task.source_changelogs = SourceChangelogs::Always;
     }
     // Where other processes may be in the group too, a name must be one's own.
@@ -337,6 +341,13 @@ mod tests {
         assert_eq!(asked.policies.deserialization, ErrorPolicy::Fail);
         assert_eq!(asked.dead_letter_topic.as_deref(), Some("dead"));
         assert_eq!(asked.record_bytes_max, Some(1_000_000));
+
+        assert_eq!(plain.offset_reset, OffsetReset::Earliest);
+        let late = task(&["auto.offset.reset=latest", "topology.optimization=all"]);
+        assert_eq!(late.offset_reset, OffsetReset::Latest);
+        assert_eq!(late.source_changelogs, SourceChangelogs::Never);
+        let nowhere = task(&["auto.offset.reset=none"]);
+        assert_eq!(nowhere.offset_reset, OffsetReset::Fail);
 
         let own = ["bootstrap.servers=a:1", "producer.message.max.bytes=5000"];
         assert_eq!(task(&own).record_bytes_max, Some(5_000));

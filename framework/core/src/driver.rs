@@ -345,6 +345,7 @@ impl TopologyTestDriver {
         for output in task.outputs() {
             if !output.records.is_empty() {
                 made.push((output.topic.clone(), std::mem::take(&mut output.records)));
+                output.clear();
             }
         }
         for changes in &task.prepare_commit()?.changes {

@@ -257,6 +257,10 @@ impl Topics for OnlyThere {
         self.0.fetch_add(1, Ordering::Relaxed);
         name == "there"
     }
+
+    fn partitions(&self, _: &str) -> millstream_core::Result<u32> {
+        Ok(1)
+    }
 }
 
 #[test]

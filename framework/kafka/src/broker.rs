@@ -209,13 +209,30 @@ impl Cluster {
         self.offset(at, LATEST, Isolation::ReadUncommitted)
     }
 
+    /// The first record that is not older; the end of what is committed, where all are.
+    pub(crate) fn offset_for_time(&self, at: &TopicPartition, timestamp: i64) -> Result<Offset> {
+        // Below zero are the names of special places, and no record is as old as that.
+        match self.found(at, timestamp.max(0), Isolation::ReadCommitted)? {
+            Some(offset) => Ok(offset),
+            None => self.end(at),
+        }
+    }
+
     fn offset(&self, at: &TopicPartition, which: Offset, isolation: Isolation) -> Result<Offset> {
+        let found = self.found(at, which, isolation)?;
+        found.ok_or_else(|| Error::Retry(format!("no offset of {at}")))
+    }
+
+    /// An offset by a special place or by time.
+    fn found(
+        &self,
+        at: &TopicPartition,
+        which: i64,
+        isolation: Isolation,
+    ) -> Result<Option<Offset>> {
         let asked = std::slice::from_ref(at);
         match self.admin.list_offsets(asked, which, isolation, REQUEST) {
-            Ok(offsets) => offsets
-                .first()
-                .copied()
-                .ok_or_else(|| Error::Retry(format!("no offset of {at}"))),
+            Ok(offsets) => Ok(offsets.first().copied().flatten()),
             Err(error) if crate::ffi::is_unknown_topic(error.code) => {
                 Err(Error::UnknownTopic(at.to_string()))
             }

@@ -342,6 +342,13 @@ impl Log for KafkaClient {
         self.patient(start)
     }
 
+    fn offset_for_time(&mut self, partition: &TopicPartition, timestamp: i64) -> Result<Offset> {
+        let found = self.cluster.offset_for_time(partition, timestamp);
+        let found = self.patient(found)?;
+        // It may be the mark of a transaction, which has the time at which that was committed.
+        self.scan_for_time(partition, found, timestamp)
+    }
+
     fn send(
         &mut self,
         topic: &str,

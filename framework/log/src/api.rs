@@ -245,6 +245,32 @@ pub trait Log: Send {
     /// The first offset there is.
     fn start(&mut self, partition: &TopicPartition) -> Result<Offset>;
 
+    /// The offset of the first committed record that is not older than `timestamp`; the end, where
+    /// all are. A log that has no index of times looks at all records from the start on.
+    fn offset_for_time(&mut self, partition: &TopicPartition, timestamp: i64) -> Result<Offset> {
+        let start = self.start(partition)?;
+        self.scan_for_time(partition, start, timestamp)
+    }
+
+    /// As [`Log::offset_for_time`], among the records from an offset on, by looking at them.
+    fn scan_for_time(
+        &mut self,
+        partition: &TopicPartition,
+        from: Offset,
+        timestamp: i64,
+    ) -> Result<Offset> {
+        let (mut at, end) = (from, self.end(partition)?);
+        while at < end {
+            let page = self.read(partition, at, TIME_PAGE_BYTES)?;
+            let mut records = page.records.iter();
+            if let Some((offset, _)) = records.find(|(_, record)| record.timestamp >= timestamp) {
+                return Ok(offset);
+            }
+            at = page.next;
+        }
+        Ok(end)
+    }
+
     /// Adds a record to the open transaction. Without a partition the key chooses: murmur2 as
     /// Kafka's producer does, round-robin for null keys.
     fn send(
@@ -321,6 +347,9 @@ pub trait Log: Send {
         places: &[(TopicPartition, Committed)],
     ) -> Result<Commit>;
 }
+
+/// Bytes that a log without an index of times looks at together.
+const TIME_PAGE_BYTES: usize = 1 << 20;
 
 /// What a client's connections to its log have done, as they last told; only a log behind a network
 /// has such.

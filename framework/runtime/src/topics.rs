@@ -1,12 +1,20 @@
-//! Which topics the log has, for sinks that let records choose theirs.
+//! Which topics the log has, for sinks that let records choose topics or partitions.
 //!
 //! Invariant: what is not known is left to the log, so that no record is refused because the log
 //! was away for a moment.
 
 use crate::streams::LogSource;
-use millstream_core::task::Topics;
-use millstream_log::Log;
+use millstream_core::{
+    error::{Error, Result},
+    record::Partition,
+    task::Topics,
+};
+use millstream_log::{Error as LogError, Log};
 use std::sync::{Mutex, PoisonError};
+
+/// How often the log is asked for what must be known; a cluster answers each time within its own
+/// patience.
+const ATTEMPTS: usize = 5;
 
 /// Asks the log, through a client of its own that is made when it is first needed.
 pub(crate) struct LogTopics {
@@ -22,13 +30,13 @@ impl LogTopics {
         }
     }
 
-    fn ask(&self, name: &str) -> millstream_log::Result<bool> {
+    fn ask(&self, name: &str) -> millstream_log::Result<Option<Partition>> {
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         let client = match &mut *client {
             Some(client) => client,
             none => none.insert((self.logs)()?),
         };
-        Ok(client.topic(name)?.is_some())
+        Ok(client.topic(name)?.map(|topic| topic.spec.partitions))
     }
 }
 
@@ -40,9 +48,28 @@ impl std::fmt::Debug for LogTopics {
 
 impl Topics for LogTopics {
     fn exists(&self, name: &str) -> bool {
-        self.ask(name).unwrap_or_else(|error| {
-            tracing::debug!(%error, name, "whether a topic exists is not known");
-            true
-        })
+        self.ask(name).map_or_else(
+            |error| {
+                tracing::debug!(%error, name, "whether a topic exists is not known");
+                true
+            },
+            |partitions| partitions.is_some(),
+        )
+    }
+
+    fn partitions(&self, name: &str) -> Result<Partition> {
+        let mut asked = self.ask(name);
+        for _ in 1..ATTEMPTS {
+            if matches!(asked, Ok(_) | Err(LogError::Fatal(_))) {
+                break;
+            }
+            asked = self.ask(name);
+        }
+        let known = asked.map_err(|error| {
+            Error::topology(format!(
+                "how many partitions {name} has is not known: {error}"
+            ))
+        })?;
+        known.ok_or_else(|| Error::topology(format!("there is no topic {name}")))
     }
 }

@@ -1,6 +1,7 @@
 //! Reading partitions: to their ends, over what holds no records, and over what is gone.
 
 use super::{at, can_run, log, topic, value, values};
+use millstream_core::record::RawRecord;
 use millstream_log::{Broker, Error, Log};
 use millstream_tests::servers::unique;
 use std::time::Duration;
@@ -50,6 +51,51 @@ fn what_was_read_is_there_again_without_fetching() {
         assert_eq!(offsets, [2]);
         page = client.read(&at(&app, 0), 1, 1 << 20).unwrap();
     }
+}
+
+#[test]
+fn offsets_are_found_by_time() {
+    if !can_run() {
+        return;
+    }
+    let app = unique("by-time");
+    let mut client = log(&app, "p").client();
+    topic(&mut client, &app, 1);
+    let partition = at(&app, 0);
+    assert_eq!(client.offset_for_time(&partition, 0).unwrap(), 0);
+    for (number, times) in (1..).zip([[100, 300], [200, 400]]) {
+        for timestamp in times {
+            let record = RawRecord {
+                timestamp,
+                ..value(b"x")
+            };
+            client.send(&app, Some(0), record).unwrap();
+        }
+        client.commit(number, &[]).unwrap();
+    }
+    // The mark of the first transaction lies at 2.
+    for (time, offset) in [
+        (-1, 0),
+        (0, 0),
+        (100, 0),
+        (101, 1),
+        (300, 1),
+        (301, 4),
+        (400, 4),
+    ] {
+        assert_eq!(
+            client.offset_for_time(&partition, time).unwrap(),
+            offset,
+            "{time}"
+        );
+    }
+    let end = client.end(&partition).unwrap();
+    assert_eq!(client.offset_for_time(&partition, 401).unwrap(), end);
+    let unknown = client.offset_for_time(&at(&app, 7), 0);
+    assert!(
+        matches!(unknown, Err(Error::UnknownTopic(_))),
+        "{unknown:?}"
+    );
 }
 
 #[test]

@@ -95,12 +95,14 @@ impl StreamsBuilder {
             topic,
             policy,
             times,
+            reset,
         } = topic.into();
         let name = TopicName::User(topic.name.to_owned());
         self.add_format(name.clone(), topic.key, topic.value);
         let kind = NodeKind::Source {
             topic: name,
             policy,
+            reset,
         };
         let reading = Reading {
             kind,
@@ -310,6 +312,7 @@ impl StreamsBuilder {
         let kind = NodeKind::Source {
             topic,
             policy: None,
+            reset: None,
         };
         self.source(kind, key, value)
     }

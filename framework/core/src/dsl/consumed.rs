@@ -1,11 +1,15 @@
 //! The config values that DSL methods take where Kafka Streams has overloads.
 
-use super::TimestampExtractor;
+use super::{
+    Fun, Partitions, TimestampExtractor,
+    partitioned::{Partitioner, partitioner},
+};
 use crate::{
+    link::Data,
     serde::Serde,
     store::Storable,
     store::{default_key, default_value},
-    task::ErrorPolicy,
+    task::{ErrorPolicy, OffsetReset},
     topic::Topic,
 };
 
@@ -14,6 +18,7 @@ pub struct Consumed<K: 'static, V: 'static> {
     pub(crate) topic: Topic<K, V>,
     pub(crate) policy: Option<ErrorPolicy>,
     pub(crate) times: Option<TimestampExtractor<K, V>>,
+    pub(crate) reset: Option<OffsetReset>,
 }
 
 impl<K, V> Consumed<K, V> {
@@ -23,6 +28,7 @@ impl<K, V> Consumed<K, V> {
             topic: *topic,
             policy: None,
             times: None,
+            reset: None,
         }
     }
 
@@ -32,6 +38,16 @@ impl<K, V> Consumed<K, V> {
     pub fn with_timestamp(self, extractor: TimestampExtractor<K, V>) -> Self {
         Self {
             times: Some(extractor),
+            ..self
+        }
+    }
+
+    /// Where to begin in a partition of which no place was committed; overrides
+    /// `auto.offset.reset`. A topic that is read in several places of the program begins in one.
+    #[must_use]
+    pub fn with_offset_reset(self, reset: OffsetReset) -> Self {
+        Self {
+            reset: Some(reset),
             ..self
         }
     }
@@ -100,6 +116,7 @@ pub struct Repartitioned<K: 'static, V: 'static> {
     pub(crate) name: String,
     pub(crate) serdes: Grouped<K, V>,
     pub(crate) partitions: Option<u32>,
+    pub(crate) partitioner: Option<Partitioner<K, V>>,
 }
 
 impl<K, V> Repartitioned<K, V> {
@@ -109,6 +126,7 @@ impl<K, V> Repartitioned<K, V> {
             name: name.into(),
             serdes: Grouped::with(key, value),
             partitions: None,
+            partitioner: None,
         }
     }
 
@@ -122,12 +140,30 @@ impl<K, V> Repartitioned<K, V> {
     }
 }
 
+impl<K: Data, V: Data> Repartitioned<K, V> {
+    /// Chooses the partition of each record, as [`Produced::with_partitioner`] does. Records that
+    /// are to meet, by their keys or in a join, must be sent to the same partition.
+    ///
+    /// [`Produced::with_partitioner`]: super::Produced::with_partitioner
+    #[must_use]
+    pub fn with_partitioner<P: Into<Partitions>>(
+        self,
+        choose: impl Fn(&K, Option<&V>, u32) -> P + Fun,
+    ) -> Self {
+        Self {
+            partitioner: Some(partitioner(choose)),
+            ..self
+        }
+    }
+}
+
 impl<K: Storable, V: Storable> From<&str> for Repartitioned<K, V> {
     fn from(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             serdes: Grouped::by_default(),
             partitions: None,
+            partitioner: None,
         }
     }
 }

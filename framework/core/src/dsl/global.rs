@@ -98,6 +98,7 @@ impl StreamsBuilder {
             topic,
             policy,
             times,
+            reset,
         } = topic.into();
         let Materialized {
             name,
@@ -106,9 +107,10 @@ impl StreamsBuilder {
             history,
             ..
         } = materialized.into();
-        if times.is_some() || history.is_some() {
-            let text = "a global table has its topic's times and no versions: leave out \
-                        with_timestamp(..) and versioned(..)";
+        if times.is_some() || history.is_some() || reset.is_some() {
+            let text = "a global table has its whole topic, with the topic's times, and no \
+                        versions: leave out with_offset_reset(..), with_timestamp(..) and \
+                        versioned(..)";
             self.mistake(Location::caller(), text.to_owned());
         }
         let format = format!("key-value/{}/{}", key.codec().name(), value.codec().name());

@@ -166,9 +166,8 @@ impl<'b, K2: Data, V2: Data> KGroupedTable<'b, K2, V2> {
         let Grouped { key, value, .. } = self.serdes;
         let (builder, name) = (self.changes.builder, self.serdes.name_or(store));
         let topic = builder.add_repartition(name, None, std::panic::Location::caller());
-        self.changes.sink(topic.clone(), key, move |change, out| {
-            encode(value, change, out)
-        });
+        let write = move |change: &Change<V2>, out: &mut Vec<u8>| encode(value, change, out);
+        self.changes.sink(topic.clone(), key, write, None);
         builder.read_back(topic, key, move |bytes| decode(value, bytes))
     }
 }

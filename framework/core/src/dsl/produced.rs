@@ -1,6 +1,10 @@
 //! How a topic is written, where its serdes are not all there is to say.
 
-use crate::{task::ErrorPolicy, topic::Topic};
+use super::{
+    Fun, Partitions,
+    partitioned::{Partitioner, partitioner},
+};
+use crate::{link::Data, task::ErrorPolicy, topic::Topic};
 
 /// How a sink writes its topic; a plain `&Topic` is enough where the defaults do.
 ///
@@ -25,6 +29,7 @@ use crate::{task::ErrorPolicy, topic::Topic};
 pub struct Produced<K: 'static, V: 'static> {
     pub(crate) topic: Topic<K, V>,
     pub(crate) settings: Settings,
+    pub(crate) partitioner: Option<Partitioner<K, V>>,
 }
 
 /// What of it is not about types.
@@ -40,6 +45,7 @@ impl<K, V> Produced<K, V> {
         Self {
             topic: *topic,
             settings: Settings::default(),
+            partitioner: None,
         }
     }
 
@@ -62,6 +68,46 @@ impl<K, V> Produced<K, V> {
     }
 }
 
+impl<K: Data, V: Data> Produced<K, V> {
+    /// Chooses the partition of each record, given its key, its value (`None` where a table's row
+    /// is deleted), and how many partitions the topic has: one (`u32`), the one of the key (`None`
+    /// of an `Option<u32>`), or several (`Vec<u32>`).
+    ///
+    /// A record for a partition that the topic does not have is refused. Partitions that are added
+    /// to a topic are seen by tasks that start after that. What reads the topic by key, as a group
+    /// or a join does, must agree with the partitioner on where a key is.
+    ///
+    /// ```
+    /// use millstream_core::prelude::*;
+    ///
+    /// static ORDERS: Topic<String, u64> = Topic::new("orders", utf8(), u64_be());
+    /// static BY_COUNTRY: Topic<String, u64> = Topic::new("by-country", utf8(), u64_be());
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let orders = Produced::of(&BY_COUNTRY).with_partitioner(|key: &String, _, partitions| {
+    ///     // All of a country lie together, whatever the number behind it.
+    ///     let country = key.split('-').next()?;
+    ///     Some(country.bytes().map(u32::from).sum::<u32>() % partitions)
+    /// });
+    /// builder.stream(&ORDERS).to(orders);
+    ///
+    /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.pipe(&ORDERS, "fr-7".to_owned(), 70, 0)?;
+    /// assert_eq!(driver.read(&BY_COUNTRY)?.len(), 1);
+    /// # Ok::<(), millstream_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_partitioner<P: Into<Partitions>>(
+        self,
+        choose: impl Fn(&K, Option<&V>, u32) -> P + Fun,
+    ) -> Self {
+        Self {
+            partitioner: Some(partitioner(choose)),
+            ..self
+        }
+    }
+}
+
 impl<K, V> From<&Topic<K, V>> for Produced<K, V> {
     fn from(topic: &Topic<K, V>) -> Self {
         Self::of(topic)
@@ -70,7 +116,10 @@ impl<K, V> From<&Topic<K, V>> for Produced<K, V> {
 
 impl<K, V> Clone for Produced<K, V> {
     fn clone(&self) -> Self {
-        *self
+        Self {
+            topic: self.topic,
+            settings: self.settings,
+            partitioner: self.partitioner.clone(),
+        }
     }
 }
-impl<K, V> Copy for Produced<K, V> {}

@@ -5,7 +5,7 @@ use crate::{
     link::Data,
     record::Record,
     store::{KeyValueStore, Materialized, StoreHandle},
-    task::TaskContext,
+    task::{OffsetReset, TaskContext},
     topology::{NodeKind, SourceCopy, TopicName, global::writer},
 };
 use std::panic::Location;
@@ -65,10 +65,16 @@ impl StreamsBuilder {
             topic,
             policy,
             times,
+            reset,
         } = topic.into();
         if times.is_some() {
             let text = "a read-only store is a copy of its topic and has the topic's times: leave \
                         out with_timestamp(..)";
+            self.mistake(Location::caller(), text.to_owned());
+        }
+        if reset.is_some_and(|reset| reset != OffsetReset::Earliest) {
+            let text = "a read-only store is a copy of its whole topic: leave out \
+                        with_offset_reset(..)";
             self.mistake(Location::caller(), text.to_owned());
         }
         let store = self.store(Materialized::with(name, topic.key, topic.value));
@@ -85,6 +91,7 @@ impl StreamsBuilder {
             kind: NodeKind::Source {
                 topic: source,
                 policy,
+                reset: Some(OffsetReset::Earliest),
             },
             key: topic.key,
             null_keys: false,

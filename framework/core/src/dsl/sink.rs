@@ -4,7 +4,11 @@
 //! Kafka's production exception handler, as far as its answer may be to go on: a log that refuses a
 //! record drops the whole transaction.
 
-use super::{Change, Fun, KStream, KTable, Produced, StreamsBuilder, produced::Settings};
+use super::{
+    Change, Fun, KStream, KTable, Produced, StreamsBuilder,
+    partitioned::{Placing, of_streams, spread},
+    produced::Settings,
+};
 use crate::{
     error::Result,
     link::Data,
@@ -46,13 +50,17 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
     /// ```
     #[track_caller]
     pub fn to(self, topic: impl Into<Produced<K, V>>) {
-        let produced: Produced<K, V> = topic.into();
-        let (topic, settings) = (produced.topic, produced.settings);
+        let Produced {
+            topic,
+            settings,
+            partitioner,
+        } = topic.into();
         let name = TopicName::User(topic.name.to_owned());
         self.builder
             .add_format(name.clone(), topic.key, topic.value);
         let value = move |v: &V, out: &mut Vec<u8>| topic.value.encode(v, out);
-        self.sink((name, settings), topic.key, value);
+        let placing = partitioner.map(of_streams);
+        self.sink((name, settings), topic.key, value, placing);
     }
 
     /// Writes each record to the topic that `choose` names for it. A record whose topic does not
@@ -117,6 +125,7 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
         topic: impl Into<Target>,
         key: Serde<K>,
         value: impl Fn(&V, &mut Vec<u8>) -> Result<Encoded> + Fun,
+        placing: Option<Placing<K, V>>,
     ) {
         let write = move |ctx: &mut TaskContext, to, record: &Record<K, V>| {
             ctx.emit(
@@ -125,6 +134,12 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
                 |k, out| key.encode(k, out),
                 |v, out| value(v, out),
             )
+        };
+        let Some(placing) = placing else {
+            return self.builder.add_sink(topic, vec![self.node], write);
+        };
+        let write = move |ctx: &mut TaskContext, to, record: &Record<K, V>| {
+            spread(ctx, to, record, &placing, &write)
         };
         self.builder.add_sink(topic, vec![self.node], write);
     }
@@ -164,8 +179,11 @@ impl<K: Data, V: Data> KTable<'_, K, V> {
     /// Writes the table's changes to a topic: rows as values, deletions as tombstones.
     #[track_caller]
     pub fn to(self, topic: impl Into<Produced<K, V>>) {
-        let produced: Produced<K, V> = topic.into();
-        let (topic, settings) = (produced.topic, produced.settings);
+        let Produced {
+            topic,
+            settings,
+            partitioner,
+        } = topic.into();
         let name = TopicName::User(topic.name.to_owned());
         let builder = self.changes.builder;
         builder.add_format(name.clone(), topic.key, topic.value);
@@ -173,6 +191,12 @@ impl<K: Data, V: Data> KTable<'_, K, V> {
             Some(row) => topic.value.encode(row, out),
             None => Ok(Encoded::Null),
         };
-        self.changes.sink((name, settings), topic.key, value);
+        let placing = partitioner.map(|choose| -> Placing<K, Change<V>> {
+            Arc::new(move |record, partitions| {
+                choose(&record.key, record.value.new.as_ref(), partitions)
+            })
+        });
+        let name = (name, settings);
+        self.changes.sink(name, topic.key, value, placing);
     }
 }

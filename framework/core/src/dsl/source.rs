@@ -1,6 +1,6 @@
 //! Sources: from a topic's bytes to typed records with a time.
 
-use super::{Fun, KStream, StreamsBuilder, TimestampExtractor, stream};
+use super::{Consumed, Fun, KStream, StreamsBuilder, TimestampExtractor, stream};
 use crate::{
     error::Result,
     link::{Data, RawPush},
@@ -25,6 +25,43 @@ pub(crate) struct Reading<K: 'static, V: 'static> {
 type Ahead<K, V> = Rc<RefCell<Option<(Offset, K, V)>>>;
 
 impl StreamsBuilder {
+    /// Reads several topics as one stream. Between the topics there is no order but that of the
+    /// records' times, as between any inputs of a task.
+    ///
+    /// ```
+    /// use millstream_core::prelude::*;
+    ///
+    /// static SHOP: Topic<String, u64> = Topic::new("shop", utf8(), u64_be());
+    /// static WEB: Topic<String, u64> = Topic::new("web", utf8(), u64_be());
+    /// static SOLD: Topic<String, u64> = Topic::new("sold", utf8(), u64_be());
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder.streams([&SHOP, &WEB]).group_by_key().count("sold").to(&SOLD);
+    ///
+    /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.pipe(&SHOP, "tea".to_owned(), 1, 0)?;
+    /// driver.pipe(&WEB, "tea".to_owned(), 1, 0)?;
+    /// assert_eq!(driver.read_key_values(&SOLD)?.last(), Some(&("tea".to_owned(), Some(2))));
+    /// # Ok::<(), millstream_core::Error>(())
+    /// ```
+    #[track_caller]
+    #[expect(clippy::expect_used, reason = "N is above 0")]
+    pub fn streams<K: Data, V: Data, C: Into<Consumed<K, V>>, const N: usize>(
+        &self,
+        topics: [C; N],
+    ) -> KStream<'_, K, V> {
+        const { assert!(N > 0, "a stream reads at least one topic") };
+        let mut merged: Option<KStream<'_, K, V>> = None;
+        for topic in topics {
+            let stream = self.stream(topic);
+            merged = Some(match merged {
+                Some(before) => before.merge(stream),
+                None => stream,
+            });
+        }
+        merged.expect("there is at least one topic")
+    }
+
     /// A source that decodes keys and values and sends them on.
     #[track_caller]
     pub(crate) fn source<K: Data, V: Data>(

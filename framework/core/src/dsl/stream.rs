@@ -1,6 +1,9 @@
 //! `KStream`: a stream of records, and the stateless operators on it.
 
-use super::{Fun, Grouped, KGroupedStream, Repartitioned, StreamsBuilder};
+use super::{
+    Fun, Grouped, KGroupedStream, Repartitioned, StreamsBuilder,
+    partitioned::{Partitioner, of_streams},
+};
 use crate::{
     link::{Data, Linker, Push},
     record::Record,
@@ -313,8 +316,9 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
             name,
             serdes,
             partitions,
+            partitioner,
         } = topic.into();
-        self.through(&name, serdes, partitions)
+        self.through(&name, serdes, partitions, partitioner)
     }
 
     #[track_caller]
@@ -323,13 +327,15 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         name: &str,
         serdes: Grouped<K, V>,
         partitions: Option<u32>,
+        partitioner: Option<Partitioner<K, V>>,
     ) -> Self {
         let topic = self
             .builder
             .add_repartition(name, partitions, Location::caller());
         let Grouped { key, value, .. } = serdes;
         self.builder.add_format(topic.clone(), key, value);
-        self.sink(topic.clone(), key, move |v, out| value.encode(v, out));
+        let encode = move |v: &V, out: &mut Vec<u8>| value.encode(v, out);
+        self.sink(topic.clone(), key, encode, partitioner.map(of_streams));
         self.builder
             .read_back(topic, key, move |bytes| value.decode(bytes))
     }
@@ -339,7 +345,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     #[track_caller]
     pub(crate) fn by_key(self, store: &str, serdes: Grouped<K, V>) -> Self {
         if self.rekeyed.is_some() {
-            self.through(serdes.name_or(store), serdes, None)
+            self.through(serdes.name_or(store), serdes, None, None)
         } else {
             self
         }

@@ -13,7 +13,7 @@ use crate::{
     record::{Record, Timestamp},
     serde::Serde,
     store::{KeyValueStore, Materialized, Storable, StoreHandle, TimedKind, TimedStore},
-    task::TaskContext,
+    task::{OffsetReset, TaskContext},
     topology::{Logging, NodeKind, SourceCopy, StoreId, TopicName, global::writer},
     window::Windowed,
 };
@@ -185,12 +185,14 @@ impl StreamsBuilder {
             topic,
             policy,
             times,
+            reset,
         } = topic.into();
         let name = TopicName::User(topic.name.to_owned());
         self.add_format(name.clone(), topic.key, topic.value);
         let kind = NodeKind::Source {
             topic: name,
             policy,
+            reset,
         };
         let extracted = times.is_some();
         let (value, reading) = (
@@ -206,7 +208,8 @@ impl StreamsBuilder {
             bytes.map(|bytes| value.decode(Some(bytes))).transpose()
         });
         let materialized = materialized.into();
-        let exact = !extracted && materialized.logging == Logging::Changelog;
+        let whole = matches!(reset, None | Some(OffsetReset::Earliest));
+        let exact = whole && !extracted && materialized.logging == Logging::Changelog;
         let stored = (materialized.key, materialized.value);
         let table = rows.kept_in(materialized);
         if let (Some(store), true) = (table.store, exact) {

@@ -1,7 +1,7 @@
 //! What a task must know of the program around it.
 
-use super::Policies;
-use crate::calls::Executor;
+use super::{OffsetReset, Policies};
+use crate::{calls::Executor, error::Result, record::Partition};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// When tables tell their changes.
@@ -56,11 +56,18 @@ impl SourceChangelogs {
     }
 }
 
-/// Knows which topics there are, for sinks that let records choose theirs.
+/// Knows which topics there are, for sinks that let records choose topics or partitions.
 pub trait Topics: std::fmt::Debug + Send + Sync {
     /// Whether there is a topic of that name. Who cannot find out says yes, and leaves it to the
     /// log. Asked once for each name that is there, and whenever one is chosen that is not.
     fn exists(&self, name: &str) -> bool;
+
+    /// How many partitions a topic has. Asked once for each topic and task, by sinks whose
+    /// partitions the program chooses.
+    ///
+    /// # Errors
+    /// Where there is no such topic, or it cannot be found out.
+    fn partitions(&self, name: &str) -> Result<Partition>;
 }
 
 /// What a task must know about the program around it.
@@ -70,6 +77,8 @@ pub struct TaskConfig {
     pub application_id: Arc<str>,
     /// What becomes of bad records where the source does not say.
     pub policies: Policies,
+    /// Where sources begin that do not say so themselves.
+    pub offset_reset: OffsetReset,
     /// `errors.dead.letter.queue.topic.name`.
     pub dead_letter_topic: Option<String>,
     /// `max.request.size`: how large a record may be that the program writes, as
@@ -95,6 +104,7 @@ impl TaskConfig {
         Self {
             application_id: application_id.into(),
             policies: Policies::default(),
+            offset_reset: OffsetReset::default(),
             dead_letter_topic: None,
             record_bytes_max: None,
             cache_bytes: 10 << 20,

@@ -6,7 +6,7 @@ use crate::{
     batch::RecordBatch,
     calls::Executor,
     error::{Error, ErrorKind, Result},
-    record::{Headers, Offset, Record, Timestamp, TopicPartition, wire_size},
+    record::{Headers, Offset, Partition, RawRecord, Record, Timestamp, TopicPartition, wire_size},
     serde::Encoded,
     store::{StateStore, StoreRef},
     topology::{StoreId, TopicName, check_topic},
@@ -18,7 +18,8 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OutputId(usize);
 
-/// Records that a task made for one topic, in order; the key chooses the partition.
+/// Records that a task made for one topic, in order. The key chooses the partition, unless the
+/// program did.
 pub struct Output {
     /// The topic's full name.
     pub topic: Arc<str>,
@@ -26,9 +27,30 @@ pub struct Output {
     pub records: RecordBatch,
     /// How large one may be, as [`wire_size`] reckons.
     bytes_max: usize,
+    /// Partitions that the program chose: places among the records, growing, and what for them.
+    chosen: Vec<(usize, Partition)>,
+    /// How many partitions the topic has, once it was asked.
+    partitions: Option<Partition>,
 }
 
 impl Output {
+    /// The records, each with the partition that the program chose for it; `None` leaves it to the
+    /// key.
+    pub fn placed(&self) -> impl Iterator<Item = (Option<Partition>, RawRecord<'_>)> {
+        let mut chosen = self.chosen.iter().peekable();
+        let records = self.records.iter().enumerate();
+        records.map(move |(index, (_, record))| {
+            let to = chosen.next_if(|(at, _)| *at == index);
+            (to.map(|(_, partition)| *partition), record)
+        })
+    }
+
+    /// Forgets the records, when they have been sent, and keeps the memory.
+    pub fn clear(&mut self) {
+        self.records.clear();
+        self.chosen.clear();
+    }
+
     /// Takes the last record out again where it is too large.
     #[inline]
     fn check_last(&mut self) -> Result<()> {
@@ -231,9 +253,44 @@ impl TaskContext {
                 topic: name.into(),
                 records: RecordBatch::new(),
                 bytes_max: self.record_bytes_max,
+                chosen: Vec::new(),
+                partitions: None,
             });
             self.outputs.len() - 1
         }))
+    }
+
+    /// The full name of an output's topic.
+    pub(crate) fn output_topic(&self, to: OutputId) -> &str {
+        &self.outputs[to.0].topic
+    }
+
+    /// How many partitions an output's topic has; asked once. A task by itself, which knows no
+    /// log, has topics of one.
+    pub(crate) fn output_partitions(&mut self, to: OutputId) -> Result<Partition> {
+        let output = &mut self.outputs[to.0];
+        if let Some(partitions) = output.partitions {
+            return Ok(partitions);
+        }
+        let partitions = match &self.topics {
+            Some(topics) => topics.partitions(&output.topic)?,
+            None => 1,
+        };
+        output.partitions = Some(partitions);
+        Ok(partitions)
+    }
+
+    /// Says where the record goes that was emitted last.
+    pub(crate) fn place_last(&mut self, to: OutputId, partition: Partition) {
+        let output = &mut self.outputs[to.0];
+        let last = output.records.len().saturating_sub(1);
+        output.chosen.push((last, partition));
+    }
+
+    /// A record for which the program's partitioner chose no partition.
+    #[cold]
+    pub(crate) fn drop_unplaced(&mut self) {
+        self.dropped.production += 1;
     }
 
     /// Says that a topic takes no larger records than these.

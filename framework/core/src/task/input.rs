@@ -3,6 +3,7 @@
 use super::{
     extract::{Extractor, Head},
     policy::Policies,
+    reset::OffsetReset,
 };
 use crate::{
     batch::Records,
@@ -25,6 +26,9 @@ pub enum Supply {
 pub(super) struct Input {
     pub(super) pushes: Vec<RawPush>,
     pub(super) policies: Policies,
+    pub(super) reset: OffsetReset,
+    /// Where it began in this task's life, if that was not at a committed place.
+    pub(super) begun: Option<Offset>,
     pub(super) next: Offset,
     pub(super) time: Timestamp,
     pub(super) supply: Supply,
@@ -44,11 +48,14 @@ impl Input {
     pub(super) fn new(
         pushes: Vec<RawPush>,
         policies: Policies,
+        reset: OffsetReset,
         extractor: Option<Extractor>,
     ) -> Self {
         Self {
             pushes,
             policies,
+            reset,
+            begun: None,
             next: 0,
             time: Timestamp::MIN,
             supply: Supply::Unknown,

@@ -13,6 +13,7 @@ mod extract;
 mod input;
 mod place;
 mod policy;
+mod reset;
 mod restore;
 mod timer;
 
@@ -28,6 +29,7 @@ pub use input::Supply;
 pub use place::Place;
 pub(crate) use policy::Reason;
 pub use policy::{Dropped, ErrorPolicy, Policies};
+pub use reset::OffsetReset;
 pub use restore::restore_record;
 pub use timer::{PunctuationType, Schedule, Timer};
 
@@ -113,13 +115,16 @@ impl Task {
         let (mut ctx, timers, flushes) = (linked.context, linked.timers, linked.flushes);
         let calls = linked.calls;
         let by_source = policy::of_sources(topology);
+        let resets = reset::of_sources(topology, config);
         let mut inputs = Vec::new();
         let mut extractors = linked.extractors;
         for (topic, pushes) in linked.sources {
             let own = by_source.get(&topic);
             let policies = own.map_or(config.policies, |policy| (*policy).into());
             policy::check(config, policies, &topic.shown())?;
-            inputs.push(Input::new(pushes, policies, extractors.remove(&topic)));
+            let reset = resets.get(&topic).copied().unwrap_or_default();
+            let times = extractors.remove(&topic);
+            inputs.push(Input::new(pushes, policies, reset, times));
             let name = topic.resolve(&config.application_id);
             ctx.inputs.push(TopicPartition::new(name, id.partition));
         }
@@ -473,7 +478,7 @@ impl Task {
             store.abort()?;
         }
         for output in &mut self.ctx.outputs {
-            output.records.clear();
+            output.clear();
         }
         for changes in &mut self.commit.changes {
             changes.records.clear();

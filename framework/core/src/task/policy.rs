@@ -127,6 +127,7 @@ pub(super) fn of_sources(topology: &Topology) -> BTreeMap<TopicName, ErrorPolicy
         NodeKind::Source {
             topic,
             policy: Some(policy),
+            ..
         } => Some((topic.clone(), *policy)),
         _ => None,
     });

@@ -176,24 +176,34 @@ impl Draft {
         self.mistakes.extend(found);
     }
 
-    /// Two sources may read one topic, but a bad record of it can have only one fate.
+    /// Two sources may read one topic, but a bad record of it can have only one fate, and the
+    /// reading of it one beginning.
     fn check_sources(&mut self) {
-        let mut policies = BTreeMap::new();
+        let (mut policies, mut resets) = (BTreeMap::new(), BTreeMap::new());
         for node in &self.nodes {
             let NodeKind::Source {
                 topic,
-                policy: Some(policy),
+                policy,
+                reset,
             } = &node.kind
             else {
                 continue;
             };
-            let &mut (first, at) = policies.entry(topic).or_insert((policy, node.at));
-            if first != policy {
-                let text = format!(
-                    "the topic {:?} is read with another error policy at {at}",
-                    topic.shown()
-                );
+            let mut differ = |what: &str, at| {
+                let text = format!("the topic {:?} is read with {what} at {at}", topic.shown());
                 self.mistakes.push(Mistake { at: node.at, text });
+            };
+            if let Some(policy) = policy {
+                let &mut (first, at) = policies.entry(topic).or_insert((policy, node.at));
+                if first != policy {
+                    differ("another error policy", at);
+                }
+            }
+            if let Some(reset) = reset {
+                let &mut (first, at) = resets.entry(topic).or_insert((reset, node.at));
+                if first != reset {
+                    differ("another beginning", at);
+                }
             }
         }
         self.check_times();

@@ -22,7 +22,7 @@ use crate::{
     link::Linker,
     record::{RawRecord, Timestamp},
     store::{StateStore, StoreEnv},
-    task::ErrorPolicy,
+    task::{ErrorPolicy, OffsetReset},
 };
 use global::WriteRow;
 use millstream_state::{Column, WriteBatch};
@@ -77,6 +77,8 @@ pub enum NodeKind {
         topic: TopicName,
         /// What to do with its bad records, where the program says so itself.
         policy: Option<ErrorPolicy>,
+        /// Where it begins, where the program says so itself.
+        reset: Option<OffsetReset>,
     },
     /// Computes.
     Operator,
@@ -341,12 +343,6 @@ impl Topology {
         names.sort();
         names.dedup();
         names
-    }
-
-    /// Whether some sink lets records choose their topics.
-    pub fn chooses_topics(&self) -> bool {
-        let chosen = |node: &Node| matches!(node.kind, NodeKind::Sink { topic: None });
-        self.nodes.iter().any(chosen)
     }
 
     /// Whether the program has asynchronous operators, whose calls somebody must run.

@@ -340,15 +340,15 @@ impl Handle {
         first(entries)?.offset.ok_or_else(|| absent("a new start"))
     }
 
-    /// What `offset` (a logical one: the start or the end) is in each partition, in the order
-    /// asked.
+    /// What `offset` (a logical one: the start or the end; or a time, from 0 on) is in each
+    /// partition, in the order asked; `None` where all records are older than the time.
     pub(crate) fn list_offsets(
         self: &Arc<Self>,
         partitions: &[TopicPartition],
         offset: Offset,
         isolation: Isolation,
         wait: Duration,
-    ) -> Result<Vec<Offset>, KafkaError> {
+    ) -> Result<Vec<Option<Offset>>, KafkaError> {
         let list = PartitionList::offsets(partitions.iter().map(|at| (at, offset)))?;
         let level = match isolation {
             Isolation::ReadUncommitted => {
@@ -384,8 +384,7 @@ impl Handle {
         let wanted = partitions.iter().map(|at| {
             let entry = found.iter().find(|entry| entry.at == *at);
             let entry = entry.cloned().ok_or_else(|| absent("an offset"))?;
-            entry.outcome?;
-            entry.offset.ok_or_else(|| absent("an offset"))
+            entry.outcome.map(|()| entry.offset)
         });
         wanted.collect()
     }

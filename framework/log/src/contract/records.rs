@@ -3,7 +3,7 @@
 //! Invariant tested: a transaction is seen whole or not at all, by everyone, for good.
 
 use super::{Harness, NOW, at, fill, topic, value, values};
-use crate::api::{Error, Event};
+use crate::api::{Error, Event, Log};
 use millstream_core::record::{Header, Headers, RawRecord};
 use std::time::Duration;
 
@@ -213,6 +213,44 @@ pub(super) fn deleted(harness: &mut dyn Harness) {
             (first..20).collect::<Vec<_>>()
         );
     }
+}
+
+pub(super) fn by_time(harness: &mut dyn Harness) {
+    let mut client = harness.client();
+    topic(&mut *client, "in", 1);
+    let partition = at("in", 0);
+    let found = |client: &mut dyn Log, time| {
+        let found = client.offset_for_time(&partition, time);
+        found.expect("an offset")
+    };
+    assert_eq!(found(&mut *client, 0), 0, "of an empty partition");
+    // Out of order: the first that is late enough counts, not the nearest.
+    for times in [[100, 300], [200, 400]] {
+        for timestamp in times {
+            let record = RawRecord {
+                timestamp,
+                ..value(b"x")
+            };
+            client.send("in", Some(0), record).expect("a send");
+        }
+        client.commit(1, &[]).expect("a commit");
+    }
+    let (mut all, mut from) = (Vec::new(), 0);
+    while from < client.end(&partition).expect("an end") {
+        let page = client.read(&partition, from, 100).expect("a page");
+        let times = page.records.iter();
+        all.extend(times.map(|(offset, record)| (offset, record.timestamp)));
+        from = page.next;
+    }
+    for time in [0, 100, 101, 200, 300, 301, 400] {
+        let first = all.iter().find(|(_, timestamp)| *timestamp >= time);
+        let expected = first.expect("one is late enough").0;
+        assert_eq!(found(&mut *client, time), expected, "{time}");
+    }
+    let end = client.end(&partition).expect("an end");
+    assert_eq!(found(&mut *client, 401), end, "all are older");
+    let unknown = client.offset_for_time(&at("in", 7), 0);
+    assert!(matches!(unknown, Err(Error::UnknownTopic(_))));
 }
 
 pub(super) fn tail(harness: &mut dyn Harness) {

@@ -8,6 +8,7 @@ use super::{
     keys::Key,
     source::Source,
 };
+use millstream_core::task::OffsetReset;
 use std::path::Path;
 
 /// Whether a record may count twice after a crash.
@@ -144,6 +145,15 @@ impl Config {
     /// `topology.optimization`: whether tables are restored from their topics.
     pub fn reuse_ktable_source_topics(&self) -> bool {
         self.number("topology.optimization") != 0
+    }
+
+    /// `auto.offset.reset`.
+    pub fn auto_offset_reset(&self) -> OffsetReset {
+        match self.number("auto.offset.reset") {
+            0 => OffsetReset::Earliest,
+            1 => OffsetReset::Latest,
+            _ => OffsetReset::Fail,
+        }
     }
 
     /// `default.dsl.store`: whether stores are in memory only.

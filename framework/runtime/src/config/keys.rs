@@ -89,6 +89,13 @@ pub static KEYS: &[Key] = &[
         "127.0.0.1:8080",
         "Where this instance serves metrics, probes, queries and its page.",
     ),
+    key(
+        "auto.offset.reset",
+        Kind::Choice(&["earliest", "latest", "none"]),
+        "earliest",
+        "Where a source begins of which no place was committed, unless it says so itself; none: \
+         the program stops.",
+    ),
     unset(
         "bootstrap.servers",
         Kind::Text,

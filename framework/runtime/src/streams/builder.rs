@@ -15,7 +15,10 @@ use crate::{
     topics::LogTopics,
     worker::Settings,
 };
-use millstream_core::{task::TaskConfig, topology::Topology};
+use millstream_core::{
+    task::{TaskConfig, Topics},
+    topology::Topology,
+};
 use millstream_metrics::Registry;
 use std::{
     sync::{Arc, Mutex},
@@ -79,9 +82,8 @@ impl Streams {
         logs: LogSource,
         backends: Arc<dyn Backends>,
     ) -> Result<Self> {
-        if topology.chooses_topics() && config.task.topics.is_none() {
-            config.task.topics = Some(Arc::new(LogTopics::new(logs.clone())));
-        }
+        let ask = || Arc::new(LogTopics::new(logs.clone())) as Arc<dyn Topics>;
+        config.task.topics.get_or_insert_with(ask);
         // A log may still be at work on a topic when it answers, and then asks for patience.
         let program = patiently(&mut *logs()?, &*config.clock, config.patience, |log| {
             Program::prepare(topology.clone(), config.task.clone(), log)

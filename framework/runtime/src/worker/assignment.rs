@@ -6,8 +6,8 @@ use crate::{
     replica::{Replay, Replica},
 };
 use millstream_core::{
-    record::{TaskId, Timestamp},
-    task::{Place, Task},
+    record::{Offset, TaskId, Timestamp},
+    task::{OffsetReset, Place, Task},
 };
 use millstream_log::{Assignment, Error as LogError, Log};
 
@@ -141,7 +141,7 @@ impl Worker {
             let mut task = Task::open_with(topology, id, config, backend.clone(), globals)?;
             task.retain_inputs(&inputs(&self.program, id));
             // Where the log interrupts this, the replica stays, and the next step tries again.
-            let number = match resume(&mut task, places, &mut *self.log) {
+            let number = match resume(&mut task, places, &mut *self.log, now) {
                 Err(Error::Log(LogError::Retry(_))) => continue,
                 number => number?,
             };
@@ -275,6 +275,7 @@ pub(super) fn resume(
     task: &mut Task,
     places: &[Option<millstream_log::Committed>],
     log: &mut dyn Log,
+    now: Timestamp,
 ) -> Result<u64> {
     let mut greatest = 0;
     for input in 0..task.inputs().len() {
@@ -285,10 +286,38 @@ pub(super) fn resume(
                 greatest = greatest.max(number.unwrap_or(0));
                 place
             }
-            None => Place::start(log.start(&partition)?),
+            None => {
+                // Where it was once begun: what was done since then is done again.
+                let begun = task
+                    .begun(input)
+                    .map_or_else(|| start(task, input, log, now), Ok);
+                task.begin(input, begun?);
+                log.seek(&partition, task.next_offset(input))?;
+                continue;
+            }
         };
         log.seek(&partition, place.offset)?;
         task.resume(input, place);
     }
     Ok(greatest)
+}
+
+/// Where an input begins of which no place was committed.
+fn start(task: &Task, input: usize, log: &mut dyn Log, now: Timestamp) -> Result<Offset> {
+    let partition = &task.inputs()[input];
+    Ok(match task.offset_reset(input) {
+        OffsetReset::Earliest => log.start(partition)?,
+        OffsetReset::Latest => log.end(partition)?,
+        OffsetReset::ByDuration(duration) => {
+            let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+            log.offset_for_time(partition, now.saturating_sub(millis))?
+        }
+        OffsetReset::Fail => {
+            let text = format!(
+                "no place of {partition} was committed, and the program is not to begin anywhere \
+                 (auto.offset.reset=none)"
+            );
+            return Err(LogError::Fatal(text).into());
+        }
+    })
 }

@@ -242,7 +242,7 @@ impl Worker {
             active.task.abort()?;
             let inputs = active.task.inputs().to_vec();
             let places = retry(|| self.log.committed(&inputs))?;
-            let number = resume(&mut active.task, &places, &mut *self.log)?;
+            let number = resume(&mut active.task, &places, &mut *self.log, self.last_commit)?;
             self.transaction = self.transaction.max(number);
         }
         self.rewinding = false;
@@ -258,11 +258,11 @@ pub(super) fn send_outputs(
 ) -> Result<()> {
     let mut sent = 0;
     for output in active.task.outputs() {
-        for (_, record) in output.records.iter() {
-            retry(|| log.send(&output.topic, None, record))?;
+        for (partition, record) in output.placed() {
+            retry(|| log.send(&output.topic, partition, record))?;
         }
         sent += output.records.len() as u64;
-        output.records.clear();
+        output.clear();
     }
     active.sent += sent;
     stats.sent += sent;

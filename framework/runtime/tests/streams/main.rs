@@ -19,6 +19,7 @@ mod idle;
 mod lifecycle;
 mod marks;
 mod metrics;
+mod places;
 mod programs;
 mod queries;
 mod replicas;
