@@ -52,7 +52,7 @@ struct Flow<'a> {
 
 /// All runs of a workload.
 pub(super) fn runs(scene: &Scene, workload: Workload) -> Result<Vec<Figures>> {
-    let (size, cluster) = (Size::from_environment()?, Cluster::open()?);
+    let (size, cluster) = (Size::from_environment(workload)?, Cluster::open()?);
     let load = Load::new(&cluster.servers)?;
     let mut sides = vec![Side::Ours, Side::KafkaStreams { cached: false }];
     if workload.has_state() {

@@ -50,10 +50,15 @@ impl Size {
     ///
     /// # Errors
     /// Where a variable is no number.
-    pub(super) fn from_environment() -> Result<Self> {
+    pub(super) fn from_environment(workload: Workload) -> Result<Self> {
+        let records = match workload {
+            // Each record goes to another task and comes back, twice: some ten times the work.
+            Workload::ForeignJoin => 400_000,
+            _ => 4_000_000,
+        };
         Ok(Self {
             runs: usize::try_from(variable("RUNS", super::super::RUNS as u64)?)?.max(1),
-            records: variable("RECORDS", 4_000_000)?,
+            records: variable("RECORDS", records)?,
             latency_seconds: variable("SECONDS", 15)?,
             restore_keys: variable("RESTORE_KEYS", 5_000_000)?,
         })

@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, fs};
 
 /// Builds the states once, and loses and restores them in every run.
 pub(super) fn runs(scene: &Scene) -> Result<Vec<Figures>> {
-    let (size, cluster) = (Size::from_environment()?, Cluster::open()?);
+    let (size, cluster) = (Size::from_environment(Workload::Restore)?, Cluster::open()?);
     let load = Load::new(&cluster.servers)?;
     let keys = size.restore_keys;
     let name = format!("{}-{}", scene.bench(), std::process::id());
