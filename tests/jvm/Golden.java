@@ -29,6 +29,7 @@ import org.apache.kafka.common.Metric;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.Headers;
 import org.apache.kafka.common.header.internals.RecordHeaders;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
 import org.apache.kafka.common.serialization.LongDeserializer;
 import org.apache.kafka.common.serialization.LongSerializer;
 import org.apache.kafka.common.serialization.Serdes;
@@ -47,7 +48,8 @@ import org.apache.kafka.streams.test.TestRecord;
 public final class Golden {
     private static final ObjectMapper JSON = new ObjectMapper();
     /** The only header there is; a script says its value. */
-    private static final String HEADER = "h";
+    static final String HEADER = "h";
+    private static final LongSerializer NUMBERS = new LongSerializer();
 
     private final boolean memory;
     private final Path states;
@@ -103,14 +105,16 @@ public final class Golden {
         try {
             JsonNode program = JSON.readTree(line);
             JsonNode nodes = program.get("nodes");
+            var errors = new GoldenErrors(program);
             Properties properties = properties(nodes);
+            properties.putAll(errors.properties());
             var config = new TopologyConfig(new StreamsConfig(properties));
             var graph = new GoldenGraph(new StreamsBuilder(config), nodes);
             graph.addAll(nodes);
             Topology topology = graph.builder.build(properties);
             wrong = "error";
             try (var driver = new TopologyTestDriver(topology, properties, Instant.EPOCH)) {
-                run(driver, graph, program.get("script"), answer);
+                run(driver, graph, errors.topics(), program.get("script"), answer);
             } catch (Exception error) {
                 // A program that was to stop is not asked whether it ends well.
                 if (!answer.has("failed")) {
@@ -131,8 +135,8 @@ public final class Golden {
         return answer;
     }
 
-    private static void run(TopologyTestDriver driver, GoldenGraph graph, JsonNode script,
-            ObjectNode answer) {
+    private static void run(TopologyTestDriver driver, GoldenGraph graph, Set<String> letters,
+            JsonNode script, ObjectNode answer) {
         int failed = play(script, graph.sources(), driver);
         ObjectNode outputs = answer.putObject("outputs");
         Set<String> chosen = driver.producedTopicNames();
@@ -143,6 +147,12 @@ public final class Golden {
             ArrayNode records = outputs.putArray(topic);
             if (chosen.contains(topic)) {
                 read(driver, topic, records);
+            }
+        }
+        for (String topic : letters) {
+            ArrayNode records = outputs.putArray(topic);
+            if (chosen.contains(topic)) {
+                GoldenLetters.read(driver, topic, records);
             }
         }
         double dropped = 0;
@@ -157,12 +167,14 @@ public final class Golden {
         }
     }
 
-    /** Whether that is a program's own way to stop: at a time that is none, or a limit. */
+    /** Whether that is a program's own way to stop: at what it is to stop at. */
     private static boolean shouldStop(Throwable error) {
         for (Throwable cause = error; cause != null; cause = cause.getCause()) {
             String text = String.valueOf(cause.getMessage());
             if (text.contains("max capacity") || text.contains("(negative) timestamp")
-                    || text.contains("Could not infer new timestamp")) {
+                    || text.contains("Could not infer new timestamp")
+                    || text.contains("refused ")
+                    || text.contains("received by LongDeserializer is not 8")) {
                 return true;
             }
         }
@@ -171,30 +183,22 @@ public final class Golden {
 
     /** Returns the number of the step at which the program stopped as it should, or 0. */
     private static int play(JsonNode script, Set<String> sources, TopologyTestDriver driver) {
-        Map<String, TestInputTopic<String, Long>> topics = new HashMap<>();
+        Map<String, TestInputTopic<String, byte[]>> topics = new HashMap<>();
         long clock = 0;
         int number = 0;
         for (JsonNode step : script) {
             number++;
-            if (step.size() == 1) {
-                long now = step.get(0).asLong();
-                driver.advanceWallClockTime(Duration.ofMillis(now - clock));
-                clock = now;
-                continue;
-            }
-            if (!sources.contains(step.get(0).asText())) {
-                continue;
-            }
-            var topic = topics.computeIfAbsent(step.get(0).asText(), name ->
-                driver.createInputTopic(name, new StringSerializer(), new LongSerializer()));
-            String key = step.get(1).isNull() ? null : step.get(1).asText();
-            Long value = step.get(2).isNull() ? null : step.get(2).asLong();
-            Headers headers = new RecordHeaders();
-            if (step.size() > 4) {
-                headers.add(HEADER, step.get(4).asText().getBytes(StandardCharsets.UTF_8));
-            }
             try {
-                topic.pipeInput(new TestRecord<>(key, value, headers, step.get(3).asLong()));
+                if (step.size() == 1) {
+                    long now = step.get(0).asLong();
+                    driver.advanceWallClockTime(Duration.ofMillis(now - clock));
+                    clock = now;
+                } else if (sources.contains(step.get(0).asText())) {
+                    var topic = topics.computeIfAbsent(step.get(0).asText(), name ->
+                        driver.createInputTopic(
+                            name, new StringSerializer(), new ByteArraySerializer()));
+                    topic.pipeInput(record(step));
+                }
             } catch (RuntimeException error) {
                 if (shouldStop(error)) {
                     return number;
@@ -203,6 +207,19 @@ public final class Golden {
             }
         }
         return 0;
+    }
+
+    private static TestRecord<String, byte[]> record(JsonNode step) {
+        String key = step.get(1).isNull() ? null : step.get(1).asText();
+        JsonNode value = step.get(2);
+        byte[] bytes = value.isNull() ? null
+            : value.isTextual() ? value.asText().getBytes(StandardCharsets.UTF_8)
+            : NUMBERS.serialize(null, value.asLong());
+        Headers headers = new RecordHeaders();
+        if (step.size() > 4) {
+            headers.add(HEADER, step.get(4).asText().getBytes(StandardCharsets.UTF_8));
+        }
+        return new TestRecord<>(key, bytes, headers, step.get(3).asLong());
     }
 
     private static void read(TopologyTestDriver driver, String topic, ArrayNode out) {

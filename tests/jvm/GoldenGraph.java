@@ -160,6 +160,7 @@ final class GoldenGraph {
                 yield stream.flatMap((k, v) -> GoldenFunctions.several(k, v, times, key));
             }
             case "peek" -> stream.peek((key, value) -> { });
+            case "try" -> GoldenErrors.attempt(stream, node, name);
             case "split" -> split(stream, node, name);
             case "merge" -> stream.merge(stream(node, "with"));
             case "repartition" ->
@@ -173,14 +174,16 @@ final class GoldenGraph {
             case "process" -> GoldenProcessors.process(builder, stream, node, name);
             case "process_versions" ->
                 GoldenProcessors.processVersions(builder, stream, node, name);
-            case "process_values" -> GoldenProcessors.processValues(builder, stream, name);
+            case "process_values" ->
+                GoldenProcessors.processValues(builder, stream, node, name);
             case "to" -> {
+                var produced = Produced.with(KEY, GoldenErrors.values(node)).withName(name);
                 if (node.has("by")) {
-                    chosen(stream, node);
+                    chosen(stream, node, produced);
                     yield stream;
                 }
                 sinks.add(topic(node));
-                stream.to(topic(node), Produced.with(KEY, VALUE));
+                stream.to(topic(node), produced);
                 yield stream;
             }
             default -> throw new IllegalArgumentException("op " + op);
@@ -213,15 +216,15 @@ final class GoldenGraph {
     }
 
     /** Each record goes to a topic TOPIC-KEY by a key made of it. */
-    private void chosen(KStream<String, Long> stream, JsonNode node) {
+    private void chosen(
+            KStream<String, Long> stream, JsonNode node, Produced<String, Long> produced) {
         var by = GoldenFunctions.selector(node.get("by"));
         String topic = topic(node);
         for (long remainder = 0; remainder < node.get("by").get(1).asLong(); remainder++) {
             chosenSinks.add(topic + "-k" + remainder);
         }
         chosenSinks.add(topic + "-null");
-        stream.to((key, value, context) -> topic + "-" + by.apply(key, value),
-            Produced.with(KEY, VALUE));
+        stream.to((key, value, context) -> topic + "-" + by.apply(key, value), produced);
     }
 
     private Object onTable(String op, KTable<String, Long> table, JsonNode node, String name) {

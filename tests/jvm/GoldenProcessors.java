@@ -7,6 +7,7 @@ import java.util.List;
 import org.apache.kafka.streams.KeyValue;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.kstream.KStream;
+import org.apache.kafka.streams.kstream.Named;
 import org.apache.kafka.streams.processor.PunctuationType;
 import org.apache.kafka.streams.processor.api.FixedKeyProcessor;
 import org.apache.kafka.streams.processor.api.FixedKeyProcessorContext;
@@ -25,13 +26,13 @@ final class GoldenProcessors {
     static KStream<String, Long> process(
             StreamsBuilder builder, KStream<String, Long> stream, JsonNode node, String name) {
         store(builder, name);
-        return stream.process(() -> new Sums(node, name), name);
+        return stream.process(() -> new Sums(node, name), Named.as(name), name);
     }
 
     static KStream<String, Long> processValues(
-            StreamsBuilder builder, KStream<String, Long> stream, String name) {
+            StreamsBuilder builder, KStream<String, Long> stream, JsonNode node, String name) {
         store(builder, name);
-        return stream.processValues(() -> new Numbered(name), name);
+        return stream.processValues(() -> new Numbered(node, name), Named.as(name), name);
     }
 
     static KStream<String, Long> processVersions(
@@ -84,6 +85,7 @@ final class GoldenProcessors {
                 store.put(record.key(), next);
                 context.forward(record.withValue(next));
             }
+            GoldenErrors.refuse(node, "refuses", record.value());
         }
 
         private void tell(long now) {
@@ -97,6 +99,7 @@ final class GoldenProcessors {
                 }
                 context.forward(new Record<>(sum.key, sum.value, now));
             }
+            GoldenErrors.refuse(node, "refuses", now);
         }
     }
 
@@ -136,11 +139,13 @@ final class GoldenProcessors {
 
     /** Says how many records of its key came before; of an even value it makes two. */
     private static final class Numbered implements FixedKeyProcessor<String, Long, Long> {
+        private final JsonNode node;
         private final String name;
         private FixedKeyProcessorContext<String, Long> context;
         private KeyValueStore<String, Long> store;
 
-        Numbered(String name) {
+        Numbered(JsonNode node, String name) {
+            this.node = node;
             this.name = name;
         }
 
@@ -152,6 +157,11 @@ final class GoldenProcessors {
 
         @Override
         public void process(FixedKeyRecord<String, Long> record) {
+            tell(record);
+            GoldenErrors.refuse(node, "refuses", record.value());
+        }
+
+        private void tell(FixedKeyRecord<String, Long> record) {
             if (record.key() == null || record.value() == null) {
                 context.forward(record);
                 return;

@@ -8,7 +8,14 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// What went wrong, boxed to stay small.
 #[derive(Debug)]
-pub struct Error(Box<ErrorKind>);
+pub struct Error(Box<Inside>);
+
+#[derive(Debug)]
+struct Inside {
+    kind: ErrorKind,
+    /// Whether an error policy has answered it: it stops the thread, whoever it passes on its way.
+    answered: bool,
+}
 
 /// Who must act on an error.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +47,19 @@ pub enum ErrorKind {
 impl Error {
     /// What kind it is.
     pub fn kind(&self) -> &ErrorKind {
-        &self.0
+        &self.0.kind
+    }
+
+    /// The same error, which stops the thread.
+    #[cold]
+    pub(crate) fn answered(mut self) -> Self {
+        self.0.answered = true;
+        self
+    }
+
+    /// Whether it is known that it stops the thread.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.0.answered
     }
 
     /// A record's bytes are not what its serde expects.
@@ -76,7 +95,7 @@ impl Error {
     /// The same error, and where it happened.
     #[cold]
     pub(crate) fn at(self, place: String) -> Self {
-        match *self.0 {
+        match self.0.kind {
             ErrorKind::Deserialization(message) => {
                 ErrorKind::Deserialization(format!("{place}: {message}")).into()
             }
@@ -112,7 +131,8 @@ struct Located {
 
 impl From<ErrorKind> for Error {
     fn from(kind: ErrorKind) -> Self {
-        Self(Box::new(kind))
+        let answered = false;
+        Self(Box::new(Inside { kind, answered }))
     }
 }
 
@@ -124,12 +144,12 @@ impl From<state::Error> for Error {
 
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        self.0.kind.fmt(f)
     }
 }
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
+        self.0.kind.source()
     }
 }

@@ -160,6 +160,86 @@ fn processors_have_policies_too() {
     assert_eq!(kept, [pair("a", "not \"a\"")]);
 }
 
+/// Sends on all it gets, and complains when the clock strikes.
+struct Forwarding;
+
+impl Processor<String, String> for Forwarding {
+    type Key = String;
+    type Value = String;
+
+    fn schedules(&self) -> Vec<Schedule> {
+        vec![Schedule::wall_clock(1000), Schedule::wall_clock(500)]
+    }
+
+    fn process(
+        &mut self,
+        record: Record<String, String>,
+        ctx: &mut ProcessorContext<'_, String, String>,
+    ) -> ProcessResult {
+        Ok(ctx.forward(record)?)
+    }
+
+    fn punctuate(
+        &mut self,
+        _: PunctuationType,
+        now: Timestamp,
+        ctx: &mut ProcessorContext<'_, String, String>,
+    ) -> ProcessResult {
+        ctx.forward(Record::new("k".into(), now.to_string(), now))?;
+        Err("too late".into())
+    }
+}
+
+#[test]
+fn what_stops_the_program_is_not_answered_again_on_its_way() {
+    let builder = StreamsBuilder::new();
+    let forwarded = builder.stream(&TEXTS).process((), |()| Forwarding);
+    let parsed = forwarded.on_error(ErrorPolicy::Skip).try_map_values(parse);
+    parsed.on_error(ErrorPolicy::Fail).to(&NUMBERS);
+    let mut driver = run(builder, ErrorPolicy::Skip);
+    let error = pipe(&mut driver, &["1", "x"]).unwrap_err();
+    assert!(error.to_string().contains("invalid digit"), "{error}");
+    assert_eq!(driver.dropped().processing, 0);
+}
+
+#[test]
+fn a_punctuation_may_refuse_and_every_refusal_is_told() {
+    let program = |policy: Option<ErrorPolicy>| {
+        let builder = StreamsBuilder::new();
+        let ticks = builder.stream(&TEXTS).process((), |()| Forwarding);
+        let ticks = match policy {
+            Some(policy) => ticks.on_error(policy),
+            None => ticks,
+        };
+        ticks.to(&OUT);
+        run(builder, ErrorPolicy::DeadLetter)
+    };
+    let mut driver = program(None);
+    driver.advance_wall_clock(1000).unwrap();
+    assert_eq!(
+        driver.read(&OUT).unwrap().len(),
+        2,
+        "what it had sent stays"
+    );
+    let kept = letters(&mut driver, "dead", "message");
+    assert_eq!(kept, [pair("", "too late"), pair("", "too late")]);
+    assert_eq!(driver.dropped().processing, 2);
+    let error = program(Some(ErrorPolicy::Fail)).advance_wall_clock(1000);
+    assert!(error.unwrap_err().to_string().contains("too late"));
+}
+
+#[test]
+fn bytes_of_a_table_that_nobody_can_read_are_kept_also_without_a_key() {
+    let builder = StreamsBuilder::new();
+    builder.table(&TEXTS, "texts").to_stream();
+    let mut driver = run(builder, ErrorPolicy::DeadLetter);
+    driver.pipe_raw("texts", None, Some(&[0xff]), 0).unwrap();
+    driver.pipe_raw("texts", None, Some(b"x"), 1).unwrap();
+    let dropped = driver.dropped();
+    assert_eq!((dropped.deserialization, dropped.null_key), (1, 1));
+    assert_eq!(driver.read_raw("dead").len(), 1);
+}
+
 #[test]
 fn what_is_too_large_is_refused_before_the_log_sees_it() {
     let program = |policy: Option<ErrorPolicy>| {
@@ -332,8 +412,10 @@ fn what_a_punctuation_makes_may_be_too_large_too() {
         said("exception").value.as_deref(),
         Some(&b"RecordTooLargeException"[..])
     );
-    for unknown in ["topic", "partition", "offset"] {
-        assert_eq!(said(unknown).value, None, "no record led to it");
+    // No record led to it: as Kafka Streams says it.
+    assert_eq!(said("topic").value, None);
+    for unknown in ["partition", "offset"] {
+        assert_eq!(said(unknown).value.as_deref(), Some(&b"-1"[..]));
     }
     assert_eq!(driver.dropped().production, 1);
     let error = program(ErrorPolicy::Fail)

@@ -161,6 +161,35 @@ fn bytes_without_a_time_are_dropped_and_move_no_clock() {
 }
 
 #[test]
+fn bytes_that_nobody_can_read_move_no_clock_either_by_the_time_of_the_log() {
+    let builder = StreamsBuilder::new();
+    let size = std::time::Duration::from_millis(10);
+    let windows = TimeWindows::of_size_and_grace(size, std::time::Duration::ZERO);
+    let counts = builder
+        .stream(&A)
+        .group_by_key()
+        .windowed_by(windows)
+        .count("counts");
+    counts
+        .to_stream()
+        .map(|windowed, count| (windowed.key, format!("{count:?}")))
+        .to(&OUT);
+    let config = TaskConfig {
+        policies: ErrorPolicy::Skip.into(),
+        ..TaskConfig::new("test")
+    };
+    let mut driver = TopologyTestDriver::with_config(builder.build().unwrap(), &config).unwrap();
+    driver.pipe(&A, "k".to_owned(), reading(0, ""), 0).unwrap();
+    driver
+        .pipe_raw("a", Some(b"k"), Some(b"no json"), 900)
+        .unwrap();
+    driver.pipe(&A, "k".to_owned(), reading(0, ""), 1).unwrap();
+    assert_eq!(driver.read(&OUT).unwrap().len(), 2);
+    let dropped = driver.dropped();
+    assert_eq!((dropped.deserialization, dropped.late_record), (1, 0));
+}
+
+#[test]
 fn rows_of_tables_have_times_and_tombstones_those_of_the_log() {
     let builder = StreamsBuilder::new();
     let consumed = Consumed::of(&A).with_timestamp(measured());

@@ -21,7 +21,7 @@ impl TestDriver {
     /// Where it cannot be run.
     pub fn open(topology: Topology, settings: &Settings) -> Result<Box<dyn Engine>> {
         let config = TaskConfig {
-            policies: settings.policy.into(),
+            policies: settings.policies,
             dead_letter_topic: Some(DEAD_LETTERS.to_owned()),
             ..TaskConfig::new("cases")
         };

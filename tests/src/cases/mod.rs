@@ -38,7 +38,7 @@ pub use run::run;
 use anyhow::Result;
 use millstream_core::{
     record::{Headers, Timestamp},
-    task::{Dropped, ErrorPolicy},
+    task::{Dropped, Policies},
     topology::Topology,
 };
 
@@ -62,7 +62,7 @@ pub struct Raw {
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// What becomes of bad records; dead letters go to [`DEAD_LETTERS`].
-    pub policy: ErrorPolicy,
+    pub policies: Policies,
 }
 
 /// Something that runs topologies.

@@ -99,12 +99,13 @@ impl OnLog {
         let names = topology
             .user_sources()
             .into_iter()
-            .chain(topology.user_sinks());
+            .chain(topology.user_sinks())
+            .chain(topology.dead_letter_topics());
         for name in names.chain([DEAD_LETTERS.to_owned()]) {
             create(&mut *client, &name)?;
         }
         let config = TaskConfig {
-            policies: settings.policy.into(),
+            policies: settings.policies,
             dead_letter_topic: Some(DEAD_LETTERS.to_owned()),
             ..TaskConfig::new(APPLICATION)
         };

@@ -23,7 +23,7 @@ pub fn run(case: &Case, open: &Open<'_>) -> Result<()> {
     // The topology goes to the engine; a second one is kept to read and show bytes by.
     let shown = topologies::build(&case.topology)?;
     let settings = Settings {
-        policy: case.policy(),
+        policies: case.policy().into(),
     };
     let mut engine = open(topologies::build(&case.topology)?, &settings)?;
     let mut wrong = Vec::new();

@@ -8,6 +8,7 @@
 use super::{
     Answer, Dice, Op, Peer, Program,
     kind::kinds,
+    policy::OnError,
     script::{Mix, script},
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -28,6 +29,11 @@ struct Plan {
     file: String,
     name: String,
     nodes: Vec<Op>,
+    #[serde(default)]
+    on_error: OnError,
+    /// How many percent of the records are bytes that are no number.
+    #[serde(default)]
+    bad: i64,
 }
 
 /// Programs by the names of their files.
@@ -71,10 +77,15 @@ pub fn planned() -> Result<Files> {
                 programs.iter().all(|other| other.name != name),
                 "two programs {name:?}"
             );
+            let mix = Mix {
+                bad: plan.bad,
+                ..mix
+            };
             let script = script(&mut Dice::named(&name), &plan.nodes, &mix);
             programs.push(Program {
                 name,
                 nodes: plan.nodes.clone(),
+                on_error: plan.on_error.clone(),
                 script,
                 ..Program::default()
             });

@@ -3,10 +3,11 @@
 //! Invariant: what is left out of the comparison is named there, with its reason.
 
 use super::{
-    Answer, Output, Program,
+    Answer, Output, Program, Step,
     differences::{self, Dropped, Rule, Times},
     parts::parts,
     peer::{Objection, Said},
+    policy::Letter,
 };
 use anyhow::Result;
 use std::fmt::Write;
@@ -23,7 +24,9 @@ pub fn difference(program: &Program, ours: &Answer, theirs: &Answer) -> Option<S
     topics.sort();
     topics.dedup();
     for topic in topics {
-        let (ours, theirs) = (ours.outputs.get(topic), theirs.outputs.get(topic));
+        let ours = ours.outputs.get(topic);
+        let theirs = theirs.outputs.get(topic).map(|records| once(records));
+        let theirs = theirs.as_ref();
         let same = ours.zip(theirs).is_some_and(|(ours, theirs)| {
             let mut pairs = ours.iter().zip(theirs);
             (partial || ours.len() == theirs.len())
@@ -34,6 +37,15 @@ pub fn difference(program: &Program, ours: &Answer, theirs: &Answer) -> Option<S
                 |side: Option<&Vec<Output>>| serde_json::to_string(&side).unwrap_or_default();
             let _ = writeln!(told, "{topic} holds       {}", list(ours));
             let _ = writeln!(told, "{topic} should hold {}", list(theirs));
+        }
+    }
+    for letter in ours.outputs.values().flatten() {
+        if !is_true(&program.script, letter) {
+            let _ = writeln!(
+                told,
+                "no such record: {}",
+                serde_json::to_string(letter).unwrap_or_default()
+            );
         }
     }
     if ours.failed != theirs.failed {
@@ -54,7 +66,91 @@ pub fn difference(program: &Program, ours: &Answer, theirs: &Answer) -> Option<S
     (!told.is_empty()).then_some(told)
 }
 
+/// Without the dead letters of a record that follow the first one of it.
+fn once(records: &[Output]) -> Vec<Output> {
+    let mut kept: Vec<Output> = Vec::new();
+    for record in records {
+        let letter = record.letter.as_ref();
+        let last = kept.last().and_then(|last| last.letter.as_ref());
+        let again = letter
+            .zip(last)
+            .is_some_and(|(one, last)| one.of_the_same(last));
+        if !again {
+            kept.push(record.clone());
+        }
+    }
+    kept
+}
+
+/// Whether two dead letters say the same of the same record. Which time and headers they have, both
+/// sides see otherwise: ours have those of the record ([`is_true`]).
+fn letters_match(ours: &Output, theirs: &Output) -> bool {
+    let Some((one, other)) = ours.letter.as_ref().zip(theirs.letter.as_ref()) else {
+        return false;
+    };
+    let record =
+        |output: &Output, letter: &Letter| (output.key.clone(), output.value, letter.bytes.clone());
+    let theirs = record(theirs, other);
+    // They forget a record's bytes once something has been sent.
+    (theirs == (None, None, None) || record(ours, one) == theirs) && one.says(other)
+}
+
+/// Whether a dead letter of ours is the record of the script that it says it is. Of what comes from
+/// internal topics or from no record there is nothing to compare with.
+fn is_true(script: &[Step], ours: &Output) -> bool {
+    let Some(letter) = &ours.letter else {
+        return true;
+    };
+    let topic = letter.topic.as_deref().filter(|_| !letter.is_internal());
+    let (Some(topic), Some(offset)) = (topic, &letter.offset) else {
+        return true;
+    };
+    let records = script.iter().filter_map(|step| Some((step, sent(step)?)));
+    let mut records = records.filter(|(_, (to, _))| *to == topic);
+    let there = offset.parse().ok().and_then(|at| records.nth(at));
+    let same = |record: &Output| {
+        let bytes = record
+            .letter
+            .as_ref()
+            .and_then(|letter| letter.bytes.clone());
+        (&record.key, record.value, record.time, &record.header)
+            == (&ours.key, ours.value, ours.time, &ours.header)
+            && bytes == letter.bytes
+    };
+    there.is_some_and(|(_, (_, record))| same(&record))
+}
+
+/// What a step sends to which topic; bytes that are no number are where dead letters have them.
+fn sent(step: &Step) -> Option<(&str, Output)> {
+    let (topic, key, value, time, header, bytes) = match step {
+        Step::Clock(_) => return None,
+        Step::Record((topic, key, value, time)) => (topic, key, *value, time, None, None),
+        Step::Headed((topic, key, value, time, header)) => {
+            (topic, key, *value, time, Some(header.clone()), None)
+        }
+        Step::Bad((topic, key, bytes, time)) => (topic, key, None, time, None, Some(bytes)),
+    };
+    let letter = bytes.map(|bytes| Letter {
+        bytes: Some(bytes.clone()),
+        ..Letter::default()
+    });
+    let key = key.clone();
+    // A log takes no negative time.
+    let time = (*time).max(0);
+    let record = Output {
+        key,
+        value,
+        time,
+        header,
+        letter,
+    };
+    Some((topic, record))
+}
+
 fn matches(rule: &Rule, ours: &Output, theirs: &Output) -> bool {
+    if ours.letter.is_some() || theirs.letter.is_some() {
+        return letters_match(ours, theirs);
+    }
     let tombstone = ours.value.is_none() && rule.tombstones == Times::Earlier;
     if !tombstone || ours.time > theirs.time {
         return ours == theirs;

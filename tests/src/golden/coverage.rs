@@ -7,6 +7,7 @@ use super::{
     Op, Program, Step,
     kind::{feature, kinds, variant},
     op::Place,
+    policy::Policy,
 };
 use anyhow::Result;
 use millstream_core::record::Timestamp;
@@ -53,14 +54,43 @@ pub fn coverage<'a>(
         for op in &program.nodes {
             let topics = topics(op, &above);
             let records = records(&program.script, &topics);
-            covered
-                .entry(feature(op, &kinds))
-                .or_default()
-                .extend(records);
+            let answer = op.policy().map(|policy| answered_by(op, policy));
+            let bad = program.script.iter().any(|step| is_bad(step, op));
+            let bad = bad.then(|| format!("{}_bad", op.name()));
+            let features = [Some(feature(op, &kinds)), answer, bad];
+            for feature in features.into_iter().flatten() {
+                covered.entry(feature).or_default().extend(&records);
+            }
             above.push(topics);
+        }
+        if program.nodes.iter().any(Op::refuses) {
+            let topics = above.into_iter().flatten().collect();
+            let records = records(&program.script, &topics);
+            for (kind, policy) in program.on_error.each() {
+                let feature = format!("program_{kind}_{}", policy.name());
+                covered.entry(feature).or_default().extend(&records);
+            }
         }
     }
     Ok(covered)
+}
+
+/// Who says what becomes of a bad record, and what.
+fn answered_by(op: &Op, policy: &Policy) -> String {
+    let who = match op {
+        Op::Stream { .. } | Op::Table { .. } => "source",
+        Op::To { .. } => "sink",
+        _ => "node",
+    };
+    format!("{who}_{}", policy.name())
+}
+
+/// Whether a step is bytes for a source that are no number.
+fn is_bad(step: &Step, op: &Op) -> bool {
+    match (step, op) {
+        (Step::Bad((to, ..)), Op::Stream { topic, .. } | Op::Table { topic, .. }) => to == topic,
+        _ => false,
+    }
 }
 
 /// Scripts of a golden program; every so manyth but one program has another kind of script.
@@ -106,6 +136,7 @@ fn records(script: &[Step], topics: &BTreeSet<String>) -> BTreeSet<Records> {
         let (topic, key, value, time) = match step {
             Step::Record((topic, key, value, time))
             | Step::Headed((topic, key, value, time, _)) => (topic, key, value, *time),
+            Step::Bad((topic, key, _, time)) => (topic, key, &Some(0), *time),
             Step::Clock(_) => continue,
         };
         if !topics.contains(topic) {

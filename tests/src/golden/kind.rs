@@ -6,7 +6,7 @@
 use super::{
     Op,
     functions::By,
-    op::{Emit, Joining, Place, Side, Suppression, Until, WindowKind, Windows},
+    op::{Emit, How, Joining, Place, Side, Suppression, Trying, Until, WindowKind, Windows},
 };
 use anyhow::{Result, bail, ensure};
 
@@ -142,6 +142,11 @@ fn of_stream(op: &Op, rekeyed: bool) -> Result<Kind> {
         | Op::FlatMap { .. }
         | Op::Process { .. }
         | Op::ProcessVersions { .. } => Kind::Stream { rekeyed: true },
+        Op::Try(Trying { how, .. }) => match how {
+            How::Map | How::SelectKey | How::FlatMap => Kind::Stream { rekeyed: true },
+            How::MapValues | How::FlatMapValues | How::Filter => Kind::Stream { rekeyed },
+            How::ForEach => Kind::Sink,
+        },
         Op::Split {
             branches, default, ..
         } => Kind::Branches {
@@ -176,7 +181,11 @@ fn of_table(op: &Op, versioned: bool, rows: Rows) -> Result<Kind> {
         }
         Op::GroupBy { .. } if rows == Rows::Exact => Kind::TableGroup,
         Op::ToStream { .. } => Kind::Stream { rekeyed: false },
-        Op::To { by: None, .. } => Kind::Sink,
+        Op::To {
+            by: None,
+            refuses: None,
+            ..
+        } => Kind::Sink,
         Op::Suppress(Suppression {
             until: Until::Time, ..
         }) if !versioned && rows == Rows::Exact => Kind::Table {
@@ -340,7 +349,21 @@ pub fn feature(op: &Op, kinds: &[Kind]) -> String {
         Op::Stream { time: Some(_), .. } | Op::Table { time: Some(_), .. } => {
             format!("{name}_times")
         }
-        Op::To { by: Some(_), .. } => format!("{name}_chosen"),
+        Op::Try(Trying { how, .. }) => {
+            let how = serde_json::to_value(how).unwrap_or_default();
+            format!("{name}_{}", how.as_str().unwrap_or_default())
+        }
+        Op::Process {
+            refuses: Some(_), ..
+        }
+        | Op::ProcessValues {
+            refuses: Some(_), ..
+        } => format!("{name}_refusing"),
+        Op::To { by, refuses, .. } if by.is_some() || refuses.is_some() => {
+            let by = if by.is_some() { "_chosen" } else { "" };
+            let refusing = if refuses.is_some() { "_refusing" } else { "" };
+            format!("{name}{by}{refusing}")
+        }
         Op::Table { history, .. } | Op::ToTable { history, .. } if history.is_some() => {
             format!("{name}_versioned")
         }

@@ -4,7 +4,8 @@
 //! A program is one line of JSON: `nodes`, a list of operators that refer to earlier ones by their
 //! place in it, and a `script` of what happens, each step `[TOPIC, KEY, VALUE, TIME]` (perhaps with
 //! the value of a header `h` after it) or `[CLOCK]`, which moves the wall clock. All keys are texts
-//! and all values whole numbers, either may be null, so that any operator fits any other. A golden
+//! and all values whole numbers, either may be null, so that any operator fits any other; a value
+//! that is a text is bytes that are no number. `on_error` is what becomes of bad records. A golden
 //! file has such lines together with what Kafka Streams made of them: `outputs`, by topic, how many
 //! records it `dropped`, and the step at which it `failed`, if it was to. What every operator and
 //! parameter means stands in [`op`] and [`functions`], and once more in `tests/jvm`.
@@ -25,6 +26,7 @@ pub mod kind;
 pub mod op;
 pub mod parts;
 pub mod peer;
+pub mod policy;
 mod processors;
 pub mod program;
 pub mod run;

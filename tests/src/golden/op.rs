@@ -2,7 +2,10 @@
 //!
 //! Invariant: parameters that an engine could take otherwise than meant are always written out.
 
-use super::functions::{Fold, Map, Selector, Test};
+use super::{
+    functions::{By, Fold, Map, Selector, Test},
+    policy::Policy,
+};
 use millstream_core::record::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +33,8 @@ pub enum Op {
         topic: String,
         #[serde(default, skip_serializing_if = "none")]
         time: Option<Times>,
+        #[serde(default, skip_serializing_if = "none")]
+        on_error: Option<Policy>,
     },
     /// With a `history`, the store is a versioned one.
     Table {
@@ -38,6 +43,8 @@ pub enum Op {
         time: Option<Times>,
         #[serde(default, skip_serializing_if = "none")]
         history: Option<Timestamp>,
+        #[serde(default, skip_serializing_if = "none")]
+        on_error: Option<Policy>,
     },
     GlobalTable {
         topic: String,
@@ -85,6 +92,7 @@ pub enum Op {
     Peek {
         of: Place,
     },
+    Try(Trying),
     /// Its branches are nodes of their own.
     Split {
         of: Place,
@@ -153,17 +161,27 @@ pub enum Op {
         stored: bool,
     },
     /// Keeps a fold of each key's values; a null value forgets it. `every` is when all of them are
-    /// told, and forgotten if they are to be `clear`ed.
+    /// told, and forgotten if they are to be `clear`ed. What it `refuses` by its value, or by the
+    /// time when it is called, it has sent on before.
     Process {
         of: Place,
         #[serde(default, skip_serializing_if = "is_default")]
         every: Vec<(Clock, Timestamp)>,
         #[serde(default, skip_serializing_if = "is_default")]
         clear: bool,
+        #[serde(default, skip_serializing_if = "none")]
+        refuses: Option<Test>,
+        #[serde(default, skip_serializing_if = "none")]
+        on_error: Option<Policy>,
     },
-    /// Adds to each value how many came before it, and negates even ones besides.
+    /// Adds to each value how many came before it, and negates even ones besides; then it may
+    /// refuse it.
     ProcessValues {
         of: Place,
+        #[serde(default, skip_serializing_if = "none")]
+        refuses: Option<Test>,
+        #[serde(default, skip_serializing_if = "none")]
+        on_error: Option<Policy>,
     },
     /// Puts each value into a store with a history, and tells until when it holds and what its key
     /// was some time `back`.
@@ -172,13 +190,56 @@ pub enum Op {
         history: Timestamp,
         back: Timestamp,
     },
-    /// With `by`, each record of a stream goes to a topic `TOPIC-KEY` by a key made of it.
+    /// With `by`, each record of a stream goes to a topic `TOPIC-KEY` by a key made of it. Values
+    /// that it `refuses` cannot be written.
     To {
         of: Place,
         topic: String,
         #[serde(default, skip_serializing_if = "none")]
         by: Option<Selector>,
+        #[serde(default, skip_serializing_if = "none")]
+        refuses: Option<Test>,
+        #[serde(default, skip_serializing_if = "none")]
+        on_error: Option<Policy>,
     },
+}
+
+/// An operator of a stream that refuses the records for which `test` holds, `refused VALUE`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the type says what they mean")]
+pub struct Trying {
+    pub of: Place,
+    pub how: How,
+    #[serde(rename = "if")]
+    pub test: Test,
+    #[serde(default, skip_serializing_if = "none")]
+    pub on_error: Option<Policy>,
+}
+
+/// Which operator; it maps and selects as [`Trying::MAP`] and [`Trying::KEY`] say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "they are the operators")]
+pub enum How {
+    Map,
+    MapValues,
+    SelectKey,
+    FlatMap,
+    FlatMapValues,
+    Filter,
+    ForEach,
+}
+
+impl Trying {
+    /// What becomes of a value.
+    pub const MAP: Map = Map::Line((2, 1));
+    /// What becomes of a key.
+    pub const KEY: Selector = Selector::One((By::Code, 3));
+    /// Which values stay.
+    pub const KEEP: Test = Test::Remainder((2, 0));
+    /// How many values a value becomes, as in `flat_map_values`.
+    pub const TIMES: i64 = 3;
 }
 
 /// `[FACTOR, INVALID]`: a record's time is the value times the factor; of a null value it is 0 in a
@@ -327,6 +388,7 @@ impl Op {
             | Self::FlatMapValues { of, .. }
             | Self::FlatMap { of, .. }
             | Self::Peek { of }
+            | Self::Try(Trying { of, .. })
             | Self::Split { of, .. }
             | Self::Branch { of, .. }
             | Self::Repartition { of }
@@ -340,9 +402,33 @@ impl Op {
             | Self::ToTable { of, .. }
             | Self::ToStream { of }
             | Self::Process { of, .. }
-            | Self::ProcessValues { of }
+            | Self::ProcessValues { of, .. }
             | Self::ProcessVersions { of, .. }
             | Self::To { of, .. } => call(of),
+        }
+    }
+
+    /// What becomes of what it refuses, or of bad records of a source, where it says so itself.
+    pub fn policy(&self) -> Option<&Policy> {
+        match self {
+            Self::Stream { on_error, .. }
+            | Self::Table { on_error, .. }
+            | Self::Try(Trying { on_error, .. })
+            | Self::Process { on_error, .. }
+            | Self::ProcessValues { on_error, .. }
+            | Self::To { on_error, .. } => on_error.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Whether it refuses some records.
+    pub fn refuses(&self) -> bool {
+        match self {
+            Self::Try(_) => true,
+            Self::Process { refuses, .. }
+            | Self::ProcessValues { refuses, .. }
+            | Self::To { refuses, .. } => refuses.is_some(),
+            _ => false,
         }
     }
 

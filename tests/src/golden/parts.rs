@@ -5,7 +5,7 @@ use super::{
     Op,
     functions::{Map, Selector, Test},
     kind::{Kind, kinds},
-    op::{Joining, Place, Side},
+    op::{How, Joining, Place, Side, Trying},
 };
 use anyhow::Result;
 use std::collections::BTreeSet;
@@ -68,11 +68,7 @@ pub fn parts(nodes: &[Op]) -> Result<Parts> {
         finder.feeds.push(feeds);
     }
     let roots: BTreeSet<_> = finder.of.iter().map(|part| finder.root(*part)).collect();
-    let racy = roots.iter().any(|root| {
-        let internal = &finder.internal[*root];
-        let met = |i: usize, one: &Feeds| internal[..i].iter().any(|other| !one.is_disjoint(other));
-        internal.iter().enumerate().any(|(i, one)| met(i, one))
-    });
+    let racy = roots.iter().any(|root| finder.is_racy(*root));
     let nullable = nodes.iter().any(|op| match *op {
         Op::Reduce { of, .. } => matches!(kinds[of], Kind::Windowed { .. }) && !present(nodes, of),
         Op::Join(Joining { of, with, .. }) => {
@@ -108,6 +104,10 @@ pub fn parts(nodes: &[Op]) -> Result<Parts> {
                 "a record may change a row without a foreign key twice",
             ),
             (
+                refuses_behind_foreign_joins(nodes),
+                "what refuses what a foreign join makes refuses one record or another",
+            ),
+            (
                 nullable,
                 "windows of values that may be null are reduced or joined",
             ),
@@ -129,6 +129,7 @@ fn changes_left_rows_twice(nodes: &[Op], kinds: &[Kind]) -> bool {
             Op::GroupBy { of, .. } => matches!(kinds[*of], Kind::Table { .. }),
             Op::FlatMap { .. }
             | Op::FlatMapValues { .. }
+            | Op::Try(_)
             | Op::Merge { .. }
             | Op::Process { .. }
             | Op::ProcessValues { .. }
@@ -147,6 +148,18 @@ fn changes_left_rows_twice(nodes: &[Op], kinds: &[Kind]) -> bool {
     })
 }
 
+/// Whether some node may refuse what comes of a join by a foreign key: which record is in hand then
+/// depends on the ways that rows take.
+fn refuses_behind_foreign_joins(nodes: &[Op]) -> bool {
+    let mut behind = Vec::new();
+    for op in nodes {
+        let joined = matches!(op, Op::ForeignJoin { .. });
+        behind.push(joined || op.reads().iter().any(|at: &Place| behind[*at]));
+    }
+    let mut nodes = nodes.iter().zip(behind);
+    nodes.any(|(op, behind)| behind && op.refuses())
+}
+
 /// Whether no null value can come from a stream or to a group.
 pub fn present(nodes: &[Op], at: Place) -> bool {
     let of = |at: &Place| present(nodes, *at);
@@ -161,6 +174,9 @@ pub fn present(nodes: &[Op], at: Place) -> bool {
         Op::Map { of: at, map, .. } | Op::MapValues { of: at, map, .. } => {
             matches!(map, Map::Line(_)) && of(at)
         }
+        Op::Try(Trying { of: at, how, .. }) => {
+            matches!(how, How::FlatMap | How::FlatMapValues) || of(at)
+        }
         Op::Merge { of: at, with } => of(at) && of(with),
         Op::Window(windows) => of(&windows.of),
         Op::Filter { of: at, .. }
@@ -171,7 +187,7 @@ pub fn present(nodes: &[Op], at: Place) -> bool {
         | Op::Branch { of: at, .. }
         | Op::Repartition { of: at }
         | Op::Process { of: at, .. }
-        | Op::ProcessValues { of: at }
+        | Op::ProcessValues { of: at, .. }
         | Op::ProcessVersions { of: at, .. }
         | Op::GroupByKey { of: at }
         | Op::GroupBy { of: at, .. } => of(at),
@@ -227,6 +243,13 @@ impl Finder {
         }
         above.insert(self.above.len());
         self.above.push(above);
+    }
+
+    /// Whether what feeds a part reaches it by several internal topics.
+    fn is_racy(&self, root: usize) -> bool {
+        let internal = &self.internal[root];
+        let met = |i: usize, one: &Feeds| internal[..i].iter().any(|other| !one.is_disjoint(other));
+        internal.iter().enumerate().any(|(i, one)| met(i, one))
     }
 
     /// The part in which a node's records are looked at by their key.

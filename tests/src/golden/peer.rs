@@ -14,8 +14,12 @@ use std::{
 };
 
 /// The JVM's program.
-const SOURCES: [(&str, &str); 6] = [
+const SOURCES: [(&str, &str); 8] = [
     ("Golden.java", include_str!("../../jvm/Golden.java")),
+    (
+        "GoldenErrors.java",
+        include_str!("../../jvm/GoldenErrors.java"),
+    ),
     (
         "GoldenFunctions.java",
         include_str!("../../jvm/GoldenFunctions.java"),
@@ -27,6 +31,10 @@ const SOURCES: [(&str, &str); 6] = [
     (
         "GoldenJoins.java",
         include_str!("../../jvm/GoldenJoins.java"),
+    ),
+    (
+        "GoldenLetters.java",
+        include_str!("../../jvm/GoldenLetters.java"),
     ),
     (
         "GoldenProcessors.java",

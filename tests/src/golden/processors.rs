@@ -1,7 +1,8 @@
 //! The processors of programs that are data: the same as `tests/jvm/GoldenProcessors.java` has.
 
 use super::{
-    functions,
+    build::failing::refused,
+    functions::{self, Test},
     op::Clock,
     program::{Key, Value},
 };
@@ -24,6 +25,17 @@ struct Sums {
     store: StoreRef<Store>,
     schedules: Vec<Schedule>,
     clear: bool,
+    /// Which values and times it refuses, after what it makes of them.
+    refuses: Option<Test>,
+}
+
+impl Sums {
+    fn judge(&self, value: Value) -> ProcessResult {
+        match self.refuses {
+            Some(test) => Ok(refused(test, value)?),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Processor<Key, Value> for Sums {
@@ -40,7 +52,8 @@ impl Processor<Key, Value> for Sums {
         ctx: &mut ProcessorContext<'_, Key, Value>,
     ) -> ProcessResult {
         let store = ctx.store(self.store);
-        let value = match (&record.key, record.value) {
+        let read = record.value;
+        let value = match (&record.key, read) {
             (None, value) => value,
             (Some(_), None) => {
                 store.delete(&record.key)?;
@@ -53,7 +66,8 @@ impl Processor<Key, Value> for Sums {
                 Some(next)
             }
         };
-        Ok(ctx.forward(Record { value, ..record })?)
+        ctx.forward(Record { value, ..record })?;
+        self.judge(read)
     }
 
     fn punctuate(
@@ -73,15 +87,15 @@ impl Processor<Key, Value> for Sums {
             }
             ctx.forward(Record::new(key, Some(sum), now))?;
         }
-        Ok(())
+        self.judge(Some(now))
     }
 }
 
 pub(super) fn process<'b>(
     stream: KStream<'b, Key, Value>,
     store: StoreHandle<Store>,
-    every: &[(Clock, Timestamp)],
-    clear: bool,
+    (every, clear): (&[(Clock, Timestamp)], bool),
+    refuses: Option<Test>,
 ) -> KStream<'b, Key, Value> {
     let schedule = |(clock, interval): &(Clock, Timestamp)| match clock {
         Clock::Stream => Schedule::stream_time(*interval),
@@ -92,11 +106,13 @@ pub(super) fn process<'b>(
         store,
         schedules: schedules.clone(),
         clear,
+        refuses,
     })
 }
 
-/// Says how many records of its key came before; of an even value it makes two.
-struct Numbered(StoreRef<Store>);
+/// Says how many records of its key came before; of an even value it makes two. Then it refuses
+/// some.
+struct Numbered(StoreRef<Store>, Option<Test>);
 
 impl FixedKeyProcessor<Key, Value> for Numbered {
     type Value = Value;
@@ -107,25 +123,30 @@ impl FixedKeyProcessor<Key, Value> for Numbered {
         value: Value,
         ctx: &mut FixedKeyContext<'_, Key, Value>,
     ) -> ProcessResult {
-        let (Some(_), Some(number)) = (key, value) else {
-            return Ok(ctx.forward(value)?);
-        };
-        let seen = ctx.store(self.0).entry(key, || 0)?;
-        *seen += 1;
-        let told = number.wrapping_add(*seen * 1000);
-        ctx.forward(Some(told))?;
-        if number.rem_euclid(2) == 0 {
-            ctx.forward(Some(number.wrapping_neg()))?;
+        if let (Some(_), Some(number)) = (key, value) {
+            let seen = ctx.store(self.0).entry(key, || 0)?;
+            *seen += 1;
+            let told = number.wrapping_add(*seen * 1000);
+            ctx.forward(Some(told))?;
+            if number.rem_euclid(2) == 0 {
+                ctx.forward(Some(number.wrapping_neg()))?;
+            }
+        } else {
+            ctx.forward(value)?;
         }
-        Ok(())
+        match self.1 {
+            Some(test) => Ok(refused(test, value)?),
+            None => Ok(()),
+        }
     }
 }
 
 pub(super) fn process_values(
     stream: KStream<'_, Key, Value>,
     store: StoreHandle<Store>,
+    refuses: Option<Test>,
 ) -> KStream<'_, Key, Value> {
-    stream.process_values(store, Numbered)
+    stream.process_values(store, move |store| Numbered(store, refuses))
 }
 
 type History = VersionedStore<Key, i64>;

@@ -1,11 +1,18 @@
 //! A program as data, and what an engine makes of it. Invariant: what is read and written again is
 //! the same line.
 
-use super::Op;
+use super::{
+    Op,
+    policy::{Letter, OnError},
+};
 use anyhow::{Context, Result};
 use millstream_core::record::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fs, path::Path};
+
+fn none(on_error: &OnError) -> bool {
+    *on_error == OnError::default()
+}
 
 /// A program with its script, and Kafka Streams' answer where that was captured.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -16,6 +23,9 @@ pub struct Program {
     pub name: String,
     /// The operators, each after those that it reads from.
     pub nodes: Vec<Op>,
+    /// What becomes of bad records where no node says it.
+    #[serde(default, skip_serializing_if = "none")]
+    pub on_error: OnError,
     /// What happens, in order.
     pub script: Vec<Step>,
     /// What Kafka Streams wrote, by topic.
@@ -45,6 +55,20 @@ pub enum Step {
     Record((String, Key, Value, Timestamp)),
     /// A record with a header arrives.
     Headed((String, Key, Value, Timestamp, String)),
+    /// A record arrives whose value is these bytes, which are no number.
+    Bad((String, Key, String, Timestamp)),
+}
+
+impl Step {
+    /// The time of the record, if it is one.
+    pub fn time_mut(&mut self) -> Option<&mut Timestamp> {
+        match self {
+            Self::Clock(_) => None,
+            Self::Record((.., time)) | Self::Headed((.., time, _)) | Self::Bad((.., time)) => {
+                Some(time)
+            }
+        }
+    }
 }
 
 /// A record that was written.
@@ -59,6 +83,8 @@ pub struct Output {
     pub time: Timestamp,
     /// The value of its header `h`, if it has that.
     pub header: Option<String>,
+    /// What its headers say if it is a dead letter.
+    pub letter: Option<Letter>,
 }
 
 /// A record as files have it.
@@ -67,29 +93,38 @@ pub struct Output {
 enum Line {
     Plain((Key, Value, Timestamp)),
     Headed((Key, Value, Timestamp, String)),
+    Letter((Key, Value, Timestamp, Letter)),
+    HeadedLetter((Key, Value, Timestamp, String, Letter)),
 }
 
 impl From<Line> for Output {
     fn from(line: Line) -> Self {
-        let (key, value, time, header) = match line {
-            Line::Plain((key, value, time)) => (key, value, time, None),
-            Line::Headed((key, value, time, header)) => (key, value, time, Some(header)),
+        let ((key, value, time), header, letter) = match line {
+            Line::Plain(plain) => (plain, None, None),
+            Line::Headed((k, v, t, header)) => ((k, v, t), Some(header), None),
+            Line::Letter((k, v, t, letter)) => ((k, v, t), None, Some(letter)),
+            Line::HeadedLetter((k, v, t, header, letter)) => {
+                ((k, v, t), Some(header), Some(letter))
+            }
         };
         Self {
             key,
             value,
             time,
             header,
+            letter,
         }
     }
 }
 
 impl From<Output> for Line {
     fn from(output: Output) -> Self {
-        let (key, value, time) = (output.key, output.value, output.time);
-        match output.header {
-            None => Self::Plain((key, value, time)),
-            Some(header) => Self::Headed((key, value, time, header)),
+        let (k, v, t) = (output.key, output.value, output.time);
+        match (output.header, output.letter) {
+            (None, None) => Self::Plain((k, v, t)),
+            (Some(header), None) => Self::Headed((k, v, t, header)),
+            (None, Some(letter)) => Self::Letter((k, v, t, letter)),
+            (Some(header), Some(letter)) => Self::HeadedLetter((k, v, t, header, letter)),
         }
     }
 }

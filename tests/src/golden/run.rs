@@ -5,22 +5,30 @@ use super::{
     Answer, Output, Program, Step, build, cases,
     compare::outcome,
     peer::Objection,
+    policy::{self, Letter},
     program::{Key, Value},
 };
 use crate::cases::{Engine, Open, Raw, Settings, TestDriver};
 use anyhow::Result;
 use millstream_core::{
     prelude::*,
-    record::Header,
+    record::{Header, Headers},
     serde::{Serde, option},
-    task::ErrorPolicy,
 };
 use std::{collections::BTreeSet, sync::atomic::Ordering};
 
 /// The only header there is.
 const HEADER: &str = "h";
-/// What a program says that stops as it should: at a time that is none, or at a limit.
-const STOPS: [&str; 2] = ["invalid timestamp", "the buffer is full"];
+/// In front of the names of KIP-1034's headers.
+const OF_LETTERS: &str = "__streams.errors.";
+/// What a program says that stops as it should: at a time that is none, at a limit, at a record
+/// that it refuses, or at bytes that are no number.
+const STOPS: [&str; 4] = [
+    "invalid timestamp",
+    "the buffer is full",
+    "refused ",
+    "found 3 bytes",
+];
 
 /// What our test driver makes of a program.
 ///
@@ -36,8 +44,9 @@ pub fn run(program: &Program) -> Result<Answer> {
 /// As of [`run`], and where the engine cannot be had.
 pub fn run_on(program: &Program, open: &Open<'_>) -> Result<(Answer, Timestamp)> {
     let built = build::build(&program.nodes)?;
-    let policy = ErrorPolicy::Fail;
-    let mut engine = open(built.topology, &Settings { policy })?;
+    let policies = program.on_error.ours();
+    let mut engine = open(built.topology, &Settings { policies })?;
+    let dense = engine.limits().dense;
     let mut answer = Answer::default();
     for (number, step) in (1..).zip(&program.script) {
         match take(step, &built.sources, &mut *engine) {
@@ -49,16 +58,19 @@ pub fn run_on(program: &Program, open: &Open<'_>) -> Result<(Answer, Timestamp)>
             Err(error) => return Err(error.context(format!("step {number}"))),
         }
     }
-    for topic in built.sinks {
+    for topic in built.sinks.into_iter().chain(policy::topics(program)) {
         let records = engine.read(&topic)?;
-        let records: Result<Vec<_>> = records.iter().map(output).collect();
+        let records: Result<Vec<_>> = records.iter().map(|record| output(record, dense)).collect();
         answer.outputs.insert(topic, records?);
     }
     let dropped = engine.dropped();
     answer.dropped = built.dropped.load(Ordering::Relaxed)
         + dropped.null_key
         + dropped.late_record
-        + dropped.invalid_timestamp;
+        + dropped.invalid_timestamp
+        + dropped.deserialization
+        + dropped.processing
+        + dropped.production;
     Ok((answer, engine.limits().earliest))
 }
 
@@ -89,7 +101,7 @@ pub fn difference_on(program: &Program, open: &Open<'_>) -> Result<Option<String
 fn from(program: &Program, earliest: Timestamp) -> Program {
     let mut program = program.clone();
     for step in &mut program.script {
-        if let Step::Record((.., time)) | Step::Headed((.., time, _)) = step {
+        if let Some(time) = step.time_mut() {
             *time = earliest.max(*time);
         }
     }
@@ -102,25 +114,30 @@ fn stops(error: &anyhow::Error) -> bool {
 }
 
 fn take(step: &Step, sources: &BTreeSet<String>, engine: &mut dyn Engine) -> Result<()> {
-    let (topic, key, value, timestamp, header) = match step.clone() {
+    let mut headers = Headers::NONE;
+    let (topic, key, value, timestamp) = match step.clone() {
         Step::Clock((now,)) => return engine.advance_wall_clock(now),
-        Step::Record((topic, key, value, time)) => (topic, key, value, time, None),
-        Step::Headed((topic, key, value, time, header)) => (topic, key, value, time, Some(header)),
+        Step::Record((topic, key, value, time)) => (topic, key, number(value)?, time),
+        Step::Headed((topic, key, value, time, header)) => {
+            headers.push(HEADER, Some(header.into_bytes()));
+            (topic, key, number(value)?, time)
+        }
+        Step::Bad((topic, key, bytes, time)) => (topic, key, Some(bytes.into_bytes()), time),
     };
     if !sources.contains(&topic) {
         return Ok(());
     }
-    let header = header.map(|value| Header {
-        name: HEADER.to_owned(),
-        value: Some(value.into_bytes()),
-    });
     let record = Raw {
         key: encoded(option::<Utf8>(), &key)?,
-        value: encoded(option::<I64Be>(), &value)?,
+        value,
         timestamp,
-        headers: header.into_iter().collect(),
+        headers,
     };
     engine.pipe(&topic, &record)
+}
+
+fn number(value: Value) -> Result<Option<Vec<u8>>> {
+    encoded(option::<I64Be>(), &value)
 }
 
 fn encoded<T>(serde: Serde<Option<T>>, value: &Option<T>) -> Result<Option<Vec<u8>>> {
@@ -129,17 +146,53 @@ fn encoded<T>(serde: Serde<Option<T>>, value: &Option<T>) -> Result<Option<Vec<u
     Ok(value.is_some().then_some(bytes))
 }
 
-fn output(record: &Raw) -> Result<Output> {
-    let header = match record.headers.iter().next() {
-        None => None,
-        Some(header) => Some(String::from_utf8(header.value.clone().unwrap_or_default())?),
+/// A record that was written; `dense` says whether offsets mean something.
+fn output(record: &Raw, dense: bool) -> Result<Output> {
+    let text = |header: &Header| {
+        let value = header.value.clone();
+        Ok::<_, anyhow::Error>(value.map(String::from_utf8).transpose()?)
     };
-    let key: Key = option::<Utf8>().decode(record.key.as_deref())?;
-    let value: Value = option::<I64Be>().decode(record.value.as_deref())?;
+    let said = |name: &str| {
+        let header = record.headers.last(&format!("{OF_LETTERS}{name}"));
+        Ok::<_, anyhow::Error>(header.map(text).transpose()?.flatten())
+    };
+    let header = record.headers.last(HEADER).map(text).transpose()?;
+    let header = header.map(Option::unwrap_or_default);
+    let time = record.timestamp;
+    let Some(exception) = said("exception")? else {
+        let key: Key = option::<Utf8>().decode(record.key.as_deref())?;
+        let value: Value = option::<I64Be>().decode(record.value.as_deref())?;
+        return Ok(Output {
+            key,
+            value,
+            time,
+            header,
+            letter: None,
+        });
+    };
+    let mut letter = Letter {
+        exception,
+        message: said("message")?,
+        topic: said("topic")?,
+        partition: said("partition")?,
+        offset: said("offset")?.filter(|_| dense),
+        bytes: None,
+    };
+    let (mut key, mut value) = (None, None);
+    if !letter.is_internal() {
+        key = option::<Utf8>().decode(record.key.as_deref())?;
+        value = option::<I64Be>()
+            .decode(record.value.as_deref())
+            .ok()
+            .flatten();
+        let bytes = record.value.as_deref().filter(|_| value.is_none());
+        letter.bytes = bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    }
     Ok(Output {
         key,
         value,
-        time: record.timestamp,
+        time,
         header,
+        letter: Some(letter),
     })
 }

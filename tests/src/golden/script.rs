@@ -29,6 +29,8 @@ pub struct Mix {
     pub headed: i64,
     /// Moves of the wall clock.
     pub clock: i64,
+    /// Records whose value is no number.
+    pub bad: i64,
 }
 
 impl Mix {
@@ -45,6 +47,7 @@ impl Mix {
         pauses: 10,
         headed: 10,
         clock: 5,
+        bad: 0,
     };
     /// Nothing out of the ordinary.
     const PLAIN: Self = Self {
@@ -59,6 +62,7 @@ impl Mix {
         pauses: 15,
         headed: 0,
         clock: 8,
+        bad: 0,
     };
     /// One for each thing that is hard.
     pub const EACH: [Self; 5] = [
@@ -102,6 +106,10 @@ pub fn script(dice: &mut Dice, nodes: &[Op], mix: &Mix) -> Vec<Step> {
         _ => None,
     });
     let topics: Vec<_> = topics.cloned().collect();
+    let global = |topic: &str| {
+        let global = |op: &Op| matches!(op, Op::GlobalTable { topic: of } if of == topic);
+        nodes.iter().any(global)
+    };
     let mut steps: Vec<Step> = Vec::new();
     let (mut time, mut clock) = (dice.between(0, 20), 0);
     for _ in 0..dice.between(mix.steps.0, mix.steps.1) {
@@ -120,7 +128,14 @@ pub fn script(dice: &mut Dice, nodes: &[Op], mix: &Mix) -> Vec<Step> {
             } else if !dice.percent(mix.together) {
                 time += dice.between(1, 9);
             }
-            steps.push(record(dice, &topics, mix, time));
+            let mut step = record(dice, &topics, mix, time);
+            // Kafka Streams' driver passes over them there, whatever the handler says.
+            if let Step::Bad((topic, key, _, time)) = &step
+                && global(topic)
+            {
+                step = Step::Record((topic.clone(), key.clone(), None, *time));
+            }
+            steps.push(step);
         }
     }
     steps
@@ -137,7 +152,10 @@ fn record(dice: &mut Dice, topics: &[String], mix: &Mix, newest: Timestamp) -> S
     let key = (!dice.percent(mix.no_key)).then(|| dice.one(&["k1", "k2", "x3"]).to_owned());
     let value = (!dice.percent(mix.no_value)).then(|| dice.between(-3, 9));
     let (topic, time) = (dice.one(topics), time.max(0));
-    if dice.percent(mix.headed) {
+    // A mix without bad records is to throw the dice no more often than before there were some.
+    if mix.bad > 0 && dice.percent(mix.bad) {
+        Step::Bad((topic, key, "bad".to_owned(), time))
+    } else if dice.percent(mix.headed) {
         let header = dice.one(&["p", "q"]).to_owned();
         Step::Headed((topic, key, value, time, header))
     } else {

@@ -109,7 +109,8 @@ fn kept(program: &Program, gone: &[bool]) -> Option<Program> {
         op.each_read(|read| *read = places[*read]);
     }
     let sound = kinds(&nodes).is_ok() && parts(&nodes).is_ok_and(|parts| parts.doubtful.is_none());
-    (sound && !nodes.is_empty()).then(|| Program {
+    let reads = |op: &Op| matches!(op, Op::Stream { .. } | Op::Table { .. });
+    (sound && nodes.iter().any(reads)).then(|| Program {
         nodes,
         ..program.clone()
     })
@@ -146,6 +147,9 @@ fn simpler(program: &Program) -> Vec<Program> {
                     }
                 }
             }
+            Step::Bad((topic, key, _, time)) => {
+                put(Step::Record((topic, key, Some(1), time)));
+            }
             Step::Clock(_) => {}
         }
     }
@@ -156,7 +160,7 @@ fn simpler(program: &Program) -> Vec<Program> {
 fn weight(program: &Program) -> u64 {
     let of = |step: &Step| match step {
         Step::Clock(_) => 0,
-        Step::Headed((.., time, _)) => 4 + time.unsigned_abs(),
+        Step::Headed((.., time, _)) | Step::Bad((.., time)) => 4 + time.unsigned_abs(),
         Step::Record((_, key, value, time)) => {
             let key = u64::from(key.as_deref().is_some_and(|key| key != "k1"));
             key + u64::from(value.is_some_and(|value| value != 1)) + time.unsigned_abs()

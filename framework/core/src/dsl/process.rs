@@ -11,7 +11,8 @@ use crate::{
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 /// What a processor returns: `?` works on any error. Errors of stores keep their meaning; all
-/// others are a refusal of the record, which the source's policy answers.
+/// others are a refusal of the record, which the node's policy answers, or else the source's, or
+/// else the program's.
 pub type ProcessResult = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// An operator of the user's own. Each task has its own instance; all of its lasting state must be
@@ -40,7 +41,7 @@ pub trait Processor<K, V>: 'static {
     /// Is called when one of its schedules is due, at `now` of that clock.
     ///
     /// # Errors
-    /// Any: it stops the thread, since there is no record to skip.
+    /// Any; see [`ProcessResult`]. There is no record then, so a dead letter says only why.
     fn punctuate(
         &mut self,
         _clock: PunctuationType,
@@ -188,13 +189,14 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
             let schedules = node.borrow().0.schedules();
             // Timers are reversed after linking, nodes and schedules alike.
             for schedule in schedules.into_iter().rev() {
-                let node = node.clone();
+                let (node, name) = (node.clone(), name.clone());
                 let fire = move |task: &mut TaskContext, now| {
                     let (processor, down) = &mut *node.borrow_mut();
                     let mut ctx = ProcessorContext { task, down };
                     let called = processor.punctuate(schedule.clock, now, &mut ctx);
+                    let called = called.or_else(|error| task.refuse(&name, unboxed(error)));
                     // Nobody knows what a processor did.
-                    called.map(|()| true).map_err(unboxed)
+                    called.map(|()| true)
                 };
                 link.timers.push(Timer::new(schedule, Box::new(fire)));
             }

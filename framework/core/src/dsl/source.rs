@@ -105,6 +105,7 @@ impl StreamsBuilder {
             let mut down = link.downstream::<K, V>();
             let repartition = matches!(topic, TopicName::Repartition(_));
             let null_keys = null_keys && (!repartition || link.takes_null_keys());
+            let decode_value = value.clone();
             let decode = move |raw: RawRecord<'_>| Ok((key.decode(raw.key)?, value(raw.value)?));
             let ahead = times.as_ref().map(|times| {
                 let ahead: Ahead<K, V> = Rc::default();
@@ -127,7 +128,11 @@ impl StreamsBuilder {
             });
             let push: RawPush = Box::new(move |ctx, raw| {
                 if !null_keys && raw.key.is_none() {
-                    return ctx.drop_null_key();
+                    // It has no place, but is not lost if it is to be kept for being unreadable.
+                    return match decode_value(raw.value) {
+                        Ok(_) => ctx.drop_null_key(),
+                        Err(error) => ctx.refuse_unread(&name, error),
+                    };
                 }
                 let known = ahead.as_ref().and_then(|ahead| take(ahead, ctx.offset()));
                 match known.map_or_else(|| decode(raw), Ok) {
@@ -143,7 +148,7 @@ impl StreamsBuilder {
                             },
                         )
                     }
-                    Err(error) => ctx.refuse(&name, error),
+                    Err(error) => ctx.refuse_unread(&name, error),
                 }
             });
             link.source(topic.clone(), push);

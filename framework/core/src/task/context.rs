@@ -108,6 +108,8 @@ pub struct TaskContext {
     pub(super) answers: Answers,
     pub(super) dropped: Dropped,
     pub(super) failures: Vec<Failure>,
+    /// How many sources could not decode the record in hand.
+    pub(super) unread: usize,
     pub(super) commit_requested: bool,
     out_of_order: bool,
     /// The batch and the place in it of the record in hand, where some operator outlives it.
@@ -140,6 +142,7 @@ impl TaskContext {
             answers: Answers::default(),
             dropped: Dropped::default(),
             failures: Vec::new(),
+            unread: 0,
             commit_requested: false,
             out_of_order: false,
             in_hand: None,
@@ -378,6 +381,16 @@ impl TaskContext {
             _ => Reason::Processing,
         };
         self.refuse_for(reason, node, error)
+    }
+
+    /// A source cannot decode the record in hand.
+    ///
+    /// # Errors
+    /// As [`TaskContext::refuse`].
+    #[cold]
+    pub(crate) fn refuse_unread(&mut self, node: &str, error: Error) -> Result<()> {
+        self.unread += 1;
+        self.refuse(node, error)
     }
 
     /// A node could not write what it made of the record in hand: the policy for production

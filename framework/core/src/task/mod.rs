@@ -281,7 +281,7 @@ impl Task {
             None => Some(raw.timestamp),
             Some(head) => self.ctx.time_of(head, input.time)?,
         };
-        let before = self.ctx.stream_time;
+        let before = (self.ctx.stream_time, input.time);
         if let Some(timestamp) = timestamp {
             self.process_at(number, RawRecord { timestamp, ..raw })?;
         }
@@ -289,10 +289,11 @@ impl Task {
         input.next = offset + 1;
         input.moved = true;
         if !self.ctx.failures.is_empty() {
+            self.turn_back_time(number, before);
             self.settle_failures(Some((number, offset, raw)))?;
         }
         self.inputs[number].put_back(records);
-        if self.ctx.stream_time > before && !self.timers.is_empty() {
+        if self.ctx.stream_time > before.0 && !self.timers.is_empty() {
             self.punctuate(PunctuationType::StreamTime, self.ctx.stream_time)?;
         }
         Ok(())
@@ -490,6 +491,7 @@ impl Task {
             calls.clear();
         }
         self.ctx.failures.clear();
+        self.ctx.unread = 0;
         self.ctx.commit_requested = false;
         self.touched = false;
         Ok(())

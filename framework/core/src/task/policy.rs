@@ -8,7 +8,7 @@
 use super::{OutputId, Task, TaskConfig, TaskContext};
 use crate::{
     error::{Error, ErrorKind, Result},
-    record::{Headers, Offset, RawRecord, TopicPartition},
+    record::{Headers, Offset, RawRecord, Timestamp, TopicPartition},
     topology::{NodeKind, TopicName, Topology},
 };
 use std::collections::BTreeMap;
@@ -181,6 +181,10 @@ impl TaskContext {
     /// The error itself where the policy is to fail.
     #[cold]
     pub(super) fn refuse_for(&mut self, reason: Reason, node: &str, error: Error) -> Result<()> {
+        // A processor hands on what happened downstream of it: that is no refusal of its own.
+        if error.is_answered() {
+            return Err(error);
+        }
         // What the commit or the clock brought forth is no source's.
         let policies = match self.source {
             Some(_) => self.policies,
@@ -188,7 +192,7 @@ impl TaskContext {
         };
         let own = self.answers.nodes.get(node).copied();
         let keep = match own.unwrap_or_else(|| policies.of(reason)) {
-            ErrorPolicy::Fail => return Err(self.at_record(node, error)),
+            ErrorPolicy::Fail => return Err(self.at_record(node, error).answered()),
             ErrorPolicy::Skip => None,
             ErrorPolicy::DeadLetter => self.answers.dead_letters,
             ErrorPolicy::DeadLetterTo(topic) => Some(self.output_named(topic)),
@@ -214,9 +218,20 @@ pub(crate) struct Failure {
 }
 
 impl Task {
+    /// What no source of its topic could read closes no window, whatever its time says.
+    #[cold]
+    pub(super) fn turn_back_time(&mut self, number: usize, before: (Timestamp, Timestamp)) {
+        let input = &mut self.inputs[number];
+        let unread = std::mem::take(&mut self.ctx.unread);
+        if unread > 0 && unread == input.pushes.len() {
+            (self.ctx.stream_time, input.time) = before;
+        }
+    }
+
     /// Counts what nodes refused, and writes the dead letters that were asked for. `bad` is the
     /// record in hand; there is none where a punctuation or the commit made what was refused, and a
-    /// dead letter then says only why.
+    /// dead letter then says only why. So each refusal has its own there, while a record is kept
+    /// only once: it can be put back into its topic.
     #[cold]
     pub(super) fn settle_failures(
         &mut self,
@@ -225,7 +240,8 @@ impl Task {
         let mut told: Vec<OutputId> = Vec::new();
         for failure in std::mem::take(&mut self.ctx.failures) {
             self.ctx.dropped.count(failure.reason);
-            let Some(to) = failure.keep.filter(|to| !told.contains(to)) else {
+            let again = |to: &OutputId| bad.is_some() && told.contains(to);
+            let Some(to) = failure.keep.filter(|to| !again(to)) else {
                 continue;
             };
             told.push(to);
@@ -248,7 +264,8 @@ impl Task {
     }
 }
 
-/// KIP-1034's headers for a record that could not be processed, behind those that it had.
+/// KIP-1034's headers for a record that could not be processed, behind those that it had. Where
+/// there is no record they are as Kafka Streams has them then: no topic, and -1 for the numbers.
 fn dead_letter_headers(
     mut headers: Headers,
     from: Option<(&TopicPartition, Offset)>,
@@ -270,9 +287,11 @@ fn dead_letter_headers(
     add("stacktrace", Some(format!("in {}", failure.node)));
     add("message", Some(failure.error.to_string()));
     add("topic", from.map(|(from, _)| from.topic.to_string()));
-    let partition = from.map(|(from, _)| from.partition.to_string());
-    add("partition", partition);
-    add("offset", from.map(|(_, offset)| offset.to_string()));
+    let none = || "-1".to_owned();
+    let partition = from.map_or_else(none, |(from, _)| from.partition.to_string());
+    add("partition", Some(partition));
+    let offset = from.map_or_else(none, |(_, offset)| offset.to_string());
+    add("offset", Some(offset));
     headers
 }
 

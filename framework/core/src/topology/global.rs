@@ -63,11 +63,7 @@ impl GlobalSpec {
         policies: Policies,
         dropped: &mut Dropped,
     ) -> Result<()> {
-        if record.key.is_none() {
-            dropped.null_key += 1;
-            return Ok(());
-        }
-        let (reason, error) = if record.timestamp < 0 {
+        let (reason, error) = if record.timestamp < 0 && record.key.is_some() {
             let text = format!("invalid timestamp {}", record.timestamp);
             (Reason::InvalidTimestamp, Error::deserialization(text))
         } else {
@@ -97,6 +93,14 @@ pub(crate) fn writer<K: 'static, V: 'static>(
     (stored_key, stored_value): (Serde<K>, Serde<V>),
 ) -> WriteRow {
     Arc::new(move |record, column, batch| {
+        if record.key.is_none() {
+            // Bytes that nobody can read are that first of all.
+            record
+                .value
+                .map(|bytes| value.decode(Some(bytes)))
+                .transpose()?;
+            return Ok(Written::NullKey);
+        }
         let row = (key.decode(record.key)?, record.value);
         let (mut at, mut bytes) = (Vec::new(), Vec::new());
         if stored_key.encode(&row.0, &mut at)? == Encoded::Null {

@@ -3,6 +3,7 @@
 //! Invariant: what Kafka Streams does by looking for nulls, and we by types, is done here by hand,
 //! and what that drops is counted as Kafka Streams counts it.
 
+pub(super) mod failing;
 mod groups;
 mod joins;
 mod keys;
@@ -12,6 +13,7 @@ use super::{
     Op,
     functions::{self, Map, Selector, Test},
     op::{Invalid, Place, Times, Windows},
+    policy::Policy,
     processors,
     program::{Key, Value},
 };
@@ -110,12 +112,15 @@ impl<'b> Graph<'b> {
     fn handle(&mut self, op: &Op) -> Result<Handle<'b>> {
         let name = format!("n{}", self.handles.len());
         Ok(match op {
-            Op::Stream { topic, time } => {
+            Op::Stream {
+                topic,
+                time,
+                on_error,
+            } => {
                 let topic = self.source::<Value>(topic, nullable());
+                let consumed = consumed(&topic, *time, Option::unwrap_or_default);
                 Handle::Stream(Stream {
-                    stream: self
-                        .builder
-                        .stream(consumed(&topic, *time, Option::unwrap_or_default)),
+                    stream: self.builder.stream(answering(consumed, on_error.as_ref())),
                     rekeyed: false,
                 })
             }
@@ -123,9 +128,11 @@ impl<'b> Graph<'b> {
                 topic,
                 time,
                 history,
+                on_error,
             } => {
                 let topic = self.source::<i64>(topic, i64_be());
                 let consumed = consumed(&topic, *time, |value| value);
+                let consumed = answering(consumed, on_error.as_ref());
                 Handle::Table(self.builder.table(consumed, with_history(&name, *history)))
             }
             Op::GlobalTable { topic } => {
@@ -166,7 +173,11 @@ impl<'b> Graph<'b> {
             Op::Cogroup { of } => self.cogrouped(of)?,
             Op::Join(joining) => self.join(joining, &name)?,
             Op::ForeignJoin { .. } => self.foreign_join(op, &name)?,
-            Op::To { of, topic, by } => self.to(*of, topic, by.as_ref())?,
+            Op::To { .. } => self.to(op)?,
+            Op::Try(trying) => match self.attempt(trying)? {
+                Some(stream) => Handle::Stream(stream),
+                None => Handle::End,
+            },
             _ => Handle::Stream(self.on_stream(op, &name)?),
         })
     }
@@ -201,13 +212,23 @@ impl<'b> Graph<'b> {
                 (stream.merge(other.stream), rekeyed || other.rekeyed)
             }
             Op::Repartition { .. } => (repartitioned(stream, name), false),
-            Op::Process { every, clear, .. } => {
+            Op::Process {
+                every,
+                clear,
+                refuses,
+                on_error,
+                ..
+            } => {
                 let store = self.builder.store(stored(name));
-                (processors::process(stream, store, &every, clear), true)
+                let processed = processors::process(stream, store, (&every, clear), refuses);
+                (failing::answered(processed, on_error.as_ref()), true)
             }
-            Op::ProcessValues { .. } => {
+            Op::ProcessValues {
+                refuses, on_error, ..
+            } => {
                 let store = self.builder.store(stored(name));
-                (processors::process_values(stream, store), rekeyed)
+                let processed = processors::process_values(stream, store, refuses);
+                (failing::answered(processed, on_error.as_ref()), rekeyed)
             }
             Op::ProcessVersions { history, back, .. } => {
                 let store = self
@@ -298,13 +319,32 @@ impl<'b> Graph<'b> {
         }))
     }
 
-    fn to(&mut self, of: Place, topic: &str, by: Option<&Selector>) -> Result<Handle<'b>> {
+    fn to(&mut self, op: &Op) -> Result<Handle<'b>> {
+        let Op::To {
+            of,
+            topic,
+            by,
+            refuses,
+            on_error,
+        } = op
+        else {
+            bail!("{op:?} is no sink");
+        };
+        let (of, policy, serde) = (
+            *of,
+            failing::ours(on_error.as_ref()),
+            failing::numbers(*refuses),
+        );
         if let Some(by) = by {
             let (by, topic) = (by.clone(), topic.to_owned());
             self.sinks
                 .extend(by.all().iter().map(|key| chosen(&topic, key)));
             let choose = move |k: &Key, v: &Value| chosen(&topic, &by.key(k, *v));
-            self.stream(of)?.stream.to_chosen(choose, key(), nullable());
+            let stream = self.stream(of)?.stream;
+            match policy {
+                Some(policy) => stream.to_chosen_or(choose, key(), serde, policy),
+                None => stream.to_chosen(choose, key(), serde),
+            }
             return Ok(Handle::End);
         }
         self.sinks.insert(topic.to_owned());
@@ -312,7 +352,11 @@ impl<'b> Graph<'b> {
             table.to(&Topic::new(interned(topic), key(), i64_be()));
         } else {
             let stream = self.stream(of)?.stream;
-            stream.to(&Topic::new(interned(topic), key(), nullable()));
+            let produced = Produced::of(&Topic::new(interned(topic), key(), serde));
+            stream.to(match policy {
+                Some(policy) => produced.on_error(policy),
+                None => produced,
+            });
         }
         Ok(Handle::End)
     }
@@ -372,6 +416,14 @@ fn consumed<V: Copy + Send + Sync + 'static>(
     };
     let time = move |_: &Key, value: &V| number(*value).wrapping_mul(factor);
     consumed.with_timestamp(TimestampExtractor::from_fn(time).on_invalid(invalid))
+}
+
+/// The source, with what it says itself of bad records.
+fn answering<V>(consumed: Consumed<Key, V>, policy: Option<&Policy>) -> Consumed<Key, V> {
+    match failing::ours(policy) {
+        Some(policy) => consumed.on_error(policy),
+        None => consumed,
+    }
 }
 
 /// The table, with a store of its own if it is to have one.

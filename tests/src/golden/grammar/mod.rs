@@ -2,8 +2,11 @@
 //!
 //! Invariant: every program that is made means one thing only, so that engines must agree on it.
 
+mod failing;
 mod operators;
 mod parameters;
+
+use failing::Errors;
 
 use super::{
     Op, Program,
@@ -30,7 +33,8 @@ const TRIES: usize = 60;
 pub fn program(seed: u64) -> Program {
     let mut dice = Dice::new(seed);
     loop {
-        let nodes = nodes(&mut dice);
+        let errors = Errors::new(&mut dice);
+        let nodes = nodes(&mut dice, errors.clone());
         // Where it is chance in which order records arrive there is nothing to compare.
         let Ok(parts) = parts(&nodes) else { continue };
         // Kafka Streams' driver runs all parts as one task, with one stream time.
@@ -40,9 +44,15 @@ pub fn program(seed: u64) -> Program {
         if stream_joins(&nodes) > STREAM_JOINS_MAX {
             continue;
         }
-        let script = script::script(&mut dice, &nodes, &script::Mix::ANY);
+        let bad = errors.bad(&mut dice);
+        let mix = script::Mix {
+            bad,
+            ..script::Mix::ANY
+        };
+        let script = script::script(&mut dice, &nodes, &mix);
         return Program {
             nodes,
+            on_error: errors.on_error,
             script,
             ..Program::default()
         };
@@ -68,14 +78,16 @@ fn punctuates_by_stream_time(nodes: &[Op]) -> bool {
 
 struct Growing<'d> {
     dice: &'d mut Dice,
+    errors: Errors,
     nodes: Vec<Op>,
     kinds: Vec<Kind>,
     read: Vec<bool>,
 }
 
-fn nodes(dice: &mut Dice) -> Vec<Op> {
+fn nodes(dice: &mut Dice, errors: Errors) -> Vec<Op> {
     let mut growing = Growing {
         dice,
+        errors,
         nodes: Vec::new(),
         kinds: Vec::new(),
         read: Vec::new(),
@@ -115,11 +127,12 @@ impl Growing<'_> {
             9 if first => false,
             at @ 5..=8 => {
                 let history = (at == 8).then(|| self.dice.between(0, 60));
-                let (topic, time) = (topic.clone(), self.times());
+                let (topic, time, on_error) = (topic.clone(), self.times(), self.answer());
                 self.add(Op::Table {
                     topic,
                     time,
                     history,
+                    on_error,
                 })
             }
             _ => self.add(Op::GlobalTable {
@@ -127,8 +140,12 @@ impl Growing<'_> {
             }),
         };
         if !added {
-            let time = self.times();
-            self.add(Op::Stream { topic, time });
+            let (time, on_error) = (self.times(), self.answer());
+            self.add(Op::Stream {
+                topic,
+                time,
+                on_error,
+            });
         }
     }
 
@@ -161,10 +178,15 @@ impl Growing<'_> {
                 Kind::Stream { .. } | Kind::Table { .. } if leaf || self.dice.percent(10) => {
                     let topic = format!("o{sinks}");
                     let by = self.chosen(place);
+                    let stream = matches!(self.kinds[place], Kind::Stream { .. });
+                    let refuses = self.refuses().filter(|_| stream);
+                    let on_error = refuses.and_then(|_| self.answer());
                     sinks += i32::from(self.add(Op::To {
                         of: place,
                         topic,
                         by,
+                        refuses,
+                        on_error,
                     }));
                 }
                 Kind::WindowTable { .. } if leaf => drop(self.add(Op::ToStream { of: place })),

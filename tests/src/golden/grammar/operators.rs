@@ -27,6 +27,7 @@ impl Growing<'_> {
             _ => {}
         }
         match self.dice.between(0, 27) {
+            0..=2 if self.errors.any => self.attempt(of),
             0..=10 => self.stateless(of),
             _ => self.stateful(of),
         }
@@ -114,8 +115,14 @@ impl Growing<'_> {
                 of,
                 every: self.every(),
                 clear: self.dice.percent(50),
+                refuses: self.refuses(),
+                on_error: self.answer(),
             },
-            26 if self.dice.percent(50) => Op::ProcessValues { of },
+            26 if self.dice.percent(50) => Op::ProcessValues {
+                of,
+                refuses: self.refuses(),
+                on_error: self.answer(),
+            },
             26 => Op::ProcessVersions {
                 of,
                 history: self.dice.between(0, 60),
@@ -190,10 +197,14 @@ impl Growing<'_> {
             _ => (false, false),
         };
         let (before, after) = if windows { self.join_window() } else { (0, 0) };
+        // Those of Kafka Streams refuse records without a key where they have a grace.
+        let refusing = grace && !windows && self.errors.any;
+        let kinds = [Side::Inner, Side::Left, Side::Outer];
+        let kinds = &kinds[..if refusing { 1 } else { 3 }];
         Op::Join(Joining {
             of,
             with,
-            kind: self.dice.one(&[Side::Inner, Side::Left, Side::Outer]),
+            kind: self.dice.one(kinds),
             before,
             after,
             grace: grace.then(|| self.grace()),

@@ -49,6 +49,9 @@ impl Growing<'_> {
         let limited = self
             .dice
             .percent(if until == Until::Time { 50 } else { 20 });
+        // To stop at a limit is to Kafka Streams an error that a program may go on at.
+        let may_stop = !self.errors.any;
+        let limited = limited && (may_stop || until == Until::Time);
         let in_bytes = limited && self.dice.percent(25);
         Suppression {
             of,
@@ -61,7 +64,7 @@ impl Growing<'_> {
             max_records: (limited && !in_bytes).then(|| self.dice.place(6)),
             // How many bytes a record takes is not the same for both engines, but some it does.
             max_bytes: in_bytes.then(|| self.dice.one(&[1, 1_000_000])),
-            strict: limited && until == Until::Time && self.dice.percent(20),
+            strict: may_stop && limited && until == Until::Time && self.dice.percent(20),
         }
     }
 
