@@ -24,14 +24,9 @@ pub fn difference(program: &Program, ours: &Answer, theirs: &Answer) -> Option<S
     topics.sort();
     topics.dedup();
     for topic in topics {
-        let ours = ours.outputs.get(topic);
-        let theirs = theirs.outputs.get(topic).map(|records| once(records));
-        let theirs = theirs.as_ref();
-        let same = ours.zip(theirs).is_some_and(|(ours, theirs)| {
-            let mut pairs = ours.iter().zip(theirs);
-            (partial || ours.len() == theirs.len())
-                && pairs.all(|(ours, theirs)| matches(&rule, ours, theirs))
-        });
+        let (ours, theirs) = (ours.outputs.get(topic), theirs.outputs.get(topic));
+        let pair = ours.zip(theirs);
+        let same = pair.is_some_and(|(ours, theirs)| same(&rule, ours, theirs, partial));
         if !same {
             let list =
                 |side: Option<&Vec<Output>>| serde_json::to_string(&side).unwrap_or_default();
@@ -66,20 +61,32 @@ pub fn difference(program: &Program, ours: &Answer, theirs: &Answer) -> Option<S
     (!told.is_empty()).then_some(told)
 }
 
-/// Without the dead letters of a record that follow the first one of it.
-fn once(records: &[Output]) -> Vec<Output> {
-    let mut kept: Vec<Output> = Vec::new();
-    for record in records {
-        let letter = record.letter.as_ref();
-        let last = kept.last().and_then(|last| last.letter.as_ref());
-        let again = letter
-            .zip(last)
-            .is_some_and(|(one, last)| one.of_the_same(last));
-        if !again {
-            kept.push(record.clone());
+/// Whether the records of a topic are the same. Of a record that they refuse twice they have a
+/// second dead letter, which we do not. `partial` says that ours may end before theirs do.
+fn same(rule: &Rule, ours: &[Output], theirs: &[Output], partial: bool) -> bool {
+    let mut seen: Vec<&Letter> = Vec::new();
+    let mut rest = theirs.iter();
+    for one in ours {
+        // Of what was held back there is one for each refusal on both sides.
+        let each = one
+            .letter
+            .as_ref()
+            .is_some_and(|letter| letter.topic.is_none());
+        let meant = |other: &Output| each && matches(rule, one, other);
+        let other = rest.find(|other| !is_again(other, &seen) || meant(other));
+        let Some(other) = other.filter(|other| matches(rule, one, other)) else {
+            return partial && rest.len() == 0;
+        };
+        if !each {
+            seen.extend(&other.letter);
         }
     }
-    kept
+    partial || rest.all(|other| is_again(other, &seen))
+}
+
+fn is_again(output: &Output, seen: &[&Letter]) -> bool {
+    let letter = output.letter.as_ref();
+    letter.is_some_and(|letter| seen.iter().any(|before| letter.of_the_same(before)))
 }
 
 /// Whether two dead letters say the same of the same record. Which time and headers they have, both
@@ -91,6 +98,10 @@ fn letters_match(ours: &Output, theirs: &Output) -> bool {
     let record =
         |output: &Output, letter: &Letter| (output.key.clone(), output.value, letter.bytes.clone());
     let theirs = record(theirs, other);
+    if one.topic.is_none() {
+        // To us what was held back is no record any more.
+        return one.says_why(other);
+    }
     // They forget a record's bytes once something has been sent.
     (theirs == (None, None, None) || record(ours, one) == theirs) && one.says(other)
 }

@@ -81,7 +81,8 @@ where
             let read = self.read(&due);
             let record = read.map_err(|cause| ctx.store(self.waiting).unreadable(&cause))?;
             ctx.set_timestamp(record.timestamp);
-            self.meet(ctx, record)?;
+            let held = (record.timestamp, record.headers.clone());
+            ctx.telling(held, |ctx| self.meet(ctx, record))?;
         }
         ctx.set_timestamp(now);
         Ok(())

@@ -38,11 +38,13 @@ pub(crate) trait Calls {
 impl TaskContext {
     /// Where the record in hand comes from.
     pub(crate) fn origin(&self) -> Origin {
+        // What was held back is not the record in hand.
+        let input = self.source.filter(|_| self.held.is_none());
         Origin {
-            input: self.source,
+            input,
             offset: self.offset,
             policies: self.policies,
-            record: self.source.and_then(|_| self.in_hand.clone()),
+            record: input.and_then(|_| self.in_hand.clone()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What operators see of their task: stores, outputs, times, and where the record in hand is from.
 
-use super::policy::{Answers, Dropped, Failure, Policies, Reason};
+use super::policy::{Answers, Dropped, Failure, HeldBack, Policies, Reason};
 use super::{Emission, TaskConfig, Topics};
 use crate::{
     batch::RecordBatch,
@@ -110,6 +110,8 @@ pub struct TaskContext {
     pub(super) failures: Vec<Failure>,
     /// How many sources could not decode the record in hand.
     pub(super) unread: usize,
+    /// The result that is told now, of a record that came before the one in hand.
+    pub(super) held: Option<HeldBack>,
     pub(super) commit_requested: bool,
     out_of_order: bool,
     /// The batch and the place in it of the record in hand, where some operator outlives it.
@@ -143,6 +145,7 @@ impl TaskContext {
             dropped: Dropped::default(),
             failures: Vec::new(),
             unread: 0,
+            held: None,
             commit_requested: false,
             out_of_order: false,
             in_hand: None,
@@ -210,8 +213,11 @@ impl TaskContext {
         self.timestamp = timestamp;
     }
 
-    /// Where the record in hand comes from; `None` in a punctuation.
+    /// Where the record in hand comes from; `None` in a punctuation, and for what was held back.
     pub fn record_metadata(&self) -> Option<RecordMetadata> {
+        if self.held.is_some() {
+            return None;
+        }
         let partition = self.inputs.get(self.source?)?.clone();
         Some(RecordMetadata {
             partition,
@@ -409,6 +415,9 @@ impl TaskContext {
     /// The same error, and of which record: whoever must mend it has to find it first.
     #[cold]
     pub(super) fn at_record(&self, node: &str, error: Error) -> Error {
+        if let Some(held) = &self.held {
+            return error.at(format!("what was held back at {}, {node}", held.timestamp));
+        }
         match self.source.and_then(|input| self.inputs.get(input)) {
             Some(input) => error.at(format!("{input} offset {}, {node}", self.offset)),
             None => error,

@@ -491,7 +491,7 @@ impl Task {
             calls.clear();
         }
         self.ctx.failures.clear();
-        self.ctx.unread = 0;
+        (self.ctx.unread, self.ctx.held) = (0, None);
         self.ctx.commit_requested = false;
         self.touched = false;
         Ok(())

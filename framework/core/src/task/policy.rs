@@ -23,7 +23,8 @@ pub enum ErrorPolicy {
     Skip,
     /// The record's bytes go to the dead-letter topic with headers that say why (KIP-1034), in the
     /// same commit; and it is counted. The bytes are those of the record as the task read it,
-    /// whatever had become of it when it was refused.
+    /// whatever had become of it when it was refused. A result that was held back, as by
+    /// `suppress`, is no such record any more: its dead letter has its time and headers, and why.
     DeadLetter,
     /// The same, in this topic in place of `errors.dead.letter.queue.topic.name`. It must be there,
     /// as any topic that the program writes.
@@ -202,9 +203,31 @@ impl TaskContext {
             reason,
             error,
             keep,
+            held: self.held.clone(),
         });
         Ok(())
     }
+
+    /// Calls `tell`, which sends a result downstream that was held back: what is refused of it is
+    /// not the record in hand, which only let it out. Its source's policy answers all the same.
+    pub(crate) fn telling<T>(
+        &mut self,
+        (timestamp, headers): (Timestamp, Headers),
+        tell: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        let before = self.held.replace(HeldBack { timestamp, headers });
+        let told = tell(self);
+        self.held = before;
+        told
+    }
+}
+
+/// A result that is told later than the record came that made it. Nobody knows any more which one
+/// that was, so a dead letter says only this.
+#[derive(Clone, Debug)]
+pub(crate) struct HeldBack {
+    pub(super) timestamp: Timestamp,
+    headers: Headers,
 }
 
 /// A refusal met while one record ran through the operators.
@@ -215,6 +238,8 @@ pub(crate) struct Failure {
     error: Error,
     /// Where the record is kept, if it is.
     keep: Option<OutputId>,
+    /// What was refused in place of the record in hand.
+    held: Option<HeldBack>,
 }
 
 impl Task {
@@ -229,9 +254,9 @@ impl Task {
     }
 
     /// Counts what nodes refused, and writes the dead letters that were asked for. `bad` is the
-    /// record in hand; there is none where a punctuation or the commit made what was refused, and a
-    /// dead letter then says only why. So each refusal has its own there, while a record is kept
-    /// only once: it can be put back into its topic.
+    /// record in hand; there is none where a punctuation or the commit made what was refused, and
+    /// it is another one where that was held back. A dead letter then says only why, and each
+    /// refusal has its own, while a record is kept only once: it can be put back into its topic.
     #[cold]
     pub(super) fn settle_failures(
         &mut self,
@@ -240,16 +265,20 @@ impl Task {
         let mut told: Vec<OutputId> = Vec::new();
         for failure in std::mem::take(&mut self.ctx.failures) {
             self.ctx.dropped.count(failure.reason);
+            let held = failure.held.as_ref();
+            let bad = bad.filter(|_| held.is_none());
             let again = |to: &OutputId| bad.is_some() && told.contains(to);
             let Some(to) = failure.keep.filter(|to| !again(to)) else {
                 continue;
             };
-            told.push(to);
+            if bad.is_some() {
+                told.push(to);
+            }
             let nothing = RawRecord {
                 key: None,
                 value: None,
-                timestamp: self.ctx.timestamp,
-                headers: &Headers::NONE,
+                timestamp: held.map_or(self.ctx.timestamp, |held| held.timestamp),
+                headers: held.map_or(&Headers::NONE, |held| &held.headers),
             };
             let raw = bad.map_or(nothing, |(_, _, raw)| raw);
             let from = bad.map(|(input, offset, _)| (&self.ctx.inputs[input], offset));

@@ -5,7 +5,7 @@ use super::Growing;
 use crate::golden::{
     Dice,
     functions::Test,
-    op::{How, Op, Place, Trying},
+    op::{Emit, How, Op, Place, Trying},
     policy::{OnError, Policy},
 };
 
@@ -47,6 +47,25 @@ impl Errors {
     /// How many percent of the records are no numbers.
     pub(super) fn bad(&self, dice: &mut Dice) -> i64 {
         if self.any { dice.one(&[0, 4, 12]) } else { 0 }
+    }
+}
+
+/// Takes back what sources say themselves where results are held back: whose they are is known to
+/// Kafka Streams only.
+pub(super) fn same_for_all_sources(nodes: &mut [Op]) {
+    let holds = |op: &Op| match op {
+        Op::Suppress(_) => true,
+        Op::Join(joining) => joining.grace.is_some(),
+        Op::Window(windows) => windows.emit == Emit::Close,
+        _ => false,
+    };
+    if !nodes.iter().any(holds) {
+        return;
+    }
+    for op in nodes {
+        if let Op::Stream { on_error, .. } | Op::Table { on_error, .. } = op {
+            *on_error = None;
+        }
     }
 }
 

@@ -34,7 +34,8 @@ pub fn program(seed: u64) -> Program {
     let mut dice = Dice::new(seed);
     loop {
         let errors = Errors::new(&mut dice);
-        let nodes = nodes(&mut dice, errors.clone());
+        let mut nodes = nodes(&mut dice, errors.clone());
+        failing::same_for_all_sources(&mut nodes);
         // Where it is chance in which order records arrive there is nothing to compare.
         let Ok(parts) = parts(&nodes) else { continue };
         // Kafka Streams' driver runs all parts as one task, with one stream time.

@@ -178,15 +178,14 @@ where
             })?;
         for ((key, value), timestamp) in told {
             let headers = headers.clone();
-            self.down.push(
-                ctx,
-                Record {
-                    key,
-                    value,
-                    timestamp,
-                    headers,
-                },
-            )?;
+            let record = Record {
+                key,
+                value,
+                timestamp,
+                headers,
+            };
+            let held = (timestamp, Headers::NONE);
+            ctx.telling(held, |ctx| self.down.push(ctx, record))?;
         }
         Ok(())
     }

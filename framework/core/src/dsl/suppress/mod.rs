@@ -105,16 +105,14 @@ impl<K: Data, V: Data> Node<K, V> {
         } = released;
         // A final result that is none was never told.
         if new.is_some() || !self.is_final() {
-            let value = Change { old, new };
-            self.down.push(
-                ctx,
-                Record {
-                    key,
-                    value,
-                    timestamp,
-                    headers,
-                },
-            )?;
+            let held = (timestamp, headers.clone());
+            let record = Record {
+                key,
+                value: Change { old, new },
+                timestamp,
+                headers,
+            };
+            ctx.telling(held, |ctx| self.down.push(ctx, record))?;
         }
         Ok(Some(time))
     }

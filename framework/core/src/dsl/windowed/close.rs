@@ -42,15 +42,14 @@ impl<K: Data, A: Data> Node<K, A> {
                 old: None,
                 new: Some(value),
             };
-            self.down.push_now(
-                ctx,
-                Record {
-                    key: Windowed::new(key, window),
-                    value: change,
-                    timestamp,
-                    headers: headers.clone(),
-                },
-            )?;
+            let record = Record {
+                key: Windowed::new(key, window),
+                value: change,
+                timestamp,
+                headers: headers.clone(),
+            };
+            let held = (timestamp, Headers::NONE);
+            ctx.telling(held, |ctx| self.down.push_now(ctx, record))?;
         }
         ctx.store(self.store).observe(now);
         Ok(())

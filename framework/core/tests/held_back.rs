@@ -1,0 +1,187 @@
+//! Dead letters of results that were held back: they are about these results, and not about the
+//! records that let them out.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use millstream_core::{
+    dsl::{JoinWindows, Joined, StreamJoined},
+    prelude::*,
+    record::{Header, Headers},
+    task::TaskConfig,
+};
+use std::time::Duration;
+
+static IN: Topic<String, i64> = Topic::new("in", utf8(), i64_be());
+static OTHER: Topic<String, i64> = Topic::new("other", utf8(), i64_be());
+
+/// Of a dead letter: key, value, time, topic, offset, message.
+type Letter = (
+    Option<String>,
+    Option<i64>,
+    Timestamp,
+    Option<String>,
+    String,
+    String,
+);
+
+fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn run(builder: StreamsBuilder) -> TopologyTestDriver {
+    let config = TaskConfig {
+        policies: ErrorPolicy::DeadLetter.into(),
+        dead_letter_topic: Some("dead".to_owned()),
+        ..TaskConfig::new("app")
+    };
+    TopologyTestDriver::with_config(builder.build().unwrap(), &config).unwrap()
+}
+
+/// Refuses every value.
+fn refuse(value: i64) -> Result<i64, String> {
+    Err(format!("refused {value}"))
+}
+
+fn letters(driver: &mut TopologyTestDriver) -> Vec<Letter> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let letters = driver.read_raw("dead").into_iter();
+    let told = letters.map(|(key, value, time, headers)| {
+        let said = |name: &str| {
+            let header = headers.last(&format!("__streams.errors.{name}")).unwrap();
+            header.value.as_deref().map(text)
+        };
+        let value = value.map(|value| i64::from_be_bytes(value.try_into().unwrap()));
+        let (offset, message) = (said("offset").unwrap(), said("message").unwrap());
+        (
+            key.as_deref().map(text),
+            value,
+            time,
+            said("topic"),
+            offset,
+            message,
+        )
+    });
+    told.collect()
+}
+
+/// What is known of a result that was held back.
+fn held_back(time: Timestamp, message: &str) -> Letter {
+    (None, None, time, None, "-1".to_owned(), message.to_owned())
+}
+
+/// What is known of a record.
+fn of(topic: &str, offset: &str, (value, time): (i64, Timestamp), message: &str) -> Letter {
+    let (topic, offset) = (topic.to_owned(), offset.to_owned());
+    let key = Some("k".to_owned());
+    (
+        key,
+        Some(value),
+        time,
+        Some(topic),
+        offset,
+        message.to_owned(),
+    )
+}
+
+fn pipe(driver: &mut TopologyTestDriver, topic: &Topic<String, i64>, records: &[(i64, i64)]) {
+    for (value, time) in records {
+        driver.pipe(topic, "k".to_owned(), *value, *time).unwrap();
+    }
+}
+
+#[test]
+fn what_a_join_with_a_grace_period_held_back() {
+    let builder = StreamsBuilder::new();
+    let rows = Materialized::with("rows", utf8(), i64_be()).versioned(ms(100));
+    let table = builder.table(&OTHER, rows);
+    let joined = Joined::with("join", utf8(), i64_be()).with_grace_period(ms(10));
+    let waited = builder
+        .stream(&IN)
+        .left_join_with(table, joined, |value, _| value);
+    waited.try_map_values(refuse);
+    let mut driver = run(builder);
+    let headers = Headers::from_iter([Header {
+        name: "h".to_owned(),
+        value: Some(b"x".to_vec()),
+    }]);
+    let record = Record {
+        key: "k".to_owned(),
+        value: 1,
+        timestamp: 0,
+        headers,
+    };
+    driver.pipe_record(&IN, &record).unwrap();
+    pipe(&mut driver, &IN, &[(2, 20), (3, 5)]);
+    // The last one is late, and so was not held back.
+    let expected = [
+        held_back(0, "refused 1"),
+        of("in", "2", (3, 5), "refused 3"),
+    ];
+    assert_eq!(letters(&mut driver), expected);
+    assert_eq!(driver.dropped().processing, 2);
+}
+
+#[test]
+fn what_suppress_held_back() {
+    let builder = StreamsBuilder::new();
+    let until = Suppressed::until_time_limit(ms(10), BufferConfig::unbounded());
+    let held = builder.table(&IN, "rows").suppress("held", until);
+    let told = held.to_stream().map_values(Option::unwrap_or_default);
+    told.try_map_values(refuse);
+    let mut driver = run(builder);
+    pipe(&mut driver, &IN, &[(1, 0), (2, 3), (3, 15)]);
+    assert_eq!(letters(&mut driver), [held_back(15, "refused 3")]);
+}
+
+#[test]
+fn what_an_outer_join_told_when_its_window_had_closed() {
+    let builder = StreamsBuilder::new();
+    let windows = JoinWindows::of_time_difference_and_grace(ms(5), Duration::ZERO);
+    let joined = StreamJoined::with("join", utf8(), i64_be(), i64_be());
+    let (left, right) = (builder.stream(&IN), builder.stream(&OTHER));
+    let sum = |l: Option<&i64>, r: Option<&i64>| l.unwrap_or(&100) + r.unwrap_or(&200);
+    left.outer_join_stream(right, windows, joined, sum)
+        .try_map_values(refuse);
+    let mut driver = run(builder);
+    pipe(&mut driver, &IN, &[(1, 0), (2, 20)]);
+    pipe(&mut driver, &OTHER, &[(3, 20)]);
+    let expected = [
+        held_back(0, "refused 201"),
+        of("other", "0", (3, 20), "refused 5"),
+    ];
+    assert_eq!(letters(&mut driver), expected);
+}
+
+#[test]
+fn what_windows_told_when_they_closed() {
+    let builder = StreamsBuilder::new();
+    let windows = TimeWindows::of_size_with_no_grace(ms(10));
+    let counts = builder.stream(&IN).group_by_key().windowed_by(windows);
+    let closed = counts
+        .emit_strategy(EmitStrategy::OnWindowClose)
+        .count("counts");
+    let told = closed
+        .to_stream()
+        .map_values(|count| count.map_or(0, |count| count as i64));
+    told.try_map_values(refuse);
+    let mut driver = run(builder);
+    pipe(&mut driver, &IN, &[(1, 1), (2, 2), (3, 30)]);
+    assert_eq!(letters(&mut driver), [held_back(2, "refused 2")]);
+}
+
+#[test]
+fn an_error_that_stops_the_program_does_not_blame_the_record_in_hand() {
+    let builder = StreamsBuilder::new();
+    let until = Suppressed::until_time_limit(ms(10), BufferConfig::unbounded());
+    let held = builder.table(&IN, "rows").suppress("held", until);
+    let told = held.to_stream().map_values(Option::unwrap_or_default);
+    told.try_map_values(refuse).on_error(ErrorPolicy::Fail);
+    let mut driver = run(builder);
+    driver.pipe(&IN, "a".to_owned(), 1, 0).unwrap();
+    let error = driver
+        .pipe(&IN, "b".to_owned(), 2, 10)
+        .unwrap_err()
+        .to_string();
+    assert!(error.starts_with("what was held back at 0, "), "{error}");
+    assert!(error.ends_with("refused 1"), "{error}");
+}
