@@ -5,7 +5,7 @@
 
 use super::{CLOSE_ROUNDS, CLOSE_WAIT, Worker, commit::send_outputs};
 use crate::error::Result;
-use millstream_core::calls::Executor;
+use millstream_core::{calls::Executor, record::Timestamp};
 use std::{sync::Arc, time::Duration};
 
 /// While calls are out, the log is looked at so often at least.
@@ -67,6 +67,15 @@ impl Worker {
             active.task.flush()?;
         }
         Ok(!self.has_calls_out())
+    }
+
+    /// Makes a commit whose time has come when the last call has been answered. The next record may
+    /// begin a call, so a commit behind it would not come as long as there are records.
+    pub(super) fn commit_before_calls(&mut self, now: Timestamp) -> Result<bool> {
+        if self.task.executor.is_none() || !self.commit_is_due(now) {
+            return Ok(false);
+        }
+        self.commit(now)
     }
 
     /// At the end: waits for all calls, within bounds. Those that take longer are made again by the

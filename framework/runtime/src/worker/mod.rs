@@ -208,6 +208,10 @@ impl Worker {
         busy |= self.restore(now)?;
         busy |= self.update_standbys(now)?;
         busy |= self.settle_calls()?;
+        busy |= self.commit_before_calls(now)?;
+        if self.unresolved.is_some() || self.rewinding {
+            return Ok(Step::Busy);
+        }
         // What is asked back is not worked on any more, or it could never be given back; and a
         // commit whose time has come waits for calls that are out, but not for new ones.
         let waits = self.has_calls_out() && self.commit_is_due(now);

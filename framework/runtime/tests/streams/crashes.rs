@@ -179,6 +179,33 @@ impl Cluster {
 }
 
 #[test]
+fn a_commit_comes_though_there_are_always_more_records() {
+    let world = World::new(PARTITIONS);
+    let spec = TopicSpec {
+        name: ROWS.name.to_owned(),
+        partitions: PARTITIONS,
+        cleanup: Cleanup::Delete { retention_ms: None },
+    };
+    world.log.create_topic(&spec).unwrap();
+    let mut rng = Rng::new(1);
+    feed(&world, &mut rng);
+    let mut cluster = Cluster::new(world, rng);
+    cluster.calm();
+    cluster.boot(0);
+    let Some(worker) = &mut cluster.instances[0].worker else {
+        return;
+    };
+    let mut now = 1_000;
+    while worker.stats().processed < RECORDS as u64 / 2 {
+        now += 30;
+        worker.step(now, Duration::ZERO).unwrap();
+    }
+    // An interval is 40 ms at most; calls keep a commit waiting for some steps.
+    let commits = worker.stats().commits;
+    assert!(commits >= 10, "only {commits} commits");
+}
+
+#[test]
 fn whatever_dies_each_result_is_there_once() {
     let (mut crashes, mut fences, mut unknown) = (0, 0, 0);
     for seed in 0..60 {
