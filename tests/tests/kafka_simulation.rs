@@ -50,6 +50,7 @@ fn processes_that_die_on_a_cluster_leave_no_trace_in_its_topics() {
         ("sleepers", total.zombies),
         ("members thrown out", work.fenced),
         ("restores", total.restores),
+        ("ends while calls were out", total.ended_asking),
     ];
     for (what, times) in weather {
         assert!(times > 0, "no {what}: {total}");

@@ -23,6 +23,11 @@ fn kept_seeds_and_the_first_hundreds_agree_with_an_uninterrupted_run() {
         crashes > 600,
         "only {crashes} crashes: the weather is too fair to prove anything"
     );
+    let ended = total.ended_asking;
+    assert!(
+        ended > 200,
+        "only {ended} processes ended while calls were out"
+    );
     let made = |what: &String| total.made.get(what).is_some_and(|times| *times > 0);
     let missing: Vec<_> = sim::wanted()
         .into_iter()

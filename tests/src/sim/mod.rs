@@ -6,6 +6,7 @@
 //! hear what became of a commit. Invariants checked: outputs equal those of an uninterrupted run,
 //! record for record; a store holds what its changelog says up to its position, never more.
 
+mod calls;
 mod check;
 mod disk;
 mod ground;

@@ -25,6 +25,10 @@ pub struct Tally {
     /// What the programs made, by their shape: windows told, pairs that met, records that came too
     /// late. It is counted where nothing went wrong; the others must have made the same.
     pub made: BTreeMap<String, u64>,
+    /// Calls of asynchronous operators that were begun.
+    pub calls: u64,
+    /// Processes that ended, or fell asleep, while calls of theirs were out.
+    pub ended_asking: u64,
     /// Workers that replayed changelog records into tasks they were to run.
     pub restores: u64,
 }
@@ -67,6 +71,8 @@ impl AddAssign<&Self> for Tally {
         self.unknown_committed += other.unknown_committed;
         self.unknown_aborted += other.unknown_aborted;
         self.compactions += other.compactions;
+        self.calls += other.calls;
+        self.ended_asking += other.ended_asking;
         let restores = self.restores + other.restores;
         self.worker(&other.work);
         self.restores = restores;
@@ -101,6 +107,11 @@ impl std::fmt::Display for Tally {
         )?;
         write!(f, "{} standbys promoted, ", work.promoted)?;
         writeln!(f, "{restores} restores of {} records", work.restored)?;
+        let (calls, ended) = (self.calls, self.ended_asking);
+        writeln!(
+            f,
+            "{calls} calls, {ended} processes ended while some were out"
+        )?;
         let (done, not) = (self.unknown_committed, self.unknown_aborted);
         write!(
             f,

@@ -1,9 +1,12 @@
 //! The world of one run: a log, instances with workers and disks, and time.
 
+mod misfortune;
 mod rest;
 
 use super::{
-    Tally, check,
+    Tally,
+    calls::Whims,
+    check,
     disk::{CRASH, Disk},
     ground::{Embedded, Ground, Sleep},
     program::{DEAD, SINKS, SOURCES, Script},
@@ -22,6 +25,7 @@ use millstream_runtime::{
     program::Program,
     worker::{CommitOrder, Settings, Step, Worker},
 };
+use misfortune::is_passing;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub(super) const APPLICATION: &str = "sim";
@@ -41,6 +45,8 @@ struct Instance {
     name: String,
     faults: Faults,
     disk: Arc<Disk>,
+    /// Of the process that runs now.
+    calls: Whims,
     /// With how long each is not stepped.
     workers: Vec<(Worker, Sleep)>,
     /// How many workers it has had at once, at most.
@@ -56,6 +62,8 @@ pub(super) struct World {
     /// Of the topics that the program writes.
     partitions: u32,
     rng: Rng,
+    /// The seed of how long calls take.
+    whims: u64,
     now: i64,
     order: CommitOrder,
     instances: Vec<Instance>,
@@ -149,6 +157,7 @@ impl World {
             program: Arc::new(program),
             partitions: script.partitions,
             rng: Rng::new(seed),
+            whims: Rng::new(!seed).next_u64(),
             now: 1_000_000,
             order,
             instances: Vec::new(),
@@ -164,6 +173,7 @@ impl World {
             name: format!("instance-{number}"),
             faults: Faults::new(seed, rates),
             disk: Arc::new(Disk::new(seed ^ 0x5eed, disk_per_mille)),
+            calls: Whims::new(0),
             workers: Vec::new(),
             threads: 0,
             starts: 0,
@@ -180,6 +190,10 @@ impl World {
         instance.faults.restart();
         instance.disk.restart();
         instance.starts += 1;
+        let whims = Whims::new(self.whims ^ (number as u64) << 32 ^ instance.starts);
+        let calls = std::mem::replace(&mut instance.calls, whims);
+        self.tally.calls += calls.begun();
+        self.tally.ended_asking += u64::from(calls.are_out());
         let keeps_names = self.ground.habits().keeps_names;
         if keeps_names {
             threads = threads.max(instance.threads);
@@ -203,7 +217,10 @@ impl World {
             settings.uncommitted_bytes_max = 2_000;
             let log = self.ground.client(&instance.faults)?;
             let (program, disk) = (self.program.clone(), instance.disk.clone());
-            let worker = Worker::new(program, disk, log, settings);
+            let mut worker = Worker::new(program, disk, log, settings);
+            if self.program.topology.is_asynchronous() {
+                worker = worker.calling(Arc::new(instance.calls.clone()));
+            }
             instance.workers.push((worker, Sleep::NONE));
         }
         Ok(())
@@ -293,60 +310,6 @@ impl World {
                 self.instances[number].name
             )),
         }
-    }
-
-    /// The process dies here and now, and starts again on the disk it has.
-    fn kill(&mut self, number: usize) -> Result<()> {
-        self.tally.crashes += 1;
-        self.instances[number].disk.die();
-        self.end_workers(number);
-        let instance = &self.instances[number];
-        if self.ground.habits().dense {
-            // Elsewhere what the dead one left open hides what was committed behind it.
-            let disk = (&*instance.disk, &*instance.name);
-            let wrong = check::disk(&self.program, &mut *self.client, true, disk)?;
-            self.found.extend(wrong);
-        }
-        self.boot(number)
-    }
-
-    fn close(&mut self, number: usize) -> Result<()> {
-        for (mut worker, _) in std::mem::take(&mut self.instances[number].workers) {
-            let closed = worker.close(self.now);
-            self.tally.worker(worker.stats());
-            match closed {
-                Ok(()) => {}
-                Err(error) if error.to_string().contains(CRASH) => {
-                    self.tally.crashes += 1;
-                    self.died_at(&error);
-                }
-                Err(error) if is_passing(&error) => {}
-                Err(error) => bail!("closing: {error}"),
-            }
-        }
-        self.boot(number)
-    }
-
-    /// A worker stops for longer than its session: its tasks go to others, and then it wakes.
-    fn freeze(&mut self, number: usize) -> Result<()> {
-        let instance = &mut self.instances[number];
-        let count = instance.workers.len();
-        let chosen = self.rng.index(count.max(1));
-        let Some((worker, sleep)) = instance.workers.get_mut(chosen) else {
-            return Ok(());
-        };
-        *sleep = self.ground.expire(worker.member(), &mut self.rng)?;
-        self.tally.zombies += 1;
-        Ok(())
-    }
-
-    fn lose_disk(&mut self, number: usize) -> Result<()> {
-        self.tally.crashes += 1;
-        self.end_workers(number);
-        let seed = self.rng.next_u64();
-        let instance = &mut self.instances[number];
-        instance.disk = Arc::new(Disk::new(seed, 10));
-        self.boot(number)
     }
 
     /// The weather clears: no more faults, and everybody works until there is nothing left to do.
@@ -442,6 +405,7 @@ impl World {
             let counts = instance.faults.counts();
             tally.unknown_committed += counts.unknown_committed;
             tally.unknown_aborted += counts.unknown_aborted;
+            tally.calls += instance.calls.begun();
             for (worker, _) in &instance.workers {
                 tally.worker(worker.stats());
             }
@@ -455,27 +419,6 @@ impl World {
         let tasks = workers.flat_map(|(worker, _)| worker.tasks());
         tasks.map(|task| task.dropped.late_record).sum()
     }
-
-    fn end_workers(&mut self, number: usize) {
-        for (worker, _) in self.instances[number].workers.drain(..) {
-            self.tally.worker(worker.stats());
-        }
-    }
-
-    /// Notes at which step of its work a process died.
-    fn died_at(&mut self, error: &millstream_runtime::Error) {
-        let told = error.to_string();
-        let (_, place) = told.split_once(CRASH).unwrap_or_default();
-        *self.tally.deaths.entry(place.to_owned()).or_default() += 1;
-    }
-}
-
-/// Errors of a closing member that mean only that its work is left to the next owner.
-fn is_passing(error: &millstream_runtime::Error) -> bool {
-    matches!(
-        error,
-        millstream_runtime::Error::Log(LogError::Retry(_) | LogError::Fenced(_))
-    )
 }
 
 /// The seed of the bad weather of a program.

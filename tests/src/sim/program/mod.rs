@@ -2,13 +2,19 @@
 //!
 //! Programs are drawn so that what they must put out is determined by the input alone: tasks read
 //! topics that are filled before they start, each partition of an output has one writing task, and
-//! so has each repartition topic. Two shapes are different, the second aggregate of a table and the
-//! join by a foreign key: they hear from several writers, and only the end of them is compared.
+//! so has each repartition topic. Some shapes are different. The second aggregate of a table and
+//! the join by a foreign key hear from several writers, and only the end of them is compared. Where
+//! answers go on as they come, or two operators are refused some, each key is compared by itself.
 
+mod asked;
 mod input;
 mod joins;
 mod plain;
+mod shape;
 mod windows;
+
+use shape::{Asked, Cut, Side};
+pub(super) use shape::{SHAPES, Shape, wanted};
 
 use super::world::{APPLICATION, Contents};
 use millstream_core::{Result, batch::RecordBatch, prelude::*, topology::changelog_name};
@@ -30,123 +36,6 @@ pub(super) const DEAD: &str = "dead";
 pub(super) const SOURCES: [&str; 3] = [LEFT.name, RIGHT.name, ROWS.name];
 /// The topics that they write.
 pub(super) const SINKS: [&str; 5] = [OUT.name, SIDE.name, TOTALS.name, TOLD.name, DEAD];
-
-/// How time is cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cut {
-    Tumbling,
-    Hopping,
-    Sliding,
-    Session,
-}
-
-/// Of which sides of a join records are told that meet nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    Inner,
-    Left,
-    Outer,
-}
-
-/// What the middle of a program is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
-    Count,
-    Aggregate,
-    Reduce,
-    Table,
-    Join,
-    LeftJoin,
-    JoinFiltered,
-    Merge,
-    Branch,
-    Processor,
-    Repartition,
-    GroupBy,
-    GroupByTable,
-    /// Windows, told with every update.
-    Windows(Cut),
-    /// Windows, told when they close.
-    Closing(Cut),
-    /// Windows, held back until they close.
-    SuppressWindows(Cut),
-    /// A table whose changes are held back for some time.
-    SuppressTable,
-    Cogroup,
-    CogroupWindows(Cut),
-    StreamJoin(Side),
-    /// A stream with itself.
-    SelfJoin,
-    /// Rows with a history, themselves and as a stream meets them.
-    VersionedJoin,
-    /// The same, where the stream waits for the rows.
-    GracedJoin,
-    TableJoin(Side),
-    ForeignJoin(Side),
-    GlobalJoin,
-}
-
-impl Shape {
-    /// Whether the last row of each key is the same however often changes are told.
-    fn ends_alike(self) -> bool {
-        let tables = [Self::Count, Self::Aggregate, Self::Reduce, Self::Cogroup];
-        let moved = [Self::Merge, Self::Repartition, Self::GroupBy];
-        let windows = matches!(self, Self::Windows(_) | Self::CogroupWindows(_));
-        let joins = matches!(self, Self::TableJoin(_));
-        tables.contains(&self) || moved.contains(&self) || windows || joins
-    }
-}
-
-/// Shapes in which time does not matter.
-const PLAIN: [Shape; 13] = [
-    Shape::Count,
-    Shape::Aggregate,
-    Shape::Reduce,
-    Shape::Table,
-    Shape::Join,
-    Shape::LeftJoin,
-    Shape::JoinFiltered,
-    Shape::Merge,
-    Shape::Branch,
-    Shape::Processor,
-    Shape::Repartition,
-    Shape::GroupBy,
-    Shape::GroupByTable,
-];
-
-/// Shapes of windows and joins.
-const TIMED: [Shape; 27] = [
-    Shape::Windows(Cut::Tumbling),
-    Shape::Windows(Cut::Hopping),
-    Shape::Windows(Cut::Sliding),
-    Shape::Windows(Cut::Session),
-    Shape::Closing(Cut::Tumbling),
-    Shape::Closing(Cut::Hopping),
-    Shape::Closing(Cut::Sliding),
-    Shape::Closing(Cut::Session),
-    Shape::SuppressWindows(Cut::Tumbling),
-    Shape::SuppressWindows(Cut::Hopping),
-    Shape::SuppressWindows(Cut::Session),
-    Shape::SuppressTable,
-    Shape::Cogroup,
-    Shape::CogroupWindows(Cut::Tumbling),
-    Shape::CogroupWindows(Cut::Session),
-    Shape::StreamJoin(Side::Inner),
-    Shape::StreamJoin(Side::Left),
-    Shape::StreamJoin(Side::Outer),
-    Shape::SelfJoin,
-    Shape::VersionedJoin,
-    Shape::GracedJoin,
-    Shape::TableJoin(Side::Inner),
-    Shape::TableJoin(Side::Left),
-    Shape::TableJoin(Side::Outer),
-    Shape::ForeignJoin(Side::Inner),
-    Shape::ForeignJoin(Side::Left),
-    Shape::GlobalJoin,
-];
-
-/// How many shapes there are.
-pub(super) const SHAPES: usize = PLAIN.len() + TIMED.len();
 
 /// A stateless step in front of the shape.
 #[derive(Clone, Copy, Debug)]
@@ -171,6 +60,13 @@ struct Spans {
     history: i64,
 }
 
+/// How questions are asked: the seed of what befalls them, and how many at once.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asking {
+    luck: u64,
+    calls: usize,
+}
+
 /// A program with its input.
 pub(super) struct Script {
     pub(super) shape: Shape,
@@ -184,6 +80,7 @@ pub(super) struct Script {
     /// Whether the right one of two joined tables has versions, and the result a store.
     versioned: bool,
     kept: bool,
+    asking: Asking,
     /// Whether tables tell changes once per key and commit, where that changes no last row.
     pub(super) per_commit: bool,
     /// By topic: records as bytes, in order.
@@ -199,13 +96,10 @@ pub(super) struct Forgets {
 }
 
 impl Script {
-    /// The program of a seed. Of four seeds two are plain ones, so that those among them that were
-    /// kept as cases keep their programs. No record's time is before the earliest.
+    /// The program of a seed. No record's time is before the earliest.
     pub(super) fn of(seed: u64, earliest: i64) -> Self {
         let rng = &mut Rng::new(seed);
-        let timed = seed % 4 < 2;
-        let shapes: &[Shape] = if timed { &TIMED } else { &PLAIN };
-        let shape = shapes[rng.index(shapes.len())];
+        let shape = Shape::of(seed, rng);
         let stage = |rng: &mut Rng| match rng.below(3) {
             0 => Stage::Add(rng.below(10) as i64),
             1 => Stage::Drop(2 + rng.below(5) as i64),
@@ -221,11 +115,20 @@ impl Script {
             rekeyed: false,
             versioned: false,
             kept: false,
+            asking: Asking::default(),
             // Seeds that were kept as cases before are not among them.
             per_commit: matches!(seed % 12, 0 | 7 | 9 | 11) && shape.ends_alike(),
             input: Vec::new(),
         };
-        let pace = if timed { script.take_time(rng) } else { None };
+        let pace = if shape.is_timed() {
+            script.take_time(rng)
+        } else {
+            None
+        };
+        if matches!(shape, Shape::Asked(_)) {
+            let (luck, calls) = (rng.next_u64(), 1 + rng.index(6));
+            script.asking = Asking { luck, calls };
+        }
         let keys = 1 + rng.below(8);
         let records = 10 + rng.below(60);
         let has = [true, script.has_right(), script.has_rows()];
@@ -283,6 +186,7 @@ impl Script {
                 | Shape::TableJoin(_)
                 | Shape::ForeignJoin(_)
                 | Shape::GlobalJoin
+                | Shape::Asked(Asked::Joined)
         )
     }
 
@@ -297,7 +201,12 @@ impl Script {
             self.shape,
             Shape::Windows(_) | Shape::Closing(_) | Shape::SuppressWindows(_)
         );
-        matches!(self.shape, Shape::Repartition | Shape::GroupBy) || (windows && self.rekeyed)
+        let moved = [
+            Shape::Repartition,
+            Shape::GroupBy,
+            Shape::Asked(Asked::Moved),
+        ];
+        moved.contains(&self.shape) || (windows && self.rekeyed)
     }
 
     /// How many partitions a source topic has.
@@ -312,6 +221,21 @@ impl Script {
     /// Topics of which only each key's last value is determined.
     pub(super) fn only_the_end_matters(topic: &str) -> bool {
         topic == TOTALS.name || topic.ends_with("totals-changelog")
+    }
+
+    /// Whether it asks somebody outside.
+    pub(super) fn asks(&self) -> bool {
+        matches!(self.shape, Shape::Asked(_))
+    }
+
+    /// Topics in which records of different keys may be told in any order: those of operators that
+    /// do not ask for more, and where two tasks put aside what nobody answers.
+    pub(super) fn only_keys_are_in_order(&self, topic: &str) -> bool {
+        match self.shape {
+            Shape::Asked(Asked::Unordered) => topic != DEAD,
+            Shape::Asked(Asked::Moved) => topic == SIDE.name,
+            _ => false,
+        }
     }
 
     /// What the stores forget, by the names of their changelogs.
@@ -339,6 +263,8 @@ impl Script {
                 let word = if topic == TOLD.name {
                     let text = std::str::from_utf8(value.as_deref().unwrap_or_default());
                     text.unwrap_or_default().split(' ').next()
+                } else if topic == SIDE.name && self.asks() {
+                    Some("refused")
                 } else {
                     [OUT.name, TOTALS.name].into_iter().find(|out| topic == out)
                 };
@@ -371,6 +297,7 @@ impl Script {
             | Shape::GlobalJoin => self.stream_joins(&builder),
             Shape::TableJoin(side) => self.table_join(&builder, side),
             Shape::ForeignJoin(side) => Self::foreign_join(&builder, side),
+            Shape::Asked(asked) => self.asked(&builder, asked),
             _ => self.plain(&builder),
         }
         builder.build()
@@ -400,31 +327,6 @@ impl Default for Spans {
             history: 1,
         }
     }
-}
-
-/// Everything that programs of many seeds must have made.
-pub(super) fn wanted() -> Vec<String> {
-    let words = |shape: Shape| -> &[&str] {
-        match shape {
-            Shape::Windows(Cut::Session) | Shape::CogroupWindows(Cut::Session) => {
-                &["window", "gone", "late"]
-            }
-            Shape::Windows(_) | Shape::CogroupWindows(_) => &["window", "late"],
-            Shape::Closing(_) | Shape::SuppressWindows(_) => &["window", "late"],
-            Shape::SuppressTable => &["row"],
-            Shape::StreamJoin(Side::Inner) | Shape::SelfJoin => &["pair"],
-            Shape::StreamJoin(Side::Left) => &["pair", "left"],
-            Shape::StreamJoin(Side::Outer) => &["pair", "left", "right"],
-            Shape::VersionedJoin => &["pair", "left", "late"],
-            Shape::GracedJoin | Shape::GlobalJoin => &["pair", "left"],
-            Shape::TableJoin(_) => &["row", "gone"],
-            Shape::GroupByTable | Shape::ForeignJoin(_) => &["totals"],
-            _ => &["out"],
-        }
-    };
-    let shapes = PLAIN.into_iter().chain(TIMED);
-    let all = shapes.flat_map(|shape| words(shape).iter().map(move |w| format!("{shape:?} {w}")));
-    all.collect()
 }
 
 #[track_caller]

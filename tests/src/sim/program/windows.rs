@@ -53,7 +53,7 @@ impl Script {
         }
     }
 
-    fn cut<'b>(
+    pub(super) fn cut<'b>(
         &self,
         grouped: KGroupedStream<'b, String, i64>,
         cut: Cut,
@@ -127,7 +127,7 @@ fn merge(_: &String, sum: &mut i64, later: i64) {
 
 /// Tells a table of windows under the key that its records had, so that one task writes all of a
 /// partition.
-fn told(table: WindowTable<'_>) {
+pub(super) fn told(table: WindowTable<'_>) {
     let told = table.to_stream().map(|Windowed { key, window }, row| {
         let Window { start, end } = window;
         let text = match row {
