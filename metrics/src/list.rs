@@ -64,6 +64,8 @@ metrics! {
         "Output records that a task has sent to topics, changelogs left out.";
     RecordsDropped = "streams_records_dropped_total", One, Counter, ["task", "reason"],
         "Records left out of processing, by the reason.";
+    RecordLateness = "streams_record_lateness_seconds_total", Seconds, Counter, ["task"],
+        "Time by which input records were older than the newest one before them, summed up.";
     DeadLetters = "streams_dead_letters_total", One, Counter, ["source", "reason"],
         "Records and rows put aside on a dead-letter topic.";
     ProcessDuration = "streams_process_duration_seconds", Seconds, Histogram(WORK), ["task"],

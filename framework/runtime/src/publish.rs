@@ -12,6 +12,7 @@ use millstream_metrics::{Metric, Registry};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 /// What is shown of each task's size.
@@ -33,6 +34,7 @@ struct Last {
     threads: BTreeMap<usize, (Phase, WorkerStats)>,
     processed: BTreeMap<String, u64>,
     sent: BTreeMap<String, u64>,
+    lateness: BTreeMap<String, u64>,
     dropped: BTreeMap<String, Dropped>,
     roles: BTreeMap<(usize, &'static str), u64>,
     /// The tasks that each thread held.
@@ -133,6 +135,9 @@ impl Publisher {
                 let before = last.sent.insert(name.clone(), task.sent);
                 let sent = since(task.sent, before.unwrap_or(0));
                 self.count(Metric::RecordsSent, &labels, sent);
+                let before = last.lateness.insert(name.clone(), task.lateness_ms);
+                let late = since(task.lateness_ms, before.unwrap_or(0));
+                self.time(Metric::RecordLateness, &labels, Duration::from_millis(late));
                 let before = last
                     .dropped
                     .insert(name.clone(), task.dropped)
@@ -238,6 +243,13 @@ impl Publisher {
     fn count(&self, metric: Metric, labels: &[(&str, &str)], by: u64) {
         match self.registry.counter(metric, labels) {
             Ok(counter) => counter.add(by),
+            Err(error) => tracing::debug!(%error, "a metric was refused"),
+        }
+    }
+
+    fn time(&self, metric: Metric, labels: &[(&str, &str)], by: Duration) {
+        match self.registry.counter(metric, labels) {
+            Ok(counter) => counter.add_duration(by),
             Err(error) => tracing::debug!(%error, "a metric was refused"),
         }
     }

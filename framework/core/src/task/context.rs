@@ -96,6 +96,8 @@ pub struct TaskContext {
     /// The rows of all global tables, a column each.
     pub(crate) globals: Option<Arc<dyn Backend>>,
     pub(super) stream_time: Timestamp,
+    /// Milliseconds by which records lay behind the stream time, summed up.
+    pub(super) lateness: u64,
     pub(super) wall_clock: Timestamp,
     /// Whether there were records to process when the task last looked at the wall clock.
     pub(super) has_work: bool,
@@ -134,6 +136,7 @@ impl TaskContext {
             outputs: Vec::new(),
             globals,
             stream_time: Timestamp::MIN,
+            lateness: 0,
             wall_clock: Timestamp::MIN,
             has_work: false,
             timestamp: Timestamp::MIN,
@@ -170,6 +173,14 @@ impl TaskContext {
             .as_any_mut()
             .downcast_mut()
             .expect("a StoreRef has the type of its StoreHandle")
+    }
+
+    /// A record of this time, which is not negative, is taken.
+    #[inline]
+    pub(super) fn see_time(&mut self, timestamp: Timestamp) {
+        self.stream_time = self.stream_time.max(timestamp);
+        let late = self.stream_time.abs_diff(timestamp);
+        self.lateness = self.lateness.saturating_add(late);
     }
 
     /// The greatest timestamp of all records this task has processed.

@@ -309,7 +309,7 @@ impl Task {
             return self.ctx.refuse_time(raw.timestamp);
         }
         input.time = input.time.max(raw.timestamp);
-        self.ctx.stream_time = self.ctx.stream_time.max(raw.timestamp);
+        self.ctx.see_time(raw.timestamp);
         for push in &mut input.pushes {
             push(&mut self.ctx, raw)?;
         }

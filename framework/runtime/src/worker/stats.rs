@@ -62,6 +62,8 @@ pub struct TaskView {
     pub processed: u64,
     /// Records it sent to output and repartition topics since it was opened.
     pub sent: u64,
+    /// Milliseconds by which these lay behind its stream time, summed up.
+    pub lateness_ms: u64,
     /// What it dropped since it was opened.
     pub dropped: Dropped,
     /// Bytes that the next commit would write.
@@ -89,6 +91,7 @@ pub(super) fn views(
         restore: Vec::new(),
         processed: active.task.processed(),
         sent: active.sent,
+        lateness_ms: active.task.lateness_ms(),
         dropped: active.task.dropped(),
         dirty_bytes: active.task.dirty_bytes(),
         stream_time: active.task.stream_time(),
@@ -102,6 +105,7 @@ pub(super) fn views(
         restore: replica.progress().cloned().collect(),
         processed: 0,
         sent: 0,
+        lateness_ms: 0,
         dropped: Dropped::default(),
         dirty_bytes: 0,
         stream_time: Timestamp::MIN,

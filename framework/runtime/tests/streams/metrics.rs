@@ -1,6 +1,8 @@
 //! The series that a run leaves behind.
 
 use super::harness::*;
+use millstream_core::record::{Headers, RawRecord};
+use millstream_log::Log;
 use millstream_metrics::Metric;
 
 #[test]
@@ -61,4 +63,28 @@ fn the_last_commit_of_a_closing_client_is_counted() {
     world.until("processing", || processed(&streams) == 12);
     streams.close();
     assert!(registry.total(Metric::Commits) == 1.0);
+}
+
+#[test]
+fn records_are_late_by_what_they_lie_behind_the_newest_one() {
+    let world = World::new(1);
+    let mut client = world.log.client();
+    for timestamp in [1_000, 400, 2_000, 1_500] {
+        let record = RawRecord {
+            key: Some(b"key"),
+            value: Some(&[0; 8]),
+            timestamp,
+            headers: &Headers::NONE,
+        };
+        client.send(IN.name, Some(0), record).unwrap();
+    }
+    client.commit(1, &[]).unwrap();
+    let config = config("a");
+    let registry = config.registry.clone();
+    let streams = world.streams(sums(), config);
+    start(&streams);
+    world.wait_for_outputs(4);
+    streams.close();
+    let late = registry.total(Metric::RecordLateness);
+    assert!((late - 1.1).abs() < 1e-9, "{late}");
 }
