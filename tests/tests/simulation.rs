@@ -28,6 +28,11 @@ fn kept_seeds_and_the_first_hundreds_agree_with_an_uninterrupted_run() {
         ended > 200,
         "only {ended} processes ended while calls were out"
     );
+    let early = total.closed_early;
+    assert!(
+        early > 10,
+        "the wall clock closed only {early} windows among crashes"
+    );
     let made = |what: &String| total.made.get(what).is_some_and(|times| *times > 0);
     let missing: Vec<_> = sim::wanted()
         .into_iter()

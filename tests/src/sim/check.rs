@@ -1,8 +1,9 @@
 //! What must hold: disks are prefixes of their changelogs, and a stormy log equals a calm one.
 
 use super::{
+    Tally,
     disk::Disk,
-    program::{DEAD, Forgets, Script},
+    program::{DEAD, Forgets, Script, TOLD},
     world::{ANSWER, Contents, Entry},
 };
 use anyhow::Result;
@@ -133,14 +134,35 @@ fn stored(backend: &dyn Backend, column: Column) -> BTreeMap<Vec<u8>, Vec<u8>> {
 /// commits fall as well. What has expired is decided by each changelog's own clock, and the clocks
 /// must be equal. A store and its own changelog differ in nothing: what [`disk`] compares includes
 /// expired rows.
-pub(super) fn compare(script: &Script, calm: &Contents, stormy: &Contents) -> Result<Vec<String>> {
+pub(super) fn compare(
+    script: &Script,
+    calm: &Contents,
+    stormy: &Contents,
+    tally: &mut Tally,
+) -> Result<Vec<String>> {
     let forgets = script.forgets()?;
     let mut wrong = Vec::new();
+    if script.depends_on_the_clock(TOLD.name) {
+        let ((peace, too_early), (storm, early)) =
+            (script.hasty_windows(calm), script.hasty_windows(stormy));
+        wrong.extend(peace.into_iter().map(|what| format!("in peace: {what}")));
+        wrong.extend(
+            storm
+                .into_iter()
+                .map(|what| format!("{:?}: {what}", script.shape)),
+        );
+        if too_early > 0 {
+            wrong.push(format!(
+                "in peace {too_early} windows were closed too early"
+            ));
+        }
+        tally.closed_early += early;
+    }
     for (at, expected) in calm {
         let found = stormy.get(at).cloned().unwrap_or_default();
         let (topic, partition) = at;
         let rows = |entries| alive(replay(entries), forgets.get(topic));
-        let same = if topic.ends_with("-repartition") {
+        let same = if topic.ends_with("-repartition") || script.depends_on_the_clock(topic) {
             true
         } else if Script::only_the_end_matters(topic) {
             without_times(&replay(expected)) == without_times(&replay(&found))

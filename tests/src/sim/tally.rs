@@ -29,6 +29,8 @@ pub struct Tally {
     pub calls: u64,
     /// Processes that ended, or fell asleep, while calls of theirs were out.
     pub ended_asking: u64,
+    /// Windows that the wall clock closed before all their records had come.
+    pub closed_early: u64,
     /// Workers that replayed changelog records into tasks they were to run.
     pub restores: u64,
 }
@@ -71,6 +73,7 @@ impl AddAssign<&Self> for Tally {
         self.unknown_committed += other.unknown_committed;
         self.unknown_aborted += other.unknown_aborted;
         self.compactions += other.compactions;
+        self.closed_early += other.closed_early;
         self.calls += other.calls;
         self.ended_asking += other.ended_asking;
         let restores = self.restores + other.restores;
@@ -107,6 +110,7 @@ impl std::fmt::Display for Tally {
         )?;
         write!(f, "{} standbys promoted, ", work.promoted)?;
         writeln!(f, "{restores} restores of {} records", work.restored)?;
+        writeln!(f, "{} windows closed early", self.closed_early)?;
         let (calls, ended) = (self.calls, self.ended_asking);
         writeln!(
             f,

@@ -1,6 +1,7 @@
 //! The world of one run: a log, instances with workers and disks, and time.
 
 mod misfortune;
+mod portions;
 mod rest;
 
 use super::{
@@ -26,6 +27,7 @@ use millstream_runtime::{
     worker::{CommitOrder, Settings, Step, Worker},
 };
 use misfortune::is_passing;
+use portions::Portions;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub(super) const APPLICATION: &str = "sim";
@@ -65,6 +67,9 @@ pub(super) struct World {
     /// The seed of how long calls take.
     whims: u64,
     now: i64,
+    /// How long nothing must come before the program lets out what waits.
+    idle: i64,
+    portions: Portions,
     order: CommitOrder,
     instances: Vec<Instance>,
     standbys: usize,
@@ -78,7 +83,7 @@ impl World {
     pub(super) fn calm(script: &Script) -> Result<Self> {
         let ground = Box::new(Embedded::new(limits(1)));
         let (order, all) = (CommitOrder::LogThenDisk, Emission::PerUpdate);
-        let mut world = Self::new(script, 1, (order, all), ground)?;
+        let mut world = Self::new(script, 1, (order, all, true), ground)?;
         world.start(0, FaultRates::default(), 0)?;
         world.settle()?;
         Ok(world)
@@ -101,7 +106,7 @@ impl World {
             true => Emission::PerCommit,
             false => Emission::PerUpdate,
         };
-        let mut world = Self::new(script, weather(seed), (order, emission), ground)?;
+        let mut world = Self::new(script, weather(seed), (order, emission, false), ground)?;
         world.standbys = world.rng.index(2);
         for number in 0..=world.rng.index(3) {
             let rates = FaultRates {
@@ -120,7 +125,7 @@ impl World {
     fn new(
         script: &Script,
         seed: u64,
-        (order, emission): (CommitOrder, Emission),
+        (order, emission, calm): (CommitOrder, Emission, bool),
         ground: Box<dyn Ground>,
     ) -> Result<Self> {
         let (mut client, clock) = (ground.broker().client()?, SystemClock::new());
@@ -136,12 +141,7 @@ impl World {
                 Ok(client.create_topic(&spec)?)
             })?;
         }
-        for (topic, records) in &script.input {
-            for (_, record) in records.iter() {
-                client.send(topic, None, record)?;
-            }
-        }
-        client.commit(1, &[])?;
+        let portions = Portions::first(script, calm, &mut *client)?;
         let mut task = TaskConfig::new(APPLICATION);
         task.dead_letter_topic = Some(DEAD.to_owned());
         task.emission = emission;
@@ -159,6 +159,8 @@ impl World {
             rng: Rng::new(seed),
             whims: Rng::new(!seed).next_u64(),
             now: 1_000_000,
+            idle: script.idle(),
+            portions,
             order,
             instances: Vec::new(),
             standbys: 0,
@@ -230,7 +232,8 @@ impl World {
     pub(super) fn storm(&mut self) -> Result<()> {
         let habits = self.ground.habits();
         let mut busy = true;
-        for _ in 0..habits.storm_steps {
+        for step in 0..habits.storm_steps {
+            self.feed(step, habits.storm_steps)?;
             self.now += self.rng.below(20) as i64;
             let number = self.rng.index(self.instances.len());
             if habits.only_the_busy && !busy {
@@ -329,6 +332,7 @@ impl World {
                 }
             }
         }
+        self.feed_all()?;
         let wait = self.ground.habits().wait;
         let (mut quiet, mut last) = (0, (false, false));
         for _ in 0..SETTLE_ROUNDS {
@@ -348,7 +352,12 @@ impl World {
             quiet = if busy || asleep { 0 } else { quiet + 1 };
             last = (busy, asleep);
             if quiet > QUIET_ROUNDS && self.behind()?.is_none() {
-                return Ok(());
+                if self.idle == 0 {
+                    return Ok(());
+                }
+                // Long enough for the wall clock to let out what still waits.
+                self.now += std::mem::take(&mut self.idle);
+                quiet = 0;
             }
         }
         let (busy, asleep) = last;

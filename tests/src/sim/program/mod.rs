@@ -7,13 +7,15 @@
 //! answers go on as they come, or two operators are refused some, each key is compared by itself.
 
 mod asked;
+mod held;
 mod input;
 mod joins;
 mod plain;
+mod quiet;
 mod shape;
 mod windows;
 
-use shape::{Asked, Cut, Side};
+use shape::{Asked, Cut, Quiet, Side};
 pub(super) use shape::{SHAPES, Shape, wanted};
 
 use super::world::{APPLICATION, Contents};
@@ -56,6 +58,9 @@ struct Spans {
     /// How long changes are held back, and how many.
     wait: i64,
     held: Option<usize>,
+    held_bytes: Option<usize>,
+    /// After how long without a record the wall clock lets out what waits.
+    idle: Option<i64>,
     /// How far back versions are known.
     history: i64,
 }
@@ -125,10 +130,7 @@ impl Script {
         } else {
             None
         };
-        if matches!(shape, Shape::Asked(_)) {
-            let (luck, calls) = (rng.next_u64(), 1 + rng.index(6));
-            script.asking = Asking { luck, calls };
-        }
+        script.take_more(rng);
         let keys = 1 + rng.below(8);
         let records = 10 + rng.below(60);
         let has = [true, script.has_right(), script.has_rows()];
@@ -158,12 +160,35 @@ impl Script {
             grace: spans(rng.below(25)),
             wait: spans(rng.below(25)),
             held: rng.chance(0.3).then(|| 1 + rng.index(3)),
+            held_bytes: None,
+            idle: None,
             history: spans(25 + rng.below(30)),
         };
         self.rekeyed = rng.chance(0.3);
         self.versioned = rng.chance(0.3);
         self.kept = rng.chance(0.5);
         Some(pace)
+    }
+
+    /// Draws what only later shapes have.
+    fn take_more(&mut self, rng: &mut Rng) {
+        match self.shape {
+            Shape::Asked(_) => {
+                let (luck, calls) = (rng.next_u64(), 1 + rng.index(6));
+                self.asking = Asking { luck, calls };
+            }
+            // A row takes about a hundred.
+            Shape::SuppressBytes => self.spans.held_bytes = Some(50 + rng.index(500)),
+            Shape::LimitedWindows(_) => {
+                self.spans.held_bytes = rng.chance(0.5).then(|| 50 + rng.index(500));
+                self.take_quiet(rng, false);
+            }
+            Shape::Quiet(_) => {
+                let hasty = rng.chance(0.5);
+                self.take_quiet(rng, hasty);
+            }
+            _ => {}
+        }
     }
 
     fn has_right(&self) -> bool {
@@ -284,12 +309,13 @@ impl Script {
     pub(super) fn topology(&self) -> Result<Topology> {
         let builder = StreamsBuilder::new();
         match self.shape {
-            Shape::Windows(_)
-            | Shape::Closing(_)
-            | Shape::SuppressWindows(_)
-            | Shape::SuppressTable
-            | Shape::Cogroup
-            | Shape::CogroupWindows(_) => self.windows(&builder),
+            Shape::Windows(_) | Shape::Closing(_) | Shape::Cogroup | Shape::CogroupWindows(_) => {
+                self.windows(&builder);
+            }
+            Shape::SuppressTable | Shape::SuppressBytes => self.held_table(&builder),
+            Shape::SuppressWindows(cut) => self.held_windows(&builder, cut),
+            Shape::LimitedWindows(cut) => self.limited_windows(&builder, cut),
+            Shape::Quiet(quiet) => self.quiet_windows(&builder, quiet),
             Shape::StreamJoin(_)
             | Shape::SelfJoin
             | Shape::VersionedJoin
@@ -324,6 +350,8 @@ impl Default for Spans {
             grace: 0,
             wait: 0,
             held: None,
+            held_bytes: None,
+            idle: None,
             history: 1,
         }
     }

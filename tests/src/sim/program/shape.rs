@@ -12,6 +12,14 @@ pub(in crate::sim) enum Cut {
     Hopping,
     Sliding,
     Session,
+    Unlimited,
+}
+
+/// What the wall clock closes when no record comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sim) enum Quiet {
+    Closing,
+    Suppressed,
 }
 
 /// Of which sides of a join records are told that meet nothing.
@@ -77,6 +85,12 @@ pub(in crate::sim) enum Shape {
     TableJoin(Side),
     ForeignJoin(Side),
     GlobalJoin,
+    /// A table whose changes are held back for some time, as far as so many bytes allow.
+    SuppressBytes,
+    /// Windows whose changes are held back for some time, as far as a buffer allows.
+    LimitedWindows(Cut),
+    /// Windows that are closed when no record comes.
+    Quiet(Quiet),
     /// Records that wait for answers from outside.
     Asked(Asked),
 }
@@ -85,7 +99,7 @@ impl Shape {
     /// The shape of a seed. Of four seeds two are plain ones.
     pub(super) fn of(seed: u64, rng: &mut Rng) -> Self {
         let shapes: &[Self] = match (seed % 5, seed % 4) {
-            (LATER_SEEDS, _) => &LATER,
+            (2 | 4, _) => &LATER,
             (_, 0 | 1) => &TIMED,
             _ => &PLAIN,
         };
@@ -155,9 +169,16 @@ const TIMED: [Shape; 27] = [
     Shape::GlobalJoin,
 ];
 
-/// Shapes that came later than the seeds that were kept as cases, and the rest of a seed's division
-/// by 5 that none of those has.
-const LATER: [Shape; 7] = [
+/// Shapes that came later than the seeds that were kept as cases, none of which leaves 2 or 4 when
+/// it is divided by 5.
+const LATER: [Shape; 14] = [
+    Shape::Windows(Cut::Unlimited),
+    Shape::SuppressWindows(Cut::Sliding),
+    Shape::SuppressBytes,
+    Shape::LimitedWindows(Cut::Tumbling),
+    Shape::LimitedWindows(Cut::Session),
+    Shape::Quiet(Quiet::Closing),
+    Shape::Quiet(Quiet::Suppressed),
     Shape::Asked(Asked::Sum),
     Shape::Asked(Asked::Unordered),
     Shape::Asked(Asked::Joined),
@@ -166,7 +187,6 @@ const LATER: [Shape; 7] = [
     Shape::Asked(Asked::Closing),
     Shape::Asked(Asked::Suppressed),
 ];
-const LATER_SEEDS: u64 = 2;
 
 /// How many shapes there are.
 pub(in crate::sim) const SHAPES: usize = PLAIN.len() + TIMED.len() + LATER.len();
@@ -178,9 +198,12 @@ pub(in crate::sim) fn wanted() -> Vec<String> {
             Shape::Windows(Cut::Session) | Shape::CogroupWindows(Cut::Session) => {
                 &["window", "gone", "late"]
             }
+            Shape::Windows(Cut::Unlimited) | Shape::Quiet(_) => &["window"],
+            Shape::LimitedWindows(Cut::Session) => &["window", "gone"],
+            Shape::LimitedWindows(_) => &["window", "late"],
             Shape::Windows(_) | Shape::CogroupWindows(_) => &["window", "late"],
             Shape::Closing(_) | Shape::SuppressWindows(_) => &["window", "late"],
-            Shape::SuppressTable => &["row"],
+            Shape::SuppressTable | Shape::SuppressBytes => &["row"],
             Shape::StreamJoin(Side::Inner) | Shape::SelfJoin => &["pair"],
             Shape::StreamJoin(Side::Left) => &["pair", "left"],
             Shape::StreamJoin(Side::Outer) => &["pair", "left", "right"],

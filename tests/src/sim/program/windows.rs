@@ -1,6 +1,6 @@
-//! Programs of windows, of what holds tables back, and of cogroups.
+//! Programs of windows and of cogroups.
 
-use super::{Cut, OUT, SIDE, Script, Shape, TOLD, add, duration, right, sum};
+use super::{Cut, OUT, Script, Shape, TOLD, add, duration, right};
 use millstream_core::prelude::*;
 
 type WindowTable<'b> = KTable<'b, Windowed<String>, i64>;
@@ -15,35 +15,16 @@ impl Script {
             Shape::Closing(cut) => {
                 told(self.cut(self.group(stream), cut, EmitStrategy::OnWindowClose));
             }
-            Shape::SuppressWindows(cut) => {
-                let windows = self.cut(self.group(stream), cut, EmitStrategy::OnWindowUpdate);
-                let until = Suppressed::until_window_closes(BufferConfig::unbounded());
-                told(windows.suppress("held", until));
-            }
-            Shape::SuppressTable => {
-                let sums = sum(stream.group_by_key());
-                sums.to(&SIDE);
-                let wait = duration(self.spans.wait);
-                let held = match self.spans.held {
-                    Some(most) => {
-                        let buffer = BufferConfig::max_records(most);
-                        sums.suppress("held", Suppressed::until_time_limit(wait, buffer))
-                    }
-                    None => {
-                        let buffer = BufferConfig::unbounded();
-                        sums.suppress("held", Suppressed::until_time_limit(wait, buffer))
-                    }
-                };
-                let text = |row: Option<i64>| format!("row {row:?}");
-                held.to_stream().map_values(text).to(&TOLD);
-            }
             Shape::CogroupWindows(cut) => told(self.cut_cogroup(both(builder, stream), cut)),
             _ => both(builder, stream).aggregate("s", || 0).to(&OUT),
         }
     }
 
     /// Groups by the key that the windows are to have.
-    fn group<'b>(&self, stream: KStream<'b, String, i64>) -> KGroupedStream<'b, String, i64> {
+    pub(super) fn group<'b>(
+        &self,
+        stream: KStream<'b, String, i64>,
+    ) -> KGroupedStream<'b, String, i64> {
         if self.moves() {
             let topic = Repartitioned::from("moved").partitions(self.partitions);
             let moved = stream.select_key(|_, v| format!("m{}", v % 5));
@@ -70,6 +51,11 @@ impl Script {
                 let windows = grouped.windowed_by(sliding).emit_strategy(emit);
                 windows.aggregate("windows", || 0, add)
             }
+            Cut::Unlimited => {
+                let unlimited = UnlimitedWindows::of().start_on(self.spans.size);
+                let windows = grouped.windowed_by(unlimited).emit_strategy(emit);
+                windows.aggregate("windows", || 0, add)
+            }
             Cut::Session => {
                 let windows = grouped.windowed_by(self.sessions()).emit_strategy(emit);
                 windows.aggregate("windows", || 0, add, merge)
@@ -94,7 +80,7 @@ impl Script {
         }
     }
 
-    fn time_windows(&self, cut: Cut) -> TimeWindows {
+    pub(super) fn time_windows(&self, cut: Cut) -> TimeWindows {
         let (size, grace) = (duration(self.spans.size), duration(self.spans.grace));
         let windows = TimeWindows::of_size_and_grace(size, grace);
         match cut {
