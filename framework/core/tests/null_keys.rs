@@ -110,3 +110,27 @@ fn what_is_beside_a_left_join_gets_them_too_and_drops_them_itself() {
     group.reduce(stored("sums"), |a, b| a + b).to(&ROWS);
     assert_eq!(told(builder), (vec![10], 1));
 }
+
+#[test]
+fn rows_of_a_table_that_a_grouping_makes_null_are_in_no_group() {
+    static COUNTS: Topic<Key, u64> = Topic::new("counts", option::<Utf8>(), u64_be());
+    let builder = StreamsBuilder::new();
+    // Odd rows have no key, and rows above 9 are none.
+    let select = |_: &Key, n: &i64| {
+        let key = (n % 2 == 0).then(|| "even".to_owned());
+        (key, (*n < 10).then_some(*n))
+    };
+    let grouped = Grouped::with(option::<Utf8>(), option::<I64Be>());
+    let groups = builder
+        .table(&ROWS, stored("rows"))
+        .group_by_with(select, grouped);
+    let counts = Materialized::with("n", option::<Utf8>(), u64_be());
+    groups.count(counts).to(&COUNTS);
+    let mut driver = TopologyTestDriver::new(builder.build().unwrap()).unwrap();
+    for (key, row) in [("a", 2), ("b", 4), ("b", 3), ("a", 12), ("a", 6), ("c", 5)] {
+        driver.pipe(&ROWS, Some(key.to_owned()), row, 0).unwrap();
+    }
+    let counts = driver.read_key_values(&COUNTS).unwrap();
+    let counts: Vec<_> = counts.into_iter().map(|(_, count)| count).collect();
+    assert_eq!(counts, [Some(1), Some(2), Some(1), Some(0), Some(1)]);
+}

@@ -429,7 +429,18 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
         self,
         select: impl Fn(&K, &V) -> (K2, V2) + Fun,
     ) -> KGroupedTable<'b, K2, V2> {
+        self.group_by_with(select, Grouped::by_default())
+    }
+
+    /// As [`KTable::group_by`], with the serdes of the repartition topic. Rows of which `select`
+    /// makes a key or a value that the serde writes as null are in no group.
+    #[track_caller]
+    pub fn group_by_with<K2: Data, V2: Data>(
+        self,
+        select: impl Fn(&K, &V) -> (K2, V2) + Fun,
+        grouped: Grouped<K2, V2>,
+    ) -> KGroupedTable<'b, K2, V2> {
         self.must_be_exact();
-        KGroupedTable::new(self.in_order(false), select, Grouped::by_default())
+        KGroupedTable::new(self.in_order(false), select, grouped)
     }
 }
