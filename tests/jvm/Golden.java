@@ -111,7 +111,7 @@ public final class Golden {
             var config = new TopologyConfig(new StreamsConfig(properties));
             var graph = new GoldenGraph(new StreamsBuilder(config), nodes);
             graph.addAll(nodes);
-            Topology topology = graph.builder.build(properties);
+            Topology topology = graph.build(properties);
             wrong = "error";
             try (var driver = new TopologyTestDriver(topology, properties, Instant.EPOCH)) {
                 run(driver, graph, errors.topics(), program.get("script"), answer);
@@ -137,7 +137,7 @@ public final class Golden {
 
     private static void run(TopologyTestDriver driver, GoldenGraph graph, Set<String> letters,
             JsonNode script, ObjectNode answer) {
-        int failed = play(script, graph.sources(), driver);
+        int failed = play(script, graph, driver);
         ObjectNode outputs = answer.putObject("outputs");
         Set<String> chosen = driver.producedTopicNames();
         for (String topic : graph.sinks()) {
@@ -155,7 +155,7 @@ public final class Golden {
                 GoldenLetters.read(driver, topic, records);
             }
         }
-        double dropped = 0;
+        double dropped = graph.dropped.get();
         for (Metric metric : driver.metrics().values()) {
             if (metric.metricName().name().equals("dropped-records-total")) {
                 dropped += (Double) metric.metricValue();
@@ -182,7 +182,7 @@ public final class Golden {
     }
 
     /** Returns the number of the step at which the program stopped as it should, or 0. */
-    private static int play(JsonNode script, Set<String> sources, TopologyTestDriver driver) {
+    private static int play(JsonNode script, GoldenGraph graph, TopologyTestDriver driver) {
         Map<String, TestInputTopic<String, byte[]>> topics = new HashMap<>();
         long clock = 0;
         int number = 0;
@@ -191,9 +191,10 @@ public final class Golden {
             try {
                 if (step.size() == 1) {
                     long now = step.get(0).asLong();
+                    graph.clock.set(now);
                     driver.advanceWallClockTime(Duration.ofMillis(now - clock));
                     clock = now;
-                } else if (sources.contains(step.get(0).asText())) {
+                } else if (graph.sources().contains(step.get(0).asText())) {
                     var topic = topics.computeIfAbsent(step.get(0).asText(), name ->
                         driver.createInputTopic(
                             name, new StringSerializer(), new ByteArraySerializer()));
@@ -219,7 +220,8 @@ public final class Golden {
         if (step.size() > 4) {
             headers.add(HEADER, step.get(4).asText().getBytes(StandardCharsets.UTF_8));
         }
-        return new TestRecord<>(key, bytes, headers, step.get(3).asLong());
+        // Only as an instant may a time be negative.
+        return new TestRecord<>(key, bytes, headers, Instant.ofEpochMilli(step.get(3).asLong()));
     }
 
     private static void read(TopologyTestDriver driver, String topic, ArrayNode out) {

@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeSet;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.producer.ProducerRecord;
@@ -44,8 +45,8 @@ final class GoldenErrors {
         for (JsonNode node : program.get("nodes")) {
             if (node.has("on_error")) {
                 letters(node.get("on_error"));
-                boolean source = node.get("op").asText().equals("stream")
-                    || node.get("op").asText().equals("table");
+                boolean source =
+                    Set.of("stream", "table", "read_only").contains(node.get("op").asText());
                 (source ? sources : nodes).put(
                     source ? node.get("topic").asText() : "n" + place, node.get("on_error"));
             }

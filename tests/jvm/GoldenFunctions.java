@@ -74,6 +74,11 @@ final class GoldenFunctions {
         };
     }
 
+    /** Field `keyed`: whether the number of the key is added to a value. */
+    static Long keyed(boolean keyed, String key, Long value) {
+        return keyed && value != null ? (Long) (value + code(key)) : value;
+    }
+
     /** Field `times`: a value's remainder by it says how many values it becomes. */
     static List<Long> several(Long value, long modulus) {
         List<Long> values = new ArrayList<>();

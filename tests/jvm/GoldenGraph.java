@@ -13,6 +13,7 @@ import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Properties;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.atomic.AtomicLong;
@@ -23,6 +24,7 @@ import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.common.utils.Bytes;
 import org.apache.kafka.streams.KeyValue;
 import org.apache.kafka.streams.StreamsBuilder;
+import org.apache.kafka.streams.Topology;
 import org.apache.kafka.streams.kstream.Aggregator;
 import org.apache.kafka.streams.kstream.Branched;
 import org.apache.kafka.streams.kstream.CogroupedKStream;
@@ -64,6 +66,11 @@ final class GoldenGraph {
     private final TreeSet<String> sources = new TreeSet<>();
     private final TreeSet<String> sinks = new TreeSet<>();
     private final TreeSet<String> chosenSinks = new TreeSet<>();
+    private final GoldenReadOnly readOnly = new GoldenReadOnly();
+    /** The wall clock as the driver has it, which Kafka Streams' extractor does not ask. */
+    final AtomicLong clock = new AtomicLong();
+    /** What read-only stores drop, which nobody counts for them. */
+    final AtomicLong dropped = readOnly.dropped;
 
     GoldenGraph(StreamsBuilder builder, JsonNode nodes) {
         this.builder = builder;
@@ -83,6 +90,12 @@ final class GoldenGraph {
 
     void addAll(JsonNode nodes) {
         nodes.forEach(this::add);
+    }
+
+    Topology build(Properties properties) {
+        Topology topology = builder.build(properties);
+        readOnly.addAll(topology);
+        return topology;
     }
 
     Set<String> sources() {
@@ -107,6 +120,7 @@ final class GoldenGraph {
                 stored(node, name));
             case "global_table" -> builder.globalTable(source(node), Consumed.with(KEY, VALUE),
                 GoldenGraph.<KeyValueStore<Bytes, byte[]>>stored(name));
+            case "read_only" -> readOnly.store(source(node), name);
             case "window" -> GoldenWindows.windowed(of(node, "of"), node);
             case "cogroup" -> cogrouped(node);
             case "count", "reduce", "aggregate" -> aggregated(op, of(node, "of"), node, name);
@@ -139,7 +153,9 @@ final class GoldenGraph {
             case "filter_not" -> stream.filterNot(GoldenFunctions.predicate(node.get("if")));
             case "map_values" -> {
                 var map = GoldenFunctions.map(node.path("map"));
-                yield stream.mapValues((key, value) -> map.apply(key, value));
+                boolean keyed = node.path("keyed").asBoolean();
+                yield stream.mapValues((key, value) ->
+                    GoldenFunctions.keyed(keyed, key, map.apply(key, value)));
             }
             case "map" -> {
                 var map = GoldenFunctions.map(node.path("map"));
@@ -152,7 +168,10 @@ final class GoldenGraph {
             }
             case "flat_map_values" -> {
                 long times = node.get("times").asLong();
-                yield stream.flatMapValues(value -> GoldenFunctions.several(value, times));
+                boolean keyed = node.path("keyed").asBoolean();
+                yield stream.flatMapValues((key, value) ->
+                    GoldenFunctions.several(value, times).stream()
+                        .map(one -> GoldenFunctions.keyed(keyed, key, one)).toList());
             }
             case "flat_map" -> {
                 long times = node.get("times").asLong();
@@ -163,6 +182,7 @@ final class GoldenGraph {
             case "try" -> GoldenErrors.attempt(stream, node, name);
             case "split" -> split(stream, node, name);
             case "merge" -> stream.merge(stream(node, "with"));
+            case "look_up" -> readOnly.lookUp(stream, (String) of(node, "with"), name);
             case "repartition" ->
                 stream.repartition(Repartitioned.with(KEY, VALUE).withName(name));
             case "group_by_key" -> stream.groupByKey(Grouped.with(name, KEY, VALUE));
@@ -190,13 +210,13 @@ final class GoldenGraph {
         };
     }
 
-    /** Field `time`: [FACTOR, WHAT BECOMES OF NEGATIVE TIMES]. */
-    private static Consumed<String, Long> consumed(JsonNode node, boolean table) {
+    /** Field `time`: [FACTOR or "record" or "wall", WHAT BECOMES OF NEGATIVE TIMES]. */
+    private Consumed<String, Long> consumed(JsonNode node, boolean table) {
         Consumed<String, Long> consumed = Consumed.with(KEY, VALUE);
         if (!node.has("time")) {
             return consumed;
         }
-        long factor = node.get("time").get(0).asLong();
+        JsonNode from = node.get("time").get(0);
         TimestampExtractor invalid = switch (node.get("time").get(1).asText()) {
             case "fail" -> new FailOnInvalidTimestamp();
             case "skip" -> new LogAndSkipOnInvalidTimestamp();
@@ -204,10 +224,10 @@ final class GoldenGraph {
         };
         return consumed.withTimestampExtractor((record, partitionTime) -> {
             Long value = (Long) record.value();
-            if (table && (value == null || record.key() == null)) {
-                return record.timestamp();
-            }
-            long time = GoldenFunctions.number(value) * factor;
+            boolean silent = table && (value == null || record.key() == null);
+            long time = from.asText().equals("wall") ? clock.get()
+                : silent || from.isTextual() ? record.timestamp()
+                : GoldenFunctions.number(value) * from.asLong();
             var timed = new ConsumerRecord<Object, Object>(record.topic(), record.partition(),
                 record.offset(), time, TimestampType.CREATE_TIME, 0, 0, record.key(), value,
                 record.headers(), Optional.empty());

@@ -10,6 +10,7 @@ import org.apache.kafka.streams.kstream.KTable;
 import org.apache.kafka.streams.kstream.StreamJoined;
 import org.apache.kafka.streams.kstream.TableJoined;
 import org.apache.kafka.streams.kstream.ValueJoiner;
+import org.apache.kafka.streams.kstream.ValueJoinerWithKey;
 
 final class GoldenJoins {
     private static final ValueJoiner<Long, Long, Long> JOINER = GoldenFunctions::joined;
@@ -40,9 +41,12 @@ final class GoldenJoins {
         if (node.has("grace")) {
             joined = joined.withGracePeriod(GoldenWindows.millis(node, "grace"));
         }
+        boolean keyed = node.path("keyed").asBoolean();
+        ValueJoinerWithKey<String, Long, Long, Long> joiner = (key, l, r) ->
+            GoldenFunctions.keyed(keyed, key, GoldenFunctions.joined(l, r));
         return switch (kind) {
-            case "inner" -> stream.join(table, JOINER, joined);
-            case "left" -> stream.leftJoin(table, JOINER, joined);
+            case "inner" -> stream.join(table, joiner, joined);
+            case "left" -> stream.leftJoin(table, joiner, joined);
             default -> throw new IllegalArgumentException("join " + kind);
         };
     }

@@ -8,7 +8,7 @@
 use super::{
     Answer, Dice, Op, Peer, Program,
     kind::kinds,
-    policy::OnError,
+    policy::{self, OnError},
     script::{Mix, script},
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -34,6 +34,9 @@ struct Plan {
     /// How many percent of the records are bytes that are no number.
     #[serde(default)]
     bad: i64,
+    /// How many percent have a negative time.
+    #[serde(default)]
+    negative: i64,
 }
 
 /// Programs by the names of their files.
@@ -79,6 +82,8 @@ pub fn planned() -> Result<Files> {
             );
             let mix = Mix {
                 bad: plan.bad,
+                negative: plan.negative,
+                lenient: policy::is_lenient(&plan.nodes, &plan.on_error),
                 ..mix
             };
             let script = script(&mut Dice::named(&name), &plan.nodes, &mix);

@@ -57,7 +57,11 @@ pub fn coverage<'a>(
             let answer = op.policy().map(|policy| answered_by(op, policy));
             let bad = program.script.iter().any(|step| is_bad(step, op));
             let bad = bad.then(|| format!("{}_bad", op.name()));
-            let features = [Some(feature(op, &kinds)), answer, bad];
+            let times = op.times().map(|times| {
+                let invalid = format!("{:?}", times.invalid()).to_lowercase();
+                format!("times_{invalid}")
+            });
+            let features = [Some(feature(op, &kinds)), answer, bad, times];
             for feature in features.into_iter().flatten() {
                 covered.entry(feature).or_default().extend(&records);
             }
@@ -78,7 +82,7 @@ pub fn coverage<'a>(
 /// Who says what becomes of a bad record, and what.
 fn answered_by(op: &Op, policy: &Policy) -> String {
     let who = match op {
-        Op::Stream { .. } | Op::Table { .. } => "source",
+        Op::Stream { .. } | Op::Table { .. } | Op::ReadOnly { .. } => "source",
         Op::To { .. } => "sink",
         _ => "node",
     };
@@ -87,10 +91,7 @@ fn answered_by(op: &Op, policy: &Policy) -> String {
 
 /// Whether a step is bytes for a source that are no number.
 fn is_bad(step: &Step, op: &Op) -> bool {
-    match (step, op) {
-        (Step::Bad((to, ..)), Op::Stream { topic, .. } | Op::Table { topic, .. }) => to == topic,
-        _ => false,
-    }
+    matches!(step, Step::Bad((to, ..)) if op.source() == Some(to))
 }
 
 /// Scripts of a golden program; every so manyth but one program has another kind of script.
@@ -117,16 +118,9 @@ pub fn one_for_each<T: AsRef<Program>>(programs: &[T]) -> Result<Vec<&T>> {
 
 /// The topics above a node, given those above the nodes before it.
 fn topics(op: &Op, above: &[BTreeSet<String>]) -> BTreeSet<String> {
-    match op {
-        Op::Stream { topic, .. } | Op::Table { topic, .. } | Op::GlobalTable { topic } => {
-            [topic.clone()].into()
-        }
-        _ => {
-            let reads = op.reads().into_iter();
-            let topics = reads.flat_map(|place: Place| above[place].clone());
-            topics.collect()
-        }
-    }
+    let reads = op.reads().into_iter();
+    let topics = reads.flat_map(|place: Place| above[place].clone());
+    topics.chain(op.source().cloned()).collect()
 }
 
 fn records(script: &[Step], topics: &BTreeSet<String>) -> BTreeSet<Records> {

@@ -15,7 +15,7 @@ fn remainder(value: i64, modulus: i64) -> i64 {
 }
 
 /// A number that differs from key to key.
-fn code(key: &Key) -> i64 {
+pub fn code(key: &Key) -> i64 {
     let bytes = key.iter().flat_map(|key| key.bytes());
     bytes.fold(0_i64, |code, byte| {
         code.wrapping_mul(31).wrapping_add(i64::from(byte))
@@ -115,6 +115,11 @@ impl Map {
         let mapped = value?.wrapping_mul(factor).wrapping_add(summand);
         (none <= 0 || remainder(mapped, none) != 0).then_some(mapped)
     }
+}
+
+/// A value with the number of its key.
+pub fn keyed(value: Value, code: i64) -> Value {
+    Some(value?.wrapping_add(code))
 }
 
 /// The values that a value becomes: as many as its remainder by `modulus`.

@@ -5,8 +5,11 @@
 
 use super::{
     Op,
-    functions::By,
-    op::{Emit, How, Joining, Place, Side, Suppression, Trying, Until, WindowKind, Windows},
+    functions::{By, Map},
+    op::{
+        Emit, Given, How, Joining, Place, Side, Suppression, Times, Trying, Until, WindowKind,
+        Windows,
+    },
 };
 use anyhow::{Result, bail, ensure};
 
@@ -55,6 +58,8 @@ pub enum Kind {
     },
     /// A table that every instance has in full.
     Global,
+    /// A store that is a copy of a topic.
+    ReadOnly,
     /// The end.
     Sink,
 }
@@ -101,6 +106,12 @@ pub fn kind(op: &Op, kinds: &[Kind]) -> Result<Kind> {
     Ok(match (op, first) {
         (Op::Stream { .. }, _) => Kind::Stream { rekeyed: false },
         (Op::GlobalTable { .. }, _) => Kind::Global,
+        (Op::ReadOnly { .. }, _) => Kind::ReadOnly,
+        (Op::LookUp { with, .. }, Some(Kind::Stream { rekeyed }))
+            if kinds[*with] == Kind::ReadOnly =>
+        {
+            Kind::Stream { rekeyed }
+        }
         (Op::Table { history, .. }, _) => table(history.is_some()),
         (Op::Join(joining), _) => join(joining, kinds)?,
         (
@@ -174,7 +185,13 @@ fn table(versioned: bool) -> Kind {
 
 fn of_table(op: &Op, versioned: bool, rows: Rows) -> Result<Kind> {
     Ok(match op {
-        Op::Filter { stored, .. } | Op::FilterNot { stored, .. } | Op::MapValues { stored, .. } => {
+        Op::Filter { stored, .. }
+        | Op::FilterNot { stored, .. }
+        | Op::MapValues {
+            stored,
+            keyed: false,
+            ..
+        } => {
             ensure!(rows != Rows::Untold, "{op:?} of a table without rows");
             let rows = if *stored { Rows::Exact } else { rows };
             Kind::Table { versioned, rows }
@@ -263,12 +280,17 @@ fn join(joining: &Joining, kinds: &[Kind]) -> Result<Kind> {
         ..
     } = joining;
     let [of, with] = [joining.of, joining.with].map(|place: Place| kinds[place]);
+    let lookup = matches!((of, with), (Kind::Stream { .. }, Kind::Table { .. }));
+    ensure!(lookup || !joining.keyed, "{joining:?} does not see the key");
     Ok(match (of, with) {
         (Kind::Stream { .. }, Kind::Stream { .. }) if grace.is_some() => {
             Kind::Stream { rekeyed: false }
         }
-        (Kind::Stream { .. }, Kind::Table { versioned, rows })
-            if *kind != Side::Outer && rows != Rows::Untold && (versioned || grace.is_none()) =>
+        (Kind::Stream { rekeyed }, Kind::Table { versioned, rows })
+            if *kind != Side::Outer
+                && rows != Rows::Untold
+                && (versioned || grace.is_none())
+                && !(joining.keyed && (rekeyed || grace.is_some())) =>
         {
             Kind::Stream { rekeyed: false }
         }
@@ -321,7 +343,12 @@ pub fn feature(op: &Op, kinds: &[Kind]) -> String {
         Op::Join(joining) => {
             let grace = joining.grace.is_some() && on(&joining.with) != "stream";
             let grace = if grace { "_grace" } else { "" };
-            format!("{}_{}_join{grace}", on(&joining.of), on(&joining.with))
+            let keyed = if joining.keyed { "_keyed" } else { "" };
+            format!(
+                "{}_{}_join{grace}{keyed}",
+                on(&joining.of),
+                on(&joining.with)
+            )
         }
         Op::ForeignJoin { of, kind, .. } => {
             let kind = format!("{kind:?}").to_lowercase();
@@ -346,8 +373,37 @@ pub fn feature(op: &Op, kinds: &[Kind]) -> String {
             };
             format!("{}_suppress_{until}{limited}", on(&suppression.of))
         }
-        Op::Stream { time: Some(_), .. } | Op::Table { time: Some(_), .. } => {
-            format!("{name}_times")
+        Op::GroupBy {
+            of,
+            map: Some(Map::Nullable(_)),
+            ..
+        } => format!("{}_{name}_null", on(of)),
+        _ => match (way(op, &name), op.reads().first().map(on)) {
+            (Some(way), _) => way,
+            (None, None | Some("stream")) => name,
+            (None, Some(on)) => format!("{on}_{name}"),
+        },
+    }
+}
+
+/// As [`feature`], of operators that a parameter makes other ones.
+fn way(op: &Op, name: &str) -> Option<String> {
+    Some(match op {
+        Op::Stream {
+            time: Some(time), ..
+        }
+        | Op::Table {
+            time: Some(time), ..
+        } => {
+            let given = match time {
+                Times::Value(_) => "",
+                Times::Given((Given::Record, _)) => "_record",
+                Times::Given((Given::Wall, _)) => "_wall",
+            };
+            format!("{name}_times{given}")
+        }
+        Op::MapValues { keyed: true, .. } | Op::FlatMapValues { keyed: true, .. } => {
+            format!("{name}_keyed")
         }
         Op::Try(Trying { how, .. }) => {
             let how = serde_json::to_value(how).unwrap_or_default();
@@ -367,9 +423,6 @@ pub fn feature(op: &Op, kinds: &[Kind]) -> String {
         Op::Table { history, .. } | Op::ToTable { history, .. } if history.is_some() => {
             format!("{name}_versioned")
         }
-        _ => match op.reads().first().map(on) {
-            None | Some("stream") => name,
-            Some(on) => format!("{on}_{name}"),
-        },
-    }
+        _ => return None,
+    })
 }

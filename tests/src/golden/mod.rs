@@ -29,6 +29,7 @@ pub mod peer;
 pub mod policy;
 mod processors;
 pub mod program;
+mod reads;
 pub mod run;
 pub mod script;
 pub mod shrink;

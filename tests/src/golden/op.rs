@@ -49,6 +49,17 @@ pub enum Op {
     GlobalTable {
         topic: String,
     },
+    /// A store that is a copy of a topic, for those who look up.
+    ReadOnly {
+        topic: String,
+        #[serde(default, skip_serializing_if = "none")]
+        on_error: Option<Policy>,
+    },
+    /// Joins each value with what its key is in a read-only store.
+    LookUp {
+        of: Place,
+        with: Place,
+    },
     /// Of a stream or a table, as are `filter_not` and `map_values`. A table may be `stored`, also
     /// that of a join: then it has a store of its own.
     Filter {
@@ -70,6 +81,9 @@ pub enum Op {
         map: Map,
         #[serde(default, skip_serializing_if = "is_default")]
         stored: bool,
+        /// Whether the number of a stream's key is added.
+        #[serde(default, skip_serializing_if = "is_default")]
+        keyed: bool,
     },
     Map {
         of: Place,
@@ -80,9 +94,12 @@ pub enum Op {
         of: Place,
         key: Selector,
     },
+    /// `keyed` as in `map_values`.
     FlatMapValues {
         of: Place,
         times: i64,
+        #[serde(default, skip_serializing_if = "is_default")]
+        keyed: bool,
     },
     FlatMap {
         of: Place,
@@ -242,10 +259,34 @@ impl Trying {
     pub const TIMES: i64 = 3;
 }
 
-/// `[FACTOR, INVALID]`: a record's time is the value times the factor; of a null value it is 0 in a
-/// stream, and that of the record in a table. What becomes of a record whose time is negative is
-/// next.
-pub type Times = (i64, Invalid);
+/// What time a record has, and what becomes of it if that is negative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Times {
+    /// `[FACTOR, INVALID]`: the value times the factor; of a null value it is 0 in a stream, and
+    /// that of the record in a table.
+    Value((i64, Invalid)),
+    /// `["record", INVALID]` or `["wall", INVALID]`.
+    Given((Given, Invalid)),
+}
+
+impl Times {
+    /// What becomes of a record whose time is negative.
+    pub fn invalid(self) -> Invalid {
+        let (Self::Value((_, invalid)) | Self::Given((_, invalid))) = self;
+        invalid
+    }
+}
+
+/// Times that do not depend on what a record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Given {
+    /// The one on the log.
+    Record,
+    /// The wall clock, as the driver tells it.
+    Wall,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -324,7 +365,8 @@ pub enum Until {
 }
 
 /// A join by key. Two streams have `before` and `after`, and a grace; a stream and a versioned
-/// table may have a grace; a stream and a global table have a key.
+/// table may have a grace; a stream and a global table have a key. Of a stream and a table the
+/// number of the key may be added, `keyed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "fields are Kafka Streams' parameters")]
@@ -342,6 +384,8 @@ pub struct Joining {
     pub key: Option<Selector>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub stored: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub keyed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -359,82 +403,4 @@ pub enum Side {
 pub enum Clock {
     Stream,
     Wall,
-}
-
-impl Op {
-    /// What it reads, in the order of its sides.
-    pub fn reads(&self) -> Vec<Place> {
-        let mut reads = Vec::new();
-        self.clone().each_read(|place| reads.push(*place));
-        reads
-    }
-
-    /// Calls with every place that the operator reads.
-    pub fn each_read(&mut self, mut call: impl FnMut(&mut Place)) {
-        match self {
-            Self::Stream { .. } | Self::Table { .. } | Self::GlobalTable { .. } => {}
-            Self::Cogroup { of } => of.iter_mut().for_each(call),
-            Self::Merge { of, with }
-            | Self::Join(Joining { of, with, .. })
-            | Self::ForeignJoin { of, with, .. } => {
-                call(of);
-                call(with);
-            }
-            Self::Filter { of, .. }
-            | Self::FilterNot { of, .. }
-            | Self::MapValues { of, .. }
-            | Self::Map { of, .. }
-            | Self::SelectKey { of, .. }
-            | Self::FlatMapValues { of, .. }
-            | Self::FlatMap { of, .. }
-            | Self::Peek { of }
-            | Self::Try(Trying { of, .. })
-            | Self::Split { of, .. }
-            | Self::Branch { of, .. }
-            | Self::Repartition { of }
-            | Self::GroupByKey { of }
-            | Self::GroupBy { of, .. }
-            | Self::Window(Windows { of, .. })
-            | Self::Count { of }
-            | Self::Reduce { of, .. }
-            | Self::Aggregate { of, .. }
-            | Self::Suppress(Suppression { of, .. })
-            | Self::ToTable { of, .. }
-            | Self::ToStream { of }
-            | Self::Process { of, .. }
-            | Self::ProcessValues { of, .. }
-            | Self::ProcessVersions { of, .. }
-            | Self::To { of, .. } => call(of),
-        }
-    }
-
-    /// What becomes of what it refuses, or of bad records of a source, where it says so itself.
-    pub fn policy(&self) -> Option<&Policy> {
-        match self {
-            Self::Stream { on_error, .. }
-            | Self::Table { on_error, .. }
-            | Self::Try(Trying { on_error, .. })
-            | Self::Process { on_error, .. }
-            | Self::ProcessValues { on_error, .. }
-            | Self::To { on_error, .. } => on_error.as_ref(),
-            _ => None,
-        }
-    }
-
-    /// Whether it refuses some records.
-    pub fn refuses(&self) -> bool {
-        match self {
-            Self::Try(_) => true,
-            Self::Process { refuses, .. }
-            | Self::ProcessValues { refuses, .. }
-            | Self::To { refuses, .. } => refuses.is_some(),
-            _ => false,
-        }
-    }
-
-    /// The operator's name, as programs have it.
-    pub fn name(&self) -> String {
-        let written = serde_json::to_value(self).unwrap_or_default();
-        written["op"].as_str().unwrap_or_default().to_owned()
-    }
 }

@@ -58,7 +58,7 @@ pub fn parts(nodes: &[Op]) -> Result<Parts> {
             feeds.extend(finder.feeds[place].iter().cloned());
             finder.cogrouped |= kinds[place] == Kind::Cogroup && !cogroups.insert(place);
         }
-        if let Op::Stream { topic, .. } | Op::Table { topic, .. } | Op::GlobalTable { topic } = op {
+        if let Some(topic) = op.source() {
             shared |= !topics.insert(topic);
             feeds.insert(topic.clone());
         }
@@ -185,6 +185,7 @@ pub fn present(nodes: &[Op], at: Place) -> bool {
         | Op::Peek { of: at }
         | Op::Split { of: at, .. }
         | Op::Branch { of: at, .. }
+        | Op::LookUp { of: at, .. }
         | Op::Repartition { of: at }
         | Op::Process { of: at, .. }
         | Op::ProcessValues { of: at, .. }
@@ -213,7 +214,7 @@ impl Finder {
                 let parts: Vec<_> = reads.iter().map(|at| self.by_key(*at, kinds)).collect();
                 self.unite(&parts)
             }
-            Op::Merge { .. } => {
+            Op::Merge { .. } | Op::LookUp { .. } => {
                 let parts: Vec<_> = reads.iter().map(|at| self.of[*at]).collect();
                 self.unite(&parts)
             }

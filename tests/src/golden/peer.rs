@@ -14,7 +14,7 @@ use std::{
 };
 
 /// The JVM's program.
-const SOURCES: [(&str, &str); 8] = [
+const SOURCES: [(&str, &str); 9] = [
     ("Golden.java", include_str!("../../jvm/Golden.java")),
     (
         "GoldenErrors.java",
@@ -39,6 +39,10 @@ const SOURCES: [(&str, &str); 8] = [
     (
         "GoldenProcessors.java",
         include_str!("../../jvm/GoldenProcessors.java"),
+    ),
+    (
+        "GoldenReadOnly.java",
+        include_str!("../../jvm/GoldenReadOnly.java"),
     ),
     (
         "GoldenWindows.java",

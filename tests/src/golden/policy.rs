@@ -84,6 +84,14 @@ impl OnError {
     }
 }
 
+/// Whether a program may go on at bytes that nobody can read.
+pub fn is_lenient(nodes: &[Op], on_error: &OnError) -> bool {
+    let of_sources = nodes.iter().filter(|op| op.source().is_some());
+    let own = of_sources.filter_map(Op::policy);
+    let mut all = own.chain([&on_error.deserialization]);
+    all.any(|policy| *policy != Policy::Fail)
+}
+
 /// The topics for dead letters of a program.
 pub fn topics(program: &Program) -> BTreeSet<String> {
     let own = program.nodes.iter().filter_map(Op::policy);

@@ -149,6 +149,33 @@ pub(super) fn process_values(
     stream.process_values(store, move |store| Numbered(store, refuses))
 }
 
+/// Joins values with what their keys are in a store that somebody else writes.
+struct LookingUp(StoreRef<Store>);
+
+impl FixedKeyProcessor<Key, Value> for LookingUp {
+    type Value = Value;
+
+    fn process(
+        &mut self,
+        key: &Key,
+        value: Value,
+        ctx: &mut FixedKeyContext<'_, Key, Value>,
+    ) -> ProcessResult {
+        let row = match key {
+            Some(_) => ctx.store(self.0).get(key)?.copied(),
+            None => None,
+        };
+        Ok(ctx.forward(Some(functions::joined(value, row)))?)
+    }
+}
+
+pub(super) fn look_up(
+    stream: KStream<'_, Key, Value>,
+    store: StoreHandle<Store>,
+) -> KStream<'_, Key, Value> {
+    stream.process_values(store, LookingUp)
+}
+
 type History = VersionedStore<Key, i64>;
 
 /// Tells until when each value holds, and what its key was before.

@@ -31,6 +31,10 @@ pub struct Mix {
     pub clock: i64,
     /// Records whose value is no number.
     pub bad: i64,
+    /// Records with a negative time.
+    pub negative: i64,
+    /// Whether the program may go on at bytes that are no number.
+    pub lenient: bool,
 }
 
 impl Mix {
@@ -48,6 +52,8 @@ impl Mix {
         headed: 10,
         clock: 5,
         bad: 0,
+        negative: 0,
+        lenient: false,
     };
     /// Nothing out of the ordinary.
     const PLAIN: Self = Self {
@@ -63,6 +69,8 @@ impl Mix {
         headed: 0,
         clock: 8,
         bad: 0,
+        negative: 0,
+        lenient: false,
     };
     /// One for each thing that is hard.
     pub const EACH: [Self; 5] = [
@@ -99,17 +107,7 @@ impl Mix {
 
 /// What happens to a program.
 pub fn script(dice: &mut Dice, nodes: &[Op], mix: &Mix) -> Vec<Step> {
-    let topics = nodes.iter().filter_map(|op| match op {
-        Op::Stream { topic, .. } | Op::Table { topic, .. } | Op::GlobalTable { topic } => {
-            Some(topic)
-        }
-        _ => None,
-    });
-    let topics: Vec<_> = topics.cloned().collect();
-    let global = |topic: &str| {
-        let global = |op: &Op| matches!(op, Op::GlobalTable { topic: of } if of == topic);
-        nodes.iter().any(global)
-    };
+    let topics: Vec<_> = nodes.iter().filter_map(Op::source).cloned().collect();
     let mut steps: Vec<Step> = Vec::new();
     let (mut time, mut clock) = (dice.between(0, 20), 0);
     for _ in 0..dice.between(mix.steps.0, mix.steps.1) {
@@ -129,16 +127,33 @@ pub fn script(dice: &mut Dice, nodes: &[Op], mix: &Mix) -> Vec<Step> {
                 time += dice.between(1, 9);
             }
             let mut step = record(dice, &topics, mix, time);
-            // Kafka Streams' driver passes over them there, whatever the handler says.
-            if let Step::Bad((topic, key, _, time)) = &step
-                && global(topic)
-            {
-                step = Step::Record((topic.clone(), key.clone(), None, *time));
-            }
+            soften(nodes, mix, &mut step);
             steps.push(step);
         }
     }
     steps
+}
+
+/// Takes from a step what engines answer otherwise on purpose: bytes that are no number for a
+/// global table, and negative times of such bytes, for global tables, and where neither the source
+/// says something nor the program stops.
+fn soften(nodes: &[Op], mix: &Mix, step: &mut Step) {
+    let (Step::Record((topic, ..)) | Step::Headed((topic, ..)) | Step::Bad((topic, ..))) = &*step
+    else {
+        return;
+    };
+    let source = nodes.iter().find(|op| op.source() == Some(topic));
+    let global = matches!(source, Some(Op::GlobalTable { .. }));
+    let plain = source.is_none_or(|op| op.times().is_none());
+    let bad = matches!(step, Step::Bad(_));
+    if global && let Step::Bad((topic, key, _, time)) = step {
+        *step = Step::Record((topic.clone(), key.clone(), None, *time));
+    }
+    if let Some(time) = step.time_mut()
+        && (bad || global || (mix.lenient && plain))
+    {
+        *time = (*time).max(0);
+    }
 }
 
 fn record(dice: &mut Dice, topics: &[String], mix: &Mix, newest: Timestamp) -> Step {
@@ -151,8 +166,11 @@ fn record(dice: &mut Dice, topics: &[String], mix: &Mix, newest: Timestamp) -> S
     };
     let key = (!dice.percent(mix.no_key)).then(|| dice.one(&["k1", "k2", "x3"]).to_owned());
     let value = (!dice.percent(mix.no_value)).then(|| dice.between(-3, 9));
-    let (topic, time) = (dice.one(topics), time.max(0));
-    // A mix without bad records is to throw the dice no more often than before there were some.
+    let (topic, mut time) = (dice.one(topics), time.max(0));
+    if mix.negative > 0 && dice.percent(mix.negative) {
+        time = -dice.between(1, 50);
+    }
+    // A mix without such records is to throw the dice no more often than before there were some.
     if mix.bad > 0 && dice.percent(mix.bad) {
         Step::Bad((topic, key, "bad".to_owned(), time))
     } else if dice.percent(mix.headed) {

@@ -1,9 +1,9 @@
 //! Aggregates of programs that are data.
 
-use super::{Graph, Handle, Table, interned, key, stored};
+use super::{Graph, Handle, Table, interned, key, nullable, stored};
 use crate::golden::{
     Op,
-    functions::{self, Fold},
+    functions::{self, Fold, Map},
     op::Place,
     program::{Key, Value},
 };
@@ -17,6 +17,12 @@ impl<'b> Graph<'b> {
             Handle::Group(stream) => {
                 let group = self.present(stream.stream);
                 of_group(op, group.group_by_key_with(grouped()), name)?
+            }
+            Handle::TableGroup(table, key, map @ Map::Nullable(_)) => {
+                let (key, map) = (key.clone(), *map);
+                let select = move |k: &Key, v: &i64| (key.key(k, Some(*v)), map.of(Some(*v)));
+                let grouped = Grouped::with(super::key(), nullable());
+                of_nullable_rows(op, table.group_by_with(select, grouped), name)?
             }
             Handle::TableGroup(table, key, map) => {
                 let (key, map) = (key.clone(), *map);
@@ -104,6 +110,32 @@ fn of_table_group<'b>(
             move || init,
             |_, v, sum| *sum = functions::added(*sum, Some(v), 1),
             |_, v, sum| *sum = functions::subtracted(*sum, v),
+        ),
+        _ => bail!("{op:?} of a grouped table"),
+    })
+}
+
+/// Of rows that may be null, which are left out.
+fn of_nullable_rows<'b>(
+    op: &Op,
+    group: KGroupedTable<'b, Key, Value>,
+    name: &str,
+) -> Result<Table<'b>> {
+    let number = Option::unwrap_or_default;
+    Ok(match *op {
+        Op::Count { .. } => counted(group.count(counts(name))),
+        Op::Reduce { fold, .. } => {
+            let store = Materialized::with(name, key(), nullable());
+            let add = move |a, b| Some(fold.of(number(a), number(b)));
+            let subtract = move |a, b| Some(fold.taken_back(number(a), number(b)));
+            let reduced = group.reduce(store, add, subtract);
+            reduced.map_values(move |_, sum| number(sum))
+        }
+        Op::Aggregate { init, .. } => group.aggregate(
+            stored(name),
+            move || init,
+            |_, v, sum| *sum = functions::added(*sum, v, 1),
+            move |_, v, sum| *sum = functions::subtracted(*sum, number(v)),
         ),
         _ => bail!("{op:?} of a grouped table"),
     })

@@ -100,7 +100,14 @@ impl<'b> Graph<'b> {
             None => joined,
         };
         let named = stream.rekeyed || joining.grace.is_some();
+        let keyed = |k: &Key, joined| functions::keyed(joined, functions::code(k));
         let stream = match (joining.kind, named) {
+            (Side::Inner, false) if joining.keyed => {
+                present.join_with_key(table, move |k, l, r| keyed(k, both(l, r)))
+            }
+            (Side::Left, false) if joining.keyed => {
+                present.left_join_with_key(table, move |k, l, r| keyed(k, one(l, r)))
+            }
             (Side::Inner, true) => present.join_with(table, joined, both),
             (Side::Inner, false) => present.join(table, both),
             (Side::Left, true) => present.left_join_with(table, joined, one),

@@ -7,18 +7,18 @@ pub(super) mod failing;
 mod groups;
 mod joins;
 mod keys;
+mod sources;
 mod windows;
 
 use super::{
     Op,
     functions::{self, Map, Selector, Test},
-    op::{Invalid, Place, Times, Windows},
-    policy::Policy,
+    op::{Place, Windows},
     processors,
     program::{Key, Value},
 };
 use anyhow::{Result, bail, ensure};
-use millstream_core::{prelude::*, topology::Topology};
+use millstream_core::{prelude::*, store::StoreHandle, topology::Topology};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -45,6 +45,7 @@ enum Handle<'b> {
     /// Grouped when it is aggregated, since what becomes of null values depends on how.
     Group(Stream<'b>),
     Table(Table<'b>),
+    /// Grouped when it is aggregated, since rows that are mapped to null have another type.
     TableGroup(Table<'b>, Selector, Map),
     /// Grouped when they are aggregated, as a group is.
     Cogroup(Vec<Stream<'b>>),
@@ -54,6 +55,7 @@ enum Handle<'b> {
     WindowedMany(Vec<Stream<'b>>, Windows),
     WindowTable(WindowTable<'b>),
     Global(GlobalKTable<'b, Key, i64>),
+    ReadOnly(StoreHandle<KeyValueStore<Key, i64>>),
     End,
 }
 
@@ -112,32 +114,8 @@ impl<'b> Graph<'b> {
     fn handle(&mut self, op: &Op) -> Result<Handle<'b>> {
         let name = format!("n{}", self.handles.len());
         Ok(match op {
-            Op::Stream {
-                topic,
-                time,
-                on_error,
-            } => {
-                let topic = self.source::<Value>(topic, nullable());
-                let consumed = consumed(&topic, *time, Option::unwrap_or_default);
-                Handle::Stream(Stream {
-                    stream: self.builder.stream(answering(consumed, on_error.as_ref())),
-                    rekeyed: false,
-                })
-            }
-            Op::Table {
-                topic,
-                time,
-                history,
-                on_error,
-            } => {
-                let topic = self.source::<i64>(topic, i64_be());
-                let consumed = consumed(&topic, *time, |value| value);
-                let consumed = answering(consumed, on_error.as_ref());
-                Handle::Table(self.builder.table(consumed, with_history(&name, *history)))
-            }
-            Op::GlobalTable { topic } => {
-                let topic = self.source(topic, i64_be());
-                Handle::Global(self.builder.global_table(&topic, stored(&name)))
+            Op::Stream { .. } | Op::Table { .. } | Op::GlobalTable { .. } | Op::ReadOnly { .. } => {
+                self.source_of(op, &name)?
             }
             Op::Filter { .. } | Op::FilterNot { .. } | Op::MapValues { .. } => {
                 self.values(op, &name)?
@@ -194,10 +172,22 @@ impl<'b> Graph<'b> {
                 (mapped, true)
             }
             Op::SelectKey { key, .. } => (stream.select_key(move |k, v| key.key(k, *v)), true),
-            Op::FlatMapValues { times, .. } => {
-                let flat = stream.flat_map_values(move |v| functions::several(v, times));
+            Op::FlatMapValues { times, keyed, .. } => {
+                let flat = if keyed {
+                    stream.flat_map_values_with_key(move |k, v| {
+                        let values = functions::several(v, times).into_iter();
+                        let code = functions::code(k);
+                        values.map(move |v| functions::keyed(v, code))
+                    })
+                } else {
+                    stream.flat_map_values(move |v| functions::several(v, times))
+                };
                 (flat, rekeyed)
             }
+            Op::LookUp { with, .. } => match self.at(with)? {
+                Handle::ReadOnly(store) => (processors::look_up(stream, *store), rekeyed),
+                _ => bail!("node {with} is no read-only store"),
+            },
             Op::FlatMap { times, key, .. } => {
                 let flat = stream.flat_map(move |k, v| {
                     let values = functions::several(v, times).into_iter();
@@ -266,6 +256,8 @@ impl<'b> Graph<'b> {
         let stream = match *op {
             Op::Filter { test, .. } => stream.filter(move |_, v| test.passes(*v)),
             Op::FilterNot { test, .. } => stream.filter_not(move |_, v| test.passes(*v)),
+            Op::MapValues { map, keyed, .. } if keyed => stream
+                .map_values_with_key(move |k, v| functions::keyed(map.of(v), functions::code(k))),
             Op::MapValues { map, .. } => stream.map_values(move |v| map.of(v)),
             _ => bail!("{op:?} of a stream"),
         };
@@ -304,7 +296,6 @@ impl<'b> Graph<'b> {
     fn group_by(&self, of: Place, key: &Selector, map: Option<Map>) -> Result<Handle<'b>> {
         if let Handle::Table(table) = self.at(of)? {
             let map = map.unwrap_or(Map::Line((1, 0)));
-            ensure!(matches!(map, Map::Line(_)), "a row cannot become null");
             return Ok(Handle::TableGroup(*table, key.clone(), map));
         }
         ensure!(
@@ -368,11 +359,6 @@ impl<'b> Graph<'b> {
         present.map_values(Option::unwrap_or_default)
     }
 
-    fn source<V>(&mut self, topic: &str, value: Serde<V>) -> Topic<Key, V> {
-        self.sources.insert(topic.to_owned());
-        Topic::new(interned(topic), key(), value)
-    }
-
     fn at(&self, place: Place) -> Result<&Handle<'b>> {
         match self.handles.get(place) {
             Some(handle) => Ok(handle),
@@ -398,32 +384,6 @@ impl<'b> Graph<'b> {
 /// The topic that a record goes to by a key.
 fn chosen(topic: &str, key: &Key) -> String {
     format!("{topic}-{}", key.as_deref().unwrap_or("null"))
-}
-
-fn consumed<V: Copy + Send + Sync + 'static>(
-    topic: &Topic<Key, V>,
-    times: Option<Times>,
-    number: impl Fn(V) -> i64 + Send + Sync + 'static,
-) -> Consumed<Key, V> {
-    let consumed = Consumed::of(topic);
-    let Some((factor, invalid)) = times else {
-        return consumed;
-    };
-    let invalid = match invalid {
-        Invalid::Fail => InvalidTimestamp::Fail,
-        Invalid::Skip => InvalidTimestamp::Skip,
-        Invalid::Partition => InvalidTimestamp::UsePartitionTime,
-    };
-    let time = move |_: &Key, value: &V| number(*value).wrapping_mul(factor);
-    consumed.with_timestamp(TimestampExtractor::from_fn(time).on_invalid(invalid))
-}
-
-/// The source, with what it says itself of bad records.
-fn answering<V>(consumed: Consumed<Key, V>, policy: Option<&Policy>) -> Consumed<Key, V> {
-    match failing::ours(policy) {
-        Some(policy) => consumed.on_error(policy),
-        None => consumed,
-    }
 }
 
 /// The table, with a store of its own if it is to have one.

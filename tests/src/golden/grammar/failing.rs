@@ -63,7 +63,10 @@ pub(super) fn same_for_all_sources(nodes: &mut [Op]) {
         return;
     }
     for op in nodes {
-        if let Op::Stream { on_error, .. } | Op::Table { on_error, .. } = op {
+        if let Op::Stream { on_error, .. }
+        | Op::Table { on_error, .. }
+        | Op::ReadOnly { on_error, .. } = op
+        {
             *on_error = None;
         }
     }

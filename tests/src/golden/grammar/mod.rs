@@ -14,7 +14,7 @@ use super::{
     kind::{Kind, kind, kinds},
     op::{Clock, Place},
     parts::parts,
-    script,
+    policy, script,
 };
 use millstream_core::record::Timestamp;
 
@@ -48,6 +48,8 @@ pub fn program(seed: u64) -> Program {
         let bad = errors.bad(&mut dice);
         let mix = script::Mix {
             bad,
+            negative: if dice.percent(20) { 6 } else { 0 },
+            lenient: policy::is_lenient(&nodes, &errors.on_error),
             ..script::Mix::ANY
         };
         let script = script::script(&mut dice, &nodes, &mix);
@@ -135,6 +137,10 @@ impl Growing<'_> {
                     history,
                     on_error,
                 })
+            }
+            _ if self.dice.percent(50) => {
+                let (topic, on_error) = (topic.clone(), self.answer());
+                self.add(Op::ReadOnly { topic, on_error })
             }
             _ => self.add(Op::GlobalTable {
                 topic: topic.clone(),

@@ -49,6 +49,7 @@ impl Growing<'_> {
                 of,
                 map: self.map(of),
                 stored: self.stored(of),
+                keyed: matches!(self.kinds[of], Kind::Stream { .. }) && self.dice.percent(30),
             },
             3 => Op::Map {
                 of,
@@ -62,6 +63,7 @@ impl Growing<'_> {
             5 => Op::FlatMapValues {
                 of,
                 times: self.dice.between(2, 4),
+                keyed: self.dice.percent(30),
             },
             6 => Op::FlatMap {
                 of,
@@ -99,7 +101,7 @@ impl Growing<'_> {
                 Op::GroupByKey { of }
             }
             14 | 15 => {
-                let map = matches!(self.kinds[of], Kind::Table { .. }).then(|| self.map(of));
+                let map = matches!(self.kinds[of], Kind::Table { .. }).then(|| self.row_map(of));
                 let key = self.selector();
                 Op::GroupBy { of, key, map }
             }
@@ -168,13 +170,17 @@ impl Growing<'_> {
         let streams = self.all(|kind| matches!(kind, Kind::Stream { .. }));
         let tables = self.all(|kind| matches!(kind, Kind::Table { .. }));
         let global = self.all(|kind| kind == Kind::Global);
-        let mut partners = vec![streams, tables, global];
+        let read_only = self.all(|kind| kind == Kind::ReadOnly);
+        let mut partners = vec![streams, tables, global, read_only];
         partners.retain(|partners| !partners.is_empty());
         if partners.is_empty() {
             return Op::Peek { of };
         }
         let partners = self.dice.one(&partners);
         let with = self.dice.one(&partners);
+        if self.kinds[with] == Kind::ReadOnly {
+            return Op::LookUp { of, with };
+        }
         let of_stream = matches!(self.kinds[of], Kind::Stream { .. });
         let (of, with) = if of_stream && matches!(self.kinds[with], Kind::Stream { .. }) {
             let of_present = self.present(of);
@@ -210,6 +216,7 @@ impl Growing<'_> {
             grace: grace.then(|| self.grace()),
             key: (self.kinds[with] == Kind::Global).then(|| self.selector()),
             stored: self.stored(of),
+            keyed: matches!(self.kinds[with], Kind::Table { .. }) && self.dice.percent(30),
         })
     }
 

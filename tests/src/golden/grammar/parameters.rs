@@ -6,7 +6,7 @@ use crate::golden::{
     Op,
     functions::{By, Map, Selector, Test},
     kind::Kind,
-    op::{Clock, Emit, Invalid, Place, Suppression, Times, Until, WindowKind, Windows},
+    op::{Clock, Emit, Given, Invalid, Place, Suppression, Times, Until, WindowKind, Windows},
 };
 use millstream_core::record::Timestamp;
 
@@ -95,8 +95,15 @@ impl Growing<'_> {
             Invalid::Partition,
             Invalid::Fail,
         ];
-        let times = self.dice.percent(8);
-        times.then(|| (self.dice.between(1, 12), self.dice.one(&invalid)))
+        if !self.dice.percent(12) {
+            return None;
+        }
+        let invalid = self.dice.one(&invalid);
+        Some(match self.dice.between(0, 4) {
+            0 => Times::Given((Given::Record, invalid)),
+            1 => Times::Given((Given::Wall, invalid)),
+            _ => Times::Value((self.dice.between(1, 12), invalid)),
+        })
     }
 
     /// Where records go to topics of their own choice.
@@ -164,6 +171,16 @@ impl Growing<'_> {
                 Selector::Nullable((By::Value, modulus, self.dice.between(0, modulus - 1)))
             }
             _ => Selector::One((By::Value, self.dice.between(1, 4))),
+        }
+    }
+
+    /// Of a table that is grouped, some rows may be in no group.
+    pub(super) fn row_map(&mut self, of: Place) -> Map {
+        match self.map(of) {
+            Map::Line((factor, summand)) if self.dice.percent(30) => {
+                Map::Nullable((factor, summand, self.dice.between(2, 4)))
+            }
+            map => map,
         }
     }
 
