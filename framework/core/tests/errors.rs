@@ -6,11 +6,7 @@
 use millstream_core::{
     ErrorKind,
     prelude::*,
-    task::{Emission, Policies, TaskConfig, Topics},
-};
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+    task::{Emission, Policies, TaskConfig},
 };
 
 static TEXTS: Topic<String, String> = Topic::new("texts", utf8(), utf8());
@@ -326,41 +322,6 @@ fn topics_that_cannot_be_are_answered_by_the_sink() {
     let kept = letters(&mut driver, "lost", "exception");
     assert_eq!(kept, [pair("no topic", "InvalidTopicException")]);
     assert_eq!(driver.dropped().production, 1);
-}
-
-/// Knows one topic, and counts how often it was asked.
-#[derive(Debug, Default)]
-struct OnlyThere(AtomicU32);
-
-impl Topics for OnlyThere {
-    fn exists(&self, name: &str) -> bool {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        name == "there"
-    }
-
-    fn partitions(&self, _: &str) -> millstream_core::Result<u32> {
-        Ok(1)
-    }
-}
-
-#[test]
-fn topics_that_are_not_there_are_found_out_before_the_log_is_asked_to_write_them() {
-    let builder = StreamsBuilder::new();
-    let choose = |_: &String, text: &String| text.clone();
-    let texts = builder.stream(&TEXTS);
-    texts.to_chosen(choose, utf8(), utf8());
-    let topics = Arc::new(OnlyThere::default());
-    let config = TaskConfig {
-        policies: ErrorPolicy::Skip.into(),
-        topics: Some(topics.clone()),
-        ..TaskConfig::new("app")
-    };
-    let topology = builder.build().unwrap();
-    let mut driver = TopologyTestDriver::with_config(topology, &config).unwrap();
-    pipe(&mut driver, &["there", "gone", "there", "gone", "there"]).unwrap();
-    assert_eq!(driver.read_raw("there").len(), 3);
-    assert_eq!(driver.dropped().production, 2);
-    assert_eq!(topics.0.load(Ordering::Relaxed), 3);
 }
 
 /// Says "tick" and "too much for anybody" every second.

@@ -185,3 +185,54 @@ fn an_error_that_stops_the_program_does_not_blame_the_record_in_hand() {
     assert!(error.starts_with("what was held back at 0, "), "{error}");
     assert!(error.ends_with("refused 1"), "{error}");
 }
+
+/// Numbers that a store takes: none above a hundred.
+struct Small;
+
+impl Codec for Small {
+    type Item = i64;
+
+    fn encode(&self, value: &i64, out: &mut Vec<u8>) -> millstream_core::Result<Encoded> {
+        match value {
+            ..=100 => i64_be().encode(value, out),
+            _ => Err(millstream_core::Error::processing("too much")),
+        }
+    }
+
+    fn decode(&self, bytes: Option<&[u8]>) -> millstream_core::Result<i64> {
+        i64_be().decode(bytes)
+    }
+
+    fn name(&self) -> String {
+        "small".to_owned()
+    }
+
+    fn to_json(&self, bytes: Option<&[u8]>) -> millstream_core::Result<serde_json::Value> {
+        i64_be().codec().to_json(bytes)
+    }
+
+    fn from_json(
+        &self,
+        json: &serde_json::Value,
+        out: &mut Vec<u8>,
+    ) -> millstream_core::Result<Encoded> {
+        i64_be().codec().from_json(json, out)
+    }
+}
+
+#[test]
+fn what_could_not_be_held_back_does_not_hurry_what_comes_after_it() {
+    let builder = StreamsBuilder::new();
+    let until = Suppressed::until_time_limit(ms(10), BufferConfig::unbounded());
+    let store = Materialized::with("held", utf8(), Serde::new(&Small));
+    let held = builder.table(&IN, "rows").suppress(store, until);
+    let told = held.to_stream().map_values(Option::unwrap_or_default);
+    told.to(&OTHER);
+    let mut driver = run(builder);
+    for (key, number, time) in [("a", 101, 0), ("a", 1, 5), ("b", 2, 14), ("b", 3, 15)] {
+        driver.pipe(&IN, key.to_owned(), number, time).unwrap();
+        let told = driver.read(&OTHER).unwrap().len();
+        assert_eq!(told, usize::from(time == 15), "at {time}");
+    }
+    assert_eq!(driver.dropped().processing, 1);
+}

@@ -1,5 +1,5 @@
-//! Partitions that a program chooses: for streams, tables and repartition topics; what becomes of a
-//! choice that cannot be; and where an input begins.
+//! Topics and partitions that a program chooses: for streams, tables and repartition topics; what
+//! becomes of a choice that cannot be; and where an input begins.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -20,13 +20,14 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-/// Topics of three partitions, and how often they were asked for.
+/// Topics of three partitions, all but "gone", and how often somebody asked.
 #[derive(Debug, Default)]
 struct Three(AtomicU32);
 
 impl Topics for Three {
-    fn exists(&self, _: &str) -> bool {
-        true
+    fn exists(&self, name: &str) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        name != "gone"
     }
 
     fn partitions(&self, name: &str) -> Result<Partition> {
@@ -169,6 +170,28 @@ fn a_topic_that_cannot_be_asked_about_refuses_the_record() {
     };
     let told = run(ErrorPolicy::Fail, declare).err().unwrap().to_string();
     assert!(told.contains("no topic gone"), "{told}");
+}
+
+#[test]
+fn topics_that_are_not_there_are_found_out_before_the_log_is_asked_to_write_them() {
+    let builder = StreamsBuilder::new();
+    let choose = |_: &String, text: &String| text.clone();
+    builder.stream(&LEFT).to_chosen(choose, utf8(), utf8());
+    let topics = Arc::new(Three::default());
+    let config = TaskConfig {
+        policies: ErrorPolicy::Skip.into(),
+        topics: Some(topics.clone()),
+        ..TaskConfig::new("app")
+    };
+    let topology = builder.build().unwrap();
+    let mut driver = TopologyTestDriver::with_config(topology, &config).unwrap();
+    for topic in ["there", "gone", "there", "gone", "there"] {
+        let sent = driver.pipe(&LEFT, "k".to_owned(), topic.to_owned(), 0);
+        sent.unwrap();
+    }
+    assert_eq!(driver.read_raw("there").len(), 3);
+    assert_eq!(driver.dropped().production, 2);
+    assert_eq!(topics.0.load(Ordering::Relaxed), 3);
 }
 
 #[test]

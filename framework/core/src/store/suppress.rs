@@ -128,17 +128,18 @@ impl<K: 'static, V: 'static> SuppressStore<K, V> {
         if !self.find(key, time)? {
             return Ok(false);
         }
+        // Whoever listens knows the row as it was before all that was held back.
+        self.buffer
+            .put_over(&self.scratch, change, timestamp, |waiting, change| {
+                std::mem::swap(&mut waiting.old, &mut change.old);
+            })?;
+        // Not before: what cannot be written does not wait.
         if let Some(index) = &mut self.index {
             let key = &self.scratch[size_of::<Timestamp>()..];
             if !index.contains_key(key) {
                 index.insert(key.to_vec(), time);
             }
         }
-        // Whoever listens knows the row as it was before all that was held back.
-        self.buffer
-            .put_over(&self.scratch, change, timestamp, |waiting, change| {
-                std::mem::swap(&mut waiting.old, &mut change.old);
-            })?;
         Ok(true)
     }
 
