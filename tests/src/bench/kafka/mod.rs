@@ -44,8 +44,9 @@
 //!
 //! Variables of the environment change the measure: `MILLSTREAM_BENCH_RUNS` (5),
 //! `MILLSTREAM_BENCH_RECORDS` (4,000,000, of foreign-key joins 400,000; a quarter of them warm-up),
-//! `MILLSTREAM_BENCH_SECONDS` of each latency (15; 0 leaves it out), `MILLSTREAM_BENCH_RESTORE_KEYS` (5,000,000), and
-//! `MILLSTREAM_BENCH_BOOTSTRAP`: a cluster that runs already, instead of one of its own.
+//! `MILLSTREAM_BENCH_SECONDS` of each latency (15; 0 leaves it out),
+//! `MILLSTREAM_BENCH_RESTORE_KEYS` (5,000,000), and `MILLSTREAM_BENCH_BOOTSTRAP`: a cluster that
+//! runs already, instead of one of its own.
 
 mod flow;
 mod job;
