@@ -47,6 +47,8 @@ pub struct OnLog {
     disk: Arc<MemoryBackends>,
     worker: Worker,
     now: Timestamp,
+    /// The end of a topic before the last record was written to it.
+    written: Option<(TopicPartition, i64)>,
     /// Where the last look at each topic ended.
     seen: BTreeMap<String, i64>,
     /// Drops of workers that ended.
@@ -122,6 +124,7 @@ impl OnLog {
             disk,
             worker,
             now: 0,
+            written: None,
             seen,
             dropped,
             transaction: 0,
@@ -157,6 +160,12 @@ impl OnLog {
 
     /// Whether every input is committed up to its end, and every global table read up to its own.
     fn at_rest(&mut self) -> Result<bool> {
+        // A cluster says that a transaction is committed before everybody sees it.
+        if let Some((at, before)) = &self.written
+            && self.client.end(at)? <= *before
+        {
+            return Ok(false);
+        }
         for table in self.worker.globals().progress() {
             if table.position < self.client.end(&table.partition)? {
                 return Ok(false);
@@ -260,6 +269,9 @@ impl Engine for OnLog {
     fn pipe(&mut self, topic: &str, record: &Raw) -> Result<()> {
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         let (timestamp, headers) = (record.timestamp, &record.headers);
+        let at = TopicPartition::new(topic, 0);
+        let before = self.client.end(&at)?;
+        self.written = Some((at, before));
         self.client.send(
             topic,
             None,

@@ -3,7 +3,7 @@
 //! Invariant: what is left out of the comparison is named there, with its reason.
 
 use super::{
-    Answer, Output, Program, Step,
+    Answer, Op, Output, Program, Step,
     differences::{self, Dropped, Rule, Times},
     parts::parts,
     peer::{Objection, Said},
@@ -51,6 +51,10 @@ pub fn difference(program: &Program, ours: &Answer, theirs: &Answer) -> Option<S
     }
     let equal = match rule.dropped {
         _ if partial => true,
+        // What else was refused of the record that stops the program counts when it goes on.
+        _ if ours.failed.is_some() && program.nodes.iter().any(Op::refuses) => {
+            ours.dropped <= theirs.dropped
+        }
         Dropped::Equal => ours.dropped == theirs.dropped,
         Dropped::AtLeast => ours.dropped >= theirs.dropped,
         Dropped::Any => true,
@@ -59,6 +63,14 @@ pub fn difference(program: &Program, ours: &Answer, theirs: &Answer) -> Option<S
         let _ = writeln!(told, "dropped {} and not {}", ours.dropped, theirs.dropped);
     }
     (!told.is_empty()).then_some(told)
+}
+
+/// What is not as it was when it was captured.
+pub fn change(program: &Program, captured: &Answer, now: &Answer) -> Option<String> {
+    let equal = differences::rule(program).dropped == Dropped::Equal;
+    let dropped = !equal || captured.dropped == now.dropped;
+    let same = (&captured.outputs, captured.failed) == (&now.outputs, now.failed);
+    (!same || !dropped).then(|| format!("it was {captured:?}, and is {now:?}"))
 }
 
 /// Whether the records of a topic are the same. Of a record that they refuse twice they have a

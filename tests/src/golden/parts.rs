@@ -69,18 +69,6 @@ pub fn parts(nodes: &[Op]) -> Result<Parts> {
     }
     let roots: BTreeSet<_> = finder.of.iter().map(|part| finder.root(*part)).collect();
     let racy = roots.iter().any(|root| finder.is_racy(*root));
-    let nullable = nodes.iter().any(|op| match *op {
-        Op::Reduce { of, .. } => matches!(kinds[of], Kind::Windowed { .. }) && !present(nodes, of),
-        Op::Join(Joining { of, with, .. }) => {
-            let streams = [of, with];
-            let mut streams = streams.iter();
-            streams
-                .clone()
-                .all(|at| matches!(kinds[*at], Kind::Stream { .. }))
-                && !streams.all(|at| present(nodes, *at))
-        }
-        _ => false,
-    });
     // Global tables are no task's.
     let global = kinds.iter().filter(|kind| **kind == Kind::Global).count();
     Ok(Parts {
@@ -108,13 +96,33 @@ pub fn parts(nodes: &[Op]) -> Result<Parts> {
                 "what refuses what a foreign join makes refuses one record or another",
             ),
             (
-                nullable,
+                refuses_behind_shared_groups(nodes, &kinds),
+                "what is refused of a group that is aggregated twice is of one record or of two",
+            ),
+            (
+                takes_nullable(nodes, &kinds),
                 "windows of values that may be null are reduced or joined",
             ),
         ]
         .into_iter()
         .find_map(|(doubtful, why)| doubtful.then_some(why)),
         shared,
+    })
+}
+
+/// Whether windows of values that may be null are reduced or joined.
+fn takes_nullable(nodes: &[Op], kinds: &[Kind]) -> bool {
+    nodes.iter().any(|op| match *op {
+        Op::Reduce { of, .. } => matches!(kinds[of], Kind::Windowed { .. }) && !present(nodes, of),
+        Op::Join(Joining { of, with, .. }) => {
+            let streams = [of, with];
+            let mut streams = streams.iter();
+            streams
+                .clone()
+                .all(|at| matches!(kinds[*at], Kind::Stream { .. }))
+                && !streams.all(|at| present(nodes, *at))
+        }
+        _ => false,
     })
 }
 
@@ -155,6 +163,21 @@ fn refuses_behind_foreign_joins(nodes: &[Op]) -> bool {
     for op in nodes {
         let joined = matches!(op, Op::ForeignJoin { .. });
         behind.push(joined || op.reads().iter().any(|at: &Place| behind[*at]));
+    }
+    let mut nodes = nodes.iter().zip(behind);
+    nodes.any(|(op, behind)| behind && op.refuses())
+}
+
+/// Whether some node may refuse what comes of a group behind one repartition topic of Kafka
+/// Streams' and several of ours: of how many records it refuses something is not the same then.
+fn refuses_behind_shared_groups(nodes: &[Op], kinds: &[Kind]) -> bool {
+    let mut behind: Vec<bool> = Vec::new();
+    for op in nodes {
+        let shared = |at: &Place| {
+            let readers = nodes.iter().filter(|op| op.reads().contains(at));
+            matches!(kinds[*at], Kind::Group { rekeyed: true }) && readers.count() > 1
+        };
+        behind.push(op.reads().iter().any(|at| shared(at) || behind[*at]));
     }
     let mut nodes = nodes.iter().zip(behind);
     nodes.any(|(op, behind)| behind && op.refuses())

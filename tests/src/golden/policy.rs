@@ -154,7 +154,9 @@ impl Letter {
                 topic, partition, ..
             } = letter.clone();
             let topic = topic.filter(|_| !letter.is_internal());
-            let offset = letter.offset.clone().filter(|_| topic.is_some());
+            // On a cluster offsets mean nothing, and we say none.
+            let offset = letter.offset.clone();
+            let offset = offset.filter(|_| topic.is_some() && self.offset.is_some());
             (letter.is_internal(), topic, partition, offset)
         };
         self.says_why(theirs) && place(self) == place(theirs)
