@@ -18,7 +18,8 @@ use crate::{
 use millstream_log::{Assignment, Error, Result, Subscription};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, mpsc::sync_channel},
+    thread,
     time::Duration,
 };
 use xxhash_rust::xxh3::xxh3_64;
@@ -58,6 +59,8 @@ const PROPAGATION: Duration = Duration::from_secs(30);
 /// A leaving member waits for the group so many times so long.
 const LEAVE_ROUNDS: usize = 50;
 const LEAVE_WAIT: Duration = Duration::from_millis(100);
+/// How long librdkafka may take over an answer to the group it is leaving.
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
 
 /// A member by librdkafka's classic group protocol.
 pub(crate) struct ClassicGroup {
@@ -169,6 +172,25 @@ impl ClassicGroup {
         Ok(())
     }
 
+    /// Answers while the member leaves; whether librdkafka came back from that. An answer that
+    /// comes when the member has just left may never do: then its thread stays behind with the
+    /// handle, which is better than to stay with it.
+    fn answer_leaving(&self) -> bool {
+        let (handle, (done, answered)) = (Arc::clone(&self.handle), sync_channel(1));
+        let answer = move || done.send(handle.let_go());
+        let named = thread::Builder::new().name("leave".to_owned());
+        match named
+            .spawn(answer)
+            .map(|_| answered.recv_timeout(ANSWER_WAIT))
+        {
+            Ok(Ok(Ok(()))) => true,
+            why => {
+                tracing::warn!(?why, "the member left its group without an answer");
+                false
+            }
+        }
+    }
+
     fn leave(&mut self) {
         // What cannot be said is found out by the group when the session ends.
         let left = self.handle.leave_queue().and_then(|queue| {
@@ -178,10 +200,9 @@ impl ClassicGroup {
                     break;
                 }
                 // A member that was silent for too long hears of that, and then of its loss: two
-                // events for one answer. What answers once more may come when the member has just
-                // left, and librdkafka then never returns from the call.
-                if self.handle.is_asked(&queue, LEAVE_WAIT) {
-                    self.handle.let_go()?;
+                // events for one answer.
+                if self.handle.is_asked(&queue, LEAVE_WAIT) && !self.answer_leaving() {
+                    break;
                 }
             }
             Ok(())
