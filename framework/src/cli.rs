@@ -243,16 +243,12 @@ fn retire(topology: &Topology, config: &Config, store: &str) -> Result<Vec<Strin
         bail!("the program declares the store {store:?}: it was not taken out");
     }
     let dir = StateDir::open(tasks_dir(config))?;
-    let mut had = dir.tasks()?;
-    let mut refusal = Ok(());
-    had.retain(|task| match dir.retire(task, store) {
-        Ok(had) => had,
-        Err(error) => {
-            refusal = Err(error);
-            false
+    let mut had = Vec::new();
+    for task in dir.tasks()? {
+        if dir.retire(&task, store)? {
+            had.push(task);
         }
-    });
-    refusal?;
+    }
     if had.is_empty() {
         bail!("no task has a store {store:?} that is not known to be out already");
     }

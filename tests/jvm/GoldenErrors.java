@@ -98,14 +98,17 @@ final class GoldenErrors {
             context.sourceRawKey(), context.sourceRawValue(), context, error);
     }
 
-    public static final class Deserialization implements DeserializationExceptionHandler {
-        private GoldenErrors answers;
+    /** What the handlers have in common: Kafka Streams makes them, and its settings tell them. */
+    public abstract static class Answering {
+        GoldenErrors answers;
 
-        @Override
         public void configure(Map<String, ?> configs) {
             answers = (GoldenErrors) configs.get(ANSWERS);
         }
+    }
 
+    public static final class Deserialization extends Answering
+            implements DeserializationExceptionHandler {
         @Override
         public Response handleError(ErrorHandlerContext context,
                 ConsumerRecord<byte[], byte[]> record, Exception error) {
@@ -114,14 +117,8 @@ final class GoldenErrors {
         }
     }
 
-    public static final class Processing implements ProcessingExceptionHandler {
-        private GoldenErrors answers;
-
-        @Override
-        public void configure(Map<String, ?> configs) {
-            answers = (GoldenErrors) configs.get(ANSWERS);
-        }
-
+    public static final class Processing extends Answering
+            implements ProcessingExceptionHandler {
         @Override
         public Response handleError(
                 ErrorHandlerContext context, Record<?, ?> record, Exception error) {
@@ -130,14 +127,8 @@ final class GoldenErrors {
         }
     }
 
-    public static final class Production implements ProductionExceptionHandler {
-        private GoldenErrors answers;
-
-        @Override
-        public void configure(Map<String, ?> configs) {
-            answers = (GoldenErrors) configs.get(ANSWERS);
-        }
-
+    public static final class Production extends Answering
+            implements ProductionExceptionHandler {
         @Override
         public Response handleError(ErrorHandlerContext context,
                 ProducerRecord<byte[], byte[]> record, Exception error) {

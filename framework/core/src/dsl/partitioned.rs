@@ -10,7 +10,7 @@ use crate::{
     record::Record,
     task::{OutputId, TaskContext},
 };
-use std::sync::Arc;
+use std::{slice, sync::Arc};
 
 /// Where a record goes, of a topic's partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,9 +70,10 @@ pub(crate) fn spread<K, V>(
     write: impl Fn(&mut TaskContext, OutputId, &Record<K, V>) -> Result<()>,
 ) -> Result<()> {
     let count = ctx.output_partitions(to)?;
-    let chosen = match choose(record, count) {
+    let chosen = choose(record, count);
+    let chosen = match &chosen {
         Partitions::ByKey => return write(ctx, to, record),
-        Partitions::One(partition) => vec![partition],
+        Partitions::One(partition) => slice::from_ref(partition),
         Partitions::Each(partitions) => partitions,
     };
     if let Some(partition) = chosen.iter().find(|partition| **partition >= count) {
@@ -84,7 +85,7 @@ pub(crate) fn spread<K, V>(
     if chosen.is_empty() {
         ctx.drop_unplaced();
     }
-    for partition in chosen {
+    for &partition in chosen {
         write(ctx, to, record)?;
         ctx.place_last(to, partition);
     }

@@ -75,8 +75,8 @@ impl<K: Data, V: Data> Produced<K, V> {
     ///
     /// A record for a partition that the topic does not have is refused. Partitions that are added
     /// to a topic are seen by tasks that start after that; the test driver's topics have one. What
-    /// reads the topic by key, as a group
-    /// or a join does, must agree with the partitioner on where a key is.
+    /// reads the topic by key, as a group or a join does, must agree with the partitioner on where
+    /// a key is.
     ///
     /// ```
     /// use millstream_core::prelude::*;

@@ -280,11 +280,11 @@ pub(super) fn resume(
     let mut greatest = 0;
     for input in 0..task.inputs().len() {
         let partition = task.inputs()[input].clone();
-        let place = match places.get(input).and_then(Option::as_ref) {
+        match places.get(input).and_then(Option::as_ref) {
             Some(committed) => {
                 let (place, number) = Place::from_metadata(committed.offset, &committed.metadata);
                 greatest = greatest.max(number.unwrap_or(0));
-                place
+                task.resume(input, place);
             }
             None => {
                 // Where it was once begun: what was done since then is done again.
@@ -292,12 +292,9 @@ pub(super) fn resume(
                     .begun(input)
                     .map_or_else(|| start(task, input, log, now), Ok);
                 task.begin(input, begun?);
-                log.seek(&partition, task.next_offset(input))?;
-                continue;
             }
-        };
-        log.seek(&partition, place.offset)?;
-        task.resume(input, place);
+        }
+        log.seek(&partition, task.next_offset(input))?;
     }
     Ok(greatest)
 }
