@@ -133,8 +133,8 @@ fn until_purged(node: &Node, log: &EmbeddedLog) {
     });
 }
 
-/// Who has a client: opening the program, the feed, the check of the topics, the thread, the purger,
-/// the publisher of metrics, and the page.
+/// Who has a client: opening the program, the feed, the check of the topics, the thread, the
+/// purger, the publisher of metrics, and the page.
 const LOOKERS: usize = 7;
 
 #[test]
@@ -153,7 +153,7 @@ fn whoever_looks_again_and_again_keeps_its_client() {
         count(&node, "be") == Some(4)
     });
     until_purged(&node, &cluster.log);
-    // Each makes its client when it first has something to look at, on a busy machine seconds later.
+    // Each makes its client when it first has something to look at, which may be later than this.
     until(&node, "everybody's client", || cluster.clients() == LOOKERS);
     let deletions = cluster.deletions();
     assert!(deletions >= 1);
