@@ -14,6 +14,9 @@ pub enum Op<'a> {
         key: &'a [u8],
         /// The new value.
         value: &'a [u8],
+        /// Whether the column is known to have no such key until then; see
+        /// [`WriteBatch::insert_parts`].
+        new: bool,
     },
     /// Removes a key.
     Delete {
@@ -42,6 +45,7 @@ struct Entry {
     column: Column,
     key: Range<usize>,
     value: Option<Range<usize>>,
+    new: bool,
 }
 
 /// Changes that a [`Backend`](crate::Backend) applies together or not at all.
@@ -68,6 +72,16 @@ impl WriteBatch {
 
     /// Sets a key to the parts written one after the other, so that callers need not join them.
     pub fn put_parts(&mut self, column: Column, key: &[u8], parts: &[&[u8]]) {
+        self.push(column, key, parts, false);
+    }
+
+    /// As [`WriteBatch::put_parts`] of a key that the column does not have, as the caller knows. A
+    /// backend that holds it back may then forget row and deletion, where that comes in time.
+    pub fn insert_parts(&mut self, column: Column, key: &[u8], parts: &[&[u8]]) {
+        self.push(column, key, parts, true);
+    }
+
+    fn push(&mut self, column: Column, key: &[u8], parts: &[&[u8]], new: bool) {
         let key = self.append(key);
         let start = self.data.len();
         for part in parts {
@@ -77,6 +91,7 @@ impl WriteBatch {
             column,
             key,
             value: Some(start..self.data.len()),
+            new,
         });
     }
 
@@ -87,6 +102,7 @@ impl WriteBatch {
             column,
             key,
             value: None,
+            new: false,
         });
     }
 
@@ -158,6 +174,7 @@ impl WriteBatch {
                 column,
                 key,
                 value: &self.data[value.clone()],
+                new: entry.new,
             },
             None => Op::Delete { column, key },
         }

@@ -50,7 +50,8 @@ impl Store {
                 at = rest.next();
             }
             match (op, &mut at) {
-                (Op::Put { value, .. }, Some((here, old))) if ***here == *key => {
+                (Op::Put { value, new, .. }, Some((here, old))) if ***here == *key => {
+                    debug_assert!(!new, "{key:?} was called new");
                     self.bytes = self.bytes - old.len() + value.len();
                     old.set(value);
                     continue;

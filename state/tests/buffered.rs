@@ -8,14 +8,14 @@
 mod model;
 
 use millstream_state::{
-    Backend, BackendStats, BufferBudget, Buffered, Column, Direction, Error, MemoryBackend,
+    Backend, BackendStats, BufferBudget, Buffered, Column, Direction, Error, MemoryBackend, Op,
     Position, Presence, Result, Visitor, WriteBatch, contract,
 };
 use proptest::prelude::*;
 use std::{
     ops::Bound,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -101,6 +101,53 @@ fn changes_go_below_with_their_position_after_five_seconds_of_others() {
     assert_eq!(below(&under), (Some(b"4".to_vec()), Some(4)));
 }
 
+/// Applies a change of one key: how it is made, and where the changelog is then.
+fn change(backend: &dyn Backend, offset: i64, make: impl FnOnce(&mut WriteBatch)) {
+    let mut batch = WriteBatch::new();
+    make(&mut batch);
+    batch.set_position(Column(0), position(offset, 0));
+    backend.apply(&batch).unwrap();
+}
+
+#[test]
+fn a_row_that_comes_and_goes_never_goes_below() {
+    let sick = Arc::new(Sick {
+        memory: MemoryBackend::new(&["rows"]),
+        fails: AtomicBool::new(false),
+        before_scan: Box::new(|| {}),
+        written: Mutex::default(),
+    });
+    let budget = BufferBudget::new(1 << 20);
+    let backend = Buffered::new(sick.clone(), budget.clone());
+    change(&backend, 1, |batch| {
+        batch.insert_parts(Column(0), b"k", &[b"1"]);
+    });
+    let held = budget.used();
+    for offset in 2_i64..1_000 {
+        let key = offset.to_be_bytes();
+        change(&backend, offset, |batch| {
+            batch.insert_parts(Column(0), &key, &[b"1"]);
+        });
+        if offset % 100 == 0 {
+            // A scan puts into order what is there; what goes afterwards is forgotten with the next.
+            let all = (Bound::Unbounded, Bound::Unbounded);
+            let found = contract::scan(&backend, Column(0), all, Direction::Ascending).unwrap();
+            assert_eq!(found.len(), 2);
+        }
+        change(&backend, offset, |batch| batch.delete(Column(0), &key));
+        assert!(budget.used() <= 3 * held, "{} bytes", budget.used());
+    }
+    sick.fails.store(true, Ordering::Relaxed);
+    assert!(backend.flush().is_err());
+    // What failed may have been written all the same, so this deletion has to go below.
+    change(&backend, 1_000, |batch| batch.delete(Column(0), b"k"));
+    sick.fails.store(false, Ordering::Relaxed);
+    sick.written.lock().unwrap().clear();
+    backend.flush().unwrap();
+    assert_eq!(*sick.written.lock().unwrap(), [(b"k".to_vec(), None)]);
+    assert_eq!(below(&sick.memory), (None, Some(1_000)));
+}
+
 #[test]
 fn what_no_changelog_can_bring_back_is_not_held_back() {
     let (under, backend) = over_memory(&["rows"], 1 << 20);
@@ -153,6 +200,8 @@ struct Sick {
     memory: MemoryBackend,
     fails: AtomicBool,
     before_scan: Box<dyn Fn() + Send + Sync>,
+    /// Keys and values, or that they were deleted.
+    written: Mutex<Vec<(Vec<u8>, Option<Vec<u8>>)>>,
 }
 
 impl Backend for Sick {
@@ -179,6 +228,11 @@ impl Backend for Sick {
         if self.fails.load(Ordering::Relaxed) {
             return Err(Error::Storage("full".to_owned()));
         }
+        let written = batch.ops().map(|op| match op {
+            Op::Put { key, value, .. } => (key.to_vec(), Some(value.to_vec())),
+            Op::Delete { key, .. } => (key.to_vec(), None),
+        });
+        self.written.lock().unwrap().extend(written);
         self.memory.apply(batch)
     }
 
@@ -205,6 +259,7 @@ fn a_write_that_fails_below_is_told_and_made_again() {
         memory: MemoryBackend::new(&["rows"]),
         fails: AtomicBool::new(true),
         before_scan: Box::new(|| {}),
+        written: Mutex::default(),
     });
     let backend = Buffered::new(sick.clone(), BufferBudget::new(1 << 20));
     put(&backend, b"k", b"1", Some(position(1, 0)));
@@ -234,6 +289,7 @@ fn a_scan_sees_one_state_although_rows_pass_below_it() {
                 backend.flush().unwrap();
             }
         }),
+        written: Mutex::default(),
     });
     let backend = Arc::new(Buffered::new(sick, BufferBudget::new(1 << 20)));
     this.set(Arc::downgrade(&backend)).unwrap();

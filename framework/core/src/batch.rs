@@ -21,6 +21,7 @@ struct Entry {
     start: u32,
     key: u32,
     value: u32,
+    first: bool,
     headers: Headers,
 }
 
@@ -66,6 +67,7 @@ impl RecordBatch {
             start: u32_length(start),
             key: length(record.key),
             value: length(record.value),
+            first: false,
             headers: record.headers.clone(),
         });
         true
@@ -103,9 +105,23 @@ impl RecordBatch {
             start,
             key,
             value,
+            first: false,
             headers,
         });
         Ok(())
+    }
+
+    /// Says of the last record that it is the first one of its key, or the first since the key was
+    /// deleted. Only a store's changes say so, to those who write them to a backend.
+    pub(crate) fn mark_first(&mut self) {
+        if let Some(last) = self.entries.last_mut() {
+            last.first = true;
+        }
+    }
+
+    /// Whether the record at a place is known to be the first one of its key.
+    pub(crate) fn is_first(&self, index: usize) -> bool {
+        self.entries[index].first
     }
 
     /// Takes the last record out again.

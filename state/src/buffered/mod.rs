@@ -3,7 +3,8 @@
 //! A task commits every tenth of a second, and a key that is hot is in every commit. A database
 //! pays for each of these writes: it finds the place, logs the row, and writes it to a file to drop
 //! it there for the next one. Here a row is one look-up in a hash table until some seconds have
-//! passed or the buffer is full; then all of it goes below in one batch, in order.
+//! passed or the buffer is full; then all of it goes below in one batch, in order. A row that comes
+//! and goes in the meantime, as those of short windows do, never goes below at all.
 //!
 //! What is in the buffer dies with the process. That is no loss: the positions die with it, so the
 //! backend below is at an older committed state, and the changelog brings it up to date.
@@ -139,7 +140,9 @@ impl Buffered {
         buffer.drains += 1;
         let mut batch = std::mem::take(&mut buffer.batch);
         batch.clear();
-        for (number, rows) in (0u16..).map(Column).zip(&buffer.columns) {
+        for (number, rows) in (0u16..).map(Column).zip(&mut buffer.columns) {
+            // Also where the write fails: nobody knows then how much of it was done.
+            rows.no_longer_new();
             for (key, value) in rows.iter() {
                 match value {
                     Some(value) => batch.put(number, key, value),
@@ -169,6 +172,25 @@ impl Buffered {
         Ok(())
     }
 
+    /// Whether a key that is called new is not there.
+    fn is_as_told(&self, buffer: &Buffer, op: &Op<'_>) -> bool {
+        let Op::Put {
+            column,
+            key,
+            new: true,
+            ..
+        } = *op
+        else {
+            return true;
+        };
+        let there = match buffer.columns[usize::from(column.0)].get(key) {
+            Some(value) => Ok(value.map_or(Presence::Missing, |_| Presence::Found)),
+            None => self.below.get(column, key, &mut Vec::new()),
+        };
+        // A backend that cannot be asked says so to those who need the answer.
+        !matches!(there, Ok(Presence::Found))
+    }
+
     fn resize(&self, buffer: &mut Buffer, bytes: usize) {
         // Modulo the word, so that a smaller one is an addition too.
         let change = bytes.wrapping_sub(buffer.bytes);
@@ -184,7 +206,9 @@ impl Buffered {
         }
         drop(buffer);
         let mut buffer = self.write();
-        buffer.columns[column].sort();
+        let grown = buffer.columns[column].sort();
+        let bytes = buffer.bytes.saturating_add_signed(grown);
+        self.resize(&mut buffer, bytes);
         (buffer.columns[column].range(bounds), buffer.drains)
     }
 
@@ -281,6 +305,7 @@ impl Backend for Buffered {
         let mut buffer = self.write();
         let (mut grown, mut bare) = (0, false);
         for op in batch.ops() {
+            debug_assert!(self.is_as_told(&buffer, &op), "{op:?} is not new");
             grown += buffer.columns[usize::from(op.column().0)].set(op);
         }
         let logged = |op: &Op<'_>| batch.positions().iter().any(|(at, _)| *at == op.column());

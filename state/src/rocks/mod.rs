@@ -264,7 +264,9 @@ impl Backend for RocksBackend {
             rocksdb::WriteBatch::with_capacity_bytes(batch.bytes() + entries * ENTRY_BYTES);
         for op in batch.ops_by_key() {
             match op {
-                Op::Put { column, key, value } => write.put_cf(self.family(column)?, key, value),
+                Op::Put {
+                    column, key, value, ..
+                } => write.put_cf(self.family(column)?, key, value),
                 Op::Delete { column, key } => write.delete_cf(self.family(column)?, key),
             }
         }

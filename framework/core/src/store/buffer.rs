@@ -286,7 +286,12 @@ impl<V: 'static> StateStore for BufferStore<V> {
                 },
             )?;
             match row {
-                Some(row) => (row.stored, row.dirty) = (true, false),
+                Some(row) => {
+                    if !row.stored {
+                        changes.mark_first();
+                    }
+                    (row.stored, row.dirty) = (true, false);
+                }
                 None => self.deleting.push(key),
             }
         }

@@ -31,6 +31,7 @@ pub(crate) use policy::Reason;
 pub use policy::{Dropped, ErrorPolicy, Policies};
 pub use reset::OffsetReset;
 pub use restore::restore_record;
+use restore::write_changes;
 pub use timer::{PunctuationType, Schedule, Timer};
 
 use crate::{
@@ -452,9 +453,7 @@ impl Task {
     ) -> Result<()> {
         self.batch.clear();
         for changes in &self.commit.changes {
-            for (_, record) in changes.records.iter() {
-                restore_record(&mut self.batch, changes.column, record);
-            }
+            write_changes(&mut self.batch, changes.column, &changes.records);
             let log = changes.changelog.as_ref().or(changes.source.as_ref());
             if let Some(position) = log.and_then(&position) {
                 self.batch.set_position(changes.column, position);

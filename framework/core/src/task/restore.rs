@@ -2,8 +2,22 @@
 //!
 //! Invariant: active tasks, standbys and restore all come through here, so their bytes are equal.
 
-use crate::record::RawRecord;
+use crate::{batch::RecordBatch, record::RawRecord};
 use millstream_state::{Column, WriteBatch};
+
+/// Writes a store's changes of one commit into a column. What is known to be new is said to be.
+pub(super) fn write_changes(batch: &mut WriteBatch, column: Column, changes: &RecordBatch) {
+    for index in 0..changes.len() {
+        let record = changes.get(index);
+        match (record.key, record.value) {
+            (Some(key), Some(value)) if changes.is_first(index) => {
+                let time = record.timestamp.to_be_bytes();
+                batch.insert_parts(column, key, &[&time, value]);
+            }
+            _ => restore_record(batch, column, record),
+        }
+    }
+}
 
 /// Writes one changelog record into a column: the key, and the value behind its timestamp.
 pub fn restore_record(batch: &mut WriteBatch, column: Column, record: RawRecord<'_>) {

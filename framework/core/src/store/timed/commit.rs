@@ -90,6 +90,9 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
                     "a store cannot hold a value that its serde writes as null: delete the row",
                 ));
             }
+            if !row.stored {
+                changes.mark_first();
+            }
             let key = group.prefix.len() + keys::tail_length(wide);
             let bytes = row_bytes::<V>(changes.bytes() - start - key);
             self.groups.bytes += bytes as usize;
