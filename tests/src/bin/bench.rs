@@ -1,8 +1,15 @@
 //! `bench [NAME...]`: benchmarks, all of them without a name; one line of JSON for each.
+//!
+//! It allocates as the project's apps do, and so do the child processes that it measures, which are
+//! itself under other arguments; the peers have their own ways too.
 
 use anyhow::{Context, Result};
 use millstream_tests::bench::{self, CHILD};
 use std::path::Path;
+
+/// As in the apps; `.cargo/config.toml` sets it up.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 #[expect(
     clippy::print_stdout,

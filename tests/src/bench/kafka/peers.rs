@@ -45,7 +45,7 @@ impl Side {
     pub(super) fn start(self, bench: &str, job: &Job) -> Result<Running> {
         let mut command = match self {
             Self::Ours => {
-                let mut command = Command::new(std::env::current_exe()?.with_file_name("side"));
+                let mut command = Command::new(std::env::current_exe()?);
                 let job = serde_json::to_string(job)?;
                 command.args([CHILD, bench, &job, "."]);
                 command
