@@ -16,7 +16,11 @@ use crate::{
     record::{Headers, Timestamp},
     serde::{Encoded, Serde},
 };
-use std::{any::Any, collections::BTreeMap, ops::Bound};
+use std::{
+    any::Any,
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 /// What a row costs beside key and value, roughly: the map's node and the allocations.
 const ROW_BYTES: usize = 64;
@@ -77,7 +81,7 @@ pub struct BufferStore<V: 'static> {
     /// this timestamp.
     dirty: BTreeMap<Vec<u8>, Timestamp>,
     /// Rows that a commit under way deletes: put again meanwhile, they need deleting again.
-    deleting: Vec<Vec<u8>>,
+    deleting: BTreeSet<Vec<u8>>,
     bytes: usize,
     scratch: Vec<u8>,
 }
@@ -111,7 +115,7 @@ impl<V: 'static> BufferStore<V> {
             behind,
             rows: BTreeMap::new(),
             dirty: BTreeMap::new(),
-            deleting: Vec::new(),
+            deleting: BTreeSet::new(),
             bytes: 0,
             scratch: Vec::new(),
         };
@@ -159,7 +163,7 @@ impl<V: 'static> BufferStore<V> {
         self.bytes += bytes;
         let before = self.dirty.insert(key.to_vec(), timestamp);
         // If it was deleted, nobody but us may know that yet.
-        let stored = before.is_some() || self.deleting.iter().any(|deleted| deleted == key);
+        let stored = before.is_some() || self.deleting.contains(key);
         let row = Row {
             value,
             timestamp,
@@ -292,7 +296,9 @@ impl<V: 'static> StateStore for BufferStore<V> {
                     }
                     (row.stored, row.dirty) = (true, false);
                 }
-                None => self.deleting.push(key),
+                None => {
+                    self.deleting.insert(key);
+                }
             }
         }
         Ok(())
