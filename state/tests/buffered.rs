@@ -129,7 +129,7 @@ fn a_row_that_comes_and_goes_never_goes_below() {
             batch.insert_parts(Column(0), &key, &[b"1"]);
         });
         if offset % 100 == 0 {
-            // A scan puts into order what is there; what goes afterwards is forgotten with the next.
+            // A scan puts into order what is there; what goes then is forgotten with the next one.
             let all = (Bound::Unbounded, Bound::Unbounded);
             let found = contract::scan(&backend, Column(0), all, Direction::Ascending).unwrap();
             assert_eq!(found.len(), 2);

@@ -40,12 +40,12 @@ pub struct BufferBudget {
 }
 
 impl BufferBudget {
-    /// So many bytes for all, of which each may have a quarter.
+    /// So many bytes for all, of which each may have a third.
     pub fn new(bytes: usize) -> Self {
         Self {
             used: Arc::default(),
             together: bytes,
-            each: bytes / 4,
+            each: bytes / 3,
         }
     }
 

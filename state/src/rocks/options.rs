@@ -27,9 +27,9 @@ const FILTER_BITS: f64 = 10.0;
 pub struct Limits {
     /// Bytes of blocks, their indexes and filters kept for reading.
     pub block_cache_bytes: usize,
-    /// Bytes of writes not yet in a file: half of them for the buffers in front of the databases,
-    /// half for what the databases have not flushed. Reaching it starts a flush; it never stops a
-    /// writer.
+    /// Bytes of writes not yet in a file: three quarters for the buffers in front of the databases,
+    /// where a row is found by one look into a hash table, and one for what the databases have not
+    /// flushed. Reaching it starts a flush; it never stops a writer.
     pub write_buffer_bytes: usize,
 }
 
@@ -54,13 +54,11 @@ pub struct Shared {
 impl Shared {
     /// Caches of the given sizes, empty.
     pub fn new(limits: Limits) -> Self {
+        let memtables = limits.write_buffer_bytes / 4;
         Self {
             cache: Cache::new_lru_cache(limits.block_cache_bytes),
-            writes: WriteBufferManager::new_write_buffer_manager(
-                limits.write_buffer_bytes / 2,
-                false,
-            ),
-            buffers: BufferBudget::new(limits.write_buffer_bytes / 2),
+            writes: WriteBufferManager::new_write_buffer_manager(memtables, false),
+            buffers: BufferBudget::new(limits.write_buffer_bytes - memtables),
         }
     }
 
