@@ -99,7 +99,7 @@ pub struct TaskConfig {
 }
 
 impl TaskConfig {
-    /// Fails on bad records, caches 10 MiB a store, and tells every change of a table.
+    /// Fails on bad records, caches 32 MiB a store, and tells every change of a table.
     pub fn new(application_id: impl Into<Arc<str>>) -> Self {
         Self {
             application_id: application_id.into(),
@@ -107,7 +107,7 @@ impl TaskConfig {
             offset_reset: OffsetReset::default(),
             dead_letter_topic: None,
             record_bytes_max: None,
-            cache_bytes: 10 << 20,
+            cache_bytes: 32 << 20,
             source_changelogs: SourceChangelogs::Never,
             emission: Emission::default(),
             topics: None,

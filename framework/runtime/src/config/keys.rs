@@ -258,7 +258,7 @@ pub static KEYS: &[Key] = &[
     key(
         "statestore.read.cache.max.bytes",
         Kind::Bytes,
-        "10MiB",
+        "32MiB",
         "Memory for entries of all stores of the process that are kept after a commit.",
     ),
     key(

@@ -68,7 +68,7 @@ fn built_in_defaults() {
     );
     assert_eq!(config.commit_interval_ms(), 100);
     assert_eq!(config.statestore_cache_max_bytes(), 0);
-    assert_eq!(config.statestore_read_cache_max_bytes(), 10 << 20);
+    assert_eq!(config.statestore_read_cache_max_bytes(), 32 << 20);
     assert!(!config.reuse_ktable_source_topics());
     assert_eq!(config.statestore_uncommitted_max_bytes(), 64 << 20);
     assert_eq!(config.max_task_idle_ms(), 0);
