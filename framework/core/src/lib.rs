@@ -34,7 +34,7 @@ pub mod prelude {
         },
         record::{Headers, Record, Timestamp},
         serde::*,
-        store::{KeyValueStore, Materialized, StoreHandle, StoreRef, VersionedStore},
+        store::{KeyValueStore, LruStore, Materialized, StoreHandle, StoreRef, VersionedStore},
         task::{ErrorPolicy, InvalidTimestamp, OffsetReset, PunctuationType, Schedule},
         topic::Topic,
         topology::Topology,

@@ -140,7 +140,7 @@ pub(super) fn compare(
     stormy: &Contents,
     tally: &mut Tally,
 ) -> Result<Vec<String>> {
-    let forgets = script.forgets()?;
+    let (forgets, numbered) = (script.forgets()?, script.numbers_uses());
     let mut wrong = Vec::new();
     if script.depends_on_the_clock(TOLD.name) {
         let ((peace, too_early), (storm, early)) =
@@ -161,7 +161,14 @@ pub(super) fn compare(
     for (at, expected) in calm {
         let found = stormy.get(at).cloned().unwrap_or_default();
         let (topic, partition) = at;
-        let rows = |entries| alive(replay(entries), forgets.get(topic));
+        let rows = |entries| {
+            let rows = alive(replay(entries), forgets.get(topic));
+            if numbered {
+                in_order_of_use(rows)
+            } else {
+                rows
+            }
+        };
         let same = if topic.ends_with("-repartition") || script.depends_on_the_clock(topic) {
             true
         } else if Script::only_the_end_matters(topic) {
@@ -237,6 +244,20 @@ fn alive(
         time.is_none_or(|time| time > horizon)
     });
     rows
+}
+
+/// The rows with their places in the order of use for the numbers of their uses, which begin again
+/// behind the greatest one there is when a task does.
+fn in_order_of_use(rows: BTreeMap<Vec<u8>, Vec<u8>>) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut rows: Vec<_> = rows.into_iter().collect();
+    rows.sort_by(|(_, a), (_, b)| a.get(8..16).cmp(&b.get(8..16)));
+    let ranked = (0u64..).zip(rows).map(|(rank, (key, mut stored))| {
+        if let Some(number) = stored.get_mut(8..16) {
+            number.copy_from_slice(&rank.to_be_bytes());
+        }
+        (key, stored)
+    });
+    ranked.collect()
 }
 
 fn without_times(rows: &BTreeMap<Vec<u8>, Vec<u8>>) -> BTreeMap<&[u8], &[u8]> {

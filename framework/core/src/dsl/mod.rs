@@ -18,6 +18,7 @@ mod grouped;
 mod grouped_table;
 mod join;
 mod joined;
+mod lru;
 mod map_async;
 mod outlet;
 mod partitioned;

@@ -248,6 +248,11 @@ impl Script {
         topic == TOTALS.name || topic.ends_with("totals-changelog")
     }
 
+    /// Whether its store's rows begin with the numbers of their last uses.
+    pub(super) fn numbers_uses(&self) -> bool {
+        self.shape == Shape::Forgetting
+    }
+
     /// Whether it asks somebody outside.
     pub(super) fn asks(&self) -> bool {
         matches!(self.shape, Shape::Asked(_))

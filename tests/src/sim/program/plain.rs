@@ -1,6 +1,6 @@
 //! Programs in which time does not matter.
 
-use super::{OUT, SIDE, Script, Shape, TOTALS, right, rows, sum};
+use super::{OUT, SIDE, Script, Shape, TOLD, TOTALS, right, rows, sum};
 use millstream_core::{prelude::*, task::PunctuationType};
 
 impl Script {
@@ -57,8 +57,44 @@ impl Script {
                 let subtract = |_: &String, v: i64, total: &mut i64| *total -= v;
                 grouped.aggregate("totals", || 0, add, subtract).to(&TOTALS);
             }
+            Shape::Forgetting => {
+                // Fewer than there are keys in most programs.
+                let limit = 1 + usize::try_from(self.punctuate_every % 4).unwrap_or(0);
+                let last = builder.lru_map::<String, i64>("s", limit);
+                stream.process(last, Remember).to(&TOLD);
+            }
             _ => sum(stream.group_by_key()).to(&OUT),
         }
+    }
+}
+
+/// Tells what is remembered of each key. Every third number only looks, and every seventh deletes,
+/// so that what goes next depends on every kind of use.
+struct Remember(StoreRef<LruStore<String, i64>>);
+
+impl Processor<String, i64> for Remember {
+    type Key = String;
+    type Value = String;
+
+    fn process(
+        &mut self,
+        record: Record<String, i64>,
+        ctx: &mut ProcessorContext<'_, String, String>,
+    ) -> ProcessResult {
+        let (key, number, last) = (&record.key, record.value, ctx.store(self.0));
+        let before = match number {
+            n if n % 7 == 0 => last.delete(key)?,
+            n if n % 3 == 0 => last.get(key)?.copied(),
+            n => {
+                let before = last.get(key)?.copied();
+                last.put(key, before.unwrap_or(0) * 3 % 1_000_003 + n)?;
+                before
+            }
+        };
+        let told = before.map_or("gone".to_owned(), |before| format!("row {before}"));
+        let (key, timestamp) = (record.key, record.timestamp);
+        ctx.forward(Record::new(key, told, timestamp))?;
+        Ok(())
     }
 }
 

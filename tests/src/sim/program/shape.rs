@@ -93,6 +93,8 @@ pub(in crate::sim) enum Shape {
     Quiet(Quiet),
     /// Records that wait for answers from outside.
     Asked(Asked),
+    /// What a store remembers that forgets what was used least recently.
+    Forgetting,
 }
 
 impl Shape {
@@ -171,7 +173,7 @@ const TIMED: [Shape; 27] = [
 
 /// Shapes that came later than the seeds that were kept as cases, none of which leaves 2 or 4 when
 /// it is divided by 5.
-const LATER: [Shape; 14] = [
+const LATER: [Shape; 15] = [
     Shape::Windows(Cut::Unlimited),
     Shape::SuppressWindows(Cut::Sliding),
     Shape::SuppressBytes,
@@ -186,6 +188,7 @@ const LATER: [Shape; 14] = [
     Shape::Asked(Asked::Changes),
     Shape::Asked(Asked::Closing),
     Shape::Asked(Asked::Suppressed),
+    Shape::Forgetting,
 ];
 
 /// How many shapes there are.
@@ -214,6 +217,7 @@ pub(in crate::sim) fn wanted() -> Vec<String> {
             Shape::Asked(Asked::Closing | Asked::Suppressed) => &["window", "refused", "late"],
             Shape::Asked(Asked::Changes) => &["out"],
             Shape::Asked(_) => &["out", "refused"],
+            Shape::Forgetting => &["row", "gone"],
             _ => &["out"],
         }
     };
