@@ -3,7 +3,7 @@
 //! Data goes to standard output, everything else to standard error; verbs that destroy something
 //! print what they would do and need `--execute`.
 
-use crate::program::{Program, tasks_dir};
+use crate::program::{Program, clean_up, tasks_dir};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use millstream_core::{
@@ -157,6 +157,13 @@ pub enum StateVerb {
         /// The store that has gone; its rows stay where they are
         store: String,
     },
+    /// Delete what this instance keeps on its disk: the next run restores it from the changelogs.
+    /// Stores without a changelog are lost; places in topics stay, unlike after a reset
+    Clean {
+        /// Do it; without this flag the plan is only printed
+        #[arg(long)]
+        execute: bool,
+    },
 }
 
 /// What there is to know about settings.
@@ -197,6 +204,13 @@ impl Inspect {
                     println!("{store:?} of task {task} was taken out");
                 }
             }
+            Self::State {
+                verb: Some(StateVerb::Clean { execute }),
+                ..
+            } => {
+                let dir = StateDir::open(tasks_dir(&config))?;
+                tell_plan(&clean_up(&dir, execute)?, execute);
+            }
             Self::State { store: None, .. } => {
                 for store in topology.stores() {
                     println!("{}\t{}", store.name, store.format);
@@ -213,15 +227,21 @@ impl Inspect {
                 }
             }
             Self::Reset { execute } => {
-                for line in reset(topology, config, execute)? {
-                    println!("{line}");
-                }
-                if !execute {
-                    println!("nothing was done: add --execute to do it");
-                }
+                tell_plan(&reset(topology, config, execute)?, execute);
             }
         }
         Ok(())
+    }
+}
+
+/// Prints what was, or would be, done.
+#[expect(clippy::print_stdout, reason = "this is what the user asked to see")]
+fn tell_plan(lines: &[String], execute: bool) {
+    for line in lines {
+        println!("{line}");
+    }
+    if !execute {
+        println!("nothing was done: add --execute to do it");
     }
 }
 
@@ -340,18 +360,7 @@ fn reset(topology: Topology, config: Config, execute: bool) -> Result<Vec<String
     let mut done = Vec::new();
     // The places first: they are refused while other instances run, and then all stays as it is.
     go_back(&program, &inputs, execute, &mut done)?;
-    for task in dir.tasks()? {
-        done.push(format!("delete the state of task {task}"));
-        if execute {
-            dir.remove_task(&task)?;
-        }
-    }
-    if dir.global_path().exists() {
-        done.push("delete the global tables".to_owned());
-        if execute {
-            dir.remove_global()?;
-        }
-    }
+    done.extend(clean_up(dir, execute)?);
     for topic in layout
         .internal
         .iter()

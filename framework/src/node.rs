@@ -104,6 +104,8 @@ fn streams_config(
         .ok()
         .map(Duration::from_millis);
     streams.poll = Duration::from_millis(u64::try_from(config.poll_ms()).unwrap_or(0));
+    let cleanup = config.state_cleanup_delay_ms().unsigned_abs();
+    streams.state_cleanup_delay = Duration::from_millis(cleanup);
     streams.patience = Duration::from_millis(config.task_timeout_ms().unsigned_abs());
     streams
 }
@@ -152,7 +154,7 @@ impl Node {
         let streams = Arc::new(streams);
         let purge = Duration::from_millis(config.repartition_purge_interval_ms().unsigned_abs());
         let group = config.application_id();
-        let purger = Purger::start(log.clone(), streams.program(), group, purge, clock)?;
+        let purger = Purger::start(log.clone(), &streams, group, purge, clock)?;
         streams.start()?;
         let (models, watches) = (program.models.map(Arc::new), Sinks::default());
         let publisher = Publisher::start(Watched {

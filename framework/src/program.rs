@@ -161,6 +161,19 @@ impl Program {
         self
     }
 
+    /// Deletes all state that this instance keeps on its disk, of tasks and of global tables: the
+    /// next start restores it from changelogs and topics. Kafka Streams' `cleanUp()`. A program
+    /// that runs keeps its state: this is for one that is not started. The log, and with it the
+    /// program's places, stay as they are; `reset` is what forgets those too.
+    ///
+    /// Stores without a changelog are lost by this.
+    ///
+    /// # Errors
+    /// Where the file system refuses.
+    pub fn clean_up(&self) -> Result<()> {
+        clean_up(&self.dir, true).map(drop)
+    }
+
     /// Starts the threads.
     ///
     /// # Errors
@@ -194,6 +207,24 @@ impl Local {
 pub(crate) fn tasks_dir(config: &Config) -> PathBuf {
     let root = config.state_dir().join(config.application_id());
     root.join("tasks")
+}
+
+/// Deletes the state under a directory, if it is to be done; says what there is to delete.
+pub(crate) fn clean_up(dir: &StateDir, execute: bool) -> Result<Vec<String>> {
+    let mut done = Vec::new();
+    for task in dir.tasks()? {
+        done.push(format!("delete the state of task {task}"));
+        if execute {
+            dir.remove_task(&task)?;
+        }
+    }
+    if dir.global_path().exists() {
+        done.push("delete the global tables".to_owned());
+        if execute {
+            dir.remove_global()?;
+        }
+    }
+    Ok(done)
 }
 
 /// The topics that the program does not make for itself.

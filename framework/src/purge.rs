@@ -1,6 +1,6 @@
-//! Housekeeping of a log: forgetting what was consumed of repartition topics, and, where the log
-//! has none of its own, retention and compaction. Invariant: nothing is forgotten that a committed
-//! place has not passed.
+//! Housekeeping: forgetting what was consumed of repartition topics, and, where the log has none of
+//! its own, retention and compaction; and the state that tasks left behind. Invariant: nothing is
+//! forgotten that a committed place has not passed.
 
 use crate::client::KeptClient;
 use anyhow::{Context, Result};
@@ -9,7 +9,7 @@ use millstream_core::{
     topology::InternalKind,
 };
 use millstream_log::{Broker, Error};
-use millstream_runtime::{clock::Clock, program::Program};
+use millstream_runtime::{clock::Clock, program::Program, streams::Streams};
 use std::{
     sync::{
         Arc,
@@ -33,11 +33,12 @@ pub(crate) struct Purger {
 impl Purger {
     pub(crate) fn start(
         log: Arc<dyn Broker>,
-        program: &Program,
+        streams: &Arc<Streams>,
         group: &str,
         purge: Duration,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
+        let (streams, program) = (streams.clone(), streams.program());
         let mut consumed = Consumed {
             client: KeptClient::new(log.clone()),
             group: group.to_owned(),
@@ -59,6 +60,9 @@ impl Purger {
                             purged = now;
                         }
                     }
+                }
+                if let Err(error) = streams.tidy_state() {
+                    tracing::warn!(%error, "deleting state that tasks left behind");
                 }
                 if let Err(error) = maintain(&*log, clock.now()) {
                     tracing::warn!(%error, "tidying up the log");

@@ -143,6 +143,62 @@ fn what_a_program_passed_to_itself_is_deleted_when_it_has_read_it() {
     });
 }
 
+/// The directories under the program's.
+fn kept(dir: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(dir.join("words/tasks")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names
+        .filter(|name| name.len() == 3 || name == "global")
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn state_of_tasks_that_the_instance_has_not_is_deleted_after_a_while() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = open(dir.path(), &["state.cleanup.delay.ms=100"]).unwrap();
+    let tasks = dir.path().join("words/tasks");
+    // Two that the program has not got any more, one that it has, and what is no task's.
+    for name in ["0_7", "7_0", "1_0", "global", "other"] {
+        std::fs::create_dir(tasks.join(name)).unwrap();
+    }
+    std::fs::write(tasks.join("0_7/file"), "rows").unwrap();
+    feed(program.log(), &TEXT);
+    let node = program.start().unwrap();
+    until(&node, "the end of old state", || {
+        kept(dir.path()) == ["0_0", "1_0", "global"]
+    });
+    until(&node, "the count of a word", || {
+        count(&node, "be") == Some(4)
+    });
+    node.close().unwrap();
+    assert!(tasks.join("other").exists());
+    assert_eq!(kept(dir.path()), ["0_0", "1_0", "global"]);
+}
+
+#[test]
+fn a_program_that_is_cleaned_up_restores_what_it_had() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = open(dir.path(), &[]).unwrap();
+    feed(program.log(), &TEXT);
+    let node = program.start().unwrap();
+    until(&node, "the count of a word", || {
+        count(&node, "be") == Some(4)
+    });
+    node.close().unwrap();
+    std::fs::create_dir(dir.path().join("words/tasks/global")).unwrap();
+    assert!(kept(dir.path()).len() > 1);
+    let program = open(dir.path(), &[]).unwrap();
+    program.clean_up().unwrap();
+    assert_eq!(kept(dir.path()), [""; 0]);
+    program.clean_up().unwrap();
+    let node = program.start().unwrap();
+    until(&node, "the count of a word", || {
+        count(&node, "be") == Some(4)
+    });
+}
+
 /// Rows of a stopped program's log in which the mark of the repartition topic is found.
 fn marked(log: &Path) -> usize {
     let shared = Shared::new(Limits::default());

@@ -34,6 +34,39 @@ pub trait Backends: Send + Sync {
     /// # Errors
     /// Where the storage refuses.
     fn open_global(&self, columns: &[String]) -> Result<Arc<dyn Backend>>;
+
+    /// The tasks of which something is kept, open or not; the global tables are of none. Nothing
+    /// is kept where it goes with its last holder.
+    ///
+    /// # Errors
+    /// Where the storage refuses.
+    fn kept(&self) -> Result<Vec<TaskId>> {
+        Ok(Vec::new())
+    }
+
+    /// Whether anybody still holds a task's backend, a reader perhaps.
+    fn is_in_use(&self, task: TaskId) -> bool {
+        let _ = task;
+        false
+    }
+
+    /// Deletes what is kept of a task, which nobody may be using or opening.
+    ///
+    /// # Errors
+    /// Where the storage refuses.
+    fn remove(&self, task: TaskId) -> Result<()> {
+        let _ = task;
+        Ok(())
+    }
+}
+
+/// A task by the name that its directory has.
+fn task_of(name: &str) -> Option<TaskId> {
+    let (subtopology, partition) = name.split_once('_')?;
+    Some(TaskId {
+        subtopology: subtopology.parse().ok()?,
+        partition: partition.parse().ok()?,
+    })
 }
 
 /// Backends in memory that live as long as this value: an instance's "disk" in tests.
@@ -64,6 +97,25 @@ impl Backends for MemoryBackends {
         let mut global = self.global.lock().unwrap_or_else(PoisonError::into_inner);
         let backend = global.get_or_insert_with(|| Arc::new(MemoryBackend::new(columns)));
         Ok(backend.clone())
+    }
+
+    fn kept(&self) -> Result<Vec<TaskId>> {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(opened.keys().copied().collect())
+    }
+
+    fn is_in_use(&self, task: TaskId) -> bool {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let backend = opened.get(&task);
+        backend.is_some_and(|backend| Arc::strong_count(backend) > 1)
+    }
+
+    fn remove(&self, task: TaskId) -> Result<()> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.remove(&task);
+        let mut formats = self.formats.lock().unwrap_or_else(PoisonError::into_inner);
+        formats.remove(&task);
+        Ok(())
     }
 }
 
@@ -155,6 +207,25 @@ impl Backends for RocksBackends {
     fn open_global(&self, columns: &[String]) -> Result<Arc<dyn Backend>> {
         let disk = RocksBackend::open(self.dir.global_path(), columns, &self.shared)?;
         Ok(Arc::new(disk))
+    }
+
+    fn kept(&self) -> Result<Vec<TaskId>> {
+        // Numbers that are too large for a task are no task's of ours, and stay.
+        let names = self.dir.tasks()?;
+        Ok(names.iter().filter_map(|name| task_of(name)).collect())
+    }
+
+    fn is_in_use(&self, task: TaskId) -> bool {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let backend = opened.get(&task);
+        backend.is_some_and(|backend| backend.strong_count() > 0)
+    }
+
+    fn remove(&self, task: TaskId) -> Result<()> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.remove(&task);
+        self.dir.remove_task(&task.to_string())?;
+        Ok(())
     }
 }
 

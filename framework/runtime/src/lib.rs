@@ -6,6 +6,7 @@
 
 pub mod backends;
 pub mod calls;
+pub mod cleaner;
 pub mod clock;
 pub mod config;
 pub mod error;

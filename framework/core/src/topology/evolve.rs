@@ -220,7 +220,8 @@ impl Evolution {
                 .filter(|is| was.shares(is) > 0)
                 .max_by_key(shared);
             let Some(is) = near else {
-                let why = "is removed: the directories of its tasks stay behind, unread";
+                let why = "is removed: the directories of its tasks stay behind, unread, for a \
+                           while (state.cleanup.delay.ms)";
                 self.tell(Verdict::Compatible, "subtopology", &name, why);
                 continue;
             };

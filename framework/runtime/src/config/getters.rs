@@ -242,6 +242,8 @@ getters! {
     max_task_idle_ms: i64 = number("max.task.idle.ms");
     /// -1: never.
     log_summary_interval_ms: i64 = number("log.summary.interval.ms");
+    /// For so long the state of a task is kept that is elsewhere.
+    state_cleanup_delay_ms: i64 = number("state.cleanup.delay.ms");
     repartition_purge_interval_ms: i64 = number("repartition.purge.interval.ms");
     /// 0: tables tell each change; otherwise one for each key and commit.
     statestore_cache_max_bytes: usize = size("statestore.cache.max.bytes");

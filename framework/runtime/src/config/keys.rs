@@ -243,6 +243,13 @@ pub static KEYS: &[Key] = &[
         "How all clients speak to the Kafka cluster; see the keys under ssl. and sasl.",
     ),
     key(
+        "state.cleanup.delay.ms",
+        MILLIS,
+        "600000",
+        "How long the state of a task that this instance has not, active or standby, stays on its \
+         disk while it runs.",
+    ),
+    key(
         "state.dir",
         Kind::Text,
         "millstream-data",

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     backends::Backends,
     calls::CallPool,
+    cleaner::Cleaner,
     clock::{Clock, SystemClock},
     error::Result,
     patience::patiently,
@@ -37,6 +38,9 @@ pub struct StreamsConfig {
     pub poll: Duration,
     /// `log.summary.interval.ms`: how often each thread logs what it did; `None` is never.
     pub summary_interval: Option<Duration>,
+    /// `state.cleanup.delay.ms`: for how long nobody must have had a task's state before
+    /// [`Streams::tidy_state`] deletes it.
+    pub state_cleanup_delay: Duration,
     /// What a failed thread does.
     pub uncaught: UncaughtHandler,
     /// Who hears of changes of state.
@@ -58,6 +62,7 @@ impl StreamsConfig {
             threads: 1,
             poll: Duration::from_millis(100),
             summary_interval: Some(Duration::from_secs(120)),
+            state_cleanup_delay: Duration::from_secs(600),
             uncaught: Box::new(|_| UncaughtPolicy::ShutdownClient),
             listeners: Vec::new(),
             registry,
@@ -106,10 +111,10 @@ impl Streams {
             publisher,
             listeners: config.listeners,
         });
-        let threads = Mutex::default();
         Ok(Self {
             shared: Arc::new(shared),
-            threads,
+            threads: Mutex::default(),
+            cleaner: Mutex::new(Cleaner::new(config.state_cleanup_delay)),
         })
     }
 }

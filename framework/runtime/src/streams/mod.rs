@@ -12,11 +12,13 @@ pub use shared::{LogSource, StateListener, UncaughtHandler};
 pub use state::State;
 
 use crate::{
+    cleaner::Cleaner,
     error::{Error, Result},
     global::GlobalProgress,
     program::Program,
     worker::{Phase, TaskView, WorkerStats},
 };
+use millstream_core::record::TaskId;
 use shared::Shared;
 use std::{
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
@@ -52,6 +54,7 @@ pub struct ThreadView {
 pub struct Streams {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    cleaner: Mutex<Cleaner>,
 }
 
 impl Streams {
@@ -157,6 +160,28 @@ impl Streams {
     /// How far the instance's global tables are read, partition by partition.
     pub fn globals(&self) -> Vec<GlobalProgress> {
         self.shared.settings.globals.progress()
+    }
+
+    /// Deletes the state of tasks that this instance has not had, active or standby, for
+    /// `state.cleanup.delay.ms`, and says of which. To be called now and then: it looks at the
+    /// disk no more often than that, and only while the instance is running, since tasks that it
+    /// was just thrown out of come back.
+    ///
+    /// # Errors
+    /// Where the storage refuses.
+    pub fn tidy_state(&self) -> Result<Vec<TaskId>> {
+        let mut cleaner = self.cleaner.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.state() != State::Running {
+            cleaner.wait();
+            return Ok(Vec::new());
+        }
+        let Shared {
+            backends,
+            settings,
+            clock,
+            ..
+        } = &*self.shared;
+        cleaner.step(&**backends, &settings.leases, clock.now())
     }
 
     /// The program.

@@ -10,6 +10,7 @@
 )]
 
 mod calls;
+mod cleanup;
 mod crashes;
 mod failures;
 mod globals;
