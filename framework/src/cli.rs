@@ -350,9 +350,14 @@ fn reset(topology: Topology, config: Config, execute: bool) -> Result<Vec<String
         let topic = topics.find(|info| info.spec.name == name);
         topic.map(|info| info.spec.partitions)
     };
+    let (id, names) = (
+        config.application_id(),
+        topics.iter().map(|info| &*info.spec.name),
+    );
     let layout = program
         .topology()
-        .layout(config.application_id(), partitions)?;
+        .matching(id, names)?
+        .layout(id, partitions)?;
     let mut inputs: Vec<_> = layout.tasks.iter().flat_map(|t| &t.inputs).collect();
     inputs.retain(|at| !layout.internal.iter().any(|topic| *topic.name == *at.topic));
     inputs.sort();

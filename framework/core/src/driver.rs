@@ -40,8 +40,13 @@ struct Raw {
 ///
 /// See [`StreamsBuilder`](crate::dsl::StreamsBuilder) for an example.
 pub struct TopologyTestDriver {
+    /// The program for the topics that it has met so far, where it reads some by patterns.
     topology: Topology,
-    application_id: Arc<str>,
+    /// The program as it was declared, if it does.
+    patterns: Option<Topology>,
+    config: TaskConfig,
+    now: Timestamp,
+    /// One for each subtopology.
     tasks: Vec<Task>,
     /// The rows of the global tables, a column each, and what of their topics was dropped.
     globals: Arc<dyn Backend>,
@@ -79,6 +84,13 @@ impl TopologyTestDriver {
         let executor = (config.executor)
             .get_or_insert_with(|| Arc::new(InlineExecutor::new()))
             .clone();
+        let (topology, patterns) = match topology.has_patterns() {
+            true => (
+                topology.matching(&config.application_id, [])?,
+                Some(topology),
+            ),
+            false => (topology, None),
+        };
         let mut tasks = Vec::new();
         let tables = topology.globals().iter().map(|global| &*global.name);
         let globals: Arc<dyn Backend> = Arc::new(MemoryBackend::new(&tables.collect::<Vec<_>>()));
@@ -101,10 +113,12 @@ impl TopologyTestDriver {
         let (offsets, outputs, changelog) = Default::default();
         Ok(Self {
             topology,
-            application_id: config.application_id,
+            policies: config.policies,
+            patterns,
+            config,
+            now: 0,
             tasks,
             globals,
-            policies: config.policies,
             dropped: Dropped::default(),
             executor,
             offsets,
@@ -186,13 +200,54 @@ impl TopologyTestDriver {
         let input = TopicPartition::new(topic, 0);
         let mut globals = self.topology.globals().iter();
         let known = globals.any(|global| global.topic == topic);
-        if !known && !self.tasks.iter().any(|task| task.inputs().contains(&input)) {
-            return Err(Error::topology(format!(
-                "the program does not read the topic {topic:?}"
-            )));
+        let reads = |driver: &Self| driver.tasks.iter().any(|t| t.inputs().contains(&input));
+        if !known && !reads(self) {
+            self.take_up(topic)?;
+            if !reads(self) {
+                return Err(Error::topology(format!(
+                    "the program does not read the topic {topic:?}"
+                )));
+            }
         }
         self.feed(&input, batch)?;
         self.run()
+    }
+
+    /// Lets the program read a topic if a pattern of it matches. Tasks that read one more go on from
+    /// what they have committed, as when an instance starts again.
+    fn take_up(&mut self, topic: &str) -> Result<()> {
+        let Some(declared) = &self.patterns else {
+            return Ok(());
+        };
+        let met = self.topology.user_sources();
+        let topics = met.iter().map(String::as_str).chain([topic]);
+        let wider = declared.matching(&self.config.application_id, topics)?;
+        for (number, task) in self.tasks.iter_mut().enumerate() {
+            let (was, is) = (
+                &self.topology.subtopologies()[number],
+                &wider.subtopologies()[number],
+            );
+            if was.sources == is.sources {
+                continue;
+            }
+            let rows = Some(self.globals.clone());
+            let (id, backend) = (task.id(), task.backend().clone());
+            let mut next = Task::open_with(&wider, id, &self.config, backend, rows)?;
+            for input in 0..next.inputs().len() {
+                let known = task
+                    .inputs()
+                    .iter()
+                    .position(|at| *at == next.inputs()[input]);
+                if let Some(known) = known {
+                    next.resume(input, task.place(known));
+                }
+            }
+            next.advance_wall_clock(self.now)?;
+            self.dropped = self.dropped + task.dropped();
+            *task = next;
+        }
+        self.topology = wider;
+        Ok(())
     }
 
     /// Moves the wall clock to a time; punctuations that are due are called.
@@ -200,6 +255,7 @@ impl TopologyTestDriver {
     /// # Errors
     /// What the punctuated processor returns.
     pub fn advance_wall_clock(&mut self, now: Timestamp) -> Result<()> {
+        self.now = now;
         for task in &mut self.tasks {
             task.advance_wall_clock(now)?;
         }
@@ -250,7 +306,7 @@ impl TopologyTestDriver {
 
     /// All that was written to a store's changelog so far.
     pub fn changelog(&self, store: &str) -> Vec<RawOutput> {
-        let name = crate::topology::changelog_name(&self.application_id, store);
+        let name = crate::topology::changelog_name(&self.config.application_id, store);
         let records = self.changelog.get(&name).cloned().unwrap_or_default();
         records
             .into_iter()
@@ -289,7 +345,7 @@ impl TopologyTestDriver {
             .fold(self.dropped, |a, b| a + b)
     }
 
-    /// The program.
+    /// The program; where it reads by patterns, for the topics that it has met.
     pub fn topology(&self) -> &Topology {
         &self.topology
     }

@@ -209,6 +209,11 @@ impl<'t> Linker<'t> {
         self.add(parent, Edge::Owned(Box::new(push)));
     }
 
+    /// The topics that a source of this one reads.
+    pub(crate) fn read_for(&self, topic: &TopicName) -> Vec<TopicName> {
+        self.topology.read_for(topic)
+    }
+
     /// Puts a source's closure below its topic.
     pub(crate) fn source(&mut self, topic: TopicName, push: RawPush) {
         self.sources.entry(topic).or_default().push(push);

@@ -113,10 +113,7 @@ impl Broker for KafkaLog {
     }
 
     fn topics(&self) -> Result<Vec<TopicInfo>> {
-        let names = self.cluster.admin.topic_names(REQUEST);
-        let mut names = names.map_err(|error| refused("listing topics", &error))?;
-        names.retain(|name| !name.starts_with(INTERNAL));
-        names.sort();
+        let names = self.cluster.topic_names()?;
         let infos = names
             .iter()
             .map(|name| self.cluster.topic(name).transpose());
@@ -173,6 +170,15 @@ impl Cluster {
 
     /// Makes a topic with Kafka Streams' settings for internal ones, and waits until every
     /// partition has a leader.
+    /// The names of all topics but the cluster's own.
+    pub(crate) fn topic_names(&self) -> Result<Vec<String>> {
+        let names = self.admin.topic_names(REQUEST);
+        let mut names = names.map_err(|error| refused("listing topics", &error))?;
+        names.retain(|name| !name.starts_with(INTERNAL));
+        names.sort();
+        Ok(names)
+    }
+
     pub(crate) fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo> {
         let topic = NewTopic {
             name: &spec.name,

@@ -55,8 +55,7 @@ pub struct KafkaClient {
     /// The number of the commit that was begun.
     begun: Option<u64>,
     patience: Patience,
-    /// How long nothing could be sent: others may answer while what coordinates transactions is
-    /// away.
+    /// How long nothing could be sent: what is read may be answered meanwhile.
     sending: Patience,
     /// The last commit made or tried, to answer [`Log::resolve`] with its ends.
     last: Option<(u64, Commit)>,
@@ -205,6 +204,11 @@ impl KafkaClient {
 impl Log for KafkaClient {
     fn topic(&mut self, name: &str) -> Result<Option<TopicInfo>> {
         let found = self.cluster.topic(name);
+        self.patient(found)
+    }
+
+    fn topic_names(&mut self) -> Result<Vec<String>> {
+        let found = self.cluster.topic_names();
         self.patient(found)
     }
 
@@ -487,9 +491,8 @@ impl Log for KafkaClient {
         places: &[(TopicPartition, Committed)],
     ) -> Result<Commit> {
         if self.subscription.is_some() {
-            return Err(Error::Fatal(
-                "a subscribed client commits for its own group only".into(),
-            ));
+            let text = "a subscribed client commits for its own group only";
+            return Err(Error::Fatal(text.into()));
         }
         let result = self.try_commit(places, Some(group));
         self.ended(transaction, result)

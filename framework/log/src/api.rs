@@ -208,6 +208,14 @@ pub trait Log: Send {
     /// The topic of that name, if there is one.
     fn topic(&mut self, name: &str) -> Result<Option<TopicInfo>>;
 
+    /// The names of all topics; the log's own bookkeeping is not among them.
+    ///
+    /// # Errors
+    /// As any call; `Fatal` where the log cannot list them.
+    fn topic_names(&mut self) -> Result<Vec<String>> {
+        Err(Error::Fatal("this log cannot list its topics".into()))
+    }
+
     /// Makes a topic; an equal one that exists already is fine, a different one is `Fatal`.
     fn create_topic(&mut self, spec: &TopicSpec) -> Result<TopicInfo>;
 

@@ -102,6 +102,12 @@ impl<L: Log> Log for FaultyLog<L> {
         self.inner.topic(name)
     }
 
+    fn topic_names(&mut self) -> Result<Vec<String>> {
+        self.faults.alive()?;
+        self.faults.retry("topic_names")?;
+        self.inner.topic_names()
+    }
+
     fn create_topic(&mut self, spec: &TopicSpec) -> Result<TopicInfo> {
         self.faults.alive()?;
         self.faults.retry("create_topic")?;

@@ -1,6 +1,6 @@
 //! A topology placed on a log: its tasks, topics and settings, the same for every thread.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use millstream_core::{
     record::{TaskId, TopicPartition},
     task::{SourceChangelogs, TaskConfig},
@@ -8,7 +8,7 @@ use millstream_core::{
         InternalKind, Logging, SourceCopy, StoreSpec, TaskLayout, Topology, changelog_name,
     },
 };
-use millstream_log::{Cleanup, Log, TaskInputs, TopicInfo, TopicSpec};
+use millstream_log::{Cleanup, Error as LogError, Log, TaskInputs, TopicInfo, TopicSpec};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// `delete.retention.ms` of changelogs: how long a tombstone outlives the key it deletes. A replica
@@ -30,6 +30,9 @@ pub struct Program {
     copied: BTreeMap<String, TopicInfo>,
     /// The identities of the global tables' topics, in the order of the tables.
     pub global_ids: Vec<u128>,
+    /// What was declared, where that reads topics by patterns: [`Program::topology`] reads those
+    /// that there were when the program was prepared.
+    patterns: Option<Arc<Topology>>,
 }
 
 /// A logged store of a task: its column and the changelog partition behind it.
@@ -61,18 +64,15 @@ impl Program {
     ///
     /// # Errors
     /// Where a source topic is missing, joined topics differ, or an internal topic exists with
-    /// another number of partitions.
+    /// another number of partitions; where two patterns match a topic.
     pub fn prepare(
         topology: Arc<Topology>,
         mut task: TaskConfig,
         log: &mut dyn Log,
     ) -> Result<Self> {
-        let mut infos = BTreeMap::new();
-        for name in topology.user_sources() {
-            if let Some(info) = log.topic(&name)? {
-                infos.insert(name, info);
-            }
-        }
+        let (wide, infos) = found(&topology, &task.application_id, log)?;
+        let patterns = topology.has_patterns().then_some(topology);
+        let topology = wide;
         let count = |name: &str| infos.get(name).map(|info| info.spec.partitions);
         let mut layout = topology.layout(&task.application_id, count)?;
         let copied = copied(&topology, &infos);
@@ -99,10 +99,18 @@ impl Program {
                 },
             };
             let (name, partitions) = (topic.name.clone(), topic.partitions);
-            let info = log.create_topic(&TopicSpec {
+            let made = log.create_topic(&TopicSpec {
                 name: name.clone(),
                 partitions,
                 cleanup,
+            });
+            let info = made.map_err(|error| match error {
+                LogError::Fatal(why) if patterns.is_some() => LogError::Fatal(format!(
+                    "{why}: the topics that match the program's patterns ask for {partitions} \
+                     partitions. State does not move between partitions: give the topics as many \
+                     as before, or reset the program"
+                )),
+                error => error,
             })?;
             if topic.kind == InternalKind::Changelog {
                 changelog_ids.insert(name, info.id);
@@ -117,7 +125,44 @@ impl Program {
             task,
             changelog_ids,
             copied,
+            patterns,
         })
+    }
+
+    /// Makes sure, before tasks are taken over, that every instance gives them out alike. Where a
+    /// pattern matches topics that it did not when this program was prepared, an instance that has
+    /// started since then may have more tasks, or fewer.
+    ///
+    /// With the same tasks it does no harm that others read more topics in them: places in those
+    /// are committed by whoever reads them.
+    ///
+    /// # Errors
+    /// `Fatal` where there would be other tasks now.
+    pub(crate) fn verify_tasks(&self, log: &mut dyn Log) -> Result<()> {
+        let Some(declared) = &self.patterns else {
+            return Ok(());
+        };
+        let id = &self.task.application_id;
+        // What cannot be prepared runs nowhere, and whoever tried to start it was told.
+        let (topology, infos) = match found(declared, id, log) {
+            Err(Error::Core(_)) => return Ok(()),
+            found => found?,
+        };
+        let count = |name: &str| infos.get(name).map(|info| info.spec.partitions);
+        let Ok(layout) = topology.layout(id, count) else {
+            return Ok(());
+        };
+        let ids = |layout: &TaskLayout| layout.tasks.iter().map(|task| task.id).collect::<Vec<_>>();
+        if ids(&layout) == ids(&self.layout) {
+            return Ok(());
+        }
+        let text = format!(
+            "the topics that match the program's patterns come to {} tasks now, and this instance \
+             was started with {}: all instances must be restarted together",
+            layout.tasks.len(),
+            self.layout.tasks.len()
+        );
+        Err(LogError::Fatal(text).into())
     }
 
     /// The tasks as a group member announces them.
@@ -189,6 +234,32 @@ impl Program {
             .zip(stores)
             .map(|(column, id)| (column, self.topology.store(*id)))
     }
+}
+
+/// The program for the topics that there are, and those of them that it reads.
+fn found(
+    topology: &Arc<Topology>,
+    application_id: &str,
+    log: &mut dyn Log,
+) -> Result<(Arc<Topology>, BTreeMap<String, TopicInfo>)> {
+    let mut wide = topology.clone();
+    if topology.has_patterns() {
+        let names = log.topic_names()?;
+        let names = names.iter().map(String::as_str);
+        wide = Arc::new(topology.matching(application_id, names)?);
+    }
+    let mut infos = BTreeMap::new();
+    for name in wide.user_sources() {
+        if let Some(info) = log.topic(&name)? {
+            infos.insert(name, info);
+        }
+    }
+    if topology.has_patterns() {
+        // One that was listed may be gone by now: then it matches no more.
+        let names = infos.keys().map(String::as_str);
+        wide = Arc::new(topology.matching(application_id, names)?);
+    }
+    Ok((wide, infos))
 }
 
 /// The topics of which logged stores are copies.

@@ -93,6 +93,12 @@ impl Log for Prefixed<Box<dyn Log>> {
         Ok(self.told(found)?.map(|info| self.info(info)))
     }
 
+    fn topic_names(&mut self) -> Result<Vec<String>> {
+        let names = self.inner.topic_names()?.into_iter();
+        let own = names.filter_map(|name| Some(name.strip_prefix(&*self.prefix)?.to_owned()));
+        Ok(own.collect())
+    }
+
     fn create_topic(&mut self, spec: &TopicSpec) -> Result<TopicInfo> {
         let name = self.name(&spec.name);
         let made = self.inner.create_topic(&TopicSpec {

@@ -1,6 +1,6 @@
 //! The builder: collects nodes and stores, and becomes a checked topology.
 
-use super::{Consumed, Fun, KStream, source::Reading, view::Table};
+use super::{Consumed, Fun, KStream, view::Table};
 use crate::{
     error::Result,
     link::{Data, Linker},
@@ -91,26 +91,8 @@ impl StreamsBuilder {
     /// Reads a topic as a stream: every record is an event.
     #[track_caller]
     pub fn stream<K: Data, V: Data>(&self, topic: impl Into<Consumed<K, V>>) -> KStream<'_, K, V> {
-        let Consumed {
-            topic,
-            policy,
-            times,
-            reset,
-        } = topic.into();
-        let name = TopicName::User(topic.name.to_owned());
-        self.add_format(name.clone(), topic.key, topic.value);
-        let kind = NodeKind::Source {
-            topic: name,
-            policy,
-            reset,
-        };
-        let reading = Reading {
-            kind,
-            key: topic.key,
-            null_keys: true,
-            times,
-        };
-        self.read(reading, move |bytes| topic.value.decode(bytes))
+        let consumed = topic.into();
+        self.read_events(TopicName::User(consumed.topic.name.to_owned()), consumed)
     }
 
     /// Declares a store for `process(..)`.

@@ -3,10 +3,10 @@
 use super::{Consumed, Fun, KStream, StreamsBuilder, TimestampExtractor, stream};
 use crate::{
     error::Result,
-    link::{Data, RawPush},
+    link::{Data, Linker, RawPush},
     record::{Offset, RawRecord, Record},
     serde::Serde,
-    task::{Extractor, Given},
+    task::{Extractor, Given, TaskContext},
     topology::{NodeId, NodeKind, TopicName},
 };
 use std::{cell::RefCell, panic::Location, rc::Rc, sync::Arc};
@@ -62,6 +62,76 @@ impl StreamsBuilder {
         merged.expect("there is at least one topic")
     }
 
+    /// Reads all topics whose names match a pattern as one stream: the topic's name is a regular
+    /// expression, which must match from end to end. Kafka Streams' `stream(Pattern)`.
+    ///
+    /// Which topics those are is asked of the log when the program starts; one that appears later
+    /// is taken up by the next start of all its instances. Where a place was committed in a topic,
+    /// it goes on from there; another begins where [`Consumed::with_offset_reset`] or
+    /// `auto.offset.reset` says, so from the earliest record on nothing is lost. There are as many
+    /// tasks as the largest of the topics has partitions, and none while no topic matches. A
+    /// program with state keeps the number of partitions that its changelogs and repartition topics
+    /// were made with: it does not start on topics that would need another.
+    ///
+    /// The program's own changelogs and repartition topics match no pattern, and neither do topics
+    /// that begin with `__`. A topic that two patterns match, or a pattern and another source, is
+    /// an error. Look-around and references backward, which Java has, are none of the expressions.
+    ///
+    /// ```
+    /// use millstream_core::prelude::*;
+    ///
+    /// static SALES: Topic<String, u64> = Topic::new("sales-.*", utf8(), u64_be());
+    /// static OSLO: Topic<String, u64> = Topic::new("sales-oslo", utf8(), u64_be());
+    /// static TOKYO: Topic<String, u64> = Topic::new("sales-tokyo", utf8(), u64_be());
+    /// static SOLD: Topic<String, u64> = Topic::new("sold", utf8(), u64_be());
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder.stream_matching(&SALES).group_by_key().count("sold").to(&SOLD);
+    ///
+    /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.pipe(&OSLO, "tea".to_owned(), 1, 0)?;
+    /// driver.pipe(&TOKYO, "tea".to_owned(), 1, 0)?;
+    /// assert_eq!(driver.read_key_values(&SOLD)?.last(), Some(&("tea".to_owned(), Some(2))));
+    /// # Ok::<(), millstream_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn stream_matching<K: Data, V: Data>(
+        &self,
+        topics: impl Into<Consumed<K, V>>,
+    ) -> KStream<'_, K, V> {
+        let consumed = topics.into();
+        let pattern = TopicName::Pattern(consumed.topic.name.to_owned());
+        self.read_events(pattern, consumed)
+    }
+
+    /// A source of events, of a topic or of several.
+    #[track_caller]
+    pub(super) fn read_events<K: Data, V: Data>(
+        &self,
+        name: TopicName,
+        consumed: Consumed<K, V>,
+    ) -> KStream<'_, K, V> {
+        let Consumed {
+            topic,
+            policy,
+            times,
+            reset,
+        } = consumed;
+        self.add_format(name.clone(), topic.key, topic.value);
+        let kind = NodeKind::Source {
+            topic: name,
+            policy,
+            reset,
+        };
+        let reading = Reading {
+            kind,
+            key: topic.key,
+            null_keys: true,
+            times,
+        };
+        self.read(reading, move |bytes| topic.value.decode(bytes))
+    }
+
     /// A source that decodes keys and values and sends them on.
     #[track_caller]
     pub(crate) fn source<K: Data, V: Data>(
@@ -101,59 +171,94 @@ impl StreamsBuilder {
         }
         let (value, times) = (Arc::new(value), times.map(Arc::new));
         let node = self.add("source", kind, vec![], vec![], move |link| {
-            let (value, name) = (value.clone(), link.name().to_owned());
-            let mut down = link.downstream::<K, V>();
             let repartition = matches!(topic, TopicName::Repartition(_));
-            let null_keys = null_keys && (!repartition || link.takes_null_keys());
-            let decode_value = value.clone();
-            let decode = move |raw: RawRecord<'_>| Ok((key.decode(raw.key)?, value(raw.value)?));
-            let ahead = times.as_ref().map(|times| {
-                let ahead: Ahead<K, V> = Rc::default();
-                let (times, kept, decode) = (times.clone(), ahead.clone(), decode.clone());
-                let invalid = times.invalid();
-                let time = move |offset, raw: RawRecord<'_>, given: Given| {
-                    let spoken = times.decodes() && (null_keys || raw.key.is_some());
-                    if !spoken {
-                        return Ok(times.time(None, given));
-                    }
-                    let (key, value) = decode(raw)?;
-                    let time = times.time(Some((&key, &value)), given);
-                    kept.replace(Some((offset, key, value)));
-                    Ok(time)
-                };
-                let time = Box::new(time);
-                let extractor = Extractor { time, invalid };
-                link.extractors.insert(topic.clone(), extractor);
-                ahead
-            });
-            let push: RawPush = Box::new(move |ctx, raw| {
-                if !null_keys && raw.key.is_none() {
-                    // It has no place, but is not lost if it is to be kept for being unreadable.
-                    return match decode_value(raw.value) {
-                        Ok(_) => ctx.drop_null_key(),
-                        Err(error) => ctx.refuse_unread(&name, error),
-                    };
-                }
-                let known = ahead.as_ref().and_then(|ahead| take(ahead, ctx.offset()));
-                match known.map_or_else(|| decode(raw), Ok) {
-                    Ok((key, value)) => {
-                        let (timestamp, headers) = (raw.timestamp, raw.headers.clone());
-                        down.push(
-                            ctx,
-                            Record {
-                                key,
-                                value,
-                                timestamp,
-                                headers,
-                            },
-                        )
-                    }
-                    Err(error) => ctx.refuse_unread(&name, error),
-                }
-            });
-            link.source(topic.clone(), push);
+            let source = Source {
+                name: link.name().to_owned(),
+                key,
+                value: value.clone(),
+                times: times.clone(),
+                null_keys: null_keys && (!repartition || link.takes_null_keys()),
+            };
+            let mut down = link.downstream::<K, V>();
+            if !matches!(topic, TopicName::Pattern(_)) {
+                let send = move |ctx: &mut TaskContext, record| down.push(ctx, record);
+                return source.link(link, topic.clone(), send);
+            }
+            // What reads one topic does not read another meanwhile.
+            let down = Rc::new(RefCell::new(down));
+            for topic in link.read_for(&topic) {
+                let down = down.clone();
+                let send = move |ctx: &mut TaskContext, record| down.borrow_mut().push(ctx, record);
+                source.link(link, topic, send);
+            }
         });
         stream::handle(self, node, None)
+    }
+}
+
+/// What a source does with the records of a topic.
+struct Source<K: 'static, V: 'static, D> {
+    name: String,
+    key: Serde<K>,
+    value: Arc<D>,
+    times: Option<Arc<TimestampExtractor<K, V>>>,
+    null_keys: bool,
+}
+
+impl<K: Data, V: Data, D: Fn(Option<&[u8]>) -> Result<V> + Fun> Source<K, V, D> {
+    /// Puts it below a topic.
+    fn link(
+        &self,
+        link: &mut Linker<'_>,
+        topic: TopicName,
+        mut send: impl FnMut(&mut TaskContext, Record<K, V>) -> Result<()> + 'static,
+    ) {
+        let (key, value, name) = (self.key, self.value.clone(), self.name.clone());
+        let (decode_value, null_keys) = (value.clone(), self.null_keys);
+        let decode = move |raw: RawRecord<'_>| Ok((key.decode(raw.key)?, value(raw.value)?));
+        let ahead = self.times.as_ref().map(|times| {
+            let ahead: Ahead<K, V> = Rc::default();
+            let (times, kept, decode) = (times.clone(), ahead.clone(), decode.clone());
+            let invalid = times.invalid();
+            let time = move |offset, raw: RawRecord<'_>, given: Given| {
+                let spoken = times.decodes() && (null_keys || raw.key.is_some());
+                if !spoken {
+                    return Ok(times.time(None, given));
+                }
+                let (key, value) = decode(raw)?;
+                let time = times.time(Some((&key, &value)), given);
+                kept.replace(Some((offset, key, value)));
+                Ok(time)
+            };
+            let time = Box::new(time);
+            let extractor = Extractor { time, invalid };
+            link.extractors.insert(topic.clone(), extractor);
+            ahead
+        });
+        let push: RawPush = Box::new(move |ctx, raw| {
+            if !null_keys && raw.key.is_none() {
+                // It has no place, but is not lost if it is to be kept for being unreadable.
+                return match decode_value(raw.value) {
+                    Ok(_) => ctx.drop_null_key(),
+                    Err(error) => ctx.refuse_unread(&name, error),
+                };
+            }
+            let known = ahead.as_ref().and_then(|ahead| take(ahead, ctx.offset()));
+            match known.map_or_else(|| decode(raw), Ok) {
+                Ok((key, value)) => {
+                    let (timestamp, headers) = (raw.timestamp, raw.headers.clone());
+                    let record = Record {
+                        key,
+                        value,
+                        timestamp,
+                        headers,
+                    };
+                    send(ctx, record)
+                }
+                Err(error) => ctx.refuse_unread(&name, error),
+            }
+        });
+        link.source(topic, push);
     }
 }
 

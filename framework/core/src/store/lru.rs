@@ -315,8 +315,7 @@ impl<K: 'static, V: 'static> StateStore for LruStore<K, V> {
             entry.stored = true;
             count += 1;
         }
-        if count > 0 {
-            let mean = (changes.bytes() - before) / count;
+        if let Some(mean) = (changes.bytes() - before).checked_div(count) {
             self.entry_bytes = usize::midpoint(self.entry_bytes, mean).max(1);
         }
         self.undrained = self.next_use;

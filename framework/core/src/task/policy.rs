@@ -124,15 +124,19 @@ impl Dropped {
 
 /// The policies that sources have of their own; `build()` saw to it that those of a topic agree.
 pub(super) fn of_sources(topology: &Topology) -> BTreeMap<TopicName, ErrorPolicy> {
-    let sources = topology.nodes.iter().filter_map(|node| match &node.kind {
-        NodeKind::Source {
+    let mut policies = BTreeMap::new();
+    for node in &topology.nodes {
+        if let NodeKind::Source {
             topic,
             policy: Some(policy),
             ..
-        } => Some((topic.clone(), *policy)),
-        _ => None,
-    });
-    sources.collect()
+        } = &node.kind
+        {
+            let topics = topology.read_for(topic).into_iter();
+            policies.extend(topics.map(|topic| (topic, *policy)));
+        }
+    }
+    policies
 }
 
 /// Says no where records are to be kept and nobody says in which topic.

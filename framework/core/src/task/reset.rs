@@ -5,7 +5,8 @@ use crate::{
     record::Offset,
     topology::{NodeKind, TopicName, Topology},
 };
-use std::{collections::BTreeMap, time::Duration};
+use millstream_state::Backend;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Where a source begins, in a partition of which the program has committed no place yet: Kafka's
 /// `auto.offset.reset`. Topics of the program's own always begin at their first record.
@@ -46,6 +47,21 @@ impl Task {
     }
 }
 
+/// For test drivers, which let a task's successor go on where it is.
+impl Task {
+    pub(crate) fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+
+    pub(crate) fn place(&self, input: usize) -> Place {
+        let input = &self.inputs[input];
+        Place {
+            offset: input.next,
+            partition_time: input.time,
+        }
+    }
+}
+
 /// Where the user's topics begin; `build()` saw to it that the sources of a topic agree.
 pub(super) fn of_sources(
     topology: &Topology,
@@ -54,10 +70,12 @@ pub(super) fn of_sources(
     let mut resets = BTreeMap::new();
     for node in &topology.nodes {
         if let NodeKind::Source { topic, reset, .. } = &node.kind
-            && matches!(topic, TopicName::User(_))
+            && !matches!(topic, TopicName::Repartition(_))
         {
-            let own = resets.entry(topic.clone()).or_insert(config.offset_reset);
-            *own = reset.unwrap_or(*own);
+            for topic in topology.read_for(topic) {
+                let own = resets.entry(topic).or_insert(config.offset_reset);
+                *own = reset.unwrap_or(*own);
+            }
         }
     }
     resets

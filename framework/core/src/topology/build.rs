@@ -53,6 +53,7 @@ impl Draft {
         self.check_names();
         self.check_sources();
         self.check_stores();
+        let patterns = self.take_patterns();
         if self.nodes.is_empty() {
             return Err(Error::topology(
                 "the program reads no topic: start with stream() or table()",
@@ -91,6 +92,8 @@ impl Draft {
             copartitions,
             subtopologies,
             null_keys,
+            matched: patterns.is_empty().then(BTreeMap::new),
+            patterns,
         })
     }
 

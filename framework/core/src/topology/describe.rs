@@ -56,6 +56,10 @@ impl Topology {
             for &id in &sub.nodes {
                 let node = &self.nodes[id.0];
                 let line = match &node.kind {
+                    NodeKind::Source {
+                        topic: TopicName::Pattern(pattern),
+                        ..
+                    } => format!("Source: {} (topics: {pattern})", node.name),
                     NodeKind::Source { topic, .. } => {
                         format!("Source: {} (topics: [{}])", node.name, topic.shown())
                     }
@@ -239,8 +243,12 @@ impl Topology {
     }
 
     fn topics(&self) -> Vec<TopicName> {
-        let mut topics: Vec<_> = (self.subtopologies.iter())
-            .flat_map(|sub| sub.sources.iter().chain(&sub.sinks).cloned())
+        let of_node = |node: &Node| match &node.kind {
+            NodeKind::Source { topic, .. } => Some(topic.clone()),
+            NodeKind::Sink { topic } => topic.clone(),
+            NodeKind::Operator => None,
+        };
+        let mut topics: Vec<_> = (self.nodes.iter().filter_map(of_node))
             .chain((self.globals.iter()).map(|global| TopicName::User(global.topic.clone())))
             .collect();
         topics.sort();

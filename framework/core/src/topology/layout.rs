@@ -58,12 +58,18 @@ impl Topology {
     ///
     /// # Errors
     /// `Topology`, for a source topic that does not exist and for joined topics whose partition
-    /// counts differ: a join of them would silently miss rows.
+    /// counts differ: a join of them would silently miss rows. And for a program with patterns
+    /// that was not made for the topics there are ([`Topology::matching`]).
     pub fn layout(
         &self,
         application_id: &str,
         partitions: impl Fn(&str) -> Option<u32>,
     ) -> Result<TaskLayout> {
+        if self.matched.is_none() {
+            return Err(Error::topology(
+                "the program reads topics by patterns, and was not made for those that there are",
+            ));
+        }
         let counts = self.partition_counts(partitions)?;
         let mut layout = TaskLayout {
             tasks: Vec::new(),
@@ -77,11 +83,15 @@ impl Topology {
         }
         for repartition in &self.repartitions {
             let topic = TopicName::Repartition(repartition.name.clone());
-            layout.internal.push(InternalTopic {
-                name: topic.resolve(application_id),
-                partitions: count(&counts, &topic),
-                kind: InternalKind::Repartition,
-            });
+            let partitions = count(&counts, &topic);
+            // While no topic matches the pattern that all comes from, nobody writes here.
+            if partitions > 0 {
+                layout.internal.push(InternalTopic {
+                    name: topic.resolve(application_id),
+                    partitions,
+                    kind: InternalKind::Repartition,
+                });
+            }
         }
         for (subtopology, sub) in (0u32..).zip(&self.subtopologies) {
             let tasks = largest(&counts, sub);
@@ -106,7 +116,8 @@ impl Topology {
                     stateful,
                 });
             }
-            layout.internal.extend(logged().map(|id| InternalTopic {
+            let changelogs = logged().filter(|_| tasks > 0);
+            layout.internal.extend(changelogs.map(|id| InternalTopic {
                 name: changelog_name(application_id, &self.store(*id).name),
                 partitions: tasks,
                 kind: InternalKind::Changelog,
@@ -130,7 +141,7 @@ impl Topology {
         }
         for repartition in &self.repartitions {
             let topic = TopicName::Repartition(repartition.name.clone());
-            counts.insert(topic, repartition.partitions.unwrap_or(1));
+            counts.insert(topic, repartition.partitions.unwrap_or(0));
         }
         let fixed = self.fix_repartitions(&mut counts);
         self.grow_repartitions(&mut counts, &fixed);
@@ -224,9 +235,7 @@ fn count(counts: &BTreeMap<TopicName, u32>, topic: &TopicName) -> u32 {
 }
 
 fn largest(counts: &BTreeMap<TopicName, u32>, sub: &Subtopology) -> u32 {
-    sub.sources
-        .iter()
-        .map(|topic| count(counts, topic))
-        .max()
-        .unwrap_or(1)
+    // Only one that reads by a pattern can have no source, while nothing matches.
+    let sources = sub.sources.iter().map(|topic| count(counts, topic));
+    sources.max().unwrap_or(0)
 }

@@ -10,6 +10,7 @@ mod evolve;
 pub(crate) mod formats;
 pub(crate) mod global;
 mod layout;
+mod pattern;
 
 pub(crate) use build::{Draft, Mistake, check_topic};
 pub use describe::Format;
@@ -26,7 +27,8 @@ use crate::{
 };
 use global::WriteRow;
 use millstream_state::{Column, WriteBatch};
-use std::{panic::Location, sync::Arc};
+pub(crate) use pattern::Pattern;
+use std::{collections::BTreeMap, panic::Location, sync::Arc};
 
 /// The number of a node in its topology.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,13 +45,15 @@ pub enum TopicName {
     User(String),
     /// `<application.id>-<name>-repartition`: made by the program, emptied behind it.
     Repartition(String),
+    /// All of the user's topics whose names match a regular expression, from end to end.
+    Pattern(String),
 }
 
 impl TopicName {
-    /// The name on the log.
+    /// The name on the log; of a pattern, which has none there, its text.
     pub fn resolve(&self, application_id: &str) -> String {
         match self {
-            Self::User(name) => name.clone(),
+            Self::User(name) | Self::Pattern(name) => name.clone(),
             Self::Repartition(name) => format!("{application_id}-{name}-repartition"),
         }
     }
@@ -57,7 +61,7 @@ impl TopicName {
     /// How it is shown where no `application.id` is known, as Kafka's `describe()` does.
     pub fn shown(&self) -> String {
         match self {
-            Self::User(name) => name.clone(),
+            Self::User(name) | Self::Pattern(name) => name.clone(),
             Self::Repartition(name) => format!("{name}-repartition"),
         }
     }
@@ -278,6 +282,9 @@ pub struct Topology {
     pub(crate) subtopologies: Vec<Subtopology>,
     /// Which nodes want records without a key, for what is below them.
     pub(crate) null_keys: Vec<bool>,
+    pub(crate) patterns: Vec<Pattern>,
+    /// The topics that match each pattern, once that is known.
+    pub(crate) matched: Option<BTreeMap<String, Vec<TopicName>>>,
 }
 
 impl Topology {
@@ -328,7 +335,8 @@ impl Topology {
         })
     }
 
-    /// The topics that somebody outside must provide, those of global tables too, sorted.
+    /// The topics that somebody outside must provide, those of global tables too, sorted. Topics of
+    /// a pattern are among them once they are known ([`Topology::matching`]).
     pub fn user_sources(&self) -> Vec<String> {
         let mut names: Vec<_> = self
             .subtopologies
@@ -336,7 +344,7 @@ impl Topology {
             .flat_map(|sub| &sub.sources)
             .filter_map(|topic| match topic {
                 TopicName::User(name) => Some(name.clone()),
-                TopicName::Repartition(_) => None,
+                TopicName::Repartition(_) | TopicName::Pattern(_) => None,
             })
             .chain(self.globals.iter().map(|global| global.topic.clone()))
             .collect();
@@ -370,7 +378,7 @@ impl Topology {
             .flat_map(|sub| &sub.sinks)
             .filter_map(|topic| match topic {
                 TopicName::User(name) => Some(name.clone()),
-                TopicName::Repartition(_) => None,
+                TopicName::Repartition(_) | TopicName::Pattern(_) => None,
             })
             .collect();
         names.sort();

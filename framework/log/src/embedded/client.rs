@@ -159,6 +159,11 @@ impl Log for EmbeddedClient {
             .map(|topic| topic.info.clone()))
     }
 
+    fn topic_names(&mut self) -> Result<Vec<String>> {
+        let state = self.shared.lock()?;
+        Ok(state.topics.keys().map(|name| name.to_string()).collect())
+    }
+
     fn create_topic(&mut self, spec: &TopicSpec) -> Result<TopicInfo> {
         self.shared.create_topic(spec)
     }

@@ -31,6 +31,7 @@ impl Worker {
 
     /// Tasks we have stay as they are.
     fn assign(&mut self, assignment: &Assignment, now: Timestamp) -> Result<()> {
+        self.program.verify_tasks(&mut *self.log)?;
         // A task that is gone without having been revoked is nobody's transaction: the log says it
         // was not active here. Its uncommitted work, if any, was dropped when it was revoked.
         self.restoring

@@ -194,7 +194,12 @@ impl Worker {
         self.finish_revocation(now)?;
         self.finish_assignment(now)?;
         if !self.subscribed {
-            self.log.subscribe(self.subscription.clone())?;
+            // While no topic matches its patterns a program may have no tasks, and nothing to join
+            // a group for.
+            match self.subscription.tasks[..] {
+                [] => self.assigned = true,
+                _ => self.log.subscribe(self.subscription.clone())?,
+            }
             self.subscribed = true;
         }
         let wait = self.await_answer(wait);

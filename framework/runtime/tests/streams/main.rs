@@ -20,6 +20,7 @@ mod idle;
 mod lifecycle;
 mod marks;
 mod metrics;
+mod patterns;
 mod places;
 mod programs;
 mod queries;
