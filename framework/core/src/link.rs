@@ -8,7 +8,7 @@
 use crate::{
     error::Result,
     record::{RawRecord, Record},
-    task::{Calls, Extractor, TaskContext, Timer},
+    task::{Calls, Extractor, Resident, TaskContext},
     topology::{NodeId, TopicName, Topology},
 };
 use std::{
@@ -134,7 +134,7 @@ pub struct Linker<'t> {
     pub(crate) sources: BTreeMap<TopicName, Vec<RawPush>>,
     /// Where the times of a topic's records come from, if not from the log.
     pub(crate) extractors: BTreeMap<TopicName, Extractor>,
-    pub(crate) timers: Vec<Timer>,
+    pub(crate) residents: Vec<Box<dyn Resident>>,
     pub(crate) flushes: Vec<Box<dyn Flush>>,
     pub(crate) calls: Vec<Box<dyn Calls>>,
     pub(crate) context: TaskContext,
@@ -151,7 +151,7 @@ impl<'t> Linker<'t> {
             prompt: BTreeSet::new(),
             sources: BTreeMap::new(),
             extractors: BTreeMap::new(),
-            timers: Vec::new(),
+            residents: Vec::new(),
             flushes: Vec::new(),
             calls: Vec::new(),
             context,
@@ -161,12 +161,12 @@ impl<'t> Linker<'t> {
             linker.wanting_old = false;
             (topology.nodes[id.0].link)(&mut linker);
         }
-        // Sources, timers, calls and what waits for a commit were met last-declared first.
+        // Sources, residents, calls and what waits for a commit were met last-declared first.
         linker
             .sources
             .values_mut()
             .for_each(|pushes| pushes.reverse());
-        linker.timers.reverse();
+        linker.residents.reverse();
         linker.flushes.reverse();
         linker.calls.reverse();
         linker
@@ -175,6 +175,16 @@ impl<'t> Linker<'t> {
     /// What the children of the node in hand have become.
     pub(crate) fn downstream<K: Data, V: Data>(&mut self) -> Fanout<K, V> {
         match self.fans.remove(&self.node) {
+            Some(fan) => *typed(fan.downcast::<Fanout<K, V>>().ok()),
+            None => Fanout::default(),
+        }
+    }
+
+    /// What the children of one of the node's named children have become; they are the nodes that
+    /// were declared right behind it.
+    pub(crate) fn downstream_of<K: Data, V: Data>(&mut self, child: usize) -> Fanout<K, V> {
+        let child = NodeId(self.node.0 + 1 + child);
+        match self.fans.remove(&child) {
             Some(fan) => *typed(fan.downcast::<Fanout<K, V>>().ok()),
             None => Fanout::default(),
         }

@@ -163,8 +163,10 @@ impl Processor<String, String> for Forwarding {
     type Key = String;
     type Value = String;
 
-    fn schedules(&self) -> Vec<Schedule> {
-        vec![Schedule::wall_clock(1000), Schedule::wall_clock(500)]
+    fn init(&mut self, ctx: &mut StateContext<'_>) -> ProcessResult {
+        ctx.schedule(Schedule::wall_clock(1000))?;
+        ctx.schedule(Schedule::wall_clock(500))?;
+        Ok(())
     }
 
     fn process(
@@ -177,7 +179,7 @@ impl Processor<String, String> for Forwarding {
 
     fn punctuate(
         &mut self,
-        _: PunctuationType,
+        _: &Cancellable,
         now: Timestamp,
         ctx: &mut ProcessorContext<'_, String, String>,
     ) -> ProcessResult {
@@ -331,8 +333,9 @@ impl Processor<String, String> for Ticking {
     type Key = String;
     type Value = String;
 
-    fn schedules(&self) -> Vec<Schedule> {
-        vec![Schedule::wall_clock(1000)]
+    fn init(&mut self, ctx: &mut StateContext<'_>) -> ProcessResult {
+        ctx.schedule(Schedule::wall_clock(1000))?;
+        Ok(())
     }
 
     fn process(
@@ -345,7 +348,7 @@ impl Processor<String, String> for Ticking {
 
     fn punctuate(
         &mut self,
-        _: PunctuationType,
+        _: &Cancellable,
         now: Timestamp,
         ctx: &mut ProcessorContext<'_, String, String>,
     ) -> ProcessResult {

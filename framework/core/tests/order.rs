@@ -107,8 +107,9 @@ impl Processor<String, i64> for Ticks {
     type Key = String;
     type Value = i64;
 
-    fn schedules(&self) -> Vec<Schedule> {
-        vec![Schedule::stream_time(self.1)]
+    fn init(&mut self, ctx: &mut StateContext<'_>) -> ProcessResult {
+        ctx.schedule(Schedule::stream_time(self.1))?;
+        Ok(())
     }
 
     fn process(
@@ -121,7 +122,7 @@ impl Processor<String, i64> for Ticks {
 
     fn punctuate(
         &mut self,
-        _: PunctuationType,
+        _: &Cancellable,
         now: Timestamp,
         ctx: &mut ProcessorContext<'_, String, i64>,
     ) -> ProcessResult {
@@ -157,8 +158,9 @@ impl Processor<String, i64> for Clock {
     type Key = String;
     type Value = i64;
 
-    fn schedules(&self) -> Vec<Schedule> {
-        vec![Schedule::wall_clock(self.0)]
+    fn init(&mut self, ctx: &mut StateContext<'_>) -> ProcessResult {
+        ctx.schedule(Schedule::wall_clock(self.0))?;
+        Ok(())
     }
 
     fn process(
@@ -171,7 +173,7 @@ impl Processor<String, i64> for Clock {
 
     fn punctuate(
         &mut self,
-        _: PunctuationType,
+        _: &Cancellable,
         now: Timestamp,
         ctx: &mut ProcessorContext<'_, String, i64>,
     ) -> ProcessResult {

@@ -11,7 +11,7 @@ use millstream_core::{
     ErrorKind,
     prelude::*,
     record::{TaskId, TopicPartition},
-    task::{Place, Policies, PunctuationType, Supply, Task, TaskConfig},
+    task::{Place, Policies, Supply, Task, TaskConfig},
     topology::Logging,
 };
 use millstream_state::{Backend, Column, MemoryBackend, WriteBatch};
@@ -207,8 +207,9 @@ impl Processor<String, String> for Ticks {
     type Key = String;
     type Value = String;
 
-    fn schedules(&self) -> Vec<Schedule> {
-        vec![self.0]
+    fn init(&mut self, ctx: &mut StateContext<'_>) -> ProcessResult {
+        ctx.schedule(self.0)?;
+        Ok(())
     }
 
     fn process(
@@ -221,7 +222,7 @@ impl Processor<String, String> for Ticks {
 
     fn punctuate(
         &mut self,
-        _: PunctuationType,
+        _: &Cancellable,
         now: Timestamp,
         ctx: &mut ProcessorContext<'_, String, String>,
     ) -> ProcessResult {

@@ -42,8 +42,11 @@ impl Processor<Key, Value> for Sums {
     type Key = Key;
     type Value = Value;
 
-    fn schedules(&self) -> Vec<Schedule> {
-        self.schedules.clone()
+    fn init(&mut self, ctx: &mut StateContext<'_>) -> ProcessResult {
+        for schedule in &self.schedules {
+            ctx.schedule(*schedule)?;
+        }
+        Ok(())
     }
 
     fn process(
@@ -72,7 +75,7 @@ impl Processor<Key, Value> for Sums {
 
     fn punctuate(
         &mut self,
-        _: PunctuationType,
+        _: &Cancellable,
         now: Timestamp,
         ctx: &mut ProcessorContext<'_, Key, Value>,
     ) -> ProcessResult {

@@ -27,7 +27,7 @@ use std::{
 };
 
 /// Operators that let every record pass, or drop it without a word.
-const REFUSE_NOTHING: [&str; 11] = [
+const REFUSE_NOTHING: [&str; 12] = [
     "filter",
     "map_values",
     "map",
@@ -38,6 +38,7 @@ const REFUSE_NOTHING: [&str; 11] = [
     "merge",
     "branch",
     "branch_child",
+    "child",
     "fused",
 ];
 

@@ -48,7 +48,10 @@ pub use grouped::KGroupedStream;
 pub use grouped_table::KGroupedTable;
 pub use joined::Joined;
 pub use partitioned::Partitions;
-pub use process::{FixedKeyContext, FixedKeyProcessor, ProcessResult, Processor, ProcessorContext};
+pub use process::{
+    Child, ChildRef, ChildSet, DeclaredChildren, FixedKeyContext, FixedKeyProcessor,
+    LinkedChildren, ProcessResult, Processor, ProcessorContext, StateContext,
+};
 pub use produced::Produced;
 pub use stream::KStream;
 pub use stream_join::{JoinWindows, StreamJoined};

@@ -1,12 +1,14 @@
 //! What operators see of their task: stores, outputs, times, and where the record in hand is from.
 
 use super::policy::{Answers, Dropped, Failure, HeldBack, Policies, Reason};
-use super::{Emission, TaskConfig, Topics};
+use super::{Emission, TaskConfig, Topics, timer::Timers};
 use crate::{
     batch::RecordBatch,
     calls::Executor,
     error::{Error, ErrorKind, Result},
-    record::{Headers, Offset, Partition, RawRecord, Record, Timestamp, TopicPartition, wire_size},
+    record::{
+        Headers, Offset, Partition, RawRecord, Record, TaskId, Timestamp, TopicPartition, wire_size,
+    },
     serde::Encoded,
     store::{StateStore, StoreRef},
     topology::{StoreId, TopicName, check_topic},
@@ -87,6 +89,7 @@ pub struct RecordMetadata {
 
 /// The inside of a task, as its operators see it.
 pub struct TaskContext {
+    id: TaskId,
     application_id: Arc<str>,
     emission: Emission,
     record_bytes_max: usize,
@@ -99,6 +102,7 @@ pub struct TaskContext {
     /// Milliseconds by which records lay behind the stream time, summed up.
     pub(super) lateness: u64,
     pub(super) wall_clock: Timestamp,
+    pub(crate) timers: Timers,
     /// Whether there were records to process when the task last looked at the wall clock.
     pub(super) has_work: bool,
     pub(super) timestamp: Timestamp,
@@ -124,11 +128,13 @@ pub struct TaskContext {
 
 impl TaskContext {
     pub(crate) fn new(
+        id: TaskId,
         config: &TaskConfig,
         stores: Vec<Option<Box<dyn StateStore>>>,
         globals: Option<Arc<dyn Backend>>,
     ) -> Self {
         Self {
+            id,
             application_id: config.application_id.clone(),
             emission: config.emission,
             record_bytes_max: config.record_bytes_max.unwrap_or(usize::MAX),
@@ -138,6 +144,7 @@ impl TaskContext {
             stream_time: Timestamp::MIN,
             lateness: 0,
             wall_clock: Timestamp::MIN,
+            timers: Timers::default(),
             has_work: false,
             timestamp: Timestamp::MIN,
             inputs: Vec::new(),
@@ -181,6 +188,11 @@ impl TaskContext {
         self.stream_time = self.stream_time.max(timestamp);
         let late = self.stream_time.abs_diff(timestamp);
         self.lateness = self.lateness.saturating_add(late);
+    }
+
+    /// The task's name.
+    pub fn task_id(&self) -> TaskId {
+        self.id
     }
 
     /// The greatest timestamp of all records this task has processed.

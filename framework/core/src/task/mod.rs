@@ -14,6 +14,7 @@ mod input;
 mod place;
 mod policy;
 mod reset;
+mod resident;
 mod restore;
 mod timer;
 
@@ -30,9 +31,11 @@ pub use place::Place;
 pub(crate) use policy::Reason;
 pub use policy::{Dropped, ErrorPolicy, Policies};
 pub use reset::OffsetReset;
+pub(crate) use resident::Resident;
 pub use restore::restore_record;
 use restore::write_changes;
-pub use timer::{PunctuationType, Schedule, Timer};
+pub(crate) use timer::Ticker;
+pub use timer::{Cancellable, PunctuationType, Schedule};
 
 use crate::{
     batch::Records,
@@ -50,7 +53,9 @@ pub struct Task {
     id: TaskId,
     ctx: TaskContext,
     inputs: Vec<Input>,
-    timers: Vec<Timer>,
+    residents: Vec<Box<dyn Resident>>,
+    /// Whether these have been started.
+    started: bool,
     /// What waits for the commit, upstream before downstream.
     flushes: Vec<Box<dyn Flush>>,
     calls: Vec<Box<dyn Calls>>,
@@ -111,9 +116,9 @@ impl Task {
             let changes = StoreChanges::of(spec, config, id.partition, (store, column));
             commit.changes.push(changes);
         }
-        let ctx = TaskContext::new(config, stores, globals);
+        let ctx = TaskContext::new(id, config, stores, globals);
         let linked = Linker::link(topology, &sub.nodes, ctx);
-        let (mut ctx, timers, flushes) = (linked.context, linked.timers, linked.flushes);
+        let (mut ctx, residents, flushes) = (linked.context, linked.residents, linked.flushes);
         let calls = linked.calls;
         let by_source = policy::of_sources(topology);
         let resets = reset::of_sources(topology, config);
@@ -134,7 +139,8 @@ impl Task {
             id,
             ctx,
             inputs,
-            timers,
+            residents,
+            started: false,
             flushes,
             calls,
             backend,
@@ -189,9 +195,7 @@ impl Task {
             .map(|i| i.time)
             .max()
             .unwrap_or(Timestamp::MIN);
-        for timer in &mut self.timers {
-            timer.resume(self.ctx.stream_time);
-        }
+        self.stop();
     }
 
     /// Queues fetched records. Those before the input's next offset are ignored.
@@ -227,6 +231,7 @@ impl Task {
     /// # Errors
     /// A bad record under the policy to fail, or a storage failure. The task must then be aborted.
     pub fn process(&mut self, max: usize) -> Result<usize> {
+        self.ensure_started()?;
         let mut done = 0;
         while done < max {
             if !self.calls.is_empty() {
@@ -294,7 +299,8 @@ impl Task {
             self.settle_failures(Some((number, offset, raw)))?;
         }
         self.inputs[number].put_back(records);
-        if self.ctx.stream_time > before.0 && !self.timers.is_empty() {
+        let advanced = self.ctx.stream_time > before.0;
+        if self.ctx.timers.may_be_due(advanced) {
             self.punctuate(PunctuationType::StreamTime, self.ctx.stream_time)?;
         }
         Ok(())
@@ -315,28 +321,6 @@ impl Task {
             push(&mut self.ctx, raw)?;
         }
         Ok(())
-    }
-
-    /// Tells the task what time it is; wall-clock punctuations that are due are called.
-    ///
-    /// # Errors
-    /// What the punctuated processor returns.
-    pub fn advance_wall_clock(&mut self, now: Timestamp) -> Result<()> {
-        self.ctx.wall_clock = now;
-        if self.timers.is_empty() {
-            return Ok(());
-        }
-        let mut inputs = self.inputs.iter();
-        self.ctx.has_work =
-            self.outstanding_calls() > 0 || inputs.any(|input| input.more || input.is_waiting());
-        self.punctuate(PunctuationType::WallClockTime, now)
-    }
-
-    fn punctuate(&mut self, clock: PunctuationType, now: Timestamp) -> Result<()> {
-        self.ctx.source = None;
-        self.ctx.timestamp = now;
-        self.touched |= timer::call_due(&mut self.timers, clock, now, &mut self.ctx)?;
-        self.settle_unowned()
     }
 
     /// The records made since the last call, by topic; the caller sends and then clears them.
@@ -489,6 +473,7 @@ impl Task {
         for calls in &mut self.calls {
             calls.clear();
         }
+        self.stop();
         self.ctx.failures.clear();
         (self.ctx.unread, self.ctx.held) = (0, None);
         self.ctx.commit_requested = false;

@@ -1,7 +1,20 @@
 //! Punctuation: a processor asks to be called every so often of stream time or of wall clock.
+//!
+//! Invariant: whoever was cancelled before its turn is not called, and nobody is called twice for
+//! the same advance of a clock.
 
-use super::TaskContext;
-use crate::{error::Result, record::Timestamp};
+use super::{Resident, Task, TaskContext};
+use crate::{
+    error::{Error, Result},
+    record::Timestamp,
+};
+use std::{cell::Cell, collections::BTreeMap, rc::Rc};
+
+/// How many schedules that were made in one round may be called in it: a punctuation that makes
+/// one which is due at once, again and again, would never end.
+const MADE_IN_ROUND_MAX: usize = 10_000;
+/// With so few timers nobody looks for cancelled ones among them.
+const SWEEP_MIN: usize = 64;
 
 /// Which clock a punctuation follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,115 +32,307 @@ pub struct Schedule {
     pub interval: Timestamp,
     /// Of which clock.
     pub clock: PunctuationType,
+    /// When the first call is due, and the others so many intervals later (KIP-1146). Without it
+    /// stream time is divided from 0 on, and wall clock from the making of the schedule on.
+    pub start: Option<Timestamp>,
 }
 
 impl Schedule {
-    /// Every `interval` milliseconds of stream time.
+    /// Every `interval` milliseconds of stream time: at once when there is any, and then as soon
+    /// as it reaches a multiple of the interval.
     pub const fn stream_time(interval: Timestamp) -> Self {
         Self {
             interval,
             clock: PunctuationType::StreamTime,
+            start: None,
         }
     }
 
-    /// Every `interval` milliseconds of wall clock.
+    /// Every `interval` milliseconds of wall clock, first when one interval has gone by.
     pub const fn wall_clock(interval: Timestamp) -> Self {
         Self {
             interval,
             clock: PunctuationType::WallClockTime,
+            start: None,
         }
     }
-}
 
-/// The call; it says whether it did anything.
-type Fire = Box<dyn FnMut(&mut TaskContext, Timestamp) -> Result<bool>>;
-
-/// A scheduled call.
-///
-/// Stream-time calls are due at multiples of their interval, so that a restarted task knows from
-/// its stream time alone which ones have been: nothing about timers needs to be logged. A gap of
-/// several intervals makes one call, not a burst, as in Kafka Streams.
-pub struct Timer {
-    schedule: Schedule,
-    due: Option<Timestamp>,
-    fire: Fire,
-}
-
-impl Timer {
-    pub(crate) fn new(schedule: Schedule, fire: Fire) -> Self {
-        let interval = schedule.interval.max(1);
+    /// The same, due at `start` for the first time, in milliseconds of its clock. A start that is
+    /// past is due at once, and the next call still so many intervals after it.
+    ///
+    /// ```
+    /// use millstream_core::prelude::*;
+    ///
+    /// // Every hour, ten minutes past.
+    /// let hourly = Schedule::wall_clock(3_600_000).starting_at(600_000);
+    /// assert_eq!(hourly.start, Some(600_000));
+    /// ```
+    #[must_use]
+    pub const fn starting_at(self, start: Timestamp) -> Self {
         Self {
-            schedule: Schedule {
-                interval,
-                ..schedule
-            },
-            due: None,
-            fire,
+            start: Some(start),
+            ..self
         }
     }
+}
 
-    /// After a restart: what was due up to `stream_time` has been called before.
-    pub(super) fn resume(&mut self, stream_time: Timestamp) {
-        self.due = match self.schedule.clock {
-            PunctuationType::StreamTime if stream_time >= 0 => Some(self.after(stream_time)),
-            _ => None,
+/// A schedule that was made: with it a processor tells its punctuations apart, and ends one.
+///
+/// A copy is the same schedule. To let go of it cancels nothing.
+#[derive(Clone)]
+pub struct Cancellable(Rc<Made>);
+
+struct Made {
+    schedule: Schedule,
+    cancelled: Cell<bool>,
+}
+
+impl Cancellable {
+    /// Ends the schedule: its processor is not called for it again, also where that was due.
+    pub fn cancel(&self) {
+        self.0.cancelled.set(true);
+    }
+
+    /// Whether it was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.cancelled.get()
+    }
+
+    /// What it was made of.
+    pub fn schedule(&self) -> Schedule {
+        self.0.schedule
+    }
+}
+
+impl PartialEq for Cancellable {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Cancellable {}
+
+impl std::fmt::Debug for Cancellable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cancellable")
+            .field("schedule", &self.0.schedule)
+            .field("cancelled", &self.0.cancelled)
+            .finish()
+    }
+}
+
+/// A call that will be due.
+struct Timer {
+    of: Cancellable,
+    /// Whose call it is.
+    resident: usize,
+}
+
+/// When a timer is due, and its number: of those that are due together, who was made first is
+/// called first.
+type Due = (Timestamp, u64);
+
+/// The timers of a task.
+///
+/// Stream-time calls are due at their start and whole intervals after it, so that a restarted task
+/// knows from its stream time alone which ones have been: nothing about timers needs to be logged.
+/// A gap of several intervals makes one call, not a burst, as in Kafka Streams.
+#[derive(Default)]
+pub(crate) struct Timers {
+    stream: BTreeMap<Due, Timer>,
+    wall: BTreeMap<Due, Timer>,
+    /// Those of a wall clock that nobody has told yet.
+    waiting: Vec<(u64, Timer)>,
+    made: u64,
+    /// While the task starts: up to which stream time everybody has been called before.
+    resumed: Option<Timestamp>,
+    /// Whether there are new ones that may be due without any advance of stream time.
+    fresh: bool,
+    /// Cancelled timers are looked for when there are so many.
+    sweep_at: usize,
+}
+
+impl Timers {
+    /// Makes a timer.
+    ///
+    /// # Errors
+    /// Where the interval is less than a millisecond.
+    pub(crate) fn add(
+        &mut self,
+        resident: usize,
+        schedule: Schedule,
+        wall_clock: Timestamp,
+    ) -> Result<Cancellable> {
+        let Schedule {
+            interval,
+            clock,
+            start,
+        } = schedule;
+        if interval < 1 {
+            let text = format!("a schedule's interval must be 1 ms or more, not {interval} ms");
+            return Err(Error::processing(text));
+        }
+        let of = Cancellable(Rc::new(Made {
+            schedule,
+            cancelled: Cell::new(false),
+        }));
+        let timer = Timer {
+            of: of.clone(),
+            resident,
         };
+        let number = self.made;
+        self.made += 1;
+        match clock {
+            PunctuationType::StreamTime => {
+                let start = start.unwrap_or(0);
+                let due = match self.resumed {
+                    Some(resumed) if resumed >= start => next(start, interval, resumed),
+                    _ => Some(start),
+                };
+                self.insert(due, number, timer);
+                self.fresh = true;
+            }
+            PunctuationType::WallClockTime if start.is_none() && wall_clock < 0 => {
+                self.waiting.push((number, timer));
+            }
+            PunctuationType::WallClockTime => {
+                let due = start.or_else(|| wall_clock.checked_add(interval));
+                self.insert(due, number, timer);
+            }
+        }
+        Ok(of)
     }
 
-    /// Since when the processor is to be called, if its time has come.
-    fn due(&mut self, clock: PunctuationType, now: Timestamp) -> Option<Timestamp> {
-        if self.schedule.clock != clock {
-            return None;
+    /// The task starts, and stream time was so far: what was due until then has been called.
+    pub(super) fn resume(&mut self, stream_time: Timestamp) {
+        self.resumed = Some(stream_time).filter(|time| *time >= 0);
+    }
+
+    /// The task has started.
+    pub(super) fn resumed(&mut self) {
+        self.resumed = None;
+    }
+
+    /// Whether stream time may have brought a call due, having `advanced` or not.
+    #[inline]
+    pub(super) fn may_be_due(&mut self, advanced: bool) -> bool {
+        let fresh = std::mem::take(&mut self.fresh);
+        (advanced || fresh) && !self.stream.is_empty()
+    }
+
+    /// Whether no call of the wall clock will ever be due.
+    pub(super) fn ignore_wall_clock(&self) -> bool {
+        self.wall.is_empty() && self.waiting.is_empty()
+    }
+
+    fn queue(&mut self, clock: PunctuationType) -> &mut BTreeMap<Due, Timer> {
+        match clock {
+            PunctuationType::StreamTime => &mut self.stream,
+            PunctuationType::WallClockTime => &mut self.wall,
         }
-        let due = match (self.due, clock) {
-            (Some(due), _) => due,
-            // Stream time begins at its first record, which is called at once.
-            (None, PunctuationType::StreamTime) => 0,
-            (None, PunctuationType::WallClockTime) => {
-                self.due = Some(now.saturating_add(self.schedule.interval));
+    }
+
+    /// A timer that is due at no time any more is gone.
+    fn insert(&mut self, due: Option<Timestamp>, number: u64, timer: Timer) {
+        let Some(due) = due else { return };
+        if self.stream.len() + self.wall.len() >= self.sweep_at.max(SWEEP_MIN) {
+            self.stream.retain(|_, timer| !timer.of.is_cancelled());
+            self.wall.retain(|_, timer| !timer.of.is_cancelled());
+            self.sweep_at = 2 * (self.stream.len() + self.wall.len());
+        }
+        self.queue(timer.of.schedule().clock)
+            .insert((due, number), timer);
+    }
+
+    /// The clock is told for the first time.
+    fn settle(&mut self, wall_clock: Timestamp) {
+        for (number, timer) in std::mem::take(&mut self.waiting) {
+            let interval = timer.of.schedule().interval;
+            self.insert(wall_clock.checked_add(interval), number, timer);
+        }
+    }
+
+    /// Takes the call out that has been due for longest; of equals the one that was made first.
+    fn take_due(&mut self, clock: PunctuationType, now: Timestamp) -> Option<(Due, Timer)> {
+        loop {
+            let first = self.queue(clock).first_entry()?;
+            if first.key().0 > now {
                 return None;
             }
-        };
-        (due <= now).then_some(due)
-    }
-
-    /// Calls whom it is for, whose time came at `due`, and returns whether that did anything.
-    fn call(&mut self, due: Timestamp, now: Timestamp, ctx: &mut TaskContext) -> Result<bool> {
-        self.due = Some(match self.schedule.clock {
-            PunctuationType::StreamTime => self.after(now),
-            PunctuationType::WallClockTime => {
-                let interval = self.schedule.interval;
-                let missed = now.saturating_sub(due) / interval;
-                due.saturating_add(interval.saturating_mul(missed.saturating_add(1)))
+            let (due, timer) = first.remove_entry();
+            if !timer.of.is_cancelled() {
+                return Some((due, timer));
             }
-        });
-        (self.fire)(ctx, now)
+        }
     }
 
-    /// The first multiple of the interval after a time. Records may say any time, also the last one
-    /// there is.
-    fn after(&self, time: Timestamp) -> Timestamp {
-        let interval = self.schedule.interval;
-        interval.saturating_mul(time.div_euclid(interval).saturating_add(1))
+    /// Puts a timer back that was called.
+    fn put_back(&mut self, (due, number): Due, timer: Timer, now: Timestamp) {
+        if !timer.of.is_cancelled() {
+            let interval = timer.of.schedule().interval;
+            self.insert(next(due, interval, now), number, timer);
+        }
     }
 }
 
-/// Calls those whose time has come, and says whether any did something: a call may change state or
-/// emit without any input having moved. Who has been due for longer is called first, else
-/// who was declared first; each once, even if it is due again at once.
-pub(super) fn call_due(
-    timers: &mut [Timer],
-    clock: PunctuationType,
-    now: Timestamp,
-    ctx: &mut TaskContext,
-) -> Result<bool> {
-    let numbered = timers.iter_mut().enumerate();
-    let due = numbered.filter_map(|(at, timer)| Some((timer.due(clock, now)?, at)));
-    let mut due: Vec<_> = due.collect();
-    due.sort_unstable();
-    let mut touched = false;
-    for &(since, at) in &due {
-        touched |= timers[at].call(since, now, ctx)?;
+/// The first time after `now` that lies whole intervals after `from`, which is not after `now`;
+/// records may say any time, also the last one there is, and there is none after that.
+fn next(from: Timestamp, interval: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let (from, interval, now) = (i128::from(from), i128::from(interval), i128::from(now));
+    let missed = (now - from) / interval;
+    Timestamp::try_from(from + (missed + 1) * interval).ok()
+}
+
+/// What the DSL itself wants to know of the wall clock, whenever that moves.
+pub(crate) struct Ticker<F>(pub(crate) F);
+
+impl<F: FnMut(&mut TaskContext, Timestamp) -> Result<bool>> Resident for Ticker<F> {
+    fn start(&mut self, ctx: &mut TaskContext, me: usize) -> Result<()> {
+        let now = ctx.wall_clock;
+        ctx.timers.add(me, Schedule::wall_clock(1), now).map(drop)
     }
-    Ok(touched)
+
+    fn call(&mut self, ctx: &mut TaskContext, _: &Cancellable, now: Timestamp) -> Result<bool> {
+        (self.0)(ctx, now)
+    }
+
+    fn stop(&mut self) {}
+}
+
+impl Task {
+    /// Tells the task what time it is; wall-clock punctuations that are due are called.
+    ///
+    /// # Errors
+    /// What the punctuated processor returns, and a new processor's `init`.
+    pub fn advance_wall_clock(&mut self, now: Timestamp) -> Result<()> {
+        self.ctx.wall_clock = now;
+        self.ensure_started()?;
+        if self.ctx.timers.ignore_wall_clock() {
+            return Ok(());
+        }
+        let mut inputs = self.inputs.iter();
+        self.ctx.has_work =
+            self.outstanding_calls() > 0 || inputs.any(|input| input.more || input.is_waiting());
+        self.ctx.timers.settle(now);
+        self.punctuate(PunctuationType::WallClockTime, now)
+    }
+
+    /// Calls those whose time has come. Who has been due for longer is called first, else who was
+    /// made first; what is made meanwhile and due as well comes in its turn, as in Kafka Streams.
+    pub(super) fn punctuate(&mut self, clock: PunctuationType, now: Timestamp) -> Result<()> {
+        self.ctx.source = None;
+        self.ctx.timestamp = now;
+        let (before, mut new) = (self.ctx.timers.made, 0);
+        while let Some((due, timer)) = self.ctx.timers.take_due(clock, now) {
+            new += usize::from(due.1 >= before);
+            if new > MADE_IN_ROUND_MAX {
+                let text = "punctuations make schedules that are due at once, without end";
+                return Err(Error::topology(text));
+            }
+            let resident = &mut self.residents[timer.resident];
+            self.touched |= resident.call(&mut self.ctx, &timer.of, now)?;
+            self.ctx.timers.put_back(due, timer, now);
+        }
+        self.settle_unowned()
+    }
 }

@@ -1,7 +1,7 @@
 //! Processors of the user's own. Invariant: all that lasts is in stores.
 
 use super::{MORE, NUMBERS, OUT, TEXT, TEXT_OUT};
-use millstream_core::{prelude::*, task::PunctuationType};
+use millstream_core::prelude::*;
 use std::ops::ControlFlow;
 
 /// Lets the first record of each key pass, twice: the second time as its negative, a second later.
@@ -40,8 +40,9 @@ impl Processor<String, i64> for Sums {
     type Key = String;
     type Value = i64;
 
-    fn schedules(&self) -> Vec<Schedule> {
-        vec![self.schedule]
+    fn init(&mut self, ctx: &mut StateContext<'_>) -> ProcessResult {
+        ctx.schedule(self.schedule)?;
+        Ok(())
     }
 
     fn process(
@@ -55,7 +56,7 @@ impl Processor<String, i64> for Sums {
 
     fn punctuate(
         &mut self,
-        _: PunctuationType,
+        _: &Cancellable,
         now: Timestamp,
         ctx: &mut ProcessorContext<'_, String, i64>,
     ) -> ProcessResult {

@@ -1,7 +1,7 @@
 //! Programs in which time does not matter.
 
 use super::{OUT, SIDE, Script, Shape, TOLD, TOTALS, right, rows, sum};
-use millstream_core::{prelude::*, task::PunctuationType};
+use millstream_core::prelude::*;
 
 impl Script {
     pub(super) fn plain(&self, builder: &StreamsBuilder) {
@@ -108,8 +108,9 @@ impl Processor<String, i64> for Flush {
     type Key = String;
     type Value = i64;
 
-    fn schedules(&self) -> Vec<Schedule> {
-        vec![Schedule::stream_time(self.every)]
+    fn init(&mut self, ctx: &mut StateContext<'_>) -> ProcessResult {
+        ctx.schedule(Schedule::stream_time(self.every))?;
+        Ok(())
     }
 
     fn process(
@@ -124,7 +125,7 @@ impl Processor<String, i64> for Flush {
 
     fn punctuate(
         &mut self,
-        _: PunctuationType,
+        _: &Cancellable,
         now: Timestamp,
         ctx: &mut ProcessorContext<'_, String, i64>,
     ) -> ProcessResult {

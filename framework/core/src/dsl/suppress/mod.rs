@@ -17,7 +17,7 @@ use crate::{
     link::{Data, Fanout},
     record::{Record, Timestamp},
     store::{Held, Materialized, Released, StoreHandle, StoreRef, SuppressStore},
-    task::{Schedule, TaskContext, Timer},
+    task::{TaskContext, Ticker},
     topology::StoreSpec,
 };
 use config::Plan;
@@ -289,8 +289,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
                     let fire = move |ctx: &mut TaskContext, now| {
                         node.borrow_mut().tell_if_idle(ctx, now, idle)
                     };
-                    let timer = Timer::new(Schedule::wall_clock(1), Box::new(fire));
-                    link.timers.push(timer);
+                    link.residents.push(Box::new(Ticker(fire)));
                 }
                 move |ctx: &mut TaskContext, record: Record<K, Change<V>>| {
                     let time = suppressed.time(&record.key, record.timestamp);

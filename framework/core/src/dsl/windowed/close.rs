@@ -10,7 +10,7 @@ use crate::{
     error::Result,
     link::Data,
     record::{Headers, Record, Timestamp},
-    task::{Schedule, TaskContext, Timer},
+    task::{Resident, TaskContext, Ticker},
     window::Windowed,
 };
 use std::{cell::RefCell, rc::Rc, time::Duration};
@@ -78,9 +78,12 @@ impl<K: Data, A: Data> Node<K, A> {
 }
 
 /// Looks at the wall clock for a node of windows.
-pub(super) fn timer<K: Data, A: Data>(node: Rc<RefCell<Node<K, A>>>, idle: Duration) -> Timer {
+pub(super) fn ticker<K: Data, A: Data>(
+    node: Rc<RefCell<Node<K, A>>>,
+    idle: Duration,
+) -> Box<dyn Resident> {
     let idle = Timestamp::try_from(idle.as_millis()).unwrap_or(Timestamp::MAX);
     let fire =
         move |ctx: &mut TaskContext, now| node.borrow_mut().close_if_idle(ctx, now, idle.max(1));
-    Timer::new(Schedule::wall_clock(1), Box::new(fire))
+    Box::new(Ticker(fire))
 }

@@ -99,7 +99,7 @@ impl<K: Data, A: Data> Plan<K, A> {
             last: Timestamp::MIN,
         }));
         if let Some(idle) = self.telling.idle {
-            link.timers.push(close::timer(node.clone(), idle));
+            link.residents.push(close::ticker(node.clone(), idle));
         }
         node
     }

@@ -1,0 +1,237 @@
+//! Processors that keep the key, so that nothing behind them need be repartitioned.
+//!
+//! Invariant, kept by types: what they send has the key of the record in hand, so where there is no
+//! such record they have nothing to send with.
+
+use super::{Fun, KStream, ProcessResult, StateContext, instance::Instance};
+use crate::{
+    error::Result,
+    link::{Data, Fanout},
+    record::{Headers, Record, Timestamp},
+    store::StoreSet,
+    task::{Cancellable, RecordMetadata, Resident, TaskContext},
+};
+use std::{
+    cell::RefCell,
+    ops::{Deref, DerefMut},
+    rc::Rc,
+    sync::Arc,
+};
+
+/// An operator of the user's own that cannot change the key, so that nothing need be repartitioned.
+///
+/// ```
+/// use millstream_core::prelude::*;
+///
+/// static BIDS: Topic<String, i64> = Topic::new("bids", utf8(), i64_be());
+/// static SEEN: Topic<String, i64> = Topic::new("seen", utf8(), i64_be());
+///
+/// /// Lets so many bids pass in each second of stream time.
+/// struct Limit(i64);
+///
+/// impl FixedKeyProcessor<String, i64> for Limit {
+///     type Value = i64;
+///
+///     fn init(&mut self, ctx: &mut StateContext<'_>) -> ProcessResult {
+///         ctx.schedule(Schedule::stream_time(1_000))?;
+///         Ok(())
+///     }
+///
+///     fn process(
+///         &mut self,
+///         _: &String,
+///         bid: i64,
+///         ctx: &mut FixedKeyContext<'_, String, i64>,
+///     ) -> ProcessResult {
+///         self.0 -= 1;
+///         if self.0 >= 0 {
+///             ctx.forward(bid)?;
+///         }
+///         Ok(())
+///     }
+///
+///     fn punctuate(
+///         &mut self,
+///         _: &Cancellable,
+///         _: Timestamp,
+///         _: &mut StateContext<'_>,
+///     ) -> ProcessResult {
+///         self.0 = 1;
+///         Ok(())
+///     }
+/// }
+///
+/// let builder = StreamsBuilder::new();
+/// builder.stream(&BIDS).process_values((), |()| Limit(1)).to(&SEEN);
+///
+/// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+/// for time in [0, 500, 999, 1_000, 1_001, 1_002] {
+///     driver.pipe(&BIDS, "a".to_owned(), time, time)?;
+/// }
+/// let seen: Vec<_> = driver.read(&SEEN)?.iter().map(|bid| bid.value).collect();
+/// // Stream time reaches a second with the record of that time, which is judged before.
+/// assert_eq!(seen, [0, 500, 1_001]);
+/// # Ok::<(), millstream_core::Error>(())
+/// ```
+pub trait FixedKeyProcessor<K, V>: 'static {
+    /// The value it sends on.
+    type Value: Data;
+
+    /// As [`Processor::init`](super::Processor::init).
+    ///
+    /// # Errors
+    /// Any; the program stops then.
+    fn init(&mut self, _ctx: &mut StateContext<'_>) -> ProcessResult {
+        Ok(())
+    }
+
+    /// Takes one record.
+    ///
+    /// # Errors
+    /// Any; see [`ProcessResult`].
+    fn process(
+        &mut self,
+        key: &K,
+        value: V,
+        ctx: &mut FixedKeyContext<'_, K, Self::Value>,
+    ) -> ProcessResult;
+
+    /// Is called when a schedule that it has made is due, at `now` of that schedule's clock. There
+    /// is no key then, so nothing can be sent: what is to be told has to wait for a record.
+    ///
+    /// # Errors
+    /// Any; see [`ProcessResult`].
+    fn punctuate(
+        &mut self,
+        _of: &Cancellable,
+        _now: Timestamp,
+        _ctx: &mut StateContext<'_>,
+    ) -> ProcessResult {
+        Ok(())
+    }
+
+    /// As [`Processor::close`](super::Processor::close).
+    fn close(&mut self) {}
+}
+
+/// What a fixed-key processor may do with a record: all of [`StateContext`], and send.
+pub struct FixedKeyContext<'a, K, V> {
+    state: StateContext<'a>,
+    down: &'a mut Fanout<K, V>,
+    key: &'a K,
+    timestamp: Timestamp,
+    headers: &'a Headers,
+}
+
+impl<K: Data, V: Data> FixedKeyContext<'_, K, V> {
+    /// Sends a value downstream under the record's key, timestamp and headers.
+    ///
+    /// # Errors
+    /// What happens downstream.
+    pub fn forward(&mut self, value: V) -> Result<()> {
+        let (key, headers) = (self.key.clone(), self.headers.clone());
+        self.down.push(
+            self.state.task,
+            Record {
+                key,
+                value,
+                timestamp: self.timestamp,
+                headers,
+            },
+        )
+    }
+
+    /// The timestamp of the record in hand.
+    pub fn timestamp(&self) -> Timestamp {
+        self.timestamp
+    }
+
+    /// The headers of the record in hand.
+    pub fn headers(&self) -> &Headers {
+        self.headers
+    }
+
+    /// Where the record in hand comes from.
+    pub fn record_metadata(&self) -> Option<RecordMetadata> {
+        self.state.task.record_metadata()
+    }
+}
+
+impl<'a, K, V> Deref for FixedKeyContext<'a, K, V> {
+    type Target = StateContext<'a>;
+
+    fn deref(&self) -> &StateContext<'a> {
+        &self.state
+    }
+}
+
+impl<K, V> DerefMut for FixedKeyContext<'_, K, V> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.state
+    }
+}
+
+/// A fixed-key processor of a task.
+struct Node<P, K, V>(Instance<P>, std::marker::PhantomData<fn(K, V)>);
+
+impl<K, V, P: FixedKeyProcessor<K, V>> Resident for Rc<RefCell<Node<P, K, V>>>
+where
+    K: 'static,
+    V: 'static,
+{
+    fn start(&mut self, task: &mut TaskContext, me: usize) -> Result<()> {
+        self.borrow_mut().0.start(task, me, P::init)
+    }
+
+    fn call(&mut self, task: &mut TaskContext, of: &Cancellable, now: Timestamp) -> Result<bool> {
+        let instance = &mut self.borrow_mut().0;
+        // Nobody knows what a processor did.
+        let called = instance.act(task, |processor, mut state| {
+            processor.punctuate(of, now, &mut state)
+        });
+        called.map(|()| true)
+    }
+
+    fn stop(&mut self) {
+        self.borrow_mut().0.stop(P::close);
+    }
+}
+
+impl<'b, K: Data, V: Data> KStream<'b, K, V> {
+    /// Runs a fixed-key processor on the stream, connected to some stores. `new` makes one for each
+    /// task.
+    #[track_caller]
+    pub fn process_values<S: StoreSet, P: FixedKeyProcessor<K, V>>(
+        self,
+        stores: S,
+        new: impl Fn(S::Refs) -> P + Fun,
+    ) -> KStream<'b, K, P::Value> {
+        let new = Arc::new(new);
+        self.operator("process_values", stores.ids(), move |link| {
+            let new = new.clone();
+            let instance = Instance::new(link.name(), move || new(stores.refs()));
+            let node = Rc::new(RefCell::new(Node(instance, std::marker::PhantomData)));
+            link.residents.push(Box::new(node.clone()));
+            let mut down = link.downstream::<K, P::Value>();
+            move |task: &mut TaskContext, record: Record<K, V>| {
+                let Record {
+                    key,
+                    value,
+                    timestamp,
+                    headers,
+                } = record;
+                let (key, headers, down) = (&key, &headers, &mut down);
+                node.borrow_mut().0.act(task, |processor: &mut P, state| {
+                    let mut ctx = FixedKeyContext {
+                        state,
+                        down,
+                        key,
+                        timestamp,
+                        headers,
+                    };
+                    processor.process(key, value, &mut ctx)
+                })
+            }
+        })
+    }
+}

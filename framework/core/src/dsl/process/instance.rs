@@ -1,0 +1,83 @@
+//! A processor from its making to its end, whichever kind it is of.
+
+use super::{ProcessResult, StateContext};
+use crate::{
+    error::{Error, Result},
+    task::TaskContext,
+};
+
+/// A processor of a task. Invariant: only one that was initialized is there to act, and each of
+/// these is closed.
+pub(super) struct Instance<P> {
+    make: Box<dyn Fn() -> P>,
+    processor: Option<P>,
+    /// The node's name.
+    name: String,
+    /// For whom its schedules are.
+    resident: usize,
+}
+
+impl<P> Instance<P> {
+    pub(super) fn new(name: &str, make: impl Fn() -> P + 'static) -> Self {
+        Self {
+            make: Box::new(make),
+            processor: None,
+            name: name.to_owned(),
+            resident: usize::MAX,
+        }
+    }
+
+    /// Makes one. No record is to blame for what `init` returns, so no policy is asked.
+    pub(super) fn start(
+        &mut self,
+        task: &mut TaskContext,
+        me: usize,
+        init: impl FnOnce(&mut P, &mut StateContext<'_>) -> ProcessResult,
+    ) -> Result<()> {
+        self.resident = me;
+        let mut processor = (self.make)();
+        let mut state = StateContext { task, resident: me };
+        init(&mut processor, &mut state)
+            .map_err(|error| unboxed(error).at(format!("init of {}", self.name)))?;
+        self.processor = Some(processor);
+        Ok(())
+    }
+
+    /// Lets it act; what it returns as an error is a refusal.
+    #[inline]
+    pub(super) fn act(
+        &mut self,
+        task: &mut TaskContext,
+        act: impl FnOnce(&mut P, StateContext<'_>) -> ProcessResult,
+    ) -> Result<()> {
+        let Some(processor) = &mut self.processor else {
+            return Err(self.not_started());
+        };
+        let resident = self.resident;
+        let state = StateContext {
+            task: &mut *task,
+            resident,
+        };
+        let done = act(processor, state);
+        done.or_else(|error| task.refuse(&self.name, unboxed(error)))
+    }
+
+    pub(super) fn stop(&mut self, close: impl FnOnce(&mut P)) {
+        if let Some(mut processor) = self.processor.take() {
+            close(&mut processor);
+        }
+    }
+
+    #[cold]
+    fn not_started(&self) -> Error {
+        Error::topology(format!("{} got a record before its task began", self.name))
+    }
+}
+
+/// An error that a user's `?` boxed is itself again.
+pub(in crate::dsl) fn unboxed(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    match error.downcast::<Error>() {
+        Ok(own) => *own,
+        Err(foreign) => Error::processing(foreign),
+    }
+}
