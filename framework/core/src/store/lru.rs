@@ -17,7 +17,12 @@ use crate::{
     topology::StoreQuery,
 };
 use serde_json::Value;
-use std::{any::Any, collections::BTreeMap, mem::size_of, ops::Bound};
+use std::{
+    any::Any,
+    collections::{BTreeMap, BTreeSet},
+    mem::size_of,
+    ops::Bound,
+};
 
 /// Bytes in front of a value: the number of its last use. The first of them is never 255, as no
 /// task lives to see so many uses, and numbers can be counted on.
@@ -53,7 +58,7 @@ pub struct LruStore<K: 'static, V: 'static> {
     /// Deleted and forgotten keys that the backend has, or will have, and when they went.
     gone: BTreeMap<Vec<u8>, Timestamp>,
     /// Keys that a commit under way deletes: set again meanwhile, they need deleting again.
-    deleting: Vec<Vec<u8>>,
+    deleting: BTreeSet<Vec<u8>>,
     /// Mean encoded size of an entry, as seen at the last commits.
     entry_bytes: usize,
     scratch: Vec<u8>,
@@ -77,7 +82,7 @@ impl<K: 'static, V: 'static> LruStore<K, V> {
             next_use: 0,
             undrained: 0,
             gone: BTreeMap::new(),
-            deleting: Vec::new(),
+            deleting: BTreeSet::new(),
             entry_bytes: size_of::<V>(),
             scratch: Vec::new(),
         };
@@ -293,7 +298,7 @@ impl<K: 'static, V: 'static> StateStore for LruStore<K, V> {
                 |out| key_of(&key, out),
                 |_| Ok(Encoded::Null),
             )?;
-            self.deleting.push(key);
+            self.deleting.insert(key);
         }
         // What was used is told in the order of its last use: so the changelog has that order too.
         for (used, key) in self.order.range(self.undrained..) {
@@ -312,6 +317,9 @@ impl<K: 'static, V: 'static> StateStore for LruStore<K, V> {
                     }
                 },
             )?;
+            if !entry.stored {
+                changes.mark_first();
+            }
             entry.stored = true;
             count += 1;
         }
