@@ -57,8 +57,8 @@ impl Schedule {
         }
     }
 
-    /// The same, due at `start` for the first time, in milliseconds of its clock. A start that is
-    /// past is due at once, and the next call still so many intervals after it.
+    /// The same, due at `start` for the first time, in milliseconds of its clock. Of a start that
+    /// is past, the first call is the next one that lies whole intervals after it.
     ///
     /// ```
     /// use millstream_core::prelude::*;
@@ -141,7 +141,7 @@ type Due = (Timestamp, u64);
 pub(crate) struct Timers {
     stream: BTreeMap<Due, Timer>,
     wall: BTreeMap<Due, Timer>,
-    /// Those of a wall clock that nobody has told yet.
+    /// Those of the wall clock, while nobody has told that.
     waiting: Vec<(u64, Timer)>,
     made: u64,
     /// While the task starts: up to which stream time everybody has been called before.
@@ -161,13 +161,9 @@ impl Timers {
         &mut self,
         resident: usize,
         schedule: Schedule,
-        wall_clock: Timestamp,
+        (stream_time, wall_clock): (Timestamp, Timestamp),
     ) -> Result<Cancellable> {
-        let Schedule {
-            interval,
-            clock,
-            start,
-        } = schedule;
+        let interval = schedule.interval;
         if interval < 1 {
             let text = format!("a schedule's interval must be 1 ms or more, not {interval} ms");
             return Err(Error::processing(text));
@@ -182,22 +178,24 @@ impl Timers {
         };
         let number = self.made;
         self.made += 1;
-        match clock {
+        match schedule.clock {
             PunctuationType::StreamTime => {
-                let start = start.unwrap_or(0);
+                let start = schedule.start.unwrap_or(0);
+                // Without a start it is called at once, as in Kafka Streams.
+                let past = schedule.start.is_some() && start < stream_time;
                 let due = match self.resumed {
-                    Some(resumed) if resumed >= start => next(start, interval, resumed),
+                    Some(resumed) if start <= resumed => next(start, interval, resumed),
+                    None if past => next(start, interval, stream_time),
                     _ => Some(start),
                 };
                 self.insert(due, number, timer);
                 self.fresh = true;
             }
-            PunctuationType::WallClockTime if start.is_none() && wall_clock < 0 => {
+            PunctuationType::WallClockTime if wall_clock < 0 => {
                 self.waiting.push((number, timer));
             }
             PunctuationType::WallClockTime => {
-                let due = start.or_else(|| wall_clock.checked_add(interval));
-                self.insert(due, number, timer);
+                self.insert(first_of_wall(schedule, wall_clock), number, timer);
             }
         }
         Ok(of)
@@ -247,8 +245,11 @@ impl Timers {
     /// The clock is told for the first time.
     fn settle(&mut self, wall_clock: Timestamp) {
         for (number, timer) in std::mem::take(&mut self.waiting) {
-            let interval = timer.of.schedule().interval;
-            self.insert(wall_clock.checked_add(interval), number, timer);
+            self.insert(
+                first_of_wall(timer.of.schedule(), wall_clock),
+                number,
+                timer,
+            );
         }
     }
 
@@ -275,6 +276,15 @@ impl Timers {
     }
 }
 
+/// When a schedule of the wall clock is due for the first time.
+fn first_of_wall(schedule: Schedule, now: Timestamp) -> Option<Timestamp> {
+    match schedule.start {
+        None => now.checked_add(schedule.interval),
+        Some(start) if start < now => next(start, schedule.interval, now),
+        start => start,
+    }
+}
+
 /// The first time after `now` that lies whole intervals after `from`, which is not after `now`;
 /// records may say any time, also the last one there is, and there is none after that.
 fn next(from: Timestamp, interval: Timestamp, now: Timestamp) -> Option<Timestamp> {
@@ -288,8 +298,9 @@ pub(crate) struct Ticker<F>(pub(crate) F);
 
 impl<F: FnMut(&mut TaskContext, Timestamp) -> Result<bool>> Resident for Ticker<F> {
     fn start(&mut self, ctx: &mut TaskContext, me: usize) -> Result<()> {
-        let now = ctx.wall_clock;
-        ctx.timers.add(me, Schedule::wall_clock(1), now).map(drop)
+        let clocks = (ctx.stream_time, ctx.wall_clock);
+        let made = ctx.timers.add(me, Schedule::wall_clock(1), clocks);
+        made.map(drop)
     }
 
     fn call(&mut self, ctx: &mut TaskContext, _: &Cancellable, now: Timestamp) -> Result<bool> {

@@ -58,8 +58,8 @@ impl StateContext<'_> {
     /// # Errors
     /// Where the interval is less than a millisecond.
     pub fn schedule(&mut self, schedule: Schedule) -> Result<Cancellable> {
-        let now = self.task.wall_clock();
-        self.task.timers.add(self.resident, schedule, now)
+        let clocks = (self.task.stream_time(), self.task.wall_clock());
+        self.task.timers.add(self.resident, schedule, clocks)
     }
 
     /// The greatest timestamp the task has seen; `Timestamp::MIN` before the first record.
