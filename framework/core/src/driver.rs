@@ -13,7 +13,7 @@ use crate::{
     store::{StateStore, StoreHandle},
     task::{Dropped, Policies, SourceChangelogs, Supply, Task, TaskConfig},
     topic::Topic,
-    topology::Topology,
+    topology::{GlobalWriter, Topology},
 };
 use millstream_state::{Backend, Column, MemoryBackend, Position, WriteBatch};
 use std::{
@@ -50,6 +50,7 @@ pub struct TopologyTestDriver {
     tasks: Vec<Task>,
     /// The rows of the global tables, a column each, and what of their topics was dropped.
     globals: Arc<dyn Backend>,
+    writers: Vec<GlobalWriter>,
     policies: Policies,
     dropped: Dropped,
     executor: Arc<dyn Executor>,
@@ -94,6 +95,9 @@ impl TopologyTestDriver {
         let mut tasks = Vec::new();
         let tables = topology.globals().iter().map(|global| &*global.name);
         let globals: Arc<dyn Backend> = Arc::new(MemoryBackend::new(&tables.collect::<Vec<_>>()));
+        let numbered = (0u16..).map(Column).zip(topology.globals());
+        let writers = numbered.map(|(column, global)| global.writer(&globals, column));
+        let writers = writers.collect();
         for (subtopology, sub) in (0u32..).zip(topology.subtopologies()) {
             let names: Vec<_> = sub
                 .stores
@@ -119,6 +123,7 @@ impl TopologyTestDriver {
             now: 0,
             tasks,
             globals,
+            writers,
             dropped: Dropped::default(),
             executor,
             offsets,
@@ -356,13 +361,19 @@ impl TopologyTestDriver {
         batch.rebase(*next);
         *next = batch.next_offset().unwrap_or(*next);
         let mut rows = WriteBatch::new();
-        for (column, global) in (0u16..).map(Column).zip(self.topology.globals()) {
-            for (offset, record) in batch.iter().filter(|_| global.topic == *to.topic) {
+        let read = self.topology.globals().iter().zip(&mut self.writers);
+        for (_, writer) in read.filter(|(global, _)| global.topic == *to.topic) {
+            writer.begin()?;
+            for (offset, record) in batch.iter() {
                 let (from, dropped) = ((to, offset, record), &mut self.dropped);
-                global.apply(from, column, &mut rows, self.policies, dropped)?;
+                writer.apply(from, &mut rows, self.policies, dropped)?;
             }
+            writer.end(&mut rows)?;
         }
         self.globals.apply(&rows)?;
+        for writer in &mut self.writers {
+            writer.applied()?;
+        }
         let records = Records::all(Arc::new(batch));
         for task in &mut self.tasks {
             if let Some(input) = task.inputs().iter().position(|tp| tp == to) {

@@ -5,7 +5,7 @@
 use millstream_core::{
     prelude::*,
     record::TaskId,
-    task::{Task, TaskConfig},
+    task::{Policies, Task, TaskConfig},
     topology::Format,
 };
 use millstream_state::MemoryBackend;
@@ -232,4 +232,143 @@ fn mistakes_are_told_before_anything_runs() {
     let backend = Arc::new(MemoryBackend::new(&[""; 0]));
     let opened = Task::open(&joined(true).0, id, &TaskConfig::new("test"), backend);
     assert!(opened.err().unwrap().to_string().contains("global tables"));
+}
+
+/// Counts the values of each first letter, and forgets a letter at an empty text; `!` is refused
+/// when it has been counted.
+struct Letters(i64);
+
+impl GlobalProcessor<String, String> for Letters {
+    type Key = String;
+    type Value = i64;
+
+    fn process(
+        &mut self,
+        record: Record<String, Option<String>>,
+        ctx: &mut GlobalContext<'_, String, i64>,
+    ) -> ProcessResult {
+        let from = ctx.record_metadata();
+        assert_eq!((&*from.partition.topic, from.offset), ("text", self.0));
+        self.0 += 1;
+        let letter = record.key.chars().take(1).collect::<String>();
+        match record.value.as_deref() {
+            Some("") => drop(ctx.store().delete(&letter)?),
+            Some(text) => {
+                *ctx.store().entry(&letter, || 0)? += 1;
+                if text == "!" {
+                    return Err("no exclamations".into());
+                }
+            }
+            None => ctx.store().put_at(&letter, -1, 99)?,
+        }
+        Ok(())
+    }
+}
+
+fn letters() -> (Topology, GlobalStore<String, i64>) {
+    let builder = StreamsBuilder::new();
+    let letters = builder.global_store(&TEXT, "letters", || Letters(0));
+    let rates = builder.stream(&RATES);
+    let select = |key: &String, _: &i64| key.clone();
+    let joined = rates.left_join_global(letters, select, |rate, n| format!("{rate} {n:?}"));
+    joined.to(&OUT);
+    let store = letters.store();
+    (builder.build().unwrap(), store)
+}
+
+#[test]
+fn a_processor_makes_the_rows_of_a_global_store() {
+    let (topology, store) = letters();
+    let mut driver = TopologyTestDriver::new(topology).unwrap();
+    let mut text = |key: &str, text: Option<&str>, time| {
+        match text {
+            Some(text) => driver.pipe(&TEXT, key.into(), text.into(), time),
+            None => driver.pipe_tombstone(&TEXT, &key.to_owned(), time),
+        }
+        .unwrap();
+        let row = driver
+            .global_row(store, &key.chars().take(1).collect())
+            .unwrap();
+        driver
+            .pipe(&RATES, key.chars().take(1).collect(), 1, 0)
+            .unwrap();
+        (row, driver.read(&OUT).unwrap().remove(0).value)
+    };
+    assert_eq!(text("ab", Some("x"), 5), (Some((1, 5)), "1 Some(1)".into()));
+    // Late, and twice.
+    assert_eq!(text("ac", Some("x"), 3), (Some((2, 3)), "1 Some(2)".into()));
+    assert_eq!(text("ac", Some("x"), 3), (Some((3, 3)), "1 Some(3)".into()));
+    assert_eq!(text("b", Some("x"), 4), (Some((1, 4)), "1 Some(1)".into()));
+    assert_eq!(text("b", None, 7), (Some((-1, 99)), "1 Some(-1)".into()));
+    assert_eq!(text("ad", Some(""), 8), (None, "1 None".into()));
+    assert_eq!(text("ae", Some("x"), 9), (Some((1, 9)), "1 Some(1)".into()));
+    assert_eq!(driver.dropped(), Default::default());
+    assert!(driver.changelog("letters").is_empty());
+}
+
+#[test]
+fn what_a_global_processor_refuses_is_dropped_and_counted_or_stops_the_program() {
+    let run = |policy| {
+        let (topology, store) = letters();
+        let config = TaskConfig {
+            policies: policy,
+            ..TaskConfig::new("test")
+        };
+        let mut driver = TopologyTestDriver::with_config(topology, &config).unwrap();
+        driver.pipe(&TEXT, "a".into(), "x".into(), 0).unwrap();
+        let piped = driver.pipe(&TEXT, "a".into(), "!".into(), 1);
+        let row = driver.global_row(store, &"a".to_owned()).unwrap();
+        (piped, row, driver)
+    };
+    let (piped, row, mut driver) = run(ErrorPolicy::Skip.into());
+    piped.unwrap();
+    // What was written before stays, as in a task.
+    assert_eq!((row, driver.dropped().processing), (Some((2, 1)), 1));
+    // These are not for the processor, so its offsets would be wrong.
+    driver
+        .pipe_raw("text", Some(b"a"), Some(&[0xff]), 5)
+        .unwrap();
+    driver.pipe_raw("text", None, Some(b"x"), -5).unwrap();
+    let dropped = driver.dropped();
+    assert_eq!((dropped.deserialization, dropped.invalid_timestamp), (1, 1));
+    let (piped, row, driver) = run(Policies {
+        deserialization: ErrorPolicy::Skip,
+        ..Policies::default()
+    });
+    let text = piped.unwrap_err().to_string();
+    let at = "text-0 offset 1, global table letters";
+    assert!(
+        text.contains(at) && text.contains("no exclamations"),
+        "{text}"
+    );
+    assert_eq!((row, driver.dropped().processing), (Some((1, 0)), 0));
+}
+
+#[test]
+fn rows_of_a_processor_are_no_rows_of_a_copy() {
+    let rows = |processed: bool| {
+        let builder = StreamsBuilder::new();
+        let _ = builder.stream(&TEXT).for_each(|_, _| {});
+        let numbers = || Consumed::of(&RATES);
+        if processed {
+            struct Same;
+            impl GlobalProcessor<String, i64> for Same {
+                type Key = String;
+                type Value = i64;
+
+                fn process(
+                    &mut self,
+                    _: Record<String, Option<i64>>,
+                    _: &mut GlobalContext<'_, String, i64>,
+                ) -> ProcessResult {
+                    Ok(())
+                }
+            }
+            builder.global_store(numbers(), "rates", || Same);
+        } else {
+            builder.global_table(numbers(), "rates");
+        }
+        builder.build().unwrap().globals()[0].format.clone()
+    };
+    assert_ne!(rows(true), rows(false), "an instance must make them anew");
 }

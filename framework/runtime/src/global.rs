@@ -13,6 +13,7 @@ use crate::{
 use millstream_core::{
     record::{Offset, Timestamp, TopicPartition},
     task::Dropped,
+    topology::GlobalWriter,
 };
 use millstream_log::{Error as LogError, Log};
 use millstream_state::{Backend, Column, Position, Presence, WriteBatch};
@@ -54,6 +55,8 @@ pub struct Globals {
 
 struct Tables {
     backend: Arc<dyn Backend>,
+    /// Who makes the rows, a writer for each table.
+    writers: Vec<GlobalWriter>,
     partitions: Vec<Followed>,
     dropped: Dropped,
 }
@@ -159,8 +162,12 @@ impl Tables {
         let globals = program.topology.globals();
         let mut columns: Vec<_> = globals.iter().map(|global| global.name.clone()).collect();
         columns.push(PLACES.to_owned());
+        let backend = backends.open_global(&columns)?;
+        let numbered = (0u16..).map(Column).zip(globals);
+        let writers = numbered.map(|(column, global)| global.writer(&backend, column));
         let mut tables = Self {
-            backend: backends.open_global(&columns)?,
+            writers: writers.collect(),
+            backend,
             partitions: Vec::new(),
             dropped: Dropped::default(),
         };
@@ -193,7 +200,7 @@ impl Tables {
             }
         }
         for number in 0..globals.len() {
-            tables.find_places(number, globals.len(), log, now)?;
+            tables.find_places(program, number, log, now)?;
         }
         Ok(tables)
     }
@@ -202,12 +209,12 @@ impl Tables {
     /// cannot be trusted, all begin anew; one that is new in the topic begins at its first record.
     fn find_places(
         &mut self,
+        program: &Program,
         number: usize,
-        places: usize,
         log: &mut dyn Log,
         now: Timestamp,
     ) -> Result<()> {
-        let places = places_column(places);
+        let places = places_column(program.topology.globals().len());
         let (mut found, mut distrust) = (0, None);
         for followed in self.partitions.iter_mut().filter(|p| p.number == number) {
             let mut stored = Vec::new();
@@ -229,19 +236,21 @@ impl Tables {
         if found == 0 {
             distrust = Some(FullRestore::Empty);
         }
-        distrust.map_or(Ok(()), |why| self.restart(number, places, log, why))
+        distrust.map_or(Ok(()), |why| self.restart(program, number, log, why))
     }
 
-    /// Empties a table, to be read from its topic's first records. The places go first: rows
-    /// without a place are read again, and a place without its rows would be believed.
+    /// Empties a table, to be read from its topic's first records, by a new processor where it has
+    /// one. The places go first: rows without a place are read again, and a place without its rows
+    /// would be believed.
     fn restart(
         &mut self,
+        program: &Program,
         number: usize,
-        places: Column,
         log: &mut dyn Log,
         why: FullRestore,
     ) -> Result<()> {
-        let mut batch = WriteBatch::new();
+        let globals = program.topology.globals();
+        let (places, mut batch) = (places_column(globals.len()), WriteBatch::new());
         let mut column = None;
         for followed in self.partitions.iter_mut().filter(|p| p.number == number) {
             followed.begin(log.start(&followed.column.changelog)?, Some(why));
@@ -249,18 +258,19 @@ impl Tables {
             column = Some(Column(followed.column.column));
         }
         self.backend.apply(&batch)?;
-        match column {
-            Some(column) => Ok(self.backend.clear(column)?),
-            None => Ok(()),
+        let Some(column) = column else { return Ok(()) };
+        self.backend.clear(column)?;
+        if let (Some(writer), Some(global)) = (self.writers.get_mut(number), globals.get(number)) {
+            *writer = global.writer(&self.backend, column);
         }
+        Ok(())
     }
 
     fn step(&mut self, program: &Program, log: &mut dyn Log, now: Timestamp) -> Result<bool> {
-        let globals = program.topology.globals();
-        let places = places_column(globals.len());
+        let places = places_column(program.topology.globals().len());
         let (mut busy, mut restart) = (false, None);
         for followed in &mut self.partitions {
-            let Some(global) = globals.get(followed.number) else {
+            let Some(writer) = self.writers.get_mut(followed.number) else {
                 continue;
             };
             let at = followed.column.changelog.clone();
@@ -275,12 +285,13 @@ impl Tables {
             followed.progress.end = page.end;
             if page.next > followed.progress.position {
                 let mut batch = WriteBatch::new();
-                let column = Column(followed.column.column);
                 let (policies, mut dropped) = (program.task.policies, Dropped::default());
+                writer.begin()?;
                 for (offset, record) in page.records.iter() {
                     let record = (&at, offset, record);
-                    global.apply(record, column, &mut batch, policies, &mut dropped)?;
+                    writer.apply(record, &mut batch, policies, &mut dropped)?;
                 }
+                writer.end(&mut batch)?;
                 batch.put(
                     places,
                     &followed.place_key(),
@@ -291,6 +302,7 @@ impl Tables {
                 } else {
                     self.backend.apply(&batch)?;
                 }
+                writer.applied()?;
                 self.dropped = self.dropped + dropped;
                 followed.progress.position = page.next;
                 followed.progress.records += page.records.len() as u64;
@@ -299,7 +311,7 @@ impl Tables {
             followed.reached |= page.next >= page.end;
         }
         if let Some(number) = restart {
-            self.restart(number, places, log, FullRestore::OutOfRange)?;
+            self.restart(program, number, log, FullRestore::OutOfRange)?;
             busy = true;
         }
         Ok(busy)

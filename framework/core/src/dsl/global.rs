@@ -14,7 +14,7 @@ use crate::{
     topology::{
         GlobalSpec, TopicName,
         formats::Formats,
-        global::{GlobalRows, Sought, writer},
+        global::{GlobalRows, Making, Sought, writer},
     },
 };
 use millstream_state::{Backend, Column};
@@ -94,26 +94,44 @@ impl StreamsBuilder {
         topic: impl Into<Consumed<K, V>>,
         materialized: impl Into<Materialized<K, V>>,
     ) -> GlobalKTable<'_, K, V> {
+        let (consumed, materialized) = (topic.into(), materialized.into());
+        let source = (consumed.topic.key, consumed.topic.value);
+        let making = Making::Copied(writer(source, (materialized.key, materialized.value)));
+        self.declare_global(consumed, materialized, making, Location::caller())
+    }
+
+    /// What global tables and stores have in common.
+    pub(super) fn declare_global<K: Data, V: Data, SK: Data, SV: Data>(
+        &self,
+        consumed: Consumed<K, V>,
+        materialized: Materialized<SK, SV>,
+        making: Making,
+        at: &'static Location<'static>,
+    ) -> GlobalKTable<'_, SK, SV> {
         let Consumed {
             topic,
             policy,
             times,
             reset,
-        } = topic.into();
+        } = consumed;
         let Materialized {
             name,
             key,
             value,
             history,
             ..
-        } = materialized.into();
+        } = materialized;
         if times.is_some() || history.is_some() || reset.is_some() {
             let text = "a global table has its whole topic, with the topic's times, and no \
                         versions: leave out with_offset_reset(..), with_timestamp(..) and \
                         versioned(..)";
-            self.mistake(Location::caller(), text.to_owned());
+            self.mistake(at, text.to_owned());
         }
-        let format = format!("key-value/{}/{}", key.codec().name(), value.codec().name());
+        let mut format = format!("key-value/{}/{}", key.codec().name(), value.codec().name());
+        if matches!(making, Making::Processed(_)) {
+            // Rows that were copied are not what a processor makes, whatever their serdes.
+            format.push_str("/processed");
+        }
         let topic_name = TopicName::User(topic.name.to_owned());
         self.add_format(topic_name, topic.key, topic.value);
         let number = self.add_global(GlobalSpec {
@@ -121,9 +139,9 @@ impl StreamsBuilder {
             topic: topic.name.to_owned(),
             format,
             policy,
-            at: Location::caller(),
+            at,
             query: Arc::new(Formats { key, value }),
-            write: writer((topic.key, topic.value), (key, value)),
+            making,
         });
         GlobalKTable {
             builder: self,

@@ -1,12 +1,12 @@
 //! A global table's rows: how a record of its topic becomes one, and how one is read.
 //!
 //! All partitions of the topic lie in one column of one backend, which all tasks of an instance
-//! read. Invariant: whoever keeps such a backend up to date writes it through
-//! [`GlobalSpec::apply`] and nothing else, so its bytes are the same everywhere.
+//! read. Invariant: whoever keeps such a backend up to date writes it through a
+//! [`GlobalWriter`] and nothing else, so its bytes are the same everywhere.
 
 use super::StoreQuery;
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     record::{Offset, RawRecord, Timestamp, TopicPartition},
     serde::{Encoded, Serde},
     store::{StoreEnv, corrupt, split_stamp},
@@ -26,13 +26,37 @@ pub(crate) enum Written {
     NullKey,
 }
 
+/// Makes rows of records with code of the program's own; they wait in it until a batch asks.
+pub(crate) trait ProcessRows: Send {
+    /// Takes one record.
+    fn process(&mut self, from: (&TopicPartition, Offset), record: RawRecord<'_>) -> Result<()>;
+    /// Adds what has changed since the last time to a batch.
+    fn drain(&mut self, column: Column, batch: &mut WriteBatch) -> Result<()>;
+    /// The batch was applied.
+    fn applied(&mut self) -> Result<()>;
+    /// Goes back to what the backend holds.
+    fn forget(&mut self) -> Result<()>;
+}
+
+/// Makes the processor of an instance, over the rows there are.
+pub(crate) type OpenRows = Arc<dyn Fn(StoreEnv) -> Box<dyn ProcessRows> + Send + Sync>;
+
+/// How the records of a topic become rows.
+#[derive(Clone)]
+pub(crate) enum Making {
+    /// Each is a row, or the deletion of one.
+    Copied(WriteRow),
+    /// As a processor says.
+    Processed(OpenRows),
+}
+
 /// A global table that the program declares: its place in
 /// [`Topology::globals`](super::Topology::globals) is its column.
 #[derive(Clone)]
 pub struct GlobalSpec {
     /// The store's name.
     pub name: String,
-    /// The topic that it is a copy of.
+    /// The topic that it is made from.
     pub topic: String,
     /// What its bytes are.
     pub format: String,
@@ -42,38 +66,98 @@ pub struct GlobalSpec {
     pub at: &'static Location<'static>,
     /// How people read it.
     pub query: Arc<dyn StoreQuery>,
-    pub(crate) write: WriteRow,
+    pub(crate) making: Making,
 }
 
 impl GlobalSpec {
-    /// Adds what a record of the topic says to a batch: a row, or the deletion of one.
-    ///
-    /// A record that cannot be decoded, or that has a negative timestamp, stops the instance or is
-    /// dropped and counted, as the table's policy says, or else `policies`. There is no transaction
-    /// that a dead letter could be part of, so [`ErrorPolicy::DeadLetter`] drops and counts, as in
-    /// Kafka. Records without a key are dropped and counted always.
+    /// Who keeps the rows up to date that lie in a column of a backend. Where these are to be made
+    /// anew, so is the writer.
+    pub fn writer(&self, backend: &Arc<dyn Backend>, column: Column) -> GlobalWriter {
+        let making = match &self.making {
+            Making::Copied(write) => Writing::Copied(write.clone()),
+            Making::Processed(open) => Writing::Processed(open(StoreEnv {
+                backend: backend.clone(),
+                column,
+                cache_bytes: 0,
+            })),
+        };
+        GlobalWriter {
+            name: self.name.clone(),
+            policy: self.policy,
+            column,
+            making,
+        }
+    }
+}
+
+enum Writing {
+    Copied(WriteRow),
+    Processed(Box<dyn ProcessRows>),
+}
+
+/// From the records of a global table's topic to its rows, a batch at a time: [`begin`], [`apply`]
+/// for each record, [`end`], and, when the backend has taken the batch, [`applied`].
+///
+/// [`begin`]: GlobalWriter::begin
+/// [`apply`]: GlobalWriter::apply
+/// [`end`]: GlobalWriter::end
+/// [`applied`]: GlobalWriter::applied
+pub struct GlobalWriter {
+    name: String,
+    policy: Option<ErrorPolicy>,
+    column: Column,
+    making: Writing,
+}
+
+impl GlobalWriter {
+    /// Begins a batch. What an earlier one should have held that was not applied is forgotten.
     ///
     /// # Errors
-    /// For a bad record under the policy to fail.
+    /// A storage failure.
+    pub fn begin(&mut self) -> Result<()> {
+        match &mut self.making {
+            Writing::Copied(_) => Ok(()),
+            Writing::Processed(rows) => rows.forget(),
+        }
+    }
+
+    /// Takes a record of the topic, for a batch.
+    ///
+    /// A record that cannot be decoded, that has a negative timestamp, or that the table's
+    /// processor refuses stops the instance or is dropped and counted, as the table's policy says,
+    /// or else `policies`. There is no transaction that a dead letter could be part of, so
+    /// [`ErrorPolicy::DeadLetter`] drops and counts, as in Kafka. Records without a key are dropped
+    /// and counted always where there is no processor to take them.
+    ///
+    /// # Errors
+    /// For a bad record under the policy to fail, and where storage fails.
     pub fn apply(
-        &self,
+        &mut self,
         (from, offset, record): (&TopicPartition, Offset, RawRecord<'_>),
-        column: Column,
         batch: &mut WriteBatch,
         policies: Policies,
         dropped: &mut Dropped,
     ) -> Result<()> {
-        let (reason, error) = if record.timestamp < 0 && record.key.is_some() {
+        let copied = matches!(self.making, Writing::Copied(_));
+        let (reason, error) = if record.timestamp < 0 && (record.key.is_some() || !copied) {
             let text = format!("invalid timestamp {}", record.timestamp);
             (Reason::InvalidTimestamp, Error::deserialization(text))
         } else {
-            match (self.write)(record, column, batch) {
+            let written = match &mut self.making {
+                Writing::Copied(write) => write(record, self.column, batch),
+                Writing::Processed(rows) => {
+                    let processed = rows.process((from, offset), record);
+                    processed.map(|()| Written::Row)
+                }
+            };
+            match written {
                 Ok(Written::Row) => return Ok(()),
                 Ok(Written::NullKey) => {
                     dropped.null_key += 1;
                     return Ok(());
                 }
-                Err(error) => (Reason::Deserialization, error),
+                Err(error) if matches!(error.kind(), ErrorKind::State(_)) => return Err(error),
+                Err(error) => (reason(copied, &error), error),
             }
         };
         let policies = self.policy.map_or(policies, Policies::from);
@@ -83,6 +167,37 @@ impl GlobalSpec {
         }
         dropped.count(reason);
         Ok(())
+    }
+
+    /// Ends a batch: adds the rows that a processor has changed.
+    ///
+    /// # Errors
+    /// Where one cannot be encoded.
+    pub fn end(&mut self, batch: &mut WriteBatch) -> Result<()> {
+        match &mut self.making {
+            Writing::Copied(_) => Ok(()),
+            Writing::Processed(rows) => rows.drain(self.column, batch),
+        }
+    }
+
+    /// The backend has the batch.
+    ///
+    /// # Errors
+    /// A storage failure.
+    pub fn applied(&mut self) -> Result<()> {
+        match &mut self.making {
+            Writing::Copied(_) => Ok(()),
+            Writing::Processed(rows) => rows.applied(),
+        }
+    }
+}
+
+/// Why a record is dropped: a copy refuses bytes, a processor may refuse anything.
+fn reason(copied: bool, error: &Error) -> Reason {
+    match error.kind() {
+        ErrorKind::Deserialization(_) => Reason::Deserialization,
+        _ if copied => Reason::Deserialization,
+        _ => Reason::Processing,
     }
 }
 

@@ -15,7 +15,7 @@ mod pattern;
 pub(crate) use build::{Draft, Mistake, check_topic};
 pub use describe::Format;
 pub use evolve::{Evolution, Finding, Verdict};
-pub use global::GlobalSpec;
+pub use global::{GlobalSpec, GlobalWriter};
 pub use layout::{InternalKind, InternalTopic, TaskLayout, TaskSpec};
 
 use crate::{

@@ -238,3 +238,66 @@ fn bad_rows_stop_the_instance_or_are_counted() {
         counted("deserialization") && counted("null_key")
     });
 }
+
+/// Sums values under the lengths of their keys; a deletion counts as well.
+struct Sums;
+
+impl GlobalProcessor<String, i64> for Sums {
+    type Key = String;
+    type Value = i64;
+
+    fn process(
+        &mut self,
+        record: Record<String, Option<i64>>,
+        ctx: &mut GlobalContext<'_, String, i64>,
+    ) -> ProcessResult {
+        let length = record.key.len().to_string();
+        *ctx.store().entry(&length, || 0)? += record.value.unwrap_or(1_000);
+        Ok(())
+    }
+}
+
+/// Each number and the sum of its key.
+fn summed() -> Topology {
+    let builder = StreamsBuilder::new();
+    let sums = builder.global_store(&RATES, "rates", || Sums);
+    let numbers = builder.stream(&IN);
+    let length = |key: &String, _: &i64| key.len().to_string();
+    let joined = numbers.left_join_global(sums, length, |n, sum| n + sum.copied().unwrap_or(-9));
+    joined.to(&OUT);
+    builder.build().unwrap()
+}
+
+#[test]
+fn a_processor_takes_each_record_once_over_restarts_and_all_of_them_where_rows_are_lost() {
+    let world = world();
+    let disk = Arc::new(MemoryBackends::default());
+    rates(&world, 10);
+    rate(&world, "key-3", None);
+    let began = |streams: &Streams, sum: i64| {
+        start(streams);
+        world.until("the row", || row(streams, "5") == Some(json!(sum)));
+        read(streams)
+    };
+    let streams = world.streams_on(&disk, summed(), config("a"));
+    assert_eq!(began(&streams, 1_100), (11, Some(FullRestore::Empty)));
+    world.feed(ones(1, 1));
+    let outputs = world.wait_for_outputs(1);
+    assert_eq!(outputs["key-0"], [1_101]);
+    drop(streams);
+    rate(&world, "key-4", Some(7));
+    let streams = world.streams_on(&disk, summed(), config("a"));
+    assert_eq!(began(&streams, 1_107), (1, None));
+    drop(streams);
+    // Elsewhere there is nothing yet, and the processor runs again.
+    let lost = Arc::new(MemoryBackends::default());
+    let streams = world.streams_on(&lost, summed(), config("b"));
+    assert_eq!(began(&streams, 1_107), (12, Some(FullRestore::Empty)));
+    drop(streams);
+    // Rows that were copied are none of a processor's.
+    let streams = world.streams_on(&lost, multiplied(), config("b"));
+    start(&streams);
+    world.until("the row", || row(&streams, "key-4") == Some(json!(7)));
+    assert_eq!(row(&streams, "5"), None);
+    assert_eq!(read(&streams).1, Some(FullRestore::TopicReplaced));
+}
