@@ -121,6 +121,7 @@ final class GoldenGraph {
             case "global_table" -> builder.globalTable(source(node), Consumed.with(KEY, VALUE),
                 GoldenGraph.<KeyValueStore<Bytes, byte[]>>stored(name));
             case "read_only" -> readOnly.store(source(node), name);
+            case "global_store" -> GoldenProcessing.global(builder, source(node), name);
             case "window" -> GoldenWindows.windowed(of(node, "of"), node);
             case "cogroup" -> cogrouped(node);
             case "count", "reduce", "aggregate" -> aggregated(op, of(node, "of"), node, name);
@@ -182,7 +183,11 @@ final class GoldenGraph {
             case "try" -> GoldenErrors.attempt(stream, node, name);
             case "split" -> split(stream, node, name);
             case "merge" -> stream.merge(stream(node, "with"));
-            case "look_up" -> readOnly.lookUp(stream, (String) of(node, "with"), name);
+            case "look_up" -> of(node, "with") instanceof GoldenProcessing.Global store
+                ? GoldenProcessing.lookUp(stream, store, name)
+                : readOnly.lookUp(stream, (String) of(node, "with"), name);
+            case "schedules" -> GoldenProcessing.schedules(stream, node, name);
+            case "children" -> GoldenProcessing.children(stream, name);
             case "repartition" ->
                 stream.repartition(Repartitioned.with(KEY, VALUE).withName(name));
             case "group_by_key" -> stream.groupByKey(Grouped.with(name, KEY, VALUE));

@@ -58,6 +58,8 @@ pub enum Kind {
     },
     /// A table that every instance has in full.
     Global,
+    /// Rows that every instance makes of a topic.
+    GlobalStore,
     /// A store that is a copy of a topic.
     ReadOnly,
     /// The end.
@@ -106,9 +108,10 @@ pub fn kind(op: &Op, kinds: &[Kind]) -> Result<Kind> {
     Ok(match (op, first) {
         (Op::Stream { .. }, _) => Kind::Stream { rekeyed: false },
         (Op::GlobalTable { .. }, _) => Kind::Global,
+        (Op::GlobalStore { .. }, _) => Kind::GlobalStore,
         (Op::ReadOnly { .. }, _) => Kind::ReadOnly,
         (Op::LookUp { with, .. }, Some(Kind::Stream { rekeyed }))
-            if kinds[*with] == Kind::ReadOnly =>
+            if matches!(kinds[*with], Kind::ReadOnly | Kind::GlobalStore) =>
         {
             Kind::Stream { rekeyed }
         }
@@ -152,7 +155,12 @@ fn of_stream(op: &Op, rekeyed: bool) -> Result<Kind> {
         | Op::SelectKey { .. }
         | Op::FlatMap { .. }
         | Op::Process { .. }
+        | Op::Schedules { .. }
         | Op::ProcessVersions { .. } => Kind::Stream { rekeyed: true },
+        Op::Children { .. } => Kind::Branches {
+            count: 2,
+            rekeyed: true,
+        },
         Op::Try(Trying { how, .. }) => match how {
             How::Map | How::SelectKey | How::FlatMap => Kind::Stream { rekeyed: true },
             How::MapValues | How::FlatMapValues | How::Filter => Kind::Stream { rekeyed },
@@ -340,6 +348,9 @@ pub fn feature(op: &Op, kinds: &[Kind]) -> String {
     };
     let name = op.name();
     match op {
+        Op::LookUp { with, .. } if kinds.get(*with) == Some(&Kind::GlobalStore) => {
+            format!("{name}_global")
+        }
         Op::Join(joining) => {
             let grace = joining.grace.is_some() && on(&joining.with) != "stream";
             let grace = if grace { "_grace" } else { "" };

@@ -27,6 +27,7 @@ pub mod op;
 pub mod parts;
 pub mod peer;
 pub mod policy;
+mod processing;
 mod processors;
 pub mod program;
 mod reads;

@@ -55,7 +55,11 @@ pub enum Op {
         #[serde(default, skip_serializing_if = "none")]
         on_error: Option<Policy>,
     },
-    /// Joins each value with what its key is in a read-only store.
+    /// Rows that a processor makes of a topic, for those who look up.
+    GlobalStore {
+        topic: String,
+    },
+    /// Joins each value with what its key is in a read-only store, or with its row in a global one.
     LookUp {
         of: Place,
         with: Place,
@@ -206,6 +210,15 @@ pub enum Op {
         of: Place,
         history: Timestamp,
         back: Timestamp,
+    },
+    /// Makes and cancels schedules as its values say.
+    Schedules {
+        of: Place,
+        interval: Timestamp,
+    },
+    /// Sends values to two outputs, which are branches to those who read them.
+    Children {
+        of: Place,
     },
     /// With `by`, each record of a stream goes to a topic `TOPIC-KEY` by a key made of it. Values
     /// that it `refuses` cannot be written.

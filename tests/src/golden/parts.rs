@@ -213,6 +213,7 @@ pub fn present(nodes: &[Op], at: Place) -> bool {
         | Op::Process { of: at, .. }
         | Op::ProcessValues { of: at, .. }
         | Op::ProcessVersions { of: at, .. }
+        | Op::Children { of: at }
         | Op::GroupByKey { of: at }
         | Op::GroupBy { of: at, .. } => of(at),
         _ => false,
@@ -233,6 +234,7 @@ impl Finder {
             | Op::Reduce { .. }
             | Op::Aggregate { .. } => self.by_key(first, kinds),
             Op::Join(Joining { with, .. }) if kinds[*with] == Kind::Global => self.of[first],
+            Op::LookUp { with, .. } if kinds[*with] == Kind::GlobalStore => self.of[first],
             Op::Join(_) | Op::Cogroup { .. } => {
                 let parts: Vec<_> = reads.iter().map(|at| self.by_key(*at, kinds)).collect();
                 self.unite(&parts)

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// The JVM's program.
-const SOURCES: [(&str, &str); 9] = [
+const SOURCES: [(&str, &str); 10] = [
     ("Golden.java", include_str!("../../jvm/Golden.java")),
     (
         "GoldenErrors.java",
@@ -39,6 +39,10 @@ const SOURCES: [(&str, &str); 9] = [
     (
         "GoldenProcessors.java",
         include_str!("../../jvm/GoldenProcessors.java"),
+    ),
+    (
+        "GoldenProcessing.java",
+        include_str!("../../jvm/GoldenProcessing.java"),
     ),
     (
         "GoldenReadOnly.java",

@@ -22,6 +22,7 @@ impl Op {
             Self::Stream { .. }
             | Self::Table { .. }
             | Self::GlobalTable { .. }
+            | Self::GlobalStore { .. }
             | Self::ReadOnly { .. } => {}
             Self::Cogroup { of } => of.iter_mut().for_each(call),
             Self::Merge { of, with }
@@ -55,6 +56,8 @@ impl Op {
             | Self::Process { of, .. }
             | Self::ProcessValues { of, .. }
             | Self::ProcessVersions { of, .. }
+            | Self::Schedules { of, .. }
+            | Self::Children { of }
             | Self::To { of, .. } => call(of),
         }
     }
@@ -79,6 +82,7 @@ impl Op {
             Self::Stream { topic, .. }
             | Self::Table { topic, .. }
             | Self::GlobalTable { topic }
+            | Self::GlobalStore { topic }
             | Self::ReadOnly { topic, .. } => Some(topic),
             _ => None,
         }

@@ -143,7 +143,10 @@ fn soften(nodes: &[Op], mix: &Mix, step: &mut Step) {
         return;
     };
     let source = nodes.iter().find(|op| op.source() == Some(topic));
-    let global = matches!(source, Some(Op::GlobalTable { .. }));
+    let global = matches!(
+        source,
+        Some(Op::GlobalTable { .. } | Op::GlobalStore { .. })
+    );
     let plain = source.is_none_or(|op| op.times().is_none());
     let bad = matches!(step, Step::Bad(_));
     if global && let Step::Bad((topic, key, _, time)) = step {

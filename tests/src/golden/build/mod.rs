@@ -14,7 +14,7 @@ use super::{
     Op,
     functions::{self, Map, Selector, Test},
     op::{Place, Windows},
-    processors,
+    processing, processors,
     program::{Key, Value},
 };
 use anyhow::{Result, bail, ensure};
@@ -55,6 +55,7 @@ enum Handle<'b> {
     WindowedMany(Vec<Stream<'b>>, Windows),
     WindowTable(WindowTable<'b>),
     Global(GlobalKTable<'b, Key, i64>),
+    GlobalStore(GlobalStore<Key, i64>),
     ReadOnly(StoreHandle<KeyValueStore<Key, i64>>),
     End,
 }
@@ -114,9 +115,11 @@ impl<'b> Graph<'b> {
     fn handle(&mut self, op: &Op) -> Result<Handle<'b>> {
         let name = format!("n{}", self.handles.len());
         Ok(match op {
-            Op::Stream { .. } | Op::Table { .. } | Op::GlobalTable { .. } | Op::ReadOnly { .. } => {
-                self.source_of(op, &name)?
-            }
+            Op::Stream { .. }
+            | Op::Table { .. }
+            | Op::GlobalTable { .. }
+            | Op::GlobalStore { .. }
+            | Op::ReadOnly { .. } => self.source_of(op, &name)?,
             Op::Filter { .. } | Op::FilterNot { .. } | Op::MapValues { .. } => {
                 self.values(op, &name)?
             }
@@ -126,6 +129,11 @@ impl<'b> Graph<'b> {
                 default,
             } => self.split(*of, branches, *default)?,
             Op::Branch { of, at } => self.branch(*of, *at)?,
+            Op::Children { of } => {
+                let children = processing::children(self.stream(*of)?.stream, &name);
+                let rekeyed = true;
+                Handle::Branches(children.map(|stream| Stream { stream, rekeyed }).into())
+            }
             Op::GroupByKey { of } => Handle::Group(self.stream(*of)?),
             Op::GroupBy { of, key, map } => self.group_by(*of, key, *map)?,
             Op::Count { .. } | Op::Reduce { .. } | Op::Aggregate { .. } => {
@@ -186,7 +194,8 @@ impl<'b> Graph<'b> {
             }
             Op::LookUp { with, .. } => match self.at(with)? {
                 Handle::ReadOnly(store) => (processors::look_up(stream, *store), rekeyed),
-                _ => bail!("node {with} is no read-only store"),
+                Handle::GlobalStore(store) => (processing::look_up(stream, *store), rekeyed),
+                _ => bail!("node {with} is no store to look up in"),
             },
             Op::FlatMap { times, key, .. } => {
                 let flat = stream.flat_map(move |k, v| {
@@ -220,6 +229,7 @@ impl<'b> Graph<'b> {
                 let processed = processors::process_values(stream, store, refuses);
                 (failing::answered(processed, on_error.as_ref()), rekeyed)
             }
+            Op::Schedules { interval, .. } => (processing::schedules(stream, interval), true),
             Op::ProcessVersions { history, back, .. } => {
                 let store = self
                     .builder

@@ -5,6 +5,7 @@ use crate::golden::{
     Op,
     op::{Given, Invalid, Times},
     policy::Policy,
+    processing,
     program::{Key, Value},
 };
 use anyhow::{Result, bail};
@@ -39,6 +40,10 @@ impl<'b> Graph<'b> {
             Op::GlobalTable { topic } => {
                 let topic = self.source(topic, i64_be());
                 Handle::Global(self.builder.global_table(&topic, stored(name)))
+            }
+            Op::GlobalStore { topic } => {
+                let topic = self.source(topic, i64_be());
+                Handle::GlobalStore(processing::global(self.builder, &topic, stored(name)))
             }
             Op::ReadOnly { topic, on_error } => {
                 let topic = self.source(topic, i64_be());

@@ -74,6 +74,7 @@ fn stream_joins(nodes: &[Op]) -> usize {
 fn punctuates_by_stream_time(nodes: &[Op]) -> bool {
     let by_stream = |op: &Op| match op {
         Op::Process { every, .. } => every.iter().any(|(clock, _)| *clock == Clock::Stream),
+        Op::Schedules { .. } => true,
         _ => false,
     };
     nodes.iter().any(by_stream)
@@ -142,6 +143,9 @@ impl Growing<'_> {
                 let (topic, on_error) = (topic.clone(), self.answer());
                 self.add(Op::ReadOnly { topic, on_error })
             }
+            _ if self.dice.percent(50) => self.add(Op::GlobalStore {
+                topic: topic.clone(),
+            }),
             _ => self.add(Op::GlobalTable {
                 topic: topic.clone(),
             }),

@@ -130,8 +130,23 @@ impl Growing<'_> {
                 history: self.dice.between(0, 60),
                 back: self.dice.between(0, 40),
             },
+            27 if self.dice.percent(50) => self.processing(of),
             _ => Op::ToStream { of },
         }
+    }
+
+    /// Schedules that are made at run time meet no others, or who comes first would be chance.
+    fn processing(&mut self, of: Place) -> Op {
+        let others = |op: &Op| match op {
+            Op::Process { every, .. } => !every.is_empty(),
+            Op::Schedules { .. } => true,
+            _ => false,
+        };
+        if self.nodes.iter().any(others) || self.dice.percent(50) {
+            return Op::Children { of };
+        }
+        let interval = self.dice.between(1, 20);
+        Op::Schedules { of, interval }
     }
 
     pub(super) fn of_group(&mut self, of: Place) -> Op {
@@ -171,14 +186,15 @@ impl Growing<'_> {
         let tables = self.all(|kind| matches!(kind, Kind::Table { .. }));
         let global = self.all(|kind| kind == Kind::Global);
         let read_only = self.all(|kind| kind == Kind::ReadOnly);
-        let mut partners = vec![streams, tables, global, read_only];
+        let stores = self.all(|kind| kind == Kind::GlobalStore);
+        let mut partners = vec![streams, tables, global, read_only, stores];
         partners.retain(|partners| !partners.is_empty());
         if partners.is_empty() {
             return Op::Peek { of };
         }
         let partners = self.dice.one(&partners);
         let with = self.dice.one(&partners);
-        if self.kinds[with] == Kind::ReadOnly {
+        if matches!(self.kinds[with], Kind::ReadOnly | Kind::GlobalStore) {
             return Op::LookUp { of, with };
         }
         let of_stream = matches!(self.kinds[of], Kind::Stream { .. });

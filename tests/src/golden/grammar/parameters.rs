@@ -127,6 +127,13 @@ impl Growing<'_> {
         });
         let there: Vec<_> = there.flatten().copied().collect();
         let mut every = Vec::new();
+        if self
+            .nodes
+            .iter()
+            .any(|op| matches!(op, Op::Schedules { .. }))
+        {
+            return every;
+        }
         for clock in [Clock::Stream, Clock::Wall] {
             let others = there.iter().filter(|(other, _)| *other == clock).count();
             if let Some(intervals) = INTERVALS.get(others)

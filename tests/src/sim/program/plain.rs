@@ -37,7 +37,11 @@ impl Script {
                 let every = self.punctuate_every;
                 let store = builder.store::<String, i64>("s");
                 stream
-                    .process(store, move |seen| Flush { seen, every })
+                    .process(store, move |seen| Flush {
+                        seen,
+                        every,
+                        due: None,
+                    })
                     .to(&OUT);
             }
             Shape::Repartition => {
@@ -98,10 +102,18 @@ impl Processor<String, i64> for Remember {
     }
 }
 
-/// Sums by key, and tells and forgets all sums every so often of stream time.
+/// Sums by key, and tells and forgets all sums every so often of stream time. With an even number
+/// it has a schedule only while there are sums, which after a crash it has to make anew.
 struct Flush {
     seen: StoreRef<KeyValueStore<String, i64>>,
     every: i64,
+    due: Option<Cancellable>,
+}
+
+impl Flush {
+    fn is_lazy(&self) -> bool {
+        self.every % 2 == 0
+    }
 }
 
 impl Processor<String, i64> for Flush {
@@ -109,7 +121,14 @@ impl Processor<String, i64> for Flush {
     type Value = i64;
 
     fn init(&mut self, ctx: &mut StateContext<'_>) -> ProcessResult {
-        ctx.schedule(Schedule::stream_time(self.every))?;
+        let mut sums = 0;
+        ctx.store(self.seen).all(|_, _, _| {
+            sums += 1;
+            std::ops::ControlFlow::Break(())
+        })?;
+        if sums > 0 || !self.is_lazy() {
+            self.due = Some(ctx.schedule(Schedule::stream_time(self.every))?);
+        }
         Ok(())
     }
 
@@ -120,12 +139,17 @@ impl Processor<String, i64> for Flush {
     ) -> ProcessResult {
         let sum = ctx.store(self.seen).entry(&record.key, || 0)?;
         *sum = (*sum * 3 + record.value) % 1_000_003;
+        if self.due.is_none() {
+            let next = (ctx.stream_time() / self.every + 1) * self.every;
+            let schedule = Schedule::stream_time(self.every).starting_at(next);
+            self.due = Some(ctx.schedule(schedule)?);
+        }
         Ok(())
     }
 
     fn punctuate(
         &mut self,
-        _: &Cancellable,
+        of: &Cancellable,
         now: Timestamp,
         ctx: &mut ProcessorContext<'_, String, i64>,
     ) -> ProcessResult {
@@ -137,6 +161,10 @@ impl Processor<String, i64> for Flush {
         for (key, sum) in sums {
             ctx.store(self.seen).delete(&key)?;
             ctx.forward(Record::new(key, sum, now))?;
+        }
+        if self.is_lazy() {
+            of.cancel();
+            self.due = None;
         }
         Ok(())
     }
