@@ -1,7 +1,5 @@
 //! Named children of processors: outputs with types of their own.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use millstream_core::{prelude::*, topology::Format};
 
 static IN: Topic<String, i64> = Topic::new("in", utf8(), i64_be());

@@ -348,7 +348,7 @@ fn what_a_global_processor_refuses_is_dropped_and_counted_or_stops_the_program()
 fn rows_of_a_processor_are_no_rows_of_a_copy() {
     let rows = |processed: bool| {
         let builder = StreamsBuilder::new();
-        let _ = builder.stream(&TEXT).for_each(|_, _| {});
+        builder.stream(&TEXT).for_each(|_, _| {});
         let numbers = || Consumed::of(&RATES);
         if processed {
             struct Same;

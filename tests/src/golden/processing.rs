@@ -157,8 +157,8 @@ fn row(key: Option<&str>) -> Key {
     Some(["g".to_owned(), first.map(String::from).unwrap_or_default()].concat())
 }
 
-pub(super) fn global<'b>(
-    builder: &'b StreamsBuilder,
+pub(super) fn global(
+    builder: &StreamsBuilder,
     topic: &Topic<Key, i64>,
     materialized: Materialized<Key, i64>,
 ) -> GlobalStore<Key, i64> {

@@ -250,9 +250,9 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         children: C,
         new: impl Fn(S::Refs, C::Refs) -> P + Fun,
     ) -> (KStream<'b, P::Key, P::Value>, C::Streams<'b>) {
-        let (new, linked) = (Arc::new(new), children.clone());
+        let (new, declared) = (Arc::new(new), children.clone());
         let processed = self.operator("process", stores.ids(), move |link| {
-            let (new, refs) = (new.clone(), linked.refs(&mut LinkedChildren::of(link)));
+            let (new, refs) = (new.clone(), children.refs(&mut LinkedChildren::of(link)));
             let node = Rc::new(RefCell::new(Node {
                 instance: Instance::new(link.name(), move || new(stores.refs(), refs.clone())),
                 down: link.downstream::<P::Key, P::Value>(),
@@ -264,12 +264,12 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
                 node.act(task, |processor, ctx| processor.process(record, ctx))
             }
         });
-        let mut declared = DeclaredChildren {
+        let mut declaring = DeclaredChildren {
             builder: self.builder,
             parent: processed.node,
             at: Location::caller(),
         };
-        let children = children.streams(&mut declared);
-        (processed.with_new_key(), children)
+        let streams = declared.streams(&mut declaring);
+        (processed.with_new_key(), streams)
     }
 }
