@@ -218,8 +218,8 @@ impl TopologyTestDriver {
         self.run()
     }
 
-    /// Lets the program read a topic if a pattern of it matches. Tasks that read one more go on from
-    /// what they have committed, as when an instance starts again.
+    /// Lets the program read a topic if a pattern of it matches. Tasks that read one more go on
+    /// from what they have committed, as when an instance starts again.
     fn take_up(&mut self, topic: &str) -> Result<()> {
         let Some(declared) = &self.patterns else {
             return Ok(());

@@ -1,7 +1,7 @@
 //! Sources of all topics whose names match a pattern.
 //!
 //! A program with such sources is declared without knowing its topics. [`Topology::matching`] makes
-//! of it the program for the topics that there are, in which each of them is a topic like any other.
+//! of it the program for those that there are, in which each of them is a topic like any other.
 //! Invariant: no topic is read by two sources of which one is a pattern, and none of the program's
 //! internal ones by a pattern.
 
