@@ -195,13 +195,15 @@ fn the_buffers_of_a_process_share_a_budget() {
     assert_eq!(budget.used(), 0);
 }
 
+/// A key and its value, or that it was deleted.
+type Written = (Vec<u8>, Option<Vec<u8>>);
+
 /// A backend whose writes can be made to fail, and that does something of its own before it scans.
 struct Sick {
     memory: MemoryBackend,
     fails: AtomicBool,
     before_scan: Box<dyn Fn() + Send + Sync>,
-    /// Keys and values, or that they were deleted.
-    written: Mutex<Vec<(Vec<u8>, Option<Vec<u8>>)>>,
+    written: Mutex<Vec<Written>>,
 }
 
 impl Backend for Sick {
