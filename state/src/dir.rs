@@ -190,6 +190,12 @@ impl StateDir {
     fn remove(&self, name: &str) -> Result<bool> {
         let path = self.path.join(name);
         let doomed = self.path.join(format!("{name}{REMOVED_SUFFIX}"));
+        // What an attempt that failed half-way has left would be in the way.
+        match fs::remove_dir_all(&doomed) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(refused(&doomed, &error)),
+        }
         match fs::rename(&path, &doomed) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),

@@ -97,6 +97,19 @@ fn a_removed_task_is_gone_with_all_in_it() {
 }
 
 #[test]
+fn what_a_removal_left_half_way_is_not_in_the_way_of_the_next_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = StateDir::open(directory.path()).unwrap();
+    let rubbish = directory.path().join("0_3.removed");
+    for path in [&rubbish, &state.task_path("0_3").unwrap()] {
+        fs::create_dir(path).unwrap();
+        fs::write(path.join("file"), "x").unwrap();
+    }
+    assert!(state.remove_task("0_3").unwrap());
+    assert!(!rubbish.exists() && state.tasks().unwrap().is_empty());
+}
+
+#[test]
 fn an_interrupted_removal_is_finished_by_the_next_start() {
     let directory = tempfile::tempdir().unwrap();
     drop(StateDir::open(directory.path()).unwrap());

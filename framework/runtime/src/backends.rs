@@ -224,6 +224,8 @@ impl Backends for RocksBackends {
     fn remove(&self, task: TaskId) -> Result<()> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         opened.remove(&task);
+        // The caller has the task's lease: others need not wait to open theirs.
+        drop(opened);
         self.dir.remove_task(&task.to_string())?;
         Ok(())
     }

@@ -165,7 +165,11 @@ impl Buffered {
             buffer.batch = batch;
         }
         applied?;
-        buffer.columns.iter_mut().for_each(Rows::clear);
+        let keep = self.budget.each / 8;
+        buffer
+            .columns
+            .iter_mut()
+            .for_each(|rows| rows.clear_keeping(keep));
         buffer.positions.fill(None);
         buffer.since = None;
         self.resize(buffer, 0);

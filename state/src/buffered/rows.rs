@@ -215,6 +215,14 @@ impl Rows {
         self.rows.iter_mut().for_each(|row| row.new = false);
     }
 
+    /// Forgets all rows, and gives back memory of more than so many bytes: nobody counts it.
+    pub(super) fn clear_keeping(&mut self, bytes: usize) {
+        if self.rows.capacity() * ROW_BYTES > bytes {
+            *self = Self::default();
+        }
+        self.clear();
+    }
+
     pub(super) fn clear(&mut self) {
         self.index.clear();
         self.rows.clear();
