@@ -208,6 +208,19 @@ fn what_a_punctuation_makes_comes_in_the_same_round_if_it_is_due() {
 }
 
 #[test]
+fn a_schedule_of_stream_time_that_no_record_makes_is_called_without_one() {
+    let mut bench = obeying();
+    bench.task.advance_wall_clock(0).unwrap();
+    told(&mut bench, &[("w a:s/b/10 1000", 500)]);
+    bench.task.advance_wall_clock(999).unwrap();
+    assert!(bench.texts("out").is_empty());
+    bench.task.advance_wall_clock(1_000).unwrap();
+    assert_eq!(bench.texts("out"), ["a:s/b/101000", "b500"]);
+    bench.task.advance_wall_clock(1_001).unwrap();
+    assert!(bench.texts("out").is_empty());
+}
+
+#[test]
 fn schedules_that_beget_each_other_without_end_are_an_error() {
     struct Endless;
     impl Processor<String, String> for Endless {

@@ -10,9 +10,9 @@ use crate::{
 };
 use std::{cell::Cell, collections::BTreeMap, rc::Rc};
 
-/// How many schedules that were made in one round may be called in it: a punctuation that makes
-/// one which is due at once, again and again, would never end.
-const MADE_IN_ROUND_MAX: usize = 10_000;
+/// How many generations of schedules that were made in one round may be called in it: a
+/// punctuation that makes one which is due at once, again and again, would never end.
+const GENERATIONS_MAX: usize = 10_000;
 /// With so few timers nobody looks for cancelled ones among them.
 const SWEEP_MIN: usize = 64;
 
@@ -318,14 +318,19 @@ impl Task {
     pub fn advance_wall_clock(&mut self, now: Timestamp) -> Result<()> {
         self.ctx.wall_clock = now;
         self.ensure_started()?;
-        if self.ctx.timers.ignore_wall_clock() {
-            return Ok(());
+        if !self.ctx.timers.ignore_wall_clock() {
+            let mut inputs = self.inputs.iter();
+            self.ctx.has_work = self.outstanding_calls() > 0
+                || inputs.any(|input| input.more || input.is_waiting());
+            self.ctx.timers.settle(now);
+            self.punctuate(PunctuationType::WallClockTime, now)?;
         }
-        let mut inputs = self.inputs.iter();
-        self.ctx.has_work =
-            self.outstanding_calls() > 0 || inputs.any(|input| input.more || input.is_waiting());
-        self.ctx.timers.settle(now);
-        self.punctuate(PunctuationType::WallClockTime, now)
+        // A schedule of stream time that no record has made may be due all the same.
+        let stream_time = self.ctx.stream_time;
+        if stream_time >= 0 && self.ctx.timers.may_be_due(false) {
+            self.punctuate(PunctuationType::StreamTime, stream_time)?;
+        }
+        Ok(())
     }
 
     /// Calls those whose time has come. Who has been due for longer is called first, else who was
@@ -333,10 +338,13 @@ impl Task {
     pub(super) fn punctuate(&mut self, clock: PunctuationType, now: Timestamp) -> Result<()> {
         self.ctx.source = None;
         self.ctx.timestamp = now;
-        let (before, mut new) = (self.ctx.timers.made, 0);
+        let (mut newest, mut generations) = (self.ctx.timers.made, 0);
         while let Some((due, timer)) = self.ctx.timers.take_due(clock, now) {
-            new += usize::from(due.1 >= before);
-            if new > MADE_IN_ROUND_MAX {
+            if due.1 >= newest {
+                newest = self.ctx.timers.made;
+                generations += 1;
+            }
+            if generations > GENERATIONS_MAX {
                 let text = "punctuations make schedules that are due at once, without end";
                 return Err(Error::topology(text));
             }

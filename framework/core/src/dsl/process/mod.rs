@@ -140,7 +140,7 @@ pub trait Processor<K, V>: 'static {
 
     /// Is called last, once, where `init` was and went well: the place to let go of what is not
     /// the program's. The work since the last commit may or may not be lost, and nothing can be
-    /// stored or sent any more. A crash calls nobody.
+    /// stored or sent any more. A crash or a panic calls nobody.
     fn close(&mut self) {}
 }
 
