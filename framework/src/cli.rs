@@ -350,10 +350,9 @@ fn reset(topology: Topology, config: Config, execute: bool) -> Result<Vec<String
         let topic = topics.find(|info| info.spec.name == name);
         topic.map(|info| info.spec.partitions)
     };
-    let (id, names) = (
-        config.application_id(),
-        topics.iter().map(|info| &*info.spec.name),
-    );
+    let id = config.application_id();
+    let names = topics.iter().map(|info| &*info.spec.name);
+    let names = names.filter(|name| Some(*name) != config.dead_letter_topic());
     let layout = program
         .topology()
         .matching(id, names)?
@@ -366,16 +365,11 @@ fn reset(topology: Topology, config: Config, execute: bool) -> Result<Vec<String
     // The places first: they are refused while other instances run, and then all stays as it is.
     go_back(&program, &inputs, execute, &mut done)?;
     done.extend(clean_up(dir, execute)?);
-    for topic in layout
-        .internal
-        .iter()
-        .filter(|topic| partitions(&topic.name).is_some())
-    {
-        done.push(format!("delete the topic {}", topic.name));
+    let internal = program.topology.internal_names(id);
+    for name in internal.iter().filter(|name| partitions(name).is_some()) {
+        done.push(format!("delete the topic {name}"));
         if execute {
-            patiently(&mut *client, &clock, limit, |_| {
-                Ok(log.delete_topic(&topic.name)?)
-            })?;
+            patiently(&mut *client, &clock, limit, |_| Ok(log.delete_topic(name)?))?;
         }
     }
     Ok(done)

@@ -74,6 +74,24 @@ fn what_the_program_and_the_cluster_keep_for_themselves_matches_nothing() {
 }
 
 #[test]
+fn dead_letters_of_a_source_match_nothing() {
+    let builder = StreamsBuilder::new();
+    let sales = Consumed::of(&SALES).on_error(ErrorPolicy::DeadLetterTo("sales-dead"));
+    builder.stream_matching(sales).to(&OUT);
+    let program = builder.build().unwrap();
+    let program = program
+        .matching("app", ["sales-dead", "sales-oslo"])
+        .unwrap();
+    assert_eq!(program.user_sources(), ["sales-oslo"]);
+}
+
+#[test]
+fn internal_topics_are_known_while_nothing_matches() {
+    let names = sums().internal_names("app");
+    assert_eq!(names, ["app-sums-changelog"]);
+}
+
+#[test]
 fn all_partitions_of_all_topics_are_read() {
     let topology = sums();
     let there = [("sales-oslo", 2), ("stock", 9), ("sales-tokyo", 3)];

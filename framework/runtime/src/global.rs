@@ -7,7 +7,7 @@
 use crate::{
     backends::Backends,
     error::{Error, Result},
-    program::{ChangelogColumn, Program, TOMBSTONE_RETENTION_MS},
+    program::{ChangelogColumn, Program},
     replica::{FullRestore, judge},
 };
 use millstream_core::{
@@ -124,7 +124,7 @@ impl Globals {
         }
         let mut tables = match self.tables.try_lock() {
             Ok(tables) => tables,
-            // What a thread that panicked had not noted is applied again, which changes nothing.
+            // What a thread that panicked had not applied is read again.
             Err(std::sync::TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(std::sync::TryLockError::WouldBlock) => return Ok(false),
         };
@@ -172,6 +172,8 @@ impl Tables {
             dropped: Dropped::default(),
         };
         for (number, global) in globals.iter().enumerate() {
+            let topic = program.global_topics.get(number).copied();
+            let (topic_id, tombstones_ms) = topic.unwrap_or_default();
             for at in program.layout.globals.get(number).into_iter().flatten() {
                 let end = log.end(at)?;
                 tables.partitions.push(Followed {
@@ -180,8 +182,8 @@ impl Tables {
                         store: global.name.clone(),
                         column: u16::try_from(number).unwrap_or(u16::MAX),
                         changelog: at.clone(),
-                        topic_id: program.global_ids.get(number).copied().unwrap_or_default(),
-                        tombstones_ms: TOMBSTONE_RETENTION_MS,
+                        topic_id,
+                        tombstones_ms,
                         copy: None,
                         disused: None,
                     },
@@ -286,7 +288,7 @@ impl Tables {
             if page.next > followed.progress.position {
                 let mut batch = WriteBatch::new();
                 let (policies, mut dropped) = (program.task.policies, Dropped::default());
-                writer.begin()?;
+                writer.begin();
                 for (offset, record) in page.records.iter() {
                     let record = (&at, offset, record);
                     writer.apply(record, &mut batch, policies, &mut dropped)?;

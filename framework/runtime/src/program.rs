@@ -28,8 +28,9 @@ pub struct Program {
     pub changelog_ids: BTreeMap<String, u128>,
     /// The user's topics of which stores are copies, whether or not they are restored from there.
     copied: BTreeMap<String, TopicInfo>,
-    /// The identities of the global tables' topics, in the order of the tables.
-    pub global_ids: Vec<u128>,
+    /// The global tables' topics, in the order of the tables: their identities, and how many
+    /// milliseconds they keep a deletion.
+    pub(crate) global_topics: Vec<(u128, i64)>,
     /// What was declared, where that reads topics by patterns: [`Program::topology`] reads those
     /// that there were when the program was prepared.
     patterns: Option<Arc<Topology>>,
@@ -70,7 +71,7 @@ impl Program {
         mut task: TaskConfig,
         log: &mut dyn Log,
     ) -> Result<Self> {
-        let (wide, infos) = found(&topology, &task.application_id, log)?;
+        let (wide, infos) = found(&topology, &task, log)?;
         let patterns = topology.has_patterns().then_some(topology);
         let topology = wide;
         let count = |name: &str| infos.get(name).map(|info| info.spec.partitions);
@@ -117,9 +118,14 @@ impl Program {
             }
         }
         let globals = topology.globals().iter();
-        let global_ids = globals.map(|global| infos.get(&global.topic).map_or(0, |info| info.id));
+        let global_topics = globals.map(|global| {
+            let info = infos.get(&global.topic);
+            info.map_or((0, TOMBSTONE_RETENTION_MS), |info| {
+                (info.id, tombstones_ms(info))
+            })
+        });
         Ok(Self {
-            global_ids: global_ids.collect(),
+            global_topics: global_topics.collect(),
             topology,
             layout,
             task,
@@ -142,16 +148,21 @@ impl Program {
         let Some(declared) = &self.patterns else {
             return Ok(());
         };
-        let id = &self.task.application_id;
         // What cannot be prepared runs nowhere, and whoever tried to start it was told.
-        let (topology, infos) = match found(declared, id, log) {
+        let (topology, infos) = match found(declared, &self.task, log) {
             Err(Error::Core(_)) => return Ok(()),
             found => found?,
         };
         let count = |name: &str| infos.get(name).map(|info| info.spec.partitions);
-        let Ok(layout) = topology.layout(id, count) else {
+        let Ok(layout) = topology.layout(&self.task.application_id, count) else {
             return Ok(());
         };
+        for topic in &layout.internal {
+            let there = log.topic(&topic.name)?;
+            if there.is_some_and(|info| info.spec.partitions != topic.partitions) {
+                return Ok(());
+            }
+        }
         let ids = |layout: &TaskLayout| layout.tasks.iter().map(|task| task.id).collect::<Vec<_>>();
         if ids(&layout) == ids(&self.layout) {
             return Ok(());
@@ -239,12 +250,15 @@ impl Program {
 /// The program for the topics that there are, and those of them that it reads.
 fn found(
     topology: &Arc<Topology>,
-    application_id: &str,
+    task: &TaskConfig,
     log: &mut dyn Log,
 ) -> Result<(Arc<Topology>, BTreeMap<String, TopicInfo>)> {
+    let application_id = &task.application_id;
     let mut wide = topology.clone();
     if topology.has_patterns() {
-        let names = log.topic_names()?;
+        let mut names = log.topic_names()?;
+        // A program that read its own dead letters would write them again, without end.
+        names.retain(|name| Some(name) != task.dead_letter_topic.as_ref());
         let names = names.iter().map(String::as_str);
         wide = Arc::new(topology.matching(application_id, names)?);
     }

@@ -28,7 +28,8 @@ pub trait GlobalProcessor<K, V>: Send + 'static {
     /// Takes one record; a null value is `None`, as where a topic is read as a table.
     ///
     /// # Errors
-    /// Any; see [`ProcessResult`]. What was written before stays, and no dead letter is kept.
+    /// Any; see [`ProcessResult`]. What was written before stays, and no dead letter is kept. A row
+    /// that its serde refuses, or writes as null, stops the instance later, when rows are stored.
     fn process(
         &mut self,
         record: Record<K, Option<V>>,
@@ -94,21 +95,17 @@ impl<K: Data, V: Data, P: GlobalProcessor<K, V>> ProcessRows for Rows<K, V, P> {
     fn applied(&mut self) -> Result<()> {
         self.store.applied()
     }
-
-    fn forget(&mut self) -> Result<()> {
-        self.store.abort()
-    }
 }
 
 impl StreamsBuilder {
     /// As [`StreamsBuilder::global_table`], of rows that a processor makes of the topic's records:
     /// it may change keys and values, count, and delete. Kafka Streams' `addGlobalStore`.
     ///
-    /// `new` makes a processor where an instance begins to read. Rows that are lost, or that were
-    /// made of another topic or in another format, are made anew by the processor from the topic's
-    /// first record on; so the topic must not be compacted where the processor needs more than the
-    /// last record of a key. A program that changes what its processor does gives the store another
-    /// name, or keeps the rows made so far.
+    /// `new` makes a processor where an instance begins to read, or goes back to what is stored.
+    /// Rows that are lost, or that were made of another topic or in another format, are made anew
+    /// by the processor from the first record on that the topic still has; so the topic must not be
+    /// compacted where the processor needs more than the last record of a key. A program that
+    /// changes what its processor does gives the store another name, or keeps the rows made so far.
     ///
     /// Every instance reads all partitions, each in its order, and between them in any: rows that
     /// are made of several records should be made of records of one partition.

@@ -34,8 +34,6 @@ pub(crate) trait ProcessRows: Send {
     fn drain(&mut self, column: Column, batch: &mut WriteBatch) -> Result<()>;
     /// The batch was applied.
     fn applied(&mut self) -> Result<()>;
-    /// Goes back to what the backend holds.
-    fn forget(&mut self) -> Result<()>;
 }
 
 /// Makes the processor of an instance, over the rows there are.
@@ -75,11 +73,21 @@ impl GlobalSpec {
     pub fn writer(&self, backend: &Arc<dyn Backend>, column: Column) -> GlobalWriter {
         let making = match &self.making {
             Making::Copied(write) => Writing::Copied(write.clone()),
-            Making::Processed(open) => Writing::Processed(open(StoreEnv {
-                backend: backend.clone(),
-                column,
-                cache_bytes: 0,
-            })),
+            Making::Processed(open) => {
+                let (open, backend) = (open.clone(), backend.clone());
+                let make = Box::new(move || {
+                    open(StoreEnv {
+                        backend: backend.clone(),
+                        column,
+                        cache_bytes: 0,
+                    })
+                });
+                Writing::Processed {
+                    rows: make(),
+                    make,
+                    unapplied: false,
+                }
+            }
         };
         GlobalWriter {
             name: self.name.clone(),
@@ -92,7 +100,12 @@ impl GlobalSpec {
 
 enum Writing {
     Copied(WriteRow),
-    Processed(Box<dyn ProcessRows>),
+    Processed {
+        rows: Box<dyn ProcessRows>,
+        make: Box<dyn Fn() -> Box<dyn ProcessRows> + Send>,
+        /// Whether a batch was begun of which nobody said that it was applied.
+        unapplied: bool,
+    },
 }
 
 /// From the records of a global table's topic to its rows, a batch at a time: [`begin`], [`apply`]
@@ -110,14 +123,17 @@ pub struct GlobalWriter {
 }
 
 impl GlobalWriter {
-    /// Begins a batch. What an earlier one should have held that was not applied is forgotten.
-    ///
-    /// # Errors
-    /// A storage failure.
-    pub fn begin(&mut self) -> Result<()> {
-        match &mut self.making {
-            Writing::Copied(_) => Ok(()),
-            Writing::Processed(rows) => rows.forget(),
+    /// Begins a batch. After one that was not applied the processor is made anew, since it may
+    /// remember what is not there.
+    pub fn begin(&mut self) {
+        if let Writing::Processed {
+            rows,
+            make,
+            unapplied,
+        } = &mut self.making
+            && std::mem::replace(unapplied, true)
+        {
+            *rows = make();
         }
     }
 
@@ -145,7 +161,7 @@ impl GlobalWriter {
         } else {
             let written = match &mut self.making {
                 Writing::Copied(write) => write(record, self.column, batch),
-                Writing::Processed(rows) => {
+                Writing::Processed { rows, .. } => {
                     let processed = rows.process((from, offset), record);
                     processed.map(|()| Written::Row)
                 }
@@ -172,11 +188,15 @@ impl GlobalWriter {
     /// Ends a batch: adds the rows that a processor has changed.
     ///
     /// # Errors
-    /// Where one cannot be encoded.
+    /// Where one cannot be encoded. Of which record it was made is not known by now, so no policy
+    /// is asked.
     pub fn end(&mut self, batch: &mut WriteBatch) -> Result<()> {
         match &mut self.making {
             Writing::Copied(_) => Ok(()),
-            Writing::Processed(rows) => rows.drain(self.column, batch),
+            Writing::Processed { rows, .. } => {
+                let drained = rows.drain(self.column, batch);
+                drained.map_err(|error| error.at(format!("global store {}", self.name)))
+            }
         }
     }
 
@@ -187,7 +207,12 @@ impl GlobalWriter {
     pub fn applied(&mut self) -> Result<()> {
         match &mut self.making {
             Writing::Copied(_) => Ok(()),
-            Writing::Processed(rows) => rows.applied(),
+            Writing::Processed {
+                rows, unapplied, ..
+            } => {
+                *unapplied = false;
+                rows.applied()
+            }
         }
     }
 }

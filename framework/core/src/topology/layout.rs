@@ -126,6 +126,18 @@ impl Topology {
         Ok(layout)
     }
 
+    /// The names of all internal topics that the program may have had, also those that it has none
+    /// of now because no topic matches a pattern.
+    pub fn internal_names(&self, application_id: &str) -> Vec<String> {
+        let logged = self.stores.iter();
+        let logged = logged.filter(|store| store.logging == Logging::Changelog);
+        let changelogs = logged.map(|store| changelog_name(application_id, &store.name));
+        let repartitions = self.repartitions.iter();
+        let repartitions = repartitions
+            .map(|topic| TopicName::Repartition(topic.name.clone()).resolve(application_id));
+        changelogs.chain(repartitions).collect()
+    }
+
     fn partition_counts(
         &self,
         partitions: impl Fn(&str) -> Option<u32>,

@@ -128,9 +128,12 @@ impl Topology {
         topics: impl IntoIterator<Item = &'t str>,
     ) -> Result<Self> {
         let own = format!("{application_id}-");
+        let dead_letters = self.dead_letter_topics();
         let internal = |topic: &str| {
             let ends = INTERNAL.iter().any(|end| topic.ends_with(end));
-            topic.starts_with(OF_THE_CLUSTER) || (topic.starts_with(&own) && ends)
+            topic.starts_with(OF_THE_CLUSTER)
+                || (topic.starts_with(&own) && ends)
+                || dead_letters.iter().any(|dead| dead == topic)
         };
         let mut matched: BTreeMap<String, Vec<TopicName>> = BTreeMap::new();
         for pattern in &self.patterns {

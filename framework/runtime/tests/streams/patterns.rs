@@ -188,6 +188,40 @@ fn instances_that_would_give_tasks_out_differently_stop() {
     assert!(failures[0].contains("restarted together"), "{failures:?}");
 }
 
+/// With a topic that no instance could be started with, those that run go on.
+#[test]
+fn a_topic_that_the_state_does_not_fit_stops_nobody() {
+    let (world, disk) = (World::new(1), Arc::new(MemoryBackends::default()));
+    create(&world.log, "events-a", 1);
+    let [a, b] =
+        ["a", "b"].map(|name| world.streams_on(&disk, summed(OffsetReset::Earliest), config(name)));
+    start(&a);
+    create(&world.log, "events-wide", 2);
+    b.start().unwrap();
+    feed(&world, "events-a", 8);
+    world.wait_for_outputs(8);
+    assert_ne!(a.state(), State::Error);
+    assert_ne!(b.state(), State::Error);
+}
+
+/// A program that read its own dead letters would write them again, without end.
+#[test]
+fn dead_letters_match_no_pattern() {
+    let world = World::new(1);
+    create(&world.log, "events-a", 1);
+    create(&world.log, "events-dead", 1);
+    let mut config = config("a");
+    config.task.dead_letter_topic = Some("events-dead".to_owned());
+    let streams = world.streams(copied(), config);
+    start(&streams);
+    feed(&world, "events-dead", 8);
+    feed(&world, "events-a", 3);
+    world.wait_for_outputs(3);
+    world.let_it_be();
+    let read: usize = world.outputs().values().map(Vec::len).sum();
+    assert_eq!(read, 3);
+}
+
 #[test]
 fn instances_that_give_tasks_out_alike_go_on() {
     let world = World::new(1);
