@@ -18,7 +18,7 @@ use millstream_log::Broker;
 use millstream_metrics::Registry;
 use millstream_runtime::{
     backends::{Backends, RocksBackends, TransientBackends},
-    config::{Config, ExceptionHandler},
+    config::{Config, ExceptionHandler, ProcessingGuarantee},
     streams::{LogSource, State, Streams, StreamsConfig},
     worker::Settings,
 };
@@ -82,6 +82,7 @@ fn streams_config(
         task.emission = Emission::PerCommit;
     }
     task.offset_reset = config.auto_offset_reset();
+    task.exactly_once = config.processing_guarantee() == ProcessingGuarantee::ExactlyOnceV2;
     // A table that begins later than its topic is no copy of it.
     if config.reuse_ktable_source_topics() && task.offset_reset == OffsetReset::Earliest {
         task.source_changelogs = SourceChangelogs::Always;

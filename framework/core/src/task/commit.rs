@@ -19,6 +19,8 @@ pub struct StoreChanges {
     pub records: RecordBatch,
     pub(super) store: StoreId,
     pub(super) column: Column,
+    /// Whether what the store calls new is.
+    pub(super) exact: bool,
 }
 
 impl StoreChanges {
@@ -41,6 +43,7 @@ impl StoreChanges {
             records: RecordBatch::new(),
             store,
             column,
+            exact: config.exactly_once,
         }
     }
 }

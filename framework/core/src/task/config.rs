@@ -85,6 +85,10 @@ pub struct TaskConfig {
     /// [`wire_size`](crate::record::wire_size) reckons. Larger ones are refused before they reach
     /// the log, and [`Policies::production`] answers. `None` leaves it to the log.
     pub record_bytes_max: Option<usize>,
+    /// Whether a commit is whole in the log or not there at all. Where it may be there in part
+    /// (`processing.guarantee=at_least_once`), a restored store can hold rows that its task has
+    /// never heard of, and no row is called new.
+    pub exactly_once: bool,
     /// How many bytes of clean entries each store may cache.
     pub cache_bytes: usize,
     /// Which stores that are copies of a topic are restored from it.
@@ -107,6 +111,7 @@ impl TaskConfig {
             offset_reset: OffsetReset::default(),
             dead_letter_topic: None,
             record_bytes_max: None,
+            exactly_once: true,
             cache_bytes: 32 << 20,
             source_changelogs: SourceChangelogs::Never,
             emission: Emission::default(),

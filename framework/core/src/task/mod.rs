@@ -437,7 +437,7 @@ impl Task {
     ) -> Result<()> {
         self.batch.clear();
         for changes in &self.commit.changes {
-            write_changes(&mut self.batch, changes.column, &changes.records);
+            write_changes(&mut self.batch, changes);
             let log = changes.changelog.as_ref().or(changes.source.as_ref());
             if let Some(position) = log.and_then(&position) {
                 self.batch.set_position(changes.column, position);

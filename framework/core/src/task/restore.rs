@@ -2,15 +2,17 @@
 //!
 //! Invariant: active tasks, standbys and restore all come through here, so their bytes are equal.
 
-use crate::{batch::RecordBatch, record::RawRecord};
+use super::StoreChanges;
+use crate::record::RawRecord;
 use millstream_state::{Column, WriteBatch};
 
-/// Writes a store's changes of one commit into a column. What is known to be new is said to be.
-pub(super) fn write_changes(batch: &mut WriteBatch, column: Column, changes: &RecordBatch) {
-    for index in 0..changes.len() {
-        let record = changes.get(index);
+/// Writes a store's changes of one commit into its column. What is known to be new is said to be.
+pub(super) fn write_changes(batch: &mut WriteBatch, changes: &StoreChanges) {
+    let (column, records) = (changes.column, &changes.records);
+    for index in 0..records.len() {
+        let record = records.get(index);
         match (record.key, record.value) {
-            (Some(key), Some(value)) if changes.is_first(index) => {
+            (Some(key), Some(value)) if changes.exact && records.is_first(index) => {
                 let time = record.timestamp.to_be_bytes();
                 batch.insert_parts(column, key, &[&time, value]);
             }
