@@ -322,7 +322,8 @@ mod tests {
     fn what_tasks_must_know_comes_from_its_keys() {
         let plain = task(&[]);
         assert_eq!(plain.emission, Emission::PerUpdate);
-        assert_eq!(plain.cache_bytes, 5 << 20);
+        assert_eq!(plain.cache_bytes, 16 << 20);
+        assert!(plain.exactly_once);
         assert_eq!(plain.source_changelogs, SourceChangelogs::Never);
         assert_eq!(plain.policies, Policies::default());
         assert_eq!(plain.record_bytes_max, Some(16 << 20));
@@ -354,5 +355,10 @@ mod tests {
 
         let own = ["bootstrap.servers=a:1", "producer.message.max.bytes=5000"];
         assert_eq!(task(&own).record_bytes_max, Some(5_000));
+        let often = [
+            "bootstrap.servers=a:1",
+            "processing.guarantee=at_least_once",
+        ];
+        assert!(!task(&often).exactly_once);
     }
 }

@@ -1,12 +1,13 @@
 //! Whether a healed world has come to rest, and what keeps it from it.
 //!
-//! Invariant: a world at rest has committed every input up to its end.
+//! Invariant: a world at rest runs all tasks, and has committed every input up to its end.
 
 use super::{APPLICATION, World};
 use anyhow::Result;
 use millstream_core::record::{Offset, TopicPartition};
 use millstream_log::Error as LogError;
-use millstream_runtime::worker::Phase;
+use millstream_runtime::worker::{Phase, TaskRole};
+use std::collections::BTreeSet;
 
 impl World {
     /// An input that is not committed up to its end, with the place and the end.
@@ -27,6 +28,19 @@ impl World {
             }
         }
         Ok(None)
+    }
+
+    /// Whether every task runs somewhere, and no worker is about to take or give any.
+    pub(super) fn all_tasks_run(&self) -> bool {
+        let mut workers = self.instances.iter().flat_map(|i| &i.workers);
+        let mut running = BTreeSet::new();
+        let settled = workers.all(|(worker, _)| {
+            let tasks = worker.tasks().into_iter();
+            let active = tasks.filter(|task| task.role == TaskRole::Active);
+            running.extend(active.map(|task| task.id));
+            worker.phase() == Phase::Running
+        });
+        settled && running.len() == self.program.layout.tasks.len()
     }
 
     /// The tasks of the workers that do not run all of theirs, with how far their stores are.
