@@ -168,8 +168,6 @@ impl Cluster {
         }))
     }
 
-    /// Makes a topic with Kafka Streams' settings for internal ones, and waits until every
-    /// partition has a leader.
     /// The names of all topics but the cluster's own.
     pub(crate) fn topic_names(&self) -> Result<Vec<String>> {
         let names = self.admin.topic_names(REQUEST);
@@ -179,6 +177,8 @@ impl Cluster {
         Ok(names)
     }
 
+    /// Makes a topic with Kafka Streams' settings for internal ones, and waits until every
+    /// partition has a leader.
     pub(crate) fn create_topic(&self, spec: &TopicSpec) -> Result<TopicInfo> {
         let topic = NewTopic {
             name: &spec.name,
