@@ -27,7 +27,7 @@ use std::{
 pub const SUBCOMMAND: &str = "instance";
 /// What an instance says, in lines that begin so.
 pub(super) const SAYS: &str = "instance:";
-/// The file in which an instance that was asked to end leaves the names of its active tasks.
+/// The file in which an instance keeps the names of its active tasks, from their first change on.
 pub(super) const ACTIVE_FILE: &str = "active-tasks";
 
 /// How often an instance looks at itself.
@@ -69,9 +69,10 @@ pub fn run(words: &[String]) -> Result<()> {
         if tasks != told {
             say(&tasks);
             told = tasks;
+            name_active_tasks(&directory, &node)?;
         }
     }
-    leave_active_tasks(&directory, &node)?;
+    name_active_tasks(&directory, &node)?;
     node.close().context("closing")?;
     say("ended");
     Ok(())
@@ -122,11 +123,17 @@ fn standing(node: &Node) -> String {
     )
 }
 
-fn leave_active_tasks(directory: &Path, node: &Node) -> Result<()> {
+/// Whoever reads the file while it runs meets all names or those before.
+fn name_active_tasks(directory: &Path, node: &Node) -> Result<()> {
     let tasks = node.streams().tasks();
     let active = tasks.iter().filter(|task| task.role == TaskRole::Active);
     let lines: String = active.map(|task| format!("{}\n", task.id)).collect();
-    fs::write(directory.join(ACTIVE_FILE), lines).context("naming the active tasks")
+    let (new, file) = (
+        directory.join("active-tasks.new"),
+        directory.join(ACTIVE_FILE),
+    );
+    let named = fs::write(&new, lines).and_then(|()| fs::rename(&new, &file));
+    named.context("naming the active tasks")
 }
 
 fn say(text: &str) {

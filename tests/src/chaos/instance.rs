@@ -3,11 +3,13 @@
 //! Invariant: whatever becomes of the storm, no instance outlives it; what instances say stays in
 //! a file of each until the storm's directory goes.
 
-use super::child::SUBCOMMAND;
+use super::child::{ACTIVE_FILE, SUBCOMMAND};
 use crate::servers::Supervised;
 use anyhow::{Context, Result};
 use std::{
+    collections::BTreeSet,
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -61,6 +63,11 @@ impl Instance {
     /// Starts its process, on whatever its directory holds.
     pub(super) fn start(&mut self) -> Result<()> {
         fs::create_dir_all(&self.directory)?;
+        // What it ran before it died it does not run now.
+        match fs::remove_file(self.directory.join(ACTIVE_FILE)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
         let mut command = Command::new(std::env::current_exe()?);
         command.args(&self.arguments);
         command.env("NO_COLOR", "1");
@@ -70,6 +77,15 @@ impl Instance {
         self.process = Some(Supervised::start_recorded(&command, &self.record)?);
         self.standing = Standing::Up;
         Ok(())
+    }
+
+    /// The tasks that it runs, as it named them last; none before it has named any.
+    pub(super) fn active_tasks(&self) -> Result<BTreeSet<String>> {
+        match fs::read_to_string(self.directory.join(ACTIVE_FILE)) {
+            Ok(names) => Ok(names.lines().map(str::to_owned).collect()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(BTreeSet::new()),
+            Err(error) => Err(error).with_context(|| format!("tasks of {:?}", self.directory)),
+        }
     }
 
     /// With other settings from the next start on.

@@ -2,7 +2,8 @@
 //! and the database die, at seeded random moments, and in the end every record counts once.
 //!
 //! Invariant: what is judged at the end is read from the cluster, the disks and the database alone;
-//! nothing that an instance says of itself counts.
+//! nothing that an instance says of itself counts, but for which tasks it ran when it was asked to
+//! end.
 
 mod check;
 mod child;
@@ -220,6 +221,7 @@ fn under_weather(weather: &Weather<'_>, root: &Path) -> Result<Report> {
     if let Err(error) = caught_up {
         verdict.diverged(&format!("{error:#}"));
     }
+    stores::wait_until_placed(weather, &instances, &reader)?;
     check::wait_for_table(weather, &mut reader)?;
     instances.iter_mut().try_for_each(Instance::ask_to_end)?;
     for (number, instance) in instances.iter_mut().enumerate() {

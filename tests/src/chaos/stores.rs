@@ -4,13 +4,13 @@
 //! away long ago; and each task's store on the instance where it ran last must be at the end.
 
 use super::{
+    CALM, LOOK, Weather,
     check::{self, Verdict},
-    child::ACTIVE_FILE,
     instance::Instance,
     program::{self, APPLICATION, MODEL},
     reader::{Entry, Reader},
 };
-use anyhow::{Context, Result};
+use anyhow::Result;
 use millstream_core::{
     record::{TaskId, TopicPartition},
     store::StoreEnv,
@@ -23,12 +23,40 @@ use millstream_runtime::{
 use millstream_state::{Backend, Column, Direction, Limits, MemoryBackend, Shared, StateDir};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     ops::{Bound, ControlFlow},
     sync::Arc,
 };
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Waits until each task runs on one instance and each instance runs some: one that came back last
+/// may be on its way into the group, and tasks on their way to it run nowhere. Where that takes too
+/// long, the judgement will say what is wrong.
+pub(super) fn wait_until_placed(
+    weather: &Weather<'_>,
+    instances: &[Instance],
+    reader: &Reader,
+) -> Result<()> {
+    let all = reader.program.layout.tasks.iter();
+    let mut all: Vec<_> = all.map(|task| task.id.to_string()).collect();
+    all.sort();
+    let (began, limit) = (weather.elapsed(), weather.elapsed() + CALM);
+    while weather.elapsed() < limit {
+        let active = instances.iter().map(Instance::active_tasks);
+        let active: Vec<_> = active.collect::<Result<_>>()?;
+        let mut named: Vec<_> = active.iter().flatten().cloned().collect();
+        named.sort();
+        if named == all && active.iter().all(|tasks| !tasks.is_empty()) {
+            let took = weather.elapsed().saturating_sub(began);
+            weather.say(&format!(
+                "every task runs on one instance, after {took:.1?}"
+            ));
+            return Ok(());
+        }
+        weather.pause(LOOK);
+    }
+    Ok(())
+}
 
 /// Looks at all stores of instances that have ended.
 pub(super) fn check(
@@ -39,9 +67,7 @@ pub(super) fn check(
     let mut judge = Judge::new(reader)?;
     let mut owned: BTreeMap<TaskId, usize> = BTreeMap::new();
     for (number, instance) in instances.iter().enumerate() {
-        let active = fs::read_to_string(instance.directory.join(ACTIVE_FILE))
-            .with_context(|| format!("the active tasks of instance {number}"))?;
-        let active: BTreeSet<&str> = active.lines().collect();
+        let active = instance.active_tasks()?;
         let dir = StateDir::open(instance.directory.join(APPLICATION).join("tasks"))?;
         let there: BTreeSet<String> = dir.tasks()?.into_iter().collect();
         let backends = RocksBackends::in_dir(dir, Shared::new(Limits::default()));
@@ -53,7 +79,7 @@ pub(super) fn check(
             .map(|task| task.id)
             .collect();
         for task in tasks {
-            let is_active = active.contains(&*task.to_string());
+            let is_active = active.contains(&task.to_string());
             if is_active {
                 *owned.entry(task).or_default() += 1;
             }
