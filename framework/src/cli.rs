@@ -352,10 +352,9 @@ fn reset(topology: Topology, config: Config, execute: bool) -> Result<Vec<String
     };
     let id = config.application_id();
     let names = topics.iter().map(|info| &*info.spec.name);
-    let names = names.filter(|name| Some(*name) != config.dead_letter_topic());
     let layout = program
         .topology()
-        .matching(id, names)?
+        .matching(id, config.dead_letter_topic(), names)?
         .layout(id, partitions)?;
     let mut inputs: Vec<_> = layout.tasks.iter().flat_map(|t| &t.inputs).collect();
     inputs.retain(|at| !layout.internal.iter().any(|topic| *topic.name == *at.topic));

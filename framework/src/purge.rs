@@ -1,6 +1,7 @@
-//! Housekeeping: forgetting what was consumed of repartition topics, and, where the log has none of
-//! its own, retention and compaction; and the state that tasks left behind. Invariant: nothing is
-//! forgotten that a committed place has not passed.
+//! Housekeeping: forgetting what was consumed of repartition topics and what has expired in
+//! changelogs, and, where the log has none of its own, retention and compaction; and the state that
+//! tasks left behind. Invariant: nothing is forgotten that a committed place or a committed clock
+//! has not passed.
 
 use crate::client::KeptClient;
 use anyhow::{Context, Result};
@@ -11,6 +12,7 @@ use millstream_core::{
 use millstream_log::{Broker, Error};
 use millstream_runtime::{clock::Clock, program::Program, streams::Streams};
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         mpsc::{RecvTimeoutError, Sender, channel},
@@ -45,6 +47,7 @@ impl Purger {
             purged: vec![0; repartitions(program).len()],
             partitions: repartitions(program),
         };
+        let mut expired = Expired::default();
         let (stop, stopped) = channel();
         let run = move || {
             let mut purged = clock.elapsed();
@@ -59,6 +62,9 @@ impl Purger {
                             tracing::warn!(%error, "purging repartition topics");
                             purged = now;
                         }
+                    }
+                    if let Err(error) = expired.forget(&*log, &streams) {
+                        tracing::warn!(%error, "purging changelogs of what has expired");
                     }
                 }
                 if let Err(error) = streams.tidy_state() {
@@ -125,6 +131,31 @@ impl Consumed {
             }
         }
         put_off.map_or(Ok(()), Err)
+    }
+}
+
+/// The changelogs of which something has expired, and what was forgotten of them.
+#[derive(Default)]
+struct Expired {
+    purged: BTreeMap<TopicPartition, Offset>,
+}
+
+impl Expired {
+    /// Deletes what the tasks that run here can do without.
+    fn forget(&mut self, log: &dyn Broker, streams: &Streams) -> millstream_log::Result<()> {
+        let mut failed = Ok(());
+        let starts = streams.tasks().into_iter().flat_map(|task| task.log_starts);
+        for (changelog, start) in starts {
+            if self.purged.get(&changelog).is_some_and(|at| *at >= start) {
+                continue;
+            }
+            match log.delete_records(&changelog, start) {
+                Ok(_) => drop(self.purged.insert(changelog, start)),
+                // The others can be deleted all the same.
+                Err(error) => failed = failed.and(Err(error)),
+            }
+        }
+        failed
     }
 }
 

@@ -21,8 +21,18 @@ struct Entry {
     start: u32,
     key: u32,
     value: u32,
-    first: bool,
+    mark: Mark,
     headers: Headers,
+}
+
+/// What a store says of one of its changes to those who write it down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    None,
+    /// It is the first one of its key, or the first since the key was deleted.
+    First,
+    /// It is for the backend alone: whoever reads the changelog knows it by itself.
+    Local,
 }
 
 /// Records of one partition, with their offsets, in one arena.
@@ -67,7 +77,7 @@ impl RecordBatch {
             start: u32_length(start),
             key: length(record.key),
             value: length(record.value),
-            first: false,
+            mark: Mark::None,
             headers: record.headers.clone(),
         });
         true
@@ -105,7 +115,7 @@ impl RecordBatch {
             start,
             key,
             value,
-            first: false,
+            mark: Mark::None,
             headers,
         });
         Ok(())
@@ -114,14 +124,31 @@ impl RecordBatch {
     /// Says of the last record that it is the first one of its key, or the first since the key was
     /// deleted. Only a store's changes say so, to those who write them to a backend.
     pub(crate) fn mark_first(&mut self) {
-        if let Some(last) = self.entries.last_mut() {
-            last.first = true;
-        }
+        self.mark(Mark::First);
     }
 
     /// Whether the record at a place is known to be the first one of its key.
     pub(crate) fn is_first(&self, index: usize) -> bool {
-        self.entries[index].first
+        self.entries[index].mark == Mark::First
+    }
+
+    /// Says of the last record that a store's changelog can do without it.
+    pub(crate) fn mark_local(&mut self) {
+        self.mark(Mark::Local);
+    }
+
+    /// Of a store's changes those that its changelog must get: all but the deletions of rows that
+    /// have expired, where it loses such rows by being cut off in front.
+    pub fn logged(&self) -> impl Iterator<Item = RawRecord<'_>> {
+        let entries = self.entries.iter().enumerate();
+        let logged = entries.filter(|(_, entry)| entry.mark != Mark::Local);
+        logged.map(|(index, _)| self.get(index))
+    }
+
+    fn mark(&mut self, mark: Mark) {
+        if let Some(last) = self.entries.last_mut() {
+            last.mark = mark;
+        }
     }
 
     /// Takes the last record out again.

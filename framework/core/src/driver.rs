@@ -87,7 +87,7 @@ impl TopologyTestDriver {
             .clone();
         let (topology, patterns) = match topology.has_patterns() {
             true => (
-                topology.matching(&config.application_id, [])?,
+                topology.matching(&config.application_id, None, [])?,
                 Some(topology),
             ),
             false => (topology, None),
@@ -224,12 +224,10 @@ impl TopologyTestDriver {
         let Some(declared) = &self.patterns else {
             return Ok(());
         };
-        if self.config.dead_letter_topic.as_deref() == Some(topic) {
-            return Ok(());
-        }
         let met = self.topology.user_sources();
         let topics = met.iter().map(String::as_str).chain([topic]);
-        let wider = declared.matching(&self.config.application_id, topics)?;
+        let dead = self.config.dead_letter_topic.as_deref();
+        let wider = declared.matching(&self.config.application_id, dead, topics)?;
         for (number, task) in self.tasks.iter_mut().enumerate() {
             let (was, is) = (
                 &self.topology.subtopologies()[number],
@@ -421,7 +419,7 @@ impl TopologyTestDriver {
         for changes in &task.prepare_commit()?.changes {
             if let Some(topic) = &changes.changelog {
                 let log = self.changelog.entry(topic.topic.to_string()).or_default();
-                log.extend(changes.records.iter().map(|(_, record)| owned(record)));
+                log.extend(changes.records.logged().map(owned));
             }
         }
         let position = Position {

@@ -240,6 +240,7 @@ fn env(backend: &Arc<MemoryBackend>) -> StoreEnv {
         backend: backend.clone(),
         column: COLUMN,
         cache_bytes: 0,
+        trimmed: false,
     }
 }
 

@@ -29,7 +29,7 @@ fn sums() -> Topology {
 type There<'t> = &'t [(&'t str, u32)];
 
 fn laid_out(topology: &Topology, there: There<'_>) -> millstream_core::Result<TaskLayout> {
-    let program = topology.matching("app", there.iter().map(|(name, _)| *name))?;
+    let program = topology.matching("app", None, there.iter().map(|(name, _)| *name))?;
     let count = |name: &str| {
         there
             .iter()
@@ -45,7 +45,7 @@ fn matched(pattern: &'static str, there: &[&str]) -> Vec<String> {
     let program = builder
         .build()
         .unwrap()
-        .matching("app", there.iter().copied());
+        .matching("app", None, there.iter().copied());
     program.unwrap().user_sources()
 }
 
@@ -80,7 +80,7 @@ fn dead_letters_of_a_source_match_nothing() {
     builder.stream_matching(sales).to(&OUT);
     let program = builder.build().unwrap();
     let program = program
-        .matching("app", ["sales-dead", "sales-oslo"])
+        .matching("app", None, ["sales-dead", "sales-oslo"])
         .unwrap();
     assert_eq!(program.user_sources(), ["sales-oslo"]);
 }
@@ -210,10 +210,10 @@ fn a_topic_has_one_source() {
     let _ = builder.stream_matching(&Topic::new(".*-oslo", utf8(), i64_be()));
     let topology = builder.build().unwrap();
     topology
-        .matching("app", ["sales-tokyo", "stock-oslo"])
+        .matching("app", None, ["sales-tokyo", "stock-oslo"])
         .unwrap();
     let error = topology
-        .matching("app", ["sales-oslo"])
+        .matching("app", None, ["sales-oslo"])
         .err()
         .unwrap()
         .to_string();
@@ -318,7 +318,7 @@ fn a_pattern_is_described_as_one_and_compared_by_its_text() {
         text.contains("Source: KSTREAM-SOURCE-0000000000 (topics: sales-.*)"),
         "{text}"
     );
-    let wide = sums().matching("app", ["sales-oslo"]).unwrap();
+    let wide = sums().matching("app", None, ["sales-oslo"]).unwrap();
     for format in [Format::Text, Format::Json, Format::Dot, Format::Mermaid] {
         assert_eq!(wide.describe(format), sums().describe(format));
     }

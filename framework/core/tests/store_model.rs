@@ -280,6 +280,7 @@ fn env(backend: &Arc<MemoryBackend>, cache_bytes: usize) -> StoreEnv {
         backend: backend.clone(),
         column: COLUMN,
         cache_bytes,
+        trimmed: false,
     }
 }
 

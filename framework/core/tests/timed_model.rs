@@ -1,17 +1,17 @@
 //! The timed store and the ordered buffer against the standard map: whatever is done in whatever
 //! order, with however little memory, both must show the same, and what a crash leaves must be what
-//! was committed.
+//! was committed; as must what a changelog gives back that was cut off in front.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use millstream_core::{
     batch::RecordBatch,
-    record::Timestamp,
+    record::{Headers, RawRecord, Timestamp},
     serde::{i64_be, utf8},
-    store::{At, BufferStore, StateStore, StoreEnv, TimedKind, TimedShape, TimedStore},
+    store::{At, BufferStore, StateStore, StoreEnv, Sweep, TimedKind, TimedShape, TimedStore},
     task::restore_record,
 };
-use millstream_state::{Backend, Column, Direction, MemoryBackend, WriteBatch};
+use millstream_state::{Backend, Column, Direction, MemoryBackend, Position, WriteBatch};
 use proptest::{collection::vec, prelude::*};
 use std::{
     collections::BTreeMap,
@@ -44,6 +44,10 @@ enum Op {
     Applied,
     Abort,
     Crash,
+    /// The log forgets what it may.
+    Trim,
+    /// The disk is lost, and the store restored from the changelog.
+    Restore(bool),
 }
 
 fn at() -> impl Strategy<Value = At> {
@@ -67,6 +71,8 @@ fn ops() -> impl Strategy<Value = Op> {
         4 => Just(Op::Applied),
         1 => Just(Op::Abort),
         1 => Just(Op::Crash),
+        1 => Just(Op::Trim),
+        1 => any::<bool>().prop_map(Op::Restore),
     ]
 }
 
@@ -79,23 +85,37 @@ struct Pair {
     backend: Arc<MemoryBackend>,
     store: TimedStore<String, i64>,
     cache_bytes: usize,
+    /// Whether what has expired goes from the changelog's front, and not by tombstones.
+    trimmed: bool,
     now: Timestamp,
     shown: (Rows, Timestamp),
     committed: (Rows, Timestamp),
     drained: Option<((Rows, Timestamp), RecordBatch)>,
+    log: Changelog,
+}
+
+/// What a log would hold.
+#[derive(Default)]
+struct Changelog {
+    records: Vec<(Vec<u8>, Option<Vec<u8>>, Timestamp)>,
+    start: usize,
+    /// Where it may begin.
+    may_start: usize,
 }
 
 impl Pair {
-    fn new(cache_bytes: usize) -> Self {
+    fn new(cache_bytes: usize, trimmed: bool) -> Self {
         let backend = Arc::new(MemoryBackend::new(&["rows"]));
         Self {
-            store: open(&backend, cache_bytes),
+            store: open(&backend, cache_bytes, trimmed),
             backend,
             cache_bytes,
+            trimmed,
             now: 0,
             shown: (Rows::new(), Timestamp::MIN),
             committed: (Rows::new(), Timestamp::MIN),
             drained: None,
+            log: Changelog::default(),
         }
     }
 
@@ -168,16 +188,65 @@ impl Pair {
             Op::All => self.all(),
             Op::Drain => self.drain(),
             Op::Applied => self.applied(),
-            Op::Abort => {
-                self.store.abort().unwrap();
-                self.back_to_committed();
-            }
-            Op::Crash => {
-                self.store = open(&self.backend, self.cache_bytes);
-                self.store.set_time(self.now);
-                self.back_to_committed();
-            }
+            Op::Abort => self.abort(),
+            Op::Crash => self.reopen(),
+            Op::Trim => self.log.start = self.log.may_start,
+            Op::Restore(tidy) => self.restore(tidy),
         }
+    }
+
+    fn restore(&mut self, tidy: bool) {
+        self.backend = Arc::new(MemoryBackend::new(&["rows"]));
+        let mut batch = WriteBatch::new();
+        for (key, value, timestamp) in &self.log.records[self.log.start..] {
+            let (key, value) = (Some(&key[..]), value.as_deref());
+            let headers = &Headers::NONE;
+            let record = RawRecord {
+                key,
+                value,
+                timestamp: *timestamp,
+                headers,
+            };
+            restore_record(&mut batch, COLUMN, record);
+        }
+        self.backend.apply(&batch).unwrap();
+        if tidy {
+            // As a standby does.
+            batch.clear();
+            let column = (&*self.backend as &dyn Backend, COLUMN);
+            let mut sweep = Sweep::default();
+            sweep.delete_expired(column, SHAPE, 0, &mut batch).unwrap();
+            self.backend.apply(&batch).unwrap();
+            let horizon = SHAPE.horizon(self.committed.1);
+            let rows = self.stored();
+            assert!(rows.iter().all(|row| !SHAPE.has_expired(row, horizon)));
+        }
+        self.reopen();
+    }
+
+    fn abort(&mut self) {
+        self.store.abort().unwrap();
+        self.back_to_committed();
+    }
+
+    fn reopen(&mut self) {
+        self.store = open(&self.backend, self.cache_bytes, self.trimmed);
+        self.store.set_time(self.now);
+        self.back_to_committed();
+    }
+
+    fn stored(&self) -> Vec<Vec<u8>> {
+        let mut keys = Vec::new();
+        let everything = (Bound::Unbounded, Bound::Unbounded);
+        let mut take = |key: &[u8], _: &[u8]| {
+            keys.push(key.to_vec());
+            ControlFlow::Continue(())
+        };
+        let up = Direction::Ascending;
+        self.backend
+            .scan(COLUMN, everything, up, &mut take)
+            .unwrap();
+        keys
     }
 
     fn back_to_committed(&mut self) {
@@ -239,6 +308,27 @@ impl Pair {
             restore_record(&mut batch, COLUMN, record);
         }
         self.backend.apply(&batch).unwrap();
+        for record in changes.logged() {
+            let (key, value) = (
+                record.key.unwrap().to_vec(),
+                record.value.map(<[u8]>::to_vec),
+            );
+            self.log.records.push((key, value, record.timestamp));
+        }
+        let end = self.log.records.len();
+        let position = Position {
+            offset: i64::try_from(end).unwrap(),
+            topic_id: 7,
+            applied_at: 0,
+            transaction: 0,
+        };
+        if let Some(start) = self.store.log_start(&position) {
+            assert!(self.trimmed);
+            let start = usize::try_from(start).unwrap();
+            assert!(start <= end, "{start}");
+            // After a crash it may know less than it did, since the trail goes with the clock.
+            self.log.may_start = self.log.may_start.max(start);
+        }
         self.store.applied().unwrap();
         self.committed = rows;
     }
@@ -252,15 +342,21 @@ fn direction(up: bool) -> Direction {
     }
 }
 
-fn open(backend: &Arc<MemoryBackend>, cache_bytes: usize) -> TimedStore<String, i64> {
-    TimedStore::open(utf8(), i64_be(), SHAPE, env(backend, cache_bytes)).unwrap()
+fn open(
+    backend: &Arc<MemoryBackend>,
+    cache_bytes: usize,
+    trimmed: bool,
+) -> TimedStore<String, i64> {
+    let env = env(backend, cache_bytes, trimmed);
+    TimedStore::open(utf8(), i64_be(), SHAPE, env).unwrap()
 }
 
-fn env(backend: &Arc<MemoryBackend>, cache_bytes: usize) -> StoreEnv {
+fn env(backend: &Arc<MemoryBackend>, cache_bytes: usize, trimmed: bool) -> StoreEnv {
     StoreEnv {
         backend: backend.clone(),
         column: COLUMN,
         cache_bytes,
+        trimmed,
     }
 }
 
@@ -269,9 +365,9 @@ proptest! {
 
     #[test]
     fn the_store_is_a_map_with_commits_and_a_horizon(
-        cache in 0usize..2000, script in vec(ops(), 0..150)
+        cache in 0usize..2000, trimmed: bool, script in vec(ops(), 0..150)
     ) {
-        let mut pair = Pair::new(cache);
+        let mut pair = Pair::new(cache, trimmed);
         pair.store.set_time(0);
         for op in script {
             pair.run(op);
@@ -284,7 +380,7 @@ proptest! {
     #[test]
     fn the_buffer_is_a_map_with_commits(script in vec((0u8..6, 0u8..8, any::<i64>()), 0..120)) {
         let backend = Arc::new(MemoryBackend::new(&["rows"]));
-        let open = || BufferStore::open(i64_be(), env(&backend, 0)).unwrap();
+        let open = || BufferStore::open(i64_be(), env(&backend, 0, true)).unwrap();
         let (mut store, mut shown) = (open(), BTreeMap::new());
         let mut committed: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
         let mut drained = None;
@@ -348,7 +444,8 @@ fn what_has_expired_leaves_the_backend() {
         wide: false,
     };
     let backend = Arc::new(MemoryBackend::new(&["rows"]));
-    let mut store = TimedStore::open(utf8(), i64_be(), shape, env(&backend, 1 << 20)).unwrap();
+    let mut store =
+        TimedStore::open(utf8(), i64_be(), shape, env(&backend, 1 << 20, true)).unwrap();
     let mut most = 0;
     for second in 0..4000i64 {
         let time = second * 1000;

@@ -31,6 +31,7 @@ fn open(backend: &Arc<MemoryBackend>, cache_bytes: usize) -> VersionedStore<Stri
         backend: backend.clone(),
         column: COLUMN,
         cache_bytes,
+        trimmed: true,
     };
     VersionedStore::open(utf8(), serde(), RETENTION, env).unwrap()
 }

@@ -33,9 +33,9 @@ const EARLIEST: Offset = -2;
 const LATEST: Offset = -1;
 /// Topics of the cluster's own bookkeeping begin like this.
 const INTERNAL: &str = "__";
-/// `segment.bytes` of repartition topics, as Kafka Streams has it: what was read is deleted behind
-/// the commit, and only whole segments go.
-const REPARTITION_SEGMENT_BYTES: u32 = 50 << 20;
+/// `segment.bytes` of topics that are cut off in front, as Kafka Streams has it for repartition
+/// topics: only whole segments go.
+const TRIMMED_SEGMENT_BYTES: u32 = 50 << 20;
 
 /// What all clients of a cluster share.
 pub(crate) struct Cluster {
@@ -305,10 +305,11 @@ impl Cluster {
 }
 
 /// A topic that is there and one that was asked for: other partitions would give records to other
-/// tasks, and another way of forgetting would lose state.
+/// tasks, and another way of forgetting would lose state. Whether records can be deleted from the
+/// front of a compacted topic makes no such difference.
 fn agreed(found: TopicInfo, spec: &TopicSpec) -> Result<TopicInfo> {
     let (is, wanted) = (&found.spec, spec);
-    let kind = |cleanup| matches!(cleanup, Cleanup::Compact { .. });
+    let compacts = |spec: &TopicSpec| spec.cleanup.compacts().is_some();
     if is.partitions != wanted.partitions {
         return Err(Error::Fatal(format!(
             "topic {} exists with {} partitions, and {} are needed: delete it, or run the \
@@ -316,35 +317,45 @@ fn agreed(found: TopicInfo, spec: &TopicSpec) -> Result<TopicInfo> {
             is.name, is.partitions, wanted.partitions
         )));
     }
-    if kind(is.cleanup) != kind(wanted.cleanup) {
+    if compacts(is) != compacts(wanted) {
         return Err(Error::Fatal(format!(
             "topic {} exists and forgets in another way than is needed: its cleanup.policy must be \
              {}",
             is.name,
-            if kind(wanted.cleanup) {
-                "compact"
-            } else {
-                "delete"
-            }
+            policy(wanted.cleanup)
+        )));
+    }
+    if compacts(wanted) && wanted.cleanup.ages().is_none() && is.cleanup.ages().is_some() {
+        return Err(Error::Fatal(format!(
+            "topic {} exists and forgets records by their age or number, which would lose state: \
+             its retention.ms and retention.bytes must be -1",
+            is.name
         )));
     }
     Ok(found)
 }
 
+/// `cleanup.policy`.
+fn policy(cleanup: Cleanup) -> &'static str {
+    match cleanup {
+        Cleanup::Delete { .. } => "delete",
+        Cleanup::Compact { .. } => "compact",
+        Cleanup::CompactDelete { .. } => "compact,delete",
+    }
+}
+
 fn settings(cleanup: Cleanup) -> Vec<(&'static str, String)> {
     let mut settings = vec![("message.timestamp.type", "CreateTime".to_owned())];
-    match cleanup {
-        Cleanup::Delete { retention_ms } => {
-            settings.push(("cleanup.policy", "delete".to_owned()));
-            settings.push(("retention.ms", retention_ms.unwrap_or(-1).to_string()));
-            settings.push(("segment.bytes", REPARTITION_SEGMENT_BYTES.to_string()));
-        }
-        Cleanup::Compact {
-            delete_retention_ms,
-        } => {
-            settings.push(("cleanup.policy", "compact".to_owned()));
-            settings.push(("delete.retention.ms", delete_retention_ms.to_string()));
-        }
+    settings.push(("cleanup.policy", policy(cleanup).to_owned()));
+    if !matches!(cleanup, Cleanup::Compact { .. }) {
+        let retention = cleanup.ages().unwrap_or(-1);
+        settings.push(("retention.ms", retention.to_string()));
+        // The cluster may have a bound for topics that do not say otherwise.
+        settings.push(("retention.bytes", (-1).to_string()));
+        settings.push(("segment.bytes", TRIMMED_SEGMENT_BYTES.to_string()));
+    }
+    if let Some(tombstones) = cleanup.compacts() {
+        settings.push(("delete.retention.ms", tombstones.to_string()));
     }
     settings
 }
@@ -354,15 +365,20 @@ fn cleanup(settings: &[(String, String)]) -> Cleanup {
         let found = settings.iter().find(|(name, _)| name == key);
         found.map_or("", |(_, value)| value.as_str())
     };
-    if value("cleanup.policy").contains("compact") {
-        Cleanup::Compact {
-            delete_retention_ms: value("delete.retention.ms").parse().unwrap_or(i64::MAX),
-        }
-    } else {
-        let retention = value("retention.ms").parse().ok();
-        Cleanup::Delete {
-            retention_ms: retention.filter(|ms| *ms >= 0),
-        }
+    let bound = |key: &str| value(key).parse::<i64>().ok().filter(|bound| *bound >= 0);
+    // With a bound in bytes records go at any age; what matters is that they do.
+    let retention_ms = bound("retention.ms").or(bound("retention.bytes").map(|_| i64::MAX));
+    let delete_retention_ms = value("delete.retention.ms").parse().unwrap_or(i64::MAX);
+    let policy = value("cleanup.policy");
+    match (policy.contains("compact"), policy.contains("delete")) {
+        (true, true) => Cleanup::CompactDelete {
+            delete_retention_ms,
+            retention_ms,
+        },
+        (true, false) => Cleanup::Compact {
+            delete_retention_ms,
+        },
+        (false, _) => Cleanup::Delete { retention_ms },
     }
 }
 
@@ -379,6 +395,14 @@ mod tests {
             },
             Cleanup::Compact {
                 delete_retention_ms: 7,
+            },
+            Cleanup::CompactDelete {
+                delete_retention_ms: 7,
+                retention_ms: None,
+            },
+            Cleanup::CompactDelete {
+                delete_retention_ms: 7,
+                retention_ms: Some(8),
             },
         ] {
             let settings = settings(made).into_iter();

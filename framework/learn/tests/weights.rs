@@ -91,6 +91,7 @@ fn environment() -> StoreEnv {
         backend: Arc::new(MemoryBackend::new(&["model"])),
         column: COLUMN,
         cache_bytes: 0,
+        trimmed: false,
     }
 }
 

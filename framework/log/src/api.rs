@@ -178,6 +178,41 @@ pub enum Cleanup {
         /// `delete.retention.ms`.
         delete_retention_ms: i64,
     },
+    /// Both at once, Kafka's `compact,delete`. Without an age records go from the front only where
+    /// they are deleted by [`Broker::delete_records`], which a cluster refuses for topics that are
+    /// compacted and no more.
+    CompactDelete {
+        /// `delete.retention.ms`.
+        delete_retention_ms: i64,
+        /// `retention.ms`; `None` keeps records however old they are.
+        retention_ms: Option<i64>,
+    },
+}
+
+impl Cleanup {
+    /// How long tombstones stay (`delete.retention.ms`), where the topic is compacted.
+    pub fn compacts(self) -> Option<i64> {
+        match self {
+            Self::Delete { .. } => None,
+            Self::Compact {
+                delete_retention_ms,
+            }
+            | Self::CompactDelete {
+                delete_retention_ms,
+                ..
+            } => Some(delete_retention_ms),
+        }
+    }
+
+    /// How old records become (`retention.ms`), where the topic forgets by age.
+    pub fn ages(self) -> Option<i64> {
+        match self {
+            Self::Compact { .. } => None,
+            Self::Delete { retention_ms } | Self::CompactDelete { retention_ms, .. } => {
+                retention_ms
+            }
+        }
+    }
 }
 
 /// A topic to be made.

@@ -184,6 +184,7 @@ impl Tables {
                         changelog: at.clone(),
                         topic_id,
                         tombstones_ms,
+                        expires: None,
                         copy: None,
                         disused: None,
                     },

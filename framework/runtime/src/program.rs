@@ -3,9 +3,11 @@
 use crate::error::{Error, Result};
 use millstream_core::{
     record::{TaskId, TopicPartition},
+    store::TimedShape,
     task::{SourceChangelogs, TaskConfig},
     topology::{
-        InternalKind, Logging, SourceCopy, StoreSpec, TaskLayout, Topology, changelog_name,
+        InternalKind, InternalTopic, Logging, SourceCopy, StoreSpec, TaskLayout, Topology,
+        changelog_name,
     },
 };
 use millstream_log::{Cleanup, Error as LogError, Log, TaskInputs, TopicInfo, TopicSpec};
@@ -49,6 +51,8 @@ pub struct ChangelogColumn {
     pub topic_id: u128,
     /// How long it keeps tombstones.
     pub tombstones_ms: i64,
+    /// What its rows are, where they expire without tombstones: a replica deletes them by itself.
+    pub expires: Option<TimedShape>,
     /// Where the store has no changelog but the topic that it is a copy of: how its records become
     /// rows. It is replayed up to the committed place of the task's input and no further.
     pub copy: Option<SourceCopy>,
@@ -92,28 +96,20 @@ impl Program {
             .map(|(name, info)| (name.clone(), info.id))
             .collect();
         for topic in &layout.internal {
-            let cleanup = match topic.kind {
-                // What was consumed is purged behind the commit, never by age.
-                InternalKind::Repartition => Cleanup::Delete { retention_ms: None },
-                InternalKind::Changelog => Cleanup::Compact {
-                    delete_retention_ms: TOMBSTONE_RETENTION_MS,
-                },
-            };
-            let (name, partitions) = (topic.name.clone(), topic.partitions);
-            let made = log.create_topic(&TopicSpec {
-                name: name.clone(),
-                partitions,
-                cleanup,
-            });
-            let info = made.map_err(|error| match error {
+            let info = made(topic, log).map_err(|error| match error {
                 LogError::Fatal(why) if patterns.is_some() => LogError::Fatal(format!(
-                    "{why}: the topics that match the program's patterns ask for {partitions} \
-                     partitions. State does not move between partitions: give the topics as many \
-                     as before, or reset the program"
+                    "{why}: the topics that match the program's patterns ask for {} partitions. \
+                     State does not move between partitions: give the topics as many as before, or \
+                     reset the program",
+                    topic.partitions
                 )),
                 error => error,
             })?;
-            if topic.kind == InternalKind::Changelog {
+            let name = topic.name.clone();
+            if matches!(info.spec.cleanup, Cleanup::Compact { .. }) {
+                task.untrimmed.insert(name.clone());
+            }
+            if topic.kind != InternalKind::Repartition {
                 changelog_ids.insert(name, info.id);
             }
         }
@@ -221,6 +217,7 @@ impl Program {
             }
             let source = store.source.as_ref();
             let source = source.and_then(|copy| self.copied.get(&copy.topic));
+            let kept = self.task.untrimmed.contains(&*changelog.topic);
             Some(ChangelogColumn {
                 store: store.name.clone(),
                 column,
@@ -230,6 +227,7 @@ impl Program {
                     (Some(_), Some(info)) => tombstones_ms(info),
                     _ => TOMBSTONE_RETENTION_MS,
                 },
+                expires: store.expires.filter(|_| !kept),
                 disused: source.filter(|_| copy.is_none()).map(|info| info.id),
                 copy: copy.cloned(),
             })
@@ -253,14 +251,12 @@ fn found(
     task: &TaskConfig,
     log: &mut dyn Log,
 ) -> Result<(Arc<Topology>, BTreeMap<String, TopicInfo>)> {
-    let application_id = &task.application_id;
+    let (id, dead) = (&task.application_id, task.dead_letter_topic.as_deref());
     let mut wide = topology.clone();
     if topology.has_patterns() {
-        let mut names = log.topic_names()?;
-        // A program that read its own dead letters would write them again, without end.
-        names.retain(|name| Some(name) != task.dead_letter_topic.as_ref());
+        let names = log.topic_names()?;
         let names = names.iter().map(String::as_str);
-        wide = Arc::new(topology.matching(application_id, names)?);
+        wide = Arc::new(topology.matching(id, dead, names)?);
     }
     let mut infos = BTreeMap::new();
     for name in wide.user_sources() {
@@ -271,9 +267,38 @@ fn found(
     if topology.has_patterns() {
         // One that was listed may be gone by now: then it matches no more.
         let names = infos.keys().map(String::as_str);
-        wide = Arc::new(topology.matching(application_id, names)?);
+        wide = Arc::new(topology.matching(id, dead, names)?);
     }
     Ok((wide, infos))
+}
+
+/// An internal topic, made where it was not there.
+fn made(topic: &InternalTopic, log: &mut dyn Log) -> millstream_log::Result<TopicInfo> {
+    let cleanup = match topic.kind {
+        // What was consumed is purged behind the commit, never by age.
+        InternalKind::Repartition => Cleanup::Delete { retention_ms: None },
+        InternalKind::Changelog => Cleanup::Compact {
+            delete_retention_ms: TOMBSTONE_RETENTION_MS,
+        },
+        // What has expired is purged too, by the events' time and not by their age.
+        InternalKind::TrimmedChangelog => Cleanup::CompactDelete {
+            delete_retention_ms: TOMBSTONE_RETENTION_MS,
+            retention_ms: None,
+        },
+    };
+    let info = log.create_topic(&TopicSpec {
+        name: topic.name.clone(),
+        partitions: topic.partitions,
+        cleanup,
+    })?;
+    if topic.kind == InternalKind::TrimmedChangelog
+        && matches!(info.spec.cleanup, Cleanup::Compact { .. })
+    {
+        let why = "rows that expire get tombstones there: with cleanup.policy=compact,delete and \
+                   retention.ms=-1 the topic would be cut off in front instead";
+        tracing::info!(topic = topic.name, why);
+    }
+    Ok(info)
 }
 
 /// The topics of which logged stores are copies.
@@ -286,15 +311,9 @@ fn copied(topology: &Topology, infos: &BTreeMap<String, TopicInfo>) -> BTreeMap<
 
 /// Of the topics that are asked for, those that keep the last record of every key.
 fn narrowed(asked: &SourceChangelogs, copied: &BTreeMap<String, TopicInfo>) -> SourceChangelogs {
-    let kept = copied.iter().filter(|(name, info)| {
-        let ages = matches!(
-            info.spec.cleanup,
-            Cleanup::Delete {
-                retention_ms: Some(_)
-            }
-        );
-        asked.cover(name) && !ages
-    });
+    let kept = copied
+        .iter()
+        .filter(|(name, info)| asked.cover(name) && info.spec.cleanup.ages().is_none());
     let kept: std::collections::BTreeSet<_> = kept.map(|(name, _)| name.clone()).collect();
     if kept.is_empty() {
         SourceChangelogs::Never
@@ -310,10 +329,5 @@ fn stands_in<'s>(store: &'s StoreSpec, task: &TaskConfig) -> Option<&'s SourceCo
 }
 
 fn tombstones_ms(info: &TopicInfo) -> i64 {
-    match info.spec.cleanup {
-        Cleanup::Compact {
-            delete_retention_ms,
-        } => delete_retention_ms,
-        Cleanup::Delete { .. } => i64::MAX,
-    }
+    info.spec.cleanup.compacts().unwrap_or(i64::MAX)
 }

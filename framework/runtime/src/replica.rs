@@ -13,6 +13,7 @@ use crate::{
 };
 use millstream_core::{
     record::{Offset, TaskId, Timestamp, TopicPartition},
+    store::Sweep,
     task::restore_record,
 };
 use millstream_log::{Committed, Error as LogError, Log, Page};
@@ -140,6 +141,9 @@ pub struct Replica {
 struct Followed {
     column: ChangelogColumn,
     progress: StoreProgress,
+    sweep: Sweep,
+    /// Records that were applied since the sweep last went on.
+    unswept: usize,
     /// Of a copy of a topic: up to where it may be replayed; `None` where nothing is committed.
     limit: Option<Offset>,
 }
@@ -192,6 +196,8 @@ impl Replica {
             stores.push(Followed {
                 column: store,
                 progress,
+                sweep: Sweep::default(),
+                unswept: 0,
                 limit: None,
             });
         }
@@ -297,6 +303,7 @@ impl Replica {
             if next > at && next < store.progress.end {
                 self.backend.apply_bulk(&self.batch)?;
             } else if next > at {
+                store.forget(&*self.backend, &mut self.batch)?;
                 self.backend.apply(&self.batch)?;
             }
             if next < store.progress.end {
@@ -315,6 +322,17 @@ impl Followed {
             .is_none_or(|limit| self.progress.position >= limit)
     }
 
+    /// Deletes some of what has expired, as the store itself would: the changelog does not say it.
+    /// While much is left to replay there are better things to do.
+    fn forget(&mut self, backend: &dyn Backend, batch: &mut WriteBatch) -> Result<()> {
+        let written = std::mem::take(&mut self.unswept);
+        if let Some(shape) = self.column.expires {
+            let column = (backend, Column(self.column.column));
+            self.sweep.delete_expired(column, shape, written, batch)?;
+        }
+        Ok(())
+    }
+
     /// Puts the records of a page into a batch, with the position behind them, which it returns.
     fn take(&mut self, page: &Page, batch: &mut WriteBatch, now: Timestamp) -> Offset {
         let (column, progress) = (Column(self.column.column), &mut self.progress);
@@ -329,6 +347,7 @@ impl Followed {
             let size = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len) as u64;
             progress.bytes += size(record.key) + size(record.value);
             progress.records += 1;
+            self.unswept += 1;
             match copied {
                 Some((copy, _)) => copy.restore(record, column, batch),
                 None => restore_record(batch, column, record),

@@ -163,6 +163,7 @@ fn open_model(
         backend,
         column,
         cache_bytes: 0,
+        trimmed: false,
     };
     Ok(WeightStore::open(MODEL, program::fresh(), &env)?)
 }

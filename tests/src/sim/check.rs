@@ -19,6 +19,9 @@ use std::{
 /// The row of a store's clock.
 const CLOCK: &[u8] = &[0];
 
+/// What of that row is times; behind them lies how far the changelog was when.
+const CLOCK_BYTES: usize = 16;
+
 const PAGE: usize = 1 << 20;
 
 /// All committed records of a partition up to an offset.
@@ -64,7 +67,9 @@ fn replay(entries: &[Entry]) -> BTreeMap<Vec<u8>, Vec<u8>> {
     rows
 }
 
-/// A store on a disk must hold exactly what its changelog says up to the stored position.
+/// A store on a disk must hold exactly what its changelog says up to the stored position, but for
+/// rows that have expired by now: a store deletes them when it meets them, and its changelog loses
+/// them from the front when all before have expired too.
 ///
 /// What compaction removed from below the position cannot be known any more: then only a store at
 /// the changelog's end can be told right from wrong. That something was removed is seen where a log
@@ -88,16 +93,27 @@ pub(super) fn disk(
             };
             let offset = position.map_or(0, |position| position.offset);
             let logged = records(log, &store.changelog, Some(offset))?;
-            let compacted = dense && i64::try_from(logged.len()).unwrap_or(0) < offset;
-            let expected = replay(&logged);
-            let end = log.end(&store.changelog)?;
+            let (start, end) = (log.start(&store.changelog)?, log.end(&store.changelog)?);
+            let kept = i64::try_from(logged.len()).unwrap_or(0);
+            let compacted = dense && kept < offset - start;
+            let mut expected = replay(&logged);
             if offset > end {
                 let (id, store) = (task.id, &store.store);
                 wrong.push(format!(
                     "{name}: {id} {store} is at {offset}, its changelog at {end}"
                 ));
             }
-            let found = stored(&*backend, column);
+            let mut found = stored(&*backend, column);
+            if let Some(shape) = store.expires {
+                let clock = clock(&replay(&records(log, &store.changelog, None)?));
+                let horizon = shape.horizon(clock.unwrap_or(i64::MIN));
+                expected.retain(|key, _| !shape.has_expired(key, horizon));
+                found.retain(|key, _| !shape.has_expired(key, horizon));
+                // Of the clock too the front of the changelog may have been all there was so far.
+                if start > 0 && !expected.contains_key(CLOCK) {
+                    found.remove(CLOCK);
+                }
+            }
             if found != expected && (offset == end || !compacted) {
                 let (id, store) = (task.id, &store.store);
                 wrong.push(format!(
@@ -128,12 +144,9 @@ fn stored(backend: &dyn Backend, column: Column) -> BTreeMap<Vec<u8>, Vec<u8>> {
 /// Outputs record for record; changelogs by the rows they come to, since how many records say so
 /// depends on where commits fall.
 ///
-/// Of stores that forget, only the rows that have not expired are compared. An expired row is
-/// deleted, in the changelog too, when its key comes again or when a search comes by, and the
-/// search goes on a stretch with each commit; so which of them are gone at the end depends on where
-/// commits fall as well. What has expired is decided by each changelog's own clock, and the clocks
-/// must be equal. A store and its own changelog differ in nothing: what [`disk`] compares includes
-/// expired rows.
+/// Of stores that forget, only the rows that have not expired are compared. Which of the others are
+/// gone at the end depends on where commits fall, and on when the log was tidied up. What has
+/// expired is decided by each changelog's own clock, and the clocks must be equal.
 pub(super) fn compare(
     script: &Script,
     calm: &Contents,
@@ -222,19 +235,26 @@ fn last_rows(entries: &[Entry]) -> BTreeMap<(Vec<u8>, String), Vec<u8>> {
     rows
 }
 
+/// The time that a store has observed: it lies behind the eight bytes of its row's own time.
+fn clock(rows: &BTreeMap<Vec<u8>, Vec<u8>>) -> Option<i64> {
+    let stored = rows.get(CLOCK)?;
+    Some(i64::from_be_bytes(
+        stored.get(8..CLOCK_BYTES)?.try_into().ok()?,
+    ))
+}
+
 /// The rows that a store has not forgotten, and its clock.
 fn alive(
     mut rows: BTreeMap<Vec<u8>, Vec<u8>>,
     forgets: Option<&Forgets>,
 ) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    // Behind the eight bytes of its own time the clock's row holds the time that was observed.
-    let clock = rows
-        .get(CLOCK)
-        .and_then(|stored| stored.get(8..)?.try_into().ok());
-    let (Some(Forgets { retention, wide }), Some(clock)) = (forgets, clock) else {
+    let (Some(Forgets { retention, wide }), Some(clock)) = (forgets, clock(&rows)) else {
         return rows;
     };
-    let horizon = i64::from_be_bytes(clock) - retention;
+    let horizon = clock - retention;
+    if let Some(row) = rows.get_mut(CLOCK) {
+        row.truncate(CLOCK_BYTES);
+    }
     let times = if *wide { 16 } else { 8 };
     rows.retain(|key, _| {
         let time = key.len().checked_sub(times).and_then(|cut| {

@@ -5,7 +5,7 @@
 //! step, and which of them die, freeze past their session, lose their disk, are fenced, or never
 //! hear what became of a commit. Invariants checked: outputs equal those of an uninterrupted run,
 //! record for record, or hold what they may where the wall clock closes windows; a store holds what
-//! its changelog says up to its position, never more.
+//! its changelog says up to its position, never more, but for rows that have expired.
 
 mod calls;
 mod check;

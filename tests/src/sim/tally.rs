@@ -20,6 +20,8 @@ pub struct Tally {
     pub unknown_aborted: u64,
     /// Passes of the log's compaction that removed records.
     pub compactions: u64,
+    /// Times that a changelog was cut off in front.
+    pub trimmed: u64,
     /// What the workers counted, over all of them.
     pub work: WorkerStats,
     /// What the programs made, by their shape: windows told, pairs that met, records that came too
@@ -73,6 +75,7 @@ impl AddAssign<&Self> for Tally {
         self.unknown_committed += other.unknown_committed;
         self.unknown_aborted += other.unknown_aborted;
         self.compactions += other.compactions;
+        self.trimmed += other.trimmed;
         self.closed_early += other.closed_early;
         self.calls += other.calls;
         self.ended_asking += other.ended_asking;
@@ -89,8 +92,8 @@ impl std::fmt::Display for Tally {
         }
         write!(
             f,
-            "deaths {:?}; {} compactions; ",
-            self.deaths, self.compactions
+            "deaths {:?}; {} compactions; {} changelogs trimmed; ",
+            self.deaths, self.compactions, self.trimmed
         )?;
         let (restores, work) = (self.restores, &self.work);
         writeln!(

@@ -14,7 +14,7 @@ use super::{
 };
 use anyhow::{Result, anyhow, bail};
 use millstream_core::{
-    record::TopicPartition,
+    record::{Offset, TopicPartition},
     task::{Emission, TaskConfig},
 };
 use millstream_log::{Cleanup, Error as LogError, FaultRates, Faults, Limits, Log, Rng, TopicSpec};
@@ -73,6 +73,8 @@ pub(super) struct World {
     order: CommitOrder,
     instances: Vec<Instance>,
     standbys: usize,
+    /// Where changelogs begin that were cut off in front.
+    trimmed: BTreeMap<TopicPartition, Offset>,
     tally: Tally,
     /// What was found wrong on the way.
     pub(super) found: Vec<String>,
@@ -166,6 +168,7 @@ impl World {
             order,
             instances: Vec::new(),
             standbys: 0,
+            trimmed: BTreeMap::new(),
             tally: Tally::default(),
             found: Vec::new(),
         })
@@ -263,7 +266,7 @@ impl World {
     }
 
     /// What a log does in the background: it compacts, and forgets repartition records that were
-    /// read.
+    /// read and changelog records that have expired.
     fn maintain(&mut self) -> Result<()> {
         self.tally.compactions += u64::from(self.ground.maintain(self.now)?);
         let inputs = self
@@ -283,6 +286,19 @@ impl World {
         for (input, place) in moved.iter().zip(places) {
             if let Some(place) = place {
                 self.ground.broker().delete_records(input, place.offset)?;
+            }
+        }
+        let workers = self.instances.iter().flat_map(|instance| &instance.workers);
+        let tasks = workers.flat_map(|(worker, _)| worker.tasks());
+        for (changelog, start) in tasks.flat_map(|task| task.log_starts) {
+            if self
+                .trimmed
+                .get(&changelog)
+                .is_none_or(|before| *before < start)
+            {
+                self.ground.broker().delete_records(&changelog, start)?;
+                self.trimmed.insert(changelog, start);
+                self.tally.trimmed += 1;
             }
         }
         Ok(())

@@ -124,6 +124,7 @@ impl StreamsBuilder {
             logging,
             format,
             retention: None,
+            expires: None,
             at: Location::caller(),
             source: None,
             query: Some(Arc::new(Formats { key, value })),
@@ -179,12 +180,14 @@ impl StreamsBuilder {
             wide,
             retention,
         } = shape;
+        let forgets = retention < Timestamp::MAX;
         let formats = (key.codec().name(), value.codec().name());
         self.add_store(StoreSpec {
             name,
             logging,
             format: format!("timed/{kind:?}/{wide}/{}/{}", formats.0, formats.1),
-            retention: Some(retention).filter(|retention| *retention < Timestamp::MAX),
+            retention: forgets.then_some(retention),
+            expires: forgets.then_some(shape),
             at,
             source: None,
             query: Some(Arc::new(TimedFormats {
@@ -238,6 +241,7 @@ impl StreamsBuilder {
             logging,
             format,
             retention: None,
+            expires: None,
             at: Location::caller(),
             source: None,
             query: Some(Arc::new(VersionedFormats { key, value })),

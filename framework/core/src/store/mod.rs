@@ -3,8 +3,12 @@
 //! Invariant: a store writes nothing to its backend. It hands over its dirty entries as changelog
 //! records ([`StateStore::drain`]); the task applies those to the backend after the log took them.
 
-use crate::{batch::RecordBatch, error::Result, record::Timestamp};
-use millstream_state::{Backend, Column};
+use crate::{
+    batch::RecordBatch,
+    error::Result,
+    record::{Offset, Timestamp},
+};
+use millstream_state::{Backend, Column, Position};
 use std::{any::Any, sync::Arc};
 
 mod buffer;
@@ -30,7 +34,9 @@ pub(crate) use materialized::{default_key, default_value};
 pub(crate) use stored::{corrupt, split_stamp};
 pub(crate) use suppress::Released;
 pub use suppress::SuppressStore;
-pub use timed::{At, Put, TimedKind, TimedShape, TimedStore, Version, VersionedStore, versions_of};
+pub use timed::{
+    At, Put, Sweep, TimedKind, TimedShape, TimedStore, Version, VersionedStore, versions_of,
+};
 pub(crate) use timed::{KeyRows, TimedFormats, VersionedFormats};
 pub(crate) use waiting::{Due, Look, Place, WaitingStore};
 
@@ -53,6 +59,13 @@ pub trait StateStore: Any {
     /// The log took what was drained and the backend has it: clean entries may now be evicted.
     fn applied(&mut self) -> Result<()>;
 
+    /// The changelog holds what was drained last and is at that position now. Returns where it may
+    /// begin, if what lies before is of no use to anybody who restores the store.
+    fn log_start(&mut self, at: &Position) -> Option<Offset> {
+        let _ = at;
+        None
+    }
+
     /// The commit was refused: back to what the backend holds.
     fn abort(&mut self) -> Result<()>;
 
@@ -69,4 +82,7 @@ pub struct StoreEnv {
     pub column: Column,
     /// How many bytes of clean entries the store may keep as a read cache.
     pub cache_bytes: usize,
+    /// Whether the log cuts off the store's changelog at [`StateStore::log_start`]: what has
+    /// expired then needs no tombstones there.
+    pub trimmed: bool,
 }

@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     record::Timestamp,
 };
-use millstream_state::{self as state, Direction};
+use millstream_state::{self as state, Backend, Column, Direction};
 use std::ops::{Bound, ControlFlow};
 
 /// Bytes of a stored value before the value itself: its timestamp.
@@ -42,9 +42,15 @@ pub(super) fn null_value() -> Error {
 /// answered by dropping it.
 #[cold]
 pub(crate) fn corrupt(env: &StoreEnv, cause: &Error) -> Error {
-    let columns = env.backend.columns();
+    corrupt_column(&*env.backend, env.column, cause)
+}
+
+/// As [`corrupt`], where nobody has opened the store.
+#[cold]
+pub(super) fn corrupt_column(backend: &dyn Backend, column: Column, cause: &Error) -> Error {
+    let columns = backend.columns();
     let store = columns
-        .get(usize::from(env.column.0))
+        .get(usize::from(column.0))
         .map_or("", String::as_str);
     state::Error::Corrupt(format!("store {store:?}: {cause}")).into()
 }

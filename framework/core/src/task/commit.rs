@@ -3,7 +3,7 @@
 use super::{Place, TaskConfig};
 use crate::{
     batch::RecordBatch,
-    record::{Partition, TopicPartition},
+    record::{Offset, Partition, TopicPartition},
     topology::{Logging, StoreId, StoreSpec, changelog_name},
 };
 use millstream_state::Column;
@@ -15,8 +15,12 @@ pub struct StoreChanges {
     /// The input partition of which the store is a copy, and from which it is restored in place of
     /// a changelog.
     pub source: Option<TopicPartition>,
-    /// One record per dirty key.
+    /// One record per dirty key. Not all of them are for the changelog: see
+    /// [`RecordBatch::logged`].
     pub records: RecordBatch,
+    /// Where the changelog may begin: what lies before has expired. `None` where all of it is
+    /// needed.
+    pub(super) log_start: Option<Offset>,
     pub(super) store: StoreId,
     pub(super) column: Column,
     /// Whether what the store calls new is.
@@ -41,6 +45,7 @@ impl StoreChanges {
             changelog: logged.then(|| TopicPartition::new(name(), partition)),
             source,
             records: RecordBatch::new(),
+            log_start: None,
             store,
             column,
             exact: config.exactly_once,

@@ -1,7 +1,7 @@
 //! What a task must know of the program around it.
 
 use super::{OffsetReset, Policies};
-use crate::{calls::Executor, error::Result, record::Partition};
+use crate::{calls::Executor, error::Result, record::Partition, topology::changelog_name};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// When tables tell their changes.
@@ -93,6 +93,9 @@ pub struct TaskConfig {
     pub cache_bytes: usize,
     /// Which stores that are copies of a topic are restored from it.
     pub source_changelogs: SourceChangelogs,
+    /// The changelogs, by topic, that nobody cuts off in front: rows that expire get tombstones
+    /// there.
+    pub untrimmed: BTreeSet<String>,
     /// When tables tell their changes.
     pub emission: Emission,
     /// Who knows which topics there are. Without anybody a record may choose any topic, and the log
@@ -114,9 +117,16 @@ impl TaskConfig {
             exactly_once: true,
             cache_bytes: 32 << 20,
             source_changelogs: SourceChangelogs::Never,
+            untrimmed: BTreeSet::new(),
             emission: Emission::default(),
             topics: None,
             executor: None,
         }
+    }
+
+    /// Whether a store's changelog is cut off in front.
+    pub(super) fn trims(&self, store: &str) -> bool {
+        let topic = changelog_name(&self.application_id, store);
+        !self.untrimmed.contains(&topic)
     }
 }

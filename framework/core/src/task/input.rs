@@ -1,6 +1,7 @@
 //! One input partition of a task: what was fetched and not processed, and how far processing came.
 
 use super::{
+    Place,
     extract::{Extractor, Head},
     policy::Policies,
     reset::OffsetReset,
@@ -71,6 +72,14 @@ impl Input {
 
     pub(super) fn queued(&self) -> usize {
         self.queued
+    }
+
+    /// Where it is, as a commit says it.
+    pub(super) fn place(&self) -> Place {
+        Place {
+            offset: self.next,
+            partition_time: self.time,
+        }
     }
 
     /// Records below `end` were processed or queued before: a log may hand out a whole batch again.

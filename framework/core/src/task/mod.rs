@@ -111,6 +111,7 @@ impl Task {
                 backend: backend.clone(),
                 column,
                 cache_bytes: config.cache_bytes,
+                trimmed: config.trims(&spec.name),
             };
             stores[store.0] = Some((spec.open)(env)?);
             let changes = StoreChanges::of(spec, config, id.partition, (store, column));
@@ -409,11 +410,8 @@ impl Task {
         (*touched, ctx.commit_requested) = (false, false);
         for (number, input) in inputs.iter_mut().enumerate() {
             if std::mem::take(&mut input.moved) || (changed && !moved && number == 0) {
-                let place = Place {
-                    offset: input.next,
-                    partition_time: input.time,
-                };
-                commit.places.push((ctx.inputs[number].clone(), place));
+                let place = (ctx.inputs[number].clone(), input.place());
+                commit.places.push(place);
             }
         }
         Ok(&self.commit)
@@ -436,10 +434,19 @@ impl Task {
         position: impl Fn(&TopicPartition) -> Option<Position>,
     ) -> Result<()> {
         self.batch.clear();
-        for changes in &self.commit.changes {
+        for changes in &mut self.commit.changes {
             write_changes(&mut self.batch, changes);
             let log = changes.changelog.as_ref().or(changes.source.as_ref());
             if let Some(position) = log.and_then(&position) {
+                self.batch.set_position(changes.column, position);
+                if let Some(store) = self.ctx.store_mut(changes.store) {
+                    changes.log_start = store.log_start(&position);
+                }
+            } else if log.is_some()
+                && !changes.records.is_empty()
+                && let Some(position) = self.backend.position(changes.column)?
+            {
+                // It only forgot what has expired, and is where it was.
                 self.batch.set_position(changes.column, position);
             }
         }
@@ -450,6 +457,14 @@ impl Task {
             store.applied()?;
         }
         Ok(())
+    }
+
+    /// Where changelogs may begin: what was committed there before has expired. Whoever runs the
+    /// task sees to it that the log deletes it, now or later, or the changelog grows: there are no
+    /// tombstones for such rows. Nobody who restores a store misses them.
+    pub fn log_starts(&self) -> impl Iterator<Item = (&TopicPartition, Offset)> {
+        let changes = self.commit.changes.iter();
+        changes.filter_map(|changes| Some((changes.changelog.as_ref()?, changes.log_start?)))
     }
 
     /// Drops everything since the last commit. The caller then resumes every input at its committed

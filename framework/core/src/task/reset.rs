@@ -54,11 +54,7 @@ impl Task {
     }
 
     pub(crate) fn place(&self, input: usize) -> Place {
-        let input = &self.inputs[input];
-        Place {
-            offset: input.next,
-            partition_time: input.time,
-        }
+        self.inputs[input].place()
     }
 }
 

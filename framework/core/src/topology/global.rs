@@ -80,6 +80,7 @@ impl GlobalSpec {
                         backend: backend.clone(),
                         column,
                         cache_bytes: 0,
+                        trimmed: false,
                     })
                 });
                 Writing::Processed {
@@ -301,6 +302,7 @@ impl<K, V> GlobalRows<K, V> {
                 backend: backend.clone(),
                 column: self.column,
                 cache_bytes: 0,
+                trimmed: false,
             };
             corrupt(&env, &cause)
         })

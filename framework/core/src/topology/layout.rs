@@ -25,6 +25,8 @@ pub enum InternalKind {
     Repartition,
     /// Replicates a store.
     Changelog,
+    /// Replicates a store whose rows expire: it is cut off in front, behind what has.
+    TrimmedChangelog,
 }
 
 /// A topic that the program makes for itself.
@@ -120,7 +122,10 @@ impl Topology {
             layout.internal.extend(changelogs.map(|id| InternalTopic {
                 name: changelog_name(application_id, &self.store(*id).name),
                 partitions: tasks,
-                kind: InternalKind::Changelog,
+                kind: match self.store(*id).expires {
+                    Some(_) => InternalKind::TrimmedChangelog,
+                    None => InternalKind::Changelog,
+                },
             }));
         }
         Ok(layout)

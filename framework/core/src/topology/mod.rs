@@ -22,7 +22,7 @@ use crate::{
     error::Result,
     link::Linker,
     record::{RawRecord, Timestamp},
-    store::{StateStore, StoreEnv},
+    store::{StateStore, StoreEnv, TimedShape},
     task::{ErrorPolicy, OffsetReset},
 };
 use global::WriteRow;
@@ -153,6 +153,8 @@ pub struct StoreSpec {
     pub format: String,
     /// How many milliseconds of event time it keeps rows for, at least; `None` for ever.
     pub retention: Option<Timestamp>,
+    /// What its rows are, where all of them expire one day by the store's own clock.
+    pub expires: Option<TimedShape>,
     /// Where the program declares it.
     pub at: &'static Location<'static>,
     /// The user's topic of which the store is a copy, so that it could be restored from there
@@ -178,6 +180,7 @@ impl StoreSpec {
             logging: Logging::Changelog,
             format: format.into(),
             retention: None,
+            expires: None,
             at: Location::caller(),
             source: None,
             query: None,

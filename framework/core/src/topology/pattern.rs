@@ -103,8 +103,10 @@ impl Topology {
 
     /// The program for the topics that there are on a log: those of `topics` that match a pattern
     /// are read in its place, in the order of their names. The application's own internal topics
-    /// match none, and neither do the cluster's (`__consumer_offsets`). A pattern that no topic
-    /// matches is no error: its subtopology has no tasks, if it reads nothing else.
+    /// match none, and neither do the cluster's (`__consumer_offsets`), nor those to which dead
+    /// letters go: `dead_letters` and the topics of single operators. A program that read its own
+    /// dead letters would write them again, without end. A pattern that no topic matches is no
+    /// error: its subtopology has no tasks, if it reads nothing else.
     ///
     /// ```
     /// use millstream_core::prelude::*;
@@ -115,7 +117,7 @@ impl Topology {
     /// let _ = builder.stream_matching(&SALES).group_by_key().count("sales");
     /// let program = builder.build()?;
     /// let there = ["sales-tokyo", "sales-oslo", "stock", "app-sales-changelog"];
-    /// let program = program.matching("app", there)?;
+    /// let program = program.matching("app", None, there)?;
     /// assert_eq!(program.user_sources(), ["sales-oslo", "sales-tokyo"]);
     /// # Ok::<(), millstream_core::Error>(())
     /// ```
@@ -125,15 +127,17 @@ impl Topology {
     pub fn matching<'t>(
         &self,
         application_id: &str,
+        dead_letters: Option<&str>,
         topics: impl IntoIterator<Item = &'t str>,
     ) -> Result<Self> {
         let own = format!("{application_id}-");
-        let dead_letters = self.dead_letter_topics();
+        let of_operators = self.dead_letter_topics();
         let internal = |topic: &str| {
             let ends = INTERNAL.iter().any(|end| topic.ends_with(end));
             topic.starts_with(OF_THE_CLUSTER)
                 || (topic.starts_with(&own) && ends)
-                || dead_letters.iter().any(|dead| dead == topic)
+                || dead_letters == Some(topic)
+                || of_operators.iter().any(|dead| dead == topic)
         };
         let mut matched: BTreeMap<String, Vec<TopicName>> = BTreeMap::new();
         for pattern in &self.patterns {

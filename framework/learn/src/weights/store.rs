@@ -43,6 +43,7 @@ const GAP_BYTES_ESTIMATE: usize = 2;
 ///     backend: std::sync::Arc::new(MemoryBackend::new(&["model"])),
 ///     column: Column(0),
 ///     cache_bytes: 0,
+///     trimmed: false,
 /// };
 /// let model = LogisticRegression::new(10, AdaGrad::default());
 /// let mut store = WeightStore::open("model", model, &env)?;

@@ -60,6 +60,10 @@ pub const CASES: &[(&str, Case)] = &[
     ("records come back as they were sent", records::faithful),
     ("pages lead to the end", records::pages),
     ("deleted records are out of range", records::deleted),
+    (
+        "a compacted topic can be cut off in front",
+        records::trimmed,
+    ),
     ("offsets are found by time", records::by_time),
     ("a tail is told of news", records::tail),
     ("places come back", groups::places),

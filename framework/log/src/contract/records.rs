@@ -2,8 +2,8 @@
 //!
 //! Invariant tested: a transaction is seen whole or not at all, by everyone, for good.
 
-use super::{Harness, NOW, at, fill, topic, value, values};
-use crate::api::{Error, Event, Log};
+use super::{Harness, NOW, at, fill, spec, topic, value, values};
+use crate::api::{Cleanup, Error, Event, Log, TopicSpec};
 use millstream_core::record::{Header, Headers, RawRecord};
 use std::time::Duration;
 
@@ -213,6 +213,46 @@ pub(super) fn deleted(harness: &mut dyn Harness) {
             (first..20).collect::<Vec<_>>()
         );
     }
+}
+
+pub(super) fn trimmed(harness: &mut dyn Harness) {
+    let mut client = harness.client();
+    let spec = TopicSpec {
+        cleanup: Cleanup::CompactDelete {
+            delete_retention_ms: 1_000,
+            retention_ms: None,
+        },
+        ..spec("changes", 1)
+    };
+    let made = client.create_topic(&spec).expect("a topic is made");
+    assert_eq!(made.spec, spec);
+    // One that is compacted and no more will do where it is there: its records are the same.
+    let compacted = TopicSpec {
+        cleanup: Cleanup::Compact {
+            delete_retention_ms: 1_000,
+        },
+        ..spec
+    };
+    assert_eq!(client.create_topic(&compacted), Ok(made));
+    let partition = at("changes", 0);
+    for number in 0..10u8 {
+        let record = RawRecord {
+            key: Some(&[number]),
+            ..value(b"x")
+        };
+        client.send("changes", Some(0), record).expect("a send");
+    }
+    client.commit(1, &[]).expect("a commit");
+    drop(client);
+    harness.delete_records(&partition, 7);
+    harness.reopen();
+    let mut client = harness.client();
+    assert_eq!(client.start(&partition).expect("a start"), 7);
+    let page = client.read(&partition, 7, 1 << 20).expect("a page");
+    let keys: Vec<_> = (page.records.iter())
+        .map(|(_, record)| record.key.unwrap_or_default().to_vec())
+        .collect();
+    assert_eq!(keys, [[7], [8], [9]]);
 }
 
 pub(super) fn by_time(harness: &mut dyn Harness) {

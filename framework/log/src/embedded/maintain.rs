@@ -88,18 +88,12 @@ impl Shared {
                 break;
             }
             maintainer.last = Some(spot.clone());
-            if let Cleanup::Delete {
-                retention_ms: Some(retention),
-            } = cleanup
-            {
-                self.expire_records(spot, now.saturating_sub(*retention))?;
+            if let Some(retention) = cleanup.ages() {
+                self.expire_records(spot, now.saturating_sub(retention))?;
             }
             self.trim(spot, &mut work)?;
-            if let Cleanup::Compact {
-                delete_retention_ms,
-            } = cleanup
-            {
-                self.compact(&mut maintainer, spot, *delete_retention_ms, &mut work)?;
+            if let Some(delete_retention_ms) = cleanup.compacts() {
+                self.compact(&mut maintainer, spot, delete_retention_ms, &mut work)?;
             }
             if maintainer
                 .pass

@@ -110,20 +110,29 @@ pub(super) fn decode_meta(bytes: &[u8]) -> Option<(u32, u64)> {
 }
 
 pub(super) fn encode_topic(info: &TopicInfo) -> Vec<u8> {
-    let (kind, milliseconds) = match info.spec.cleanup {
-        Cleanup::Delete { retention_ms: None } => (0, 0),
+    let (kind, milliseconds, more) = match info.spec.cleanup {
+        Cleanup::Delete { retention_ms: None } => (0, 0, None),
         Cleanup::Delete {
             retention_ms: Some(ms),
-        } => (1, ms),
+        } => (1, ms, None),
         Cleanup::Compact {
             delete_retention_ms,
-        } => (2, delete_retention_ms),
+        } => (2, delete_retention_ms, None),
+        Cleanup::CompactDelete {
+            delete_retention_ms,
+            retention_ms: None,
+        } => (3, delete_retention_ms, None),
+        Cleanup::CompactDelete {
+            delete_retention_ms,
+            retention_ms: Some(ms),
+        } => (4, delete_retention_ms, Some(ms)),
     };
     let mut out = Vec::with_capacity(29);
     out.extend_from_slice(&info.id.to_be_bytes());
     out.extend_from_slice(&info.spec.partitions.to_be_bytes());
     out.push(kind);
     out.extend_from_slice(&milliseconds.to_be_bytes());
+    out.extend(more.into_iter().flat_map(i64::to_be_bytes));
     out
 }
 
@@ -138,6 +147,14 @@ pub(super) fn decode_topic(name: &[u8], bytes: &[u8]) -> Option<TopicInfo> {
         },
         2 => Cleanup::Compact {
             delete_retention_ms: milliseconds,
+        },
+        3 => Cleanup::CompactDelete {
+            delete_retention_ms: milliseconds,
+            retention_ms: None,
+        },
+        4 => Cleanup::CompactDelete {
+            delete_retention_ms: milliseconds,
+            retention_ms: Some(reader.i64()?),
         },
         _ => return None,
     };
@@ -165,6 +182,14 @@ mod tests {
             },
             Cleanup::Compact {
                 delete_retention_ms: -1,
+            },
+            Cleanup::CompactDelete {
+                delete_retention_ms: 6,
+                retention_ms: None,
+            },
+            Cleanup::CompactDelete {
+                delete_retention_ms: 6,
+                retention_ms: Some(7),
             },
         ];
         for cleanup in cleanups {

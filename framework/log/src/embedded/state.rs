@@ -10,7 +10,7 @@ use super::{
     partition::PartitionLog,
     rows::{self, PartitionId, PartitionRow},
 };
-use crate::api::{Cleanup, Committed, Error, Result, TopicInfo, TopicSpec};
+use crate::api::{Committed, Error, Result, TopicInfo, TopicSpec};
 use millstream_core::record::{Offset, TopicPartition};
 use millstream_state::WriteBatch;
 use std::{
@@ -122,7 +122,10 @@ impl State {
 
     pub(super) fn create(&mut self, spec: &TopicSpec, disk: Option<&Disk>) -> Result<TopicInfo> {
         if let Some(topic) = self.topics.get(spec.name.as_str()) {
-            if topic.info.spec == *spec {
+            // Here records can be deleted from the front of any topic.
+            let ways = |spec: &TopicSpec| (spec.cleanup.compacts(), spec.cleanup.ages());
+            if topic.info.spec.partitions == spec.partitions && ways(&topic.info.spec) == ways(spec)
+            {
                 return Ok(topic.info.clone());
             }
             return Err(Error::Fatal(format!(
@@ -248,13 +251,8 @@ fn check(spec: &TopicSpec) -> Result<()> {
             spec.partitions
         )));
     }
-    let negative = match spec.cleanup {
-        Cleanup::Delete { retention_ms } => retention_ms.is_some_and(|ms| ms < 0),
-        Cleanup::Compact {
-            delete_retention_ms,
-        } => delete_retention_ms < 0,
-    };
-    if negative {
+    let times = [spec.cleanup.compacts(), spec.cleanup.ages()];
+    if times.iter().flatten().any(|ms| *ms < 0) {
         return Err(Error::Fatal(format!(
             "topic {name} cannot keep records a negative time"
         )));

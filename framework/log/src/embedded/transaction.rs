@@ -11,7 +11,7 @@ use super::{
     state::Topic,
 };
 use crate::{
-    api::{Cleanup, Error, Result},
+    api::{Error, Result},
     murmur2,
 };
 use hashbrown::HashMap;
@@ -118,7 +118,7 @@ impl OpenTransaction {
         self.slots.push(Slot {
             topic: Arc::clone(&topic.name),
             id: topic.info.id,
-            keys_needed: matches!(topic.info.spec.cleanup, Cleanup::Compact { .. }),
+            keys_needed: topic.info.spec.cleanup.compacts().is_some(),
             round_robin: 0,
             buffers: topic.partitions.iter().map(|_| Buffer::default()).collect(),
         });

@@ -213,7 +213,8 @@ pub static KEYS: &[Key] = &[
         "repartition.purge.interval.ms",
         MILLIS,
         "30000",
-        "How often records of repartition topics that everyone has read are deleted.",
+        "How often records of repartition topics that everyone has read are deleted, and what has \
+         expired of the changelogs of windows.",
     ),
     key(
         "replication.factor",

@@ -5,7 +5,7 @@
 
 use super::{State, Streams};
 use crate::error::{Error, Result};
-use millstream_core::{record::Timestamp, topology::StoreQuery};
+use millstream_core::{record::Timestamp, store::TimedShape, topology::StoreQuery};
 use millstream_state::{Backend, Column, Direction, Presence};
 use serde_json::Value;
 use std::{
@@ -27,6 +27,8 @@ pub struct StoreRow {
 
 struct Found {
     query: Arc<dyn StoreQuery>,
+    /// What its rows are, where they expire.
+    expires: Option<TimedShape>,
     column: Column,
     backends: Vec<Arc<dyn Backend>>,
 }
@@ -42,6 +44,9 @@ impl Streams {
         let mut stored = Vec::new();
         for backend in &found.backends {
             if backend.get(found.column, &bytes, &mut stored)? == Presence::Found {
+                if found.expired(&**backend)?(&bytes) {
+                    return Ok(None);
+                }
                 return row(&*found.query, &bytes, &stored).map(Some);
             }
         }
@@ -67,6 +72,7 @@ impl Streams {
         let mut rows = Vec::new();
         let mut failed = None;
         for backend in &found.backends {
+            let expired = found.expired(&**backend)?;
             backend.scan(
                 found.column,
                 (from, to),
@@ -75,7 +81,7 @@ impl Streams {
                     if rows.len() >= limit {
                         return ControlFlow::Break(());
                     }
-                    if !found.query.is_row(key) {
+                    if !found.query.is_row(key) || expired(key) {
                         return ControlFlow::Continue(());
                     }
                     match row(&*found.query, key, stored) {
@@ -106,6 +112,7 @@ impl Streams {
             let backend = self.shared.settings.globals.backend();
             return Ok(Found {
                 query: global.query.clone(),
+                expires: None,
                 column: Column(column),
                 backends: backend.into_iter().collect(),
             });
@@ -125,8 +132,22 @@ impl Streams {
         let backends = tasks.into_values().collect();
         Ok(Found {
             query,
+            expires: spec.expires,
             column: Column(column),
             backends,
+        })
+    }
+}
+
+impl Found {
+    /// Which rows have expired by the committed time of a partition, deleted or not.
+    fn expired(&self, backend: &dyn Backend) -> Result<impl Fn(&[u8]) -> bool> {
+        let horizon = match self.expires {
+            Some(shape) => Some((shape, shape.committed_horizon(backend, self.column)?)),
+            None => None,
+        };
+        Ok(move |key: &[u8]| {
+            horizon.is_some_and(|(shape, horizon)| shape.has_expired(key, horizon))
         })
     }
 }

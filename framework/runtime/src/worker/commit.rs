@@ -133,7 +133,7 @@ impl Worker {
                 let Some(changelog) = &changes.changelog else {
                     continue;
                 };
-                for (_, record) in changes.records.iter() {
+                for record in changes.records.logged() {
                     let partition = Some(changelog.partition);
                     retry(|| self.log.send(&changelog.topic, partition, record))?;
                 }
@@ -191,7 +191,7 @@ impl Worker {
                 let Some(changelog) = &changes.changelog else {
                     continue;
                 };
-                let made = changes.records.len() as Offset;
+                let made = changes.records.logged().count() as Offset;
                 ends.push((changelog.clone(), self.log.end(changelog)? + made));
             }
         }

@@ -56,6 +56,8 @@ pub struct TaskView {
     pub role: TaskRole,
     /// Its inputs and the next record of each; empty unless it is active.
     pub inputs: Vec<(TopicPartition, Offset)>,
+    /// Where changelogs may begin, since what lies before has expired; empty unless it is active.
+    pub log_starts: Vec<(TopicPartition, Offset)>,
     /// Replay of its stores; empty if it is active.
     pub restore: Vec<StoreProgress>,
     /// Records it processed since it was opened.
@@ -88,6 +90,9 @@ pub(super) fn views(
             .enumerate()
             .map(|(input, partition)| (partition, active.task.next_offset(input)))
             .collect(),
+        log_starts: (active.task.log_starts())
+            .map(|(changelog, start)| (changelog.clone(), start))
+            .collect(),
         restore: Vec::new(),
         processed: active.task.processed(),
         sent: active.sent,
@@ -102,6 +107,7 @@ pub(super) fn views(
         id,
         role,
         inputs: Vec::new(),
+        log_starts: Vec::new(),
         restore: replica.progress().cloned().collect(),
         processed: 0,
         sent: 0,

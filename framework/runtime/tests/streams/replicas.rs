@@ -1,8 +1,12 @@
 //! What a replica makes of the position it finds: go on from there, or begin anew and say why.
 
 use super::{harness::*, marks::Marked};
-use millstream_core::{record::TaskId, task::TaskConfig};
-use millstream_log::Log;
+use millstream_core::{
+    prelude::*,
+    record::{TaskId, TopicPartition},
+    task::TaskConfig,
+};
+use millstream_log::{Cleanup, Log, TopicSpec};
 use millstream_runtime::{
     backends::{Backends, MemoryBackends},
     lease::Leases,
@@ -10,8 +14,9 @@ use millstream_runtime::{
     replica::{FullRestore, Replay, Replica, StoreProgress},
     worker::{Phase, Settings, Worker},
 };
-use millstream_state::{Backend, Column, Position, WriteBatch};
+use millstream_state::{Backend, Column, Direction, Position, WriteBatch};
 use std::{
+    ops::{Bound, ControlFlow},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -31,16 +36,21 @@ struct Left {
 }
 
 fn left() -> Left {
+    left_by(sums, ones(8, 1))
+}
+
+fn left_by(topology: fn() -> Topology, records: Vec<(String, i64)>) -> Left {
     let world = World::new(1);
     let disk = Arc::new(MemoryBackends::default());
-    let streams = world.streams_on(&disk, sums(), config("a"));
+    let streams = world.streams_on(&disk, topology(), config("a"));
     start(&streams);
-    world.feed(ones(8, 1));
-    world.wait_for_outputs(8);
+    let count = records.len();
+    world.feed(records);
+    world.wait_for_outputs(count);
     streams.close();
     let mut client = world.log.client();
     let task = TaskConfig::new(APPLICATION);
-    let program = Program::prepare(Arc::new(sums()), task, &mut client).unwrap();
+    let program = Program::prepare(Arc::new(topology()), task, &mut client).unwrap();
     let backend = disk.open(TASK, &program.columns(TASK)).unwrap();
     Left {
         world,
@@ -57,6 +67,18 @@ impl Left {
         let mut batch = WriteBatch::new();
         batch.set_position(Column(0), position);
         self.backend.apply(&batch).unwrap();
+    }
+
+    fn rows(&self) -> usize {
+        let (mut rows, all) = (0, (Bound::Unbounded, Bound::Unbounded));
+        let mut count = |_: &[u8], _: &[u8]| {
+            rows += 1;
+            ControlFlow::Continue(())
+        };
+        let up = Direction::Ascending;
+        let scanned = self.backend.scan(Column(0), all, up, &mut count);
+        scanned.unwrap();
+        rows
     }
 
     /// Opens a replica, replays all, and returns how it began and how it ended.
@@ -172,4 +194,84 @@ fn a_store_without_a_position_is_new() {
     left.backend = left.disk.open(TASK, &left.program.columns(TASK)).unwrap();
     let (began, ended) = left.replay();
     assert_eq!((began.full, ended.records), (Some(FullRestore::Empty), 8));
+}
+
+#[test]
+fn a_store_behind_the_start_of_its_changelog_begins_anew() {
+    let left = left();
+    left.move_position(|position| position.offset = 2);
+    let changelog = TopicPartition::new("app-sums-changelog", 0);
+    left.world.log.delete_records(&changelog, 3).unwrap();
+    let (began, ended) = left.replay();
+    assert_eq!((began.full, began.position), (None, 2));
+    assert_eq!(
+        (ended.full, ended.records),
+        (Some(FullRestore::OutOfRange), 5)
+    );
+    assert_eq!(left.rows(), 5, "what the log has lost is lost");
+}
+
+/// Counts by windows of ten milliseconds; the numbers are the times.
+fn windows() -> Topology {
+    let builder = StreamsBuilder::new();
+    let times = TimestampExtractor::from_fn(|_: &String, n: &i64| *n);
+    let numbers = builder.stream(Consumed::of(&IN).with_timestamp(times));
+    let windows = TimeWindows::of_size_with_no_grace(Duration::from_millis(10));
+    let counts = numbers.group_by_key().windowed_by(windows).count("counts");
+    let counts = counts.to_stream();
+    counts
+        .map(|window, _| (window.key.clone(), window.window.start))
+        .to(&OUT);
+    builder.build().unwrap()
+}
+
+#[test]
+fn a_replica_of_windows_forgets_by_itself() {
+    let numbers = (0..100).map(|n| (format!("key-{n}"), n)).collect();
+    let left = left_by(windows, numbers);
+    assert!(left.rows() > 90, "nobody swept yet: {}", left.rows());
+    left.move_position(|position| position.offset -= 1);
+    let (began, ended) = left.replay();
+    assert_eq!((began.full, ended.full, ended.records), (None, None, 1));
+    assert_eq!(left.rows(), 11, "those of the last window, and the clock");
+}
+
+/// Nobody can cut it off in front, so it must be told.
+#[test]
+fn a_changelog_that_is_compacted_and_no_more_gets_tombstones() {
+    let world = World::new(1);
+    let name = "app-counts-changelog";
+    let compacted = TopicSpec {
+        name: name.to_owned(),
+        partitions: 1,
+        cleanup: Cleanup::Compact {
+            delete_retention_ms: TOMBSTONE_RETENTION_MS,
+        },
+    };
+    world.log.create_topic(&compacted).unwrap();
+    let streams = world.streams(windows(), config("a"));
+    start(&streams);
+    // Between two searches for what has expired a minute passes.
+    for (fed, from) in [(50, 0), (100, 100_000)] {
+        world.feed((from..from + 50).map(|n| (format!("key-{n}"), n)));
+        world.wait_for_outputs(fed);
+    }
+    let tombstones = || {
+        let (changelog, mut client) = (TopicPartition::new(name, 0), world.log.client());
+        let (mut from, mut nulls) = (0, 0);
+        while from < client.end(&changelog).unwrap() {
+            let page = client.read(&changelog, from, usize::MAX).unwrap();
+            let values = page.records.iter().map(|(_, record)| record.value);
+            nulls += values.filter(Option::is_none).count();
+            from = page.next;
+        }
+        nulls
+    };
+    world.until("tombstones", || tombstones() > 0);
+    assert!(
+        active(&streams)
+            .iter()
+            .all(|task| task.log_starts.is_empty())
+    );
+    streams.close();
 }

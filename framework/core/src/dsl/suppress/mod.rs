@@ -186,6 +186,7 @@ impl StreamsBuilder {
             logging,
             format: format!("suppress/{}/{}", formats.0, formats.1),
             retention: None,
+            expires: None,
             at,
             source: None,
             query: None,

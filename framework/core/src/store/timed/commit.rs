@@ -1,7 +1,10 @@
 //! How a timed store commits, and how it forgets rows whose keys never come again.
+//!
+//! Invariant: what a commit deletes without telling the changelog has expired by the clock that the
+//! changelog holds with that commit or had before.
 
 use super::{
-    TimedStore,
+    Sweep, TimedStore,
     group::Freshness,
     keys::{self, CLOCK},
     rows::row_bytes,
@@ -9,37 +12,12 @@ use super::{
 use crate::{
     batch::RecordBatch,
     error::{Error, Result},
-    record::{Headers, Timestamp},
+    record::{Headers, Offset, Timestamp},
     serde::Encoded,
     store::StateStore,
 };
-use millstream_state::Direction;
-use std::{
-    any::Any,
-    hash::BuildHasher,
-    ops::{Bound, ControlFlow},
-};
-
-/// Between two sweeps at least this much of event time passes, as between Kafka's segments.
-const SWEEP_MS_MIN: Timestamp = 60_000;
-/// How many stored rows a commit looks at, at least, while a sweep is under way.
-const SWEEP_ROWS_MIN: usize = 256;
-/// And how many for each row that it writes. Rows come in one by one and a sweep is due again after
-/// half the retention, so it must go faster than they come to get round in time.
-const SWEEP_ROWS_PER_CHANGE: usize = 4;
-
-/// The search for rows that have expired and were not looked at since.
-///
-/// Rows of keys that come again are deleted then; the others are found by passing over the whole
-/// store, a stretch with each commit. Every row is passed a few times in its life, so the cost of
-/// forgetting is a constant per row, and needs no second index by time.
-#[derive(Default)]
-pub(super) struct Sweep {
-    /// The last key looked at, while a sweep is under way.
-    cursor: Option<Vec<u8>>,
-    /// The observed time at which the next one begins.
-    due: Option<Timestamp>,
-}
+use millstream_state::Position;
+use std::{any::Any, hash::BuildHasher};
 
 impl<K: 'static, V: 'static> TimedStore<K, V> {
     fn encode_row(
@@ -93,6 +71,10 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             if !row.stored {
                 changes.mark_first();
             }
+            // The clock goes with it: whoever restores the row knows that it has expired.
+            if row.expired && self.env.trimmed {
+                changes.mark_local();
+            }
             let key = group.prefix.len() + keys::tail_length(wide);
             let bytes = row_bytes::<V>(changes.bytes() - start - key);
             self.groups.bytes += bytes as usize;
@@ -115,7 +97,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         if self.observed == self.logged {
             return Ok(());
         }
-        let observed = self.observed;
+        let (observed, trimmed, trail) = (self.observed, self.env.trimmed, &self.trail);
         changes.encode(
             observed.max(0),
             &Headers::NONE,
@@ -125,6 +107,9 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             },
             |out| {
                 out.extend_from_slice(&observed.to_be_bytes());
+                if trimmed {
+                    trail.put(out);
+                }
                 Ok(Encoded::Bytes)
             },
         )?;
@@ -134,38 +119,9 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
 
     /// Passes over the next stretch of stored rows and deletes what has expired there.
     fn sweep(&mut self, changes: &mut RecordBatch, written: usize) -> Result<()> {
-        if self.sweep.cursor.is_none() {
-            if self.sweep.due.is_some_and(|due| self.observed < due) {
-                return Ok(());
-            }
-            self.sweep.cursor = Some(CLOCK.to_vec());
-        }
-        let budget = SWEEP_ROWS_MIN + SWEEP_ROWS_PER_CHANGE * written;
-        let (horizon, wide) = (self.horizon(), self.shape.wide);
-        let cursor = self.sweep.cursor.take().unwrap_or_default();
-        let (mut seen, mut last, mut victims) = (0, None, Vec::new());
-        self.env.backend.scan(
-            self.env.column,
-            (Bound::Excluded(cursor.as_slice()), Bound::Unbounded),
-            Direction::Ascending,
-            &mut |key, _| {
-                seen += 1;
-                if keys::split(key, wide).is_some_and(|(_, at)| at.time <= horizon) {
-                    victims.push(key.to_vec());
-                }
-                if seen < budget {
-                    return ControlFlow::Continue(());
-                }
-                last = Some(key.to_vec());
-                ControlFlow::Break(())
-            },
-        )?;
-        self.sweep.cursor = last;
-        if self.sweep.cursor.is_none() {
-            let pause = (self.shape.retention / 2).max(SWEEP_MS_MIN);
-            self.sweep.due = Some(self.observed.saturating_add(pause));
-        }
-        for key in victims {
+        let column = (&*self.env.backend, self.env.column);
+        let now = (self.shape, self.observed);
+        for key in self.sweep.pass(column, now, written)? {
             self.forget(changes, &key)?;
         }
         Ok(())
@@ -194,7 +150,11 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             }
         }
         let row = (prefix, at, self.shape.wide);
-        Self::encode_row(changes, row, timestamp, |_| Ok(Encoded::Null))
+        Self::encode_row(changes, row, timestamp, |_| Ok(Encoded::Null))?;
+        if self.env.trimmed {
+            changes.mark_local();
+        }
+        Ok(())
     }
 }
 
@@ -211,10 +171,12 @@ impl<K: 'static, V: 'static> StateStore for TimedStore<K, V> {
     fn drain(&mut self, changes: &mut RecordBatch) -> Result<()> {
         let written = self.drain_rows(changes)?;
         self.drain_clock(changes)?;
-        if self.horizon() > Timestamp::MIN {
-            self.sweep(changes, written)?;
-        }
-        Ok(())
+        self.sweep(changes, written)
+    }
+
+    fn log_start(&mut self, at: &Position) -> Option<Offset> {
+        let knows = self.env.trimmed && self.logged > Timestamp::MIN;
+        knows.then(|| self.trail.reach(self.logged, at, self.shape.retention))?
     }
 
     fn applied(&mut self) -> Result<()> {

@@ -32,6 +32,8 @@ pub(super) struct Row<V> {
     pub(super) freshness: Freshness,
     /// Whether the backend has it or will have it by a commit under way: its deletion must be told.
     pub(super) stored: bool,
+    /// Whether it was deleted because its time was over, and not by somebody.
+    pub(super) expired: bool,
     /// What it counts as, in bytes.
     pub(super) bytes: u32,
 }

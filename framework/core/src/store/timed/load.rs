@@ -117,6 +117,7 @@ fn decode<V>(serde: Serde<V>, at: At, stored: &[u8]) -> Result<Row<V>> {
         timestamp,
         freshness: Freshness::Clean,
         stored: true,
+        expired: false,
         bytes: row_bytes::<V>(bytes.len()),
     })
 }

@@ -17,6 +17,8 @@ mod load;
 mod query;
 mod rows;
 mod span;
+mod sweep;
+mod trail;
 mod version_rows;
 mod versions;
 
@@ -24,19 +26,13 @@ pub use keys::At;
 pub(crate) use query::TimedFormats;
 pub use query::TimedKind;
 pub(crate) use rows::KeyRows;
+pub use sweep::Sweep;
 pub(crate) use version_rows::VersionedFormats;
 pub use version_rows::versions_of;
 pub use versions::{Put, Version, VersionedStore};
 
-use super::{
-    StoreEnv,
-    stored::{corrupt, split_stamp},
-};
-use crate::{
-    error::{Error, Result},
-    record::Timestamp,
-    serde::Serde,
-};
+use super::{StoreEnv, stored::corrupt};
+use crate::{error::Result, record::Timestamp, serde::Serde};
 use group::{Group, Groups, Row};
 use hashbrown::DefaultHashBuilder;
 use millstream_state::{Direction, Presence};
@@ -82,7 +78,8 @@ pub struct TimedStore<K: 'static, V: 'static> {
     dirty_key_bytes: usize,
     /// Mean encoded size of a value, as seen at the last commits.
     value_bytes: usize,
-    sweep: commit::Sweep,
+    sweep: Sweep,
+    trail: trail::Trail,
     due: Option<due::Due>,
     scratch: Vec<u8>,
     prefix: Vec<u8>,
@@ -109,19 +106,22 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             pending: Vec::new(),
             dirty_key_bytes: 0,
             value_bytes: size_of::<V>(),
-            sweep: commit::Sweep::default(),
+            sweep: Sweep::default(),
+            trail: trail::Trail::default(),
             due: None,
             scratch: Vec::new(),
             prefix: Vec::new(),
         };
         store.load_clock()?;
+        store.load_trail()?;
         store.groups = store.no_groups();
         Ok(store)
     }
 
-    /// The same store, in which rows may lie later than the observed time.
+    /// The same store, in which rows may lie later than the observed time, so that its changelog
+    /// cannot be cut off by that.
     pub(super) fn with_rows_ahead(mut self) -> Self {
-        self.ahead = true;
+        (self.ahead, self.env.trimmed) = (true, false);
         self.groups = self.no_groups();
         self
     }
@@ -151,7 +151,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     /// Rows at or before this time have expired.
     #[inline]
     pub fn horizon(&self) -> Timestamp {
-        self.observed.saturating_sub(self.shape.retention)
+        self.shape.horizon(self.observed)
     }
 
     /// The row of a key at a place, with the timestamp of its last change.
@@ -306,15 +306,22 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         let Self { env, scratch, .. } = self;
         self.observed = match env.backend.get(env.column, keys::CLOCK, scratch)? {
             Presence::Missing => Timestamp::MIN,
-            Presence::Found => split_stamp(scratch)
-                .and_then(|(_, bytes)| {
-                    let bytes = bytes.try_into();
-                    bytes.map_err(|_| Error::deserialization("not a time of eight bytes"))
-                })
-                .map(Timestamp::from_be_bytes)
-                .map_err(|cause| corrupt(env, &cause))?,
+            Presence::Found => {
+                let clock = sweep::clock(scratch);
+                clock.map_err(|cause| corrupt(env, &cause))?.0
+            }
         };
         self.logged = self.observed;
+        Ok(())
+    }
+
+    /// To be done once: what is in memory later was committed, whatever becomes of the next commit.
+    fn load_trail(&mut self) -> Result<()> {
+        let Self { env, scratch, .. } = self;
+        if env.backend.get(env.column, keys::CLOCK, scratch)? == Presence::Found {
+            let trail = sweep::clock(scratch).and_then(|(_, bytes)| trail::Trail::read(bytes));
+            self.trail = trail.map_err(|cause| corrupt(env, &cause))?;
+        }
         Ok(())
     }
 }

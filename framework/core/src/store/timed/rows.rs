@@ -214,9 +214,10 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     fn expire(&mut self, group: u32) {
         let place = self.groups.get(group).expired;
         let before = self.groups.get(group).rows.len();
-        self.delete(group, place);
+        let existed = self.delete(group, place).is_some();
         let rows = self.groups.get_mut(group);
         if rows.rows.len() == before {
+            rows.rows[place].expired |= existed;
             rows.expired += 1;
         }
     }
@@ -262,6 +263,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
                 timestamp: Timestamp::MIN,
                 freshness: Freshness::Clean,
                 stored: false,
+                expired: false,
                 bytes,
             };
             self.groups.get_mut(group).rows.insert(place, row);
