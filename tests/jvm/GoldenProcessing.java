@@ -86,7 +86,7 @@ final class GoldenProcessing {
                 cancel(slot);
                 if (Math.floorMod(Math.floorDiv(value, 4L), 3L) != 1) {
                     long start = record.timestamp() / 3 + Math.floorMod(value, 5L) - 2;
-                    make(slot, 3 * start + slot);
+                    make(slot, 3 * Math.max(start, 0) + slot);
                 }
             }
             context.forward(record);

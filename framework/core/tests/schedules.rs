@@ -124,7 +124,7 @@ fn a_start_says_when_the_first_call_is_due_and_the_others_count_from_it() {
     let mut bench = obeying();
     let script = [
         ("s later 100 130", 50),
-        ("s past 100 -970", 55),
+        ("s past 100 30", 55),
         ("", 129),
         ("", 130),
         ("", 229),
@@ -268,12 +268,12 @@ fn an_interval_below_a_millisecond_is_an_error_wherever_it_is_asked_for() {
     driver.pipe(&LEFT, "k".into(), "w a -5".into(), 9).unwrap();
     assert_eq!(driver.dropped().processing, 2);
 
-    struct Wrong;
+    struct Wrong(Schedule);
     impl FixedKeyProcessor<String, String> for Wrong {
         type Value = String;
 
         fn init(&mut self, ctx: &mut StateContext<'_>) -> ProcessResult {
-            ctx.schedule(Schedule::wall_clock(0))?;
+            ctx.schedule(self.0)?;
             Ok(())
         }
 
@@ -286,20 +286,23 @@ fn an_interval_below_a_millisecond_is_an_error_wherever_it_is_asked_for() {
             Ok(())
         }
     }
-    let builder = StreamsBuilder::new();
-    let processed = builder.stream(&LEFT).process_values((), |()| Wrong);
-    // No record is to blame, so no policy is asked.
-    processed.on_error(ErrorPolicy::Skip).to(&OUT);
-    let error = TopologyTestDriver::new(builder.build().unwrap())
-        .err()
-        .unwrap();
-    assert!(matches!(error.kind(), ErrorKind::Processing(_)), "{error}");
-    let text = error.to_string();
-    assert!(
-        text.contains("init of KSTREAM-PROCESSVALUES-0000000001"),
-        "{text}"
-    );
-    assert!(text.contains("1 ms or more, not 0 ms"), "{text}");
+    let early = Schedule::stream_time(5).starting_at(-1);
+    for (wrong, why) in [
+        (Schedule::wall_clock(0), "1 ms or more, not 0 ms"),
+        (early, "must start at 0, the epoch, or later, not at -1"),
+    ] {
+        let builder = StreamsBuilder::new();
+        let stream = builder.stream(&LEFT);
+        let processed = stream.process_values((), move |()| Wrong(wrong));
+        // No record is to blame, so no policy is asked.
+        processed.on_error(ErrorPolicy::Skip).to(&OUT);
+        let driver = TopologyTestDriver::new(builder.build().unwrap());
+        let error = driver.err().unwrap();
+        assert!(matches!(error.kind(), ErrorKind::Processing(_)), "{error}");
+        let text = error.to_string();
+        let node = "init of KSTREAM-PROCESSVALUES-0000000001";
+        assert!(text.contains(node) && text.contains(why), "{text}");
+    }
 }
 
 type Deadlines = KeyValueStore<String, i64>;

@@ -10,7 +10,7 @@ use super::{
     policy::Letter,
 };
 use anyhow::Result;
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write};
 
 /// What differs, in words; nothing if all is the same.
 pub fn difference(program: &Program, ours: &Answer, theirs: &Answer) -> Option<String> {
@@ -73,27 +73,78 @@ pub fn change(program: &Program, captured: &Answer, now: &Answer) -> Option<Stri
     (!same || !dropped).then(|| format!("it was {captured:?}, and is {now:?}"))
 }
 
+/// How often it is tried to take a letter of theirs for one of two things.
+const TRIES_MAX: usize = 10_000;
+
 /// Whether the records of a topic are the same. Of a record that they refuse twice they have a
 /// second dead letter, which we do not. `partial` says that ours may end before theirs do.
+///
+/// Each topic of the program's own has tasks of its own, so that dead letters of records from two
+/// of them have no order.
 fn same(rule: &Rule, ours: &[Output], theirs: &[Output], partial: bool) -> bool {
-    let mut seen: Vec<&Letter> = Vec::new();
-    let mut rest = theirs.iter();
-    for one in ours {
-        // Of what was held back there is one for each refusal on both sides.
-        let each = one
-            .letter
-            .as_ref()
-            .is_some_and(|letter| letter.topic.is_none());
-        let meant = |other: &Output| each && matches(rule, one, other);
-        let other = rest.find(|other| !is_again(other, &seen) || meant(other));
-        let Some(other) = other.filter(|other| matches(rule, one, other)) else {
-            return partial && rest.len() == 0;
-        };
-        if !each {
-            seen.extend(&other.letter);
-        }
+    let (ours, theirs): (Vec<_>, Vec<_>) = (ours.iter().collect(), theirs.iter().collect());
+    let letters = ours.iter().filter_map(|output| output.letter.as_ref());
+    let internal = letters.filter(|letter| letter.is_internal());
+    let topics: BTreeSet<_> = internal.map(|letter| &letter.topic).collect();
+    let same = |ours: &[&Output], theirs: &[&Output]| {
+        same_from(rule, (ours, theirs), partial, (Vec::new(), &mut 0))
+    };
+    same(&ours, &theirs)
+        || (topics.len() > 1 && same(&in_order_of_messages(ours), &in_order_of_messages(theirs)))
+}
+
+/// With the dead letters of records from internal topics in the order of what they say.
+fn in_order_of_messages(mut outputs: Vec<&Output>) -> Vec<&Output> {
+    let internal = |output: &Output| output.letter.as_ref().is_some_and(Letter::is_internal);
+    let places: Vec<_> = (0..outputs.len())
+        .filter(|at| internal(outputs[*at]))
+        .collect();
+    let mut letters: Vec<_> = places.iter().map(|at| outputs[*at]).collect();
+    letters.sort_by_key(|output| output.letter.as_ref().map(|letter| &letter.message));
+    for (at, letter) in places.into_iter().zip(letters) {
+        outputs[at] = letter;
     }
-    partial || rest.all(|other| is_again(other, &seen))
+    outputs
+}
+
+/// As [`same`], of what is left when letters of theirs were seen already. A letter of theirs that
+/// says again what one said may be what a letter of ours says, or one too many: which it is shows
+/// only at the end.
+fn same_from<'o>(
+    rule: &Rule,
+    (mut ours, mut theirs): (&[&Output], &[&'o Output]),
+    partial: bool,
+    (mut seen, tries): (Vec<&'o Letter>, &mut usize),
+) -> bool {
+    'ours: while let Some((one, rest)) = ours.split_first() {
+        // Of what was held back there is one for each refusal on both sides; and what shares an
+        // internal topic there has two of them here, so that it is two records.
+        let letter = one.letter.as_ref();
+        let each = letter.is_some_and(|letter| letter.topic.is_none());
+        let twice = each || letter.is_some_and(Letter::is_internal);
+        let saying = |other: &'o Output| other.letter.as_ref().filter(|_| !each);
+        for (at, &other) in theirs.iter().enumerate() {
+            let behind = &theirs[at + 1..];
+            if is_again(other, &seen) {
+                if twice && *tries < TRIES_MAX && matches(rule, one, other) {
+                    *tries += 1;
+                    let seen = seen.iter().copied().chain(saying(other)).collect();
+                    if same_from(rule, (rest, behind), partial, (seen, &mut *tries)) {
+                        return true;
+                    }
+                }
+                continue;
+            }
+            if !matches(rule, one, other) {
+                return false;
+            }
+            seen.extend(saying(other));
+            (ours, theirs) = (rest, behind);
+            continue 'ours;
+        }
+        return partial;
+    }
+    partial || theirs.iter().all(|other| is_again(other, &seen))
 }
 
 fn is_again(output: &Output, seen: &[&Letter]) -> bool {

@@ -52,6 +52,7 @@ impl Processor<Key, Value> for Scheduling {
                 self.cancel(slot);
                 if value.div_euclid(4).rem_euclid(3) != 1 {
                     let start = record.timestamp / 3 + value.rem_euclid(5) - 2;
+                    let start = start.max(0);
                     self.make(slot, 3 * start + value.rem_euclid(4), ctx)?;
                 }
             }

@@ -156,7 +156,7 @@ impl Timers {
     /// Makes a timer.
     ///
     /// # Errors
-    /// Where the interval is less than a millisecond.
+    /// Where the interval is less than a millisecond, or the start before 0.
     pub(crate) fn add(
         &mut self,
         resident: usize,
@@ -166,6 +166,10 @@ impl Timers {
         let interval = schedule.interval;
         if interval < 1 {
             let text = format!("a schedule's interval must be 1 ms or more, not {interval} ms");
+            return Err(Error::processing(text));
+        }
+        if let Some(start) = schedule.start.filter(|start| *start < 0) {
+            let text = format!("a schedule must start at 0, the epoch, or later, not at {start}");
             return Err(Error::processing(text));
         }
         let of = Cancellable(Rc::new(Made {
