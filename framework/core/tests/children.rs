@@ -167,3 +167,58 @@ fn a_child_refuses_nothing_so_it_has_no_error_policy() {
     let error = builder.build().err().unwrap().to_string();
     assert!(error.contains("child(..) refuses no record"), "{error}");
 }
+
+/// Sends a number on, and a text of it to its child.
+struct Telling(ChildRef<String, String>);
+
+impl FixedKeyProcessor<String, i64> for Telling {
+    type Value = i64;
+
+    fn process(
+        &mut self,
+        key: &String,
+        number: i64,
+        ctx: &mut FixedKeyContext<'_, String, i64>,
+    ) -> ProcessResult {
+        ctx.forward_to(&self.0, format!("{key}={number}"))?;
+        ctx.forward(number + 1)?;
+        Ok(())
+    }
+}
+
+static TOLD: Topic<String, String> = Topic::new("told", utf8(), utf8());
+
+#[test]
+fn a_child_of_a_fixed_key_processor_gets_the_key_time_and_headers_of_the_record() {
+    let builder = StreamsBuilder::new();
+    let stream = builder.stream(&IN);
+    let (numbers, texts) = stream.process_values_to((), Child::new("texts"), |(), c| Telling(c));
+    numbers.to(&OUT);
+    texts.to(&TOLD);
+    let mut driver = TopologyTestDriver::new(builder.build().unwrap()).unwrap();
+    let mut record = Record::new("a".to_owned(), 5, 17);
+    record.headers.push("trace", Some(b"t1".to_vec()));
+    driver.pipe_record(&IN, &record).unwrap();
+    let told = driver.read(&TOLD).unwrap();
+    assert_eq!(told.len(), 1);
+    let told = &told[0];
+    assert_eq!((&*told.key, &*told.value, told.timestamp), ("a", "a=5", 17));
+    assert_eq!(told.headers, record.headers);
+    assert_eq!(driver.read(&OUT).unwrap()[0].value, 6);
+}
+
+#[test]
+fn what_is_grouped_behind_such_a_child_is_repartitioned_only_if_it_was_to_be_before() {
+    for (rekeyed, subtopologies) in [(false, 1), (true, 2)] {
+        let builder = StreamsBuilder::new();
+        let mut stream = builder.stream(&IN);
+        if rekeyed {
+            stream = stream.select_key(|key, _| key.clone());
+        }
+        let children = Child::new("texts");
+        let (_, texts) = stream.process_values_to((), children, |(), c| Telling(c));
+        texts.group_by_key().count("told-counts");
+        let topology = builder.build().unwrap();
+        assert_eq!(topology.subtopologies().len(), subtopologies);
+    }
+}

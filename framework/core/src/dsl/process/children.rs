@@ -71,6 +71,8 @@ pub trait ChildSet: Clone + Send + Sync + 'static {
 pub struct DeclaredChildren<'b> {
     pub(super) builder: &'b StreamsBuilder,
     pub(super) parent: NodeId,
+    /// Where the keys that are sent there come from, if not from the topic.
+    pub(super) rekeyed: Option<&'static Location<'static>>,
     pub(super) at: &'static Location<'static>,
 }
 
@@ -104,8 +106,7 @@ impl<K: Data, V: Data> ChildSet for Child<K, V> {
                 .add("child", NodeKind::Operator, parents, vec![], |_| {})
         });
         of.builder.rename(child, &self.name, of.at);
-        // Nobody knows which key a processor gives its records.
-        handle(of.builder, child, Some(of.at))
+        handle(of.builder, child, of.rekeyed)
     }
 
     fn refs(&self, of: &mut LinkedChildren<'_, '_>) -> ChildRef<K, V> {

@@ -56,7 +56,7 @@ impl StateContext<'_> {
     /// `init` again, from a store, if it is to outlive a restart.
     ///
     /// # Errors
-    /// Where the interval is less than a millisecond.
+    /// Where the interval is less than a millisecond, or the start before 0.
     pub fn schedule(&mut self, schedule: Schedule) -> Result<Cancellable> {
         let clocks = (self.task.stream_time(), self.task.wall_clock());
         self.task.timers.add(self.resident, schedule, clocks)

@@ -3,7 +3,10 @@
 //! Invariant, kept by types: what they send has the key of the record in hand, so where there is no
 //! such record they have nothing to send with.
 
-use super::{Fun, KStream, ProcessResult, StateContext, instance::Instance};
+use super::{
+    ChildRef, ChildSet, DeclaredChildren, Fun, KStream, LinkedChildren, ProcessResult,
+    StateContext, instance::Instance,
+};
 use crate::{
     error::Result,
     link::{Data, Fanout},
@@ -14,6 +17,7 @@ use crate::{
 use std::{
     cell::RefCell,
     ops::{Deref, DerefMut},
+    panic::Location,
     rc::Rc,
     sync::Arc,
 };
@@ -129,16 +133,29 @@ impl<K: Data, V: Data> FixedKeyContext<'_, K, V> {
     /// # Errors
     /// What happens downstream.
     pub fn forward(&mut self, value: V) -> Result<()> {
-        let (key, headers) = (self.key.clone(), self.headers.clone());
-        self.down.push(
-            self.state.task,
-            Record {
-                key,
-                value,
-                timestamp: self.timestamp,
-                headers,
-            },
-        )
+        let record = self.record(value);
+        self.down.push(self.state.task, record)
+    }
+
+    /// Sends a value to one of the processor's further outputs, as [`FixedKeyContext::forward`]
+    /// does to the main one; see
+    /// [`KStream::process_values_to`](super::super::KStream::process_values_to).
+    ///
+    /// # Errors
+    /// What happens downstream.
+    pub fn forward_to<CV: Data>(&mut self, child: &ChildRef<K, CV>, value: CV) -> Result<()> {
+        let record = self.record(value);
+        child.push(self.state.task, record)
+    }
+
+    /// As the record in hand, with another value.
+    fn record<T>(&self, value: T) -> Record<K, T> {
+        Record {
+            key: self.key.clone(),
+            value,
+            timestamp: self.timestamp,
+            headers: self.headers.clone(),
+        }
     }
 
     /// The timestamp of the record in hand.
@@ -206,32 +223,102 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         stores: S,
         new: impl Fn(S::Refs) -> P + Fun,
     ) -> KStream<'b, K, P::Value> {
-        let new = Arc::new(new);
-        self.operator("process_values", stores.ids(), move |link| {
-            let new = new.clone();
-            let instance = Instance::new(link.name(), move || new(stores.refs()));
+        self.process_values_to(stores, (), move |stores, ()| new(stores))
+            .0
+    }
+
+    /// As [`KStream::process_values`], with further outputs as those of
+    /// [`KStream::process_to`]: what is sent to them has the stream's key, so that nothing behind
+    /// them need be repartitioned either.
+    ///
+    /// ```
+    /// use millstream_core::prelude::*;
+    ///
+    /// static BIDS: Topic<String, i64> = Topic::new("bids", utf8(), i64_be());
+    /// static HIGH: Topic<String, i64> = Topic::new("high", utf8(), i64_be());
+    /// static LOW: Topic<String, String> = Topic::new("low", utf8(), utf8());
+    ///
+    /// struct Sort {
+    ///     low: ChildRef<String, String>,
+    /// }
+    ///
+    /// impl FixedKeyProcessor<String, i64> for Sort {
+    ///     type Value = i64;
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         _: &String,
+    ///         bid: i64,
+    ///         ctx: &mut FixedKeyContext<'_, String, i64>,
+    ///     ) -> ProcessResult {
+    ///         match bid {
+    ///             ..100 => ctx.forward_to(&self.low, format!("only {bid}"))?,
+    ///             _ => ctx.forward(bid)?,
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let bids = builder.stream(&BIDS);
+    /// let (high, low) = bids.process_values_to((), Child::new("low"), |(), low| Sort { low });
+    /// high.to(&HIGH);
+    /// low.to(&LOW);
+    ///
+    /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.pipe(&BIDS, "a".to_owned(), 100, 0)?;
+    /// driver.pipe(&BIDS, "b".to_owned(), 99, 1)?;
+    /// assert_eq!(driver.read_key_values(&HIGH)?, [("a".to_owned(), Some(100))]);
+    /// assert_eq!(driver.read_key_values(&LOW)?, [("b".to_owned(), Some("only 99".to_owned()))]);
+    /// # Ok::<(), millstream_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn process_values_to<S: StoreSet, C: ChildSet, P: FixedKeyProcessor<K, V>>(
+        self,
+        stores: S,
+        children: C,
+        new: impl Fn(S::Refs, C::Refs) -> P + Fun,
+    ) -> (KStream<'b, K, P::Value>, C::Streams<'b>) {
+        let (new, declared) = (Arc::new(new), children.clone());
+        let processed = self.operator("process_values", stores.ids(), move |link| {
+            let (new, refs) = (new.clone(), children.refs(&mut LinkedChildren::of(link)));
+            let instance = Instance::new(link.name(), move || new(stores.refs(), refs.clone()));
             let node = Rc::new(RefCell::new(Node(instance, std::marker::PhantomData)));
             link.residents.push(Box::new(node.clone()));
             let mut down = link.downstream::<K, P::Value>();
             move |task: &mut TaskContext, record: Record<K, V>| {
-                let Record {
-                    key,
-                    value,
-                    timestamp,
-                    headers,
-                } = record;
-                let (key, headers, down) = (&key, &headers, &mut down);
-                node.borrow_mut().0.act(task, |processor: &mut P, state| {
-                    let mut ctx = FixedKeyContext {
-                        state,
-                        down,
-                        key,
-                        timestamp,
-                        headers,
-                    };
-                    processor.process(key, value, &mut ctx)
-                })
+                act(&mut node.borrow_mut(), &mut down, task, record)
             }
-        })
+        });
+        let mut declaring = DeclaredChildren {
+            builder: self.builder,
+            parent: processed.node,
+            rekeyed: self.rekeyed,
+            at: Location::caller(),
+        };
+        let streams = declared.streams(&mut declaring);
+        (processed, streams)
     }
+}
+
+/// Lets a processor take a record.
+#[inline]
+fn act<K: Data, V: Data, P: FixedKeyProcessor<K, V>>(
+    node: &mut Node<P, K, V>,
+    down: &mut Fanout<K, P::Value>,
+    task: &mut TaskContext,
+    record: Record<K, V>,
+) -> Result<()> {
+    let (key, headers) = (&record.key, &record.headers);
+    let (value, timestamp) = (record.value, record.timestamp);
+    node.0.act(task, |processor: &mut P, state| {
+        let mut ctx = FixedKeyContext {
+            state,
+            down,
+            key,
+            timestamp,
+            headers,
+        };
+        processor.process(key, value, &mut ctx)
+    })
 }

@@ -267,6 +267,8 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         let mut declaring = DeclaredChildren {
             builder: self.builder,
             parent: processed.node,
+            // Nobody knows which key a processor gives its records.
+            rekeyed: Some(Location::caller()),
             at: Location::caller(),
         };
         let streams = declared.streams(&mut declaring);
