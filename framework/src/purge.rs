@@ -51,6 +51,7 @@ impl Purger {
         let (stop, stopped) = channel();
         let run = move || {
             let mut purged = clock.elapsed();
+            let mut trimmed = purged;
             while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 let now = clock.elapsed();
                 if now - purged >= purge {
@@ -63,9 +64,12 @@ impl Purger {
                             purged = now;
                         }
                     }
+                }
+                if now - trimmed >= purge {
                     if let Err(error) = expired.forget(&*log, &streams) {
                         tracing::warn!(%error, "purging changelogs of what has expired");
                     }
+                    trimmed = now;
                 }
                 if let Err(error) = streams.tidy_state() {
                     tracing::warn!(%error, "deleting state that tasks left behind");

@@ -211,11 +211,14 @@ impl Pair {
         }
         self.backend.apply(&batch).unwrap();
         if tidy {
-            // As a standby does.
+            // As a standby does, also one of a program that keeps its rows less long.
             batch.clear();
             let column = (&*self.backend as &dyn Backend, COLUMN);
+            let retention = if self.trimmed { 1 } else { RETENTION };
+            let shape = TimedShape { retention, ..SHAPE };
             let mut sweep = Sweep::default();
-            sweep.delete_expired(column, SHAPE, 0, &mut batch).unwrap();
+            let swept = sweep.delete_expired(column, shape, 0, &mut batch);
+            swept.unwrap();
             self.backend.apply(&batch).unwrap();
             let horizon = SHAPE.horizon(self.committed.1);
             let rows = self.stored();

@@ -93,9 +93,15 @@ fn same(rule: &Rule, ours: &[Output], theirs: &[Output], partial: bool) -> bool 
         || (topics.len() > 1 && same(&in_order_of_messages(ours), &in_order_of_messages(theirs)))
 }
 
-/// With the dead letters of records from internal topics in the order of what they say.
+/// With one dead letter of each record from an internal topic, in the order of what they say.
 fn in_order_of_messages(mut outputs: Vec<&Output>) -> Vec<&Output> {
     let internal = |output: &Output| output.letter.as_ref().is_some_and(Letter::is_internal);
+    let mut seen: Vec<&Letter> = Vec::new();
+    outputs.retain(|output| {
+        let once = !internal(output) || !is_again(output, &seen);
+        seen.extend(&output.letter);
+        once
+    });
     let places: Vec<_> = (0..outputs.len())
         .filter(|at| internal(outputs[*at]))
         .collect();
@@ -117,16 +123,14 @@ fn same_from<'o>(
     (mut seen, tries): (Vec<&'o Letter>, &mut usize),
 ) -> bool {
     'ours: while let Some((one, rest)) = ours.split_first() {
-        // Of what was held back there is one for each refusal on both sides; and what shares an
-        // internal topic there has two of them here, so that it is two records.
+        // Of what was held back there is one for each refusal on both sides.
         let letter = one.letter.as_ref();
         let each = letter.is_some_and(|letter| letter.topic.is_none());
-        let twice = each || letter.is_some_and(Letter::is_internal);
         let saying = |other: &'o Output| other.letter.as_ref().filter(|_| !each);
         for (at, &other) in theirs.iter().enumerate() {
             let behind = &theirs[at + 1..];
             if is_again(other, &seen) {
-                if twice && *tries < TRIES_MAX && matches(rule, one, other) {
+                if each && *tries < TRIES_MAX && matches(rule, one, other) {
                     *tries += 1;
                     let seen = seen.iter().copied().chain(saying(other)).collect();
                     if same_from(rule, (rest, behind), partial, (seen, &mut *tries)) {

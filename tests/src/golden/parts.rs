@@ -175,7 +175,12 @@ fn refuses_behind_shared_groups(nodes: &[Op], kinds: &[Kind]) -> bool {
     for op in nodes {
         let shared = |at: &Place| {
             let readers = nodes.iter().filter(|op| op.reads().contains(at));
-            matches!(kinds[*at], Kind::Group { rekeyed: true }) && readers.count() > 1
+            // Windows over a group are told apart from it, but share its topic all the same.
+            let group = match &nodes[*at] {
+                Op::Window(windows) => windows.of,
+                _ => *at,
+            };
+            matches!(kinds[group], Kind::Group { rekeyed: true }) && readers.count() > 1
         };
         behind.push(op.reads().iter().any(|at| shared(at) || behind[*at]));
     }

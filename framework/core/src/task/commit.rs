@@ -68,4 +68,13 @@ impl Commit {
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
+
+    /// Where changelogs may begin once the commit has been applied: what was committed there before
+    /// has expired. Whoever runs the task sees to it that the log deletes it, now or later, or the
+    /// changelog grows: there are no tombstones for such rows. Nobody who restores a store misses
+    /// them.
+    pub fn log_starts(&self) -> impl Iterator<Item = (&TopicPartition, Offset)> {
+        let changes = self.changes.iter();
+        changes.filter_map(|changes| Some((changes.changelog.as_ref()?, changes.log_start?)))
+    }
 }

@@ -434,20 +434,25 @@ impl Task {
         position: impl Fn(&TopicPartition) -> Option<Position>,
     ) -> Result<()> {
         self.batch.clear();
+        let (mut newest, mut forgetful) = (0, Vec::new());
         for changes in &mut self.commit.changes {
             write_changes(&mut self.batch, changes);
             let log = changes.changelog.as_ref().or(changes.source.as_ref());
             if let Some(position) = log.and_then(&position) {
+                newest = newest.max(position.applied_at);
                 self.batch.set_position(changes.column, position);
                 if let Some(store) = self.ctx.store_mut(changes.store) {
                     changes.log_start = store.log_start(&position);
                 }
-            } else if log.is_some()
-                && !changes.records.is_empty()
-                && let Some(position) = self.backend.position(changes.column)?
-            {
-                // It only forgot what has expired, and is where it was.
-                self.batch.set_position(changes.column, position);
+            } else if log.is_some() && !changes.records.is_empty() {
+                forgetful.push(changes.column);
+            }
+        }
+        // These only forgot what has expired, and are where they were.
+        for column in forgetful {
+            if let Some(mut position) = self.backend.position(column)? {
+                position.applied_at = position.applied_at.max(newest);
+                self.batch.set_position(column, position);
             }
         }
         if !self.batch.is_empty() {
@@ -457,14 +462,6 @@ impl Task {
             store.applied()?;
         }
         Ok(())
-    }
-
-    /// Where changelogs may begin: what was committed there before has expired. Whoever runs the
-    /// task sees to it that the log deletes it, now or later, or the changelog grows: there are no
-    /// tombstones for such rows. Nobody who restores a store misses them.
-    pub fn log_starts(&self) -> impl Iterator<Item = (&TopicPartition, Offset)> {
-        let changes = self.commit.changes.iter();
-        changes.filter_map(|changes| Some((changes.changelog.as_ref()?, changes.log_start?)))
     }
 
     /// Drops everything since the last commit. The caller then resumes every input at its committed

@@ -90,7 +90,7 @@ pub(super) fn views(
             .enumerate()
             .map(|(input, partition)| (partition, active.task.next_offset(input)))
             .collect(),
-        log_starts: (active.task.log_starts())
+        log_starts: (active.task.handed_over().log_starts())
             .map(|(changelog, start)| (changelog.clone(), start))
             .collect(),
         restore: Vec::new(),

@@ -96,7 +96,8 @@ fn run<R: Row + 'static>(
         }
         produce(&world, &mut random, 10);
     }
-    drain(&mut world.sink(table, &Fuse::default(), make));
+    let mut sink = world.sink(table, &Fuse::default(), make);
+    drain_patiently(&mut sink, 100);
     check(&world, table, seed);
 }
 

@@ -97,7 +97,8 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         if self.observed == self.logged {
             return Ok(());
         }
-        let (observed, trimmed, trail) = (self.observed, self.env.trimmed, &self.trail);
+        let (observed, retention) = (self.observed, self.shape.retention);
+        let trail = self.env.trimmed.then_some(&self.trail);
         changes.encode(
             observed.max(0),
             &Headers::NONE,
@@ -107,8 +108,8 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             },
             |out| {
                 out.extend_from_slice(&observed.to_be_bytes());
-                if trimmed {
-                    trail.put(out);
+                if let Some(trail) = trail {
+                    trail.put(retention, out);
                 }
                 Ok(Encoded::Bytes)
             },

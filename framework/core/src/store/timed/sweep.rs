@@ -8,6 +8,7 @@
 use super::{
     TimedShape,
     keys::{self, CLOCK},
+    trail::retention,
 };
 use crate::{
     error::{Error, Result},
@@ -81,18 +82,20 @@ impl Sweep {
     }
 
     /// As the store itself does, for one that is kept up from its changelog without being opened:
-    /// deletes what has expired of the next stretch, by the time that the column says.
+    /// deletes what has expired of the next stretch, by the time that the column says. Rows are
+    /// kept longer where it says that another version of the program does so.
     ///
     /// # Errors
     /// Where storage fails, or the column does not hold such a store.
     pub fn delete_expired(
         &mut self,
         (backend, column): (&dyn Backend, Column),
-        shape: TimedShape,
+        mut shape: TimedShape,
         written: usize,
         batch: &mut WriteBatch,
     ) -> Result<()> {
-        let observed = observed(backend, column)?;
+        let (observed, retention) = observed(backend, column)?;
+        shape.retention = shape.retention.max(retention.unwrap_or_default());
         for key in self.pass((backend, column), (shape, observed), written)? {
             batch.delete(column, &key);
         }
@@ -112,7 +115,7 @@ impl TimedShape {
     /// # Errors
     /// Where storage fails, or the column does not hold such a store.
     pub fn committed_horizon(&self, backend: &dyn Backend, column: Column) -> Result<Timestamp> {
-        Ok(self.horizon(observed(backend, column)?))
+        Ok(self.horizon(observed(backend, column)?.0))
     }
 
     /// Whether the bytes of a key in the store's column are those of a row at or before `horizon`.
@@ -121,18 +124,15 @@ impl TimedShape {
     }
 }
 
-/// The greatest time that a store had observed when it committed last; `Timestamp::MIN` before.
-fn observed(backend: &dyn Backend, column: Column) -> Result<Timestamp> {
+/// The greatest time that a store had observed when it committed last, `Timestamp::MIN` before; and
+/// how long it keeps rows, where it says so.
+fn observed(backend: &dyn Backend, column: Column) -> Result<(Timestamp, Option<Timestamp>)> {
     let mut stored = Vec::new();
-    Ok(match backend.get(column, CLOCK, &mut stored)? {
-        Presence::Missing => Timestamp::MIN,
-        Presence::Found => {
-            let clock = clock(&stored);
-            clock
-                .map_err(|cause| corrupt_column(backend, column, &cause))?
-                .0
-        }
-    })
+    if backend.get(column, CLOCK, &mut stored)? == Presence::Missing {
+        return Ok((Timestamp::MIN, None));
+    }
+    let clock = clock(&stored).map_err(|cause| corrupt_column(backend, column, &cause));
+    clock.map(|(time, rest)| (time, retention(rest)))
 }
 
 /// The greatest time that a store had observed when it committed last, from the row of its clock,

@@ -15,11 +15,13 @@ use std::collections::VecDeque;
 
 /// A retention is cut into so many stretches: the changelog keeps one more than it would have to.
 const STRETCHES: Timestamp = 16;
-/// Bytes of a stretch, and of the topic's identity in front of all of them.
+/// What is written in front of all stretches: the retention, the topic's identity, and since when
+/// the last stretch has been written.
+const HEAD_BYTES: usize = 8 + 16 + 8;
 const STRETCH_BYTES: usize = 16;
-const TOPIC_BYTES: usize = 16;
 
-/// A stretch of the changelog that has ended.
+/// A stretch of the changelog.
+#[derive(Clone, Copy)]
 struct Stretch {
     /// The time observed when it was written to last.
     until: Timestamp,
@@ -33,7 +35,8 @@ pub(super) struct Trail {
     /// The identity of the changelog's topic: in another one the offsets mean nothing.
     topic: u128,
     ended: VecDeque<Stretch>,
-    /// The stretch that is being written, and since when.
+    /// The stretch that is being written, and since when. It goes from owner to owner: each may be
+    /// there for less than a stretch.
     last: Option<(Timestamp, Stretch)>,
     start: Option<Offset>,
 }
@@ -75,11 +78,16 @@ impl Trail {
         self.start
     }
 
-    /// Appends what the next owner of the task must know. The stretch that is being written is not
-    /// among it: what it has will count for the next one.
-    pub(super) fn put(&self, out: &mut Vec<u8>) {
+    /// Appends what the next owner of the task must know, with what of the store is kept how long,
+    /// for those who have its bytes alone.
+    pub(super) fn put(&self, retention: Timestamp, out: &mut Vec<u8>) {
+        let Some((since, last)) = self.last else {
+            return out.extend_from_slice(&retention.to_be_bytes());
+        };
+        out.extend_from_slice(&retention.to_be_bytes());
         out.extend_from_slice(&self.topic.to_be_bytes());
-        for stretch in &self.ended {
+        out.extend_from_slice(&since.to_be_bytes());
+        for stretch in self.ended.iter().chain([&last]) {
             out.extend_from_slice(&stretch.until.to_be_bytes());
             out.extend_from_slice(&stretch.end.to_be_bytes());
         }
@@ -87,27 +95,48 @@ impl Trail {
 
     /// Reads what [`Trail::put`] wrote. Nothing at all is an empty trail.
     pub(super) fn read(bytes: &[u8]) -> Result<Self> {
-        let mut trail = Self::default();
-        let Some((topic, stretches)) = bytes.split_first_chunk::<TOPIC_BYTES>() else {
-            return match bytes {
-                [] => Ok(trail),
-                _ => Err(malformed()),
-            };
-        };
-        trail.topic = u128::from_be_bytes(*topic);
+        if bytes.is_empty() || bytes.len() == size_of::<Timestamp>() {
+            return Ok(Self::default());
+        }
+        let head = bytes.split_first_chunk::<HEAD_BYTES>();
+        let (head, stretches) = head.ok_or_else(malformed)?;
         let (stretches, []) = stretches.as_chunks::<STRETCH_BYTES>() else {
             return Err(malformed());
         };
-        for stretch in stretches {
-            let (until, end) = stretch.split_first_chunk::<8>().ok_or_else(malformed)?;
-            let end = end.first_chunk::<8>().ok_or_else(malformed)?;
-            trail.ended.push_back(Stretch {
-                until: Timestamp::from_be_bytes(*until),
-                end: Offset::from_be_bytes(*end),
-            });
-        }
-        Ok(trail)
+        let mut ended: VecDeque<_> = stretches.iter().map(Stretch::read).collect();
+        let last = ended.pop_back().ok_or_else(malformed)?;
+        let [_, topic_high, topic_low, since] = numbers(head);
+        Ok(Self {
+            topic: u128::from(topic_high.cast_unsigned()) << 64
+                | u128::from(topic_low.cast_unsigned()),
+            ended,
+            last: Some((since, last)),
+            start: None,
+        })
     }
+}
+
+impl Stretch {
+    fn read(bytes: &[u8; STRETCH_BYTES]) -> Self {
+        let [until, end] = numbers(bytes);
+        Self { until, end }
+    }
+}
+
+/// How long the store's rows are kept by whoever wrote this.
+pub(super) fn retention(bytes: &[u8]) -> Option<Timestamp> {
+    let first = bytes.first_chunk::<8>()?;
+    Some(Timestamp::from_be_bytes(*first))
+}
+
+/// The eight-byte numbers that bytes are made of; 0 where there are no more.
+fn numbers<const N: usize>(bytes: &[u8]) -> [i64; N] {
+    let (chunks, _) = bytes.as_chunks::<8>();
+    let mut found = [0; N];
+    for (number, chunk) in found.iter_mut().zip(chunks) {
+        *number = i64::from_be_bytes(*chunk);
+    }
+    found
 }
 
 fn malformed() -> Error {
@@ -133,7 +162,8 @@ mod tests {
 
     fn written(trail: &Trail) -> Trail {
         let mut bytes = Vec::new();
-        trail.put(&mut bytes);
+        trail.put(160, &mut bytes);
+        assert_eq!(retention(&bytes), Some(160));
         Trail::read(&bytes).expect("what was written")
     }
 
@@ -177,10 +207,24 @@ mod tests {
         let mut trail = written(&trail);
         assert_eq!(trail.reach(1_040, &at(1_040), 160), None);
         let mut trail = written(&trail);
-        assert_eq!(trail.reach(1_171, &at(1_171), 160), Some(1_011));
-        // What the owner in between wrote counts for the one after it.
-        assert_eq!(trail.reach(1_200, &at(1_200), 160), Some(1_011));
-        assert_eq!(trail.reach(1_331, &at(1_331), 160), Some(1_171));
+        assert_eq!(trail.reach(1_182, &at(1_182), 160), Some(1_022));
+        assert_eq!(trail.reach(1_200, &at(1_200), 160), Some(1_040));
+        assert_eq!(trail.reach(1_342, &at(1_342), 160), Some(1_182));
+    }
+
+    /// Each owner makes two commits, and the next one knows what was written with the second: where
+    /// the changelog was after the first.
+    #[test]
+    fn owners_that_are_short_of_a_stretch_make_one_together() {
+        let (mut known, mut start) = (Trail::default(), None);
+        for time in (0..5_000).step_by(2) {
+            let mut trail = known;
+            trail.reach(time, &at(time), 1_600);
+            known = written(&trail);
+            start = trail.reach(time + 1, &at(time + 1), 1_600).or(start);
+        }
+        let start = start.expect("a start");
+        assert!((3_200..3_400).contains(&start), "{start}");
     }
 
     #[test]
@@ -196,7 +240,8 @@ mod tests {
     #[test]
     fn other_bytes_are_no_trail() {
         assert!(Trail::read(&[]).is_ok(), "of a store from before");
-        for length in [1, 15, 17, 31, 33] {
+        assert!(Trail::read(&[0; 8]).is_ok(), "of the first commit");
+        for length in [1, 7, 9, 31, 32, 33, 47, 49] {
             assert!(Trail::read(&vec![0; length]).is_err(), "{length}");
         }
     }
