@@ -123,7 +123,6 @@ impl StreamsBuilder {
             name,
             logging,
             format,
-            retention: None,
             expires: None,
             at: Location::caller(),
             source: None,
@@ -180,14 +179,12 @@ impl StreamsBuilder {
             wide,
             retention,
         } = shape;
-        let forgets = retention < Timestamp::MAX;
         let formats = (key.codec().name(), value.codec().name());
         self.add_store(StoreSpec {
             name,
             logging,
             format: format!("timed/{kind:?}/{wide}/{}/{}", formats.0, formats.1),
-            retention: forgets.then_some(retention),
-            expires: forgets.then_some(shape),
+            expires: (retention < Timestamp::MAX).then_some(shape),
             at,
             source: None,
             query: Some(Arc::new(TimedFormats {
@@ -240,7 +237,6 @@ impl StreamsBuilder {
             name,
             logging,
             format,
-            retention: None,
             expires: None,
             at: Location::caller(),
             source: None,

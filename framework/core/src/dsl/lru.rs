@@ -85,7 +85,6 @@ impl StreamsBuilder {
             logging,
             // The limit is none of the format: rows fit any.
             format: format!("lru/{}/{}", formats.0, formats.1),
-            retention: None,
             expires: None,
             at,
             source: None,

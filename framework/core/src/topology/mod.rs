@@ -21,7 +21,7 @@ pub use layout::{InternalKind, InternalTopic, TaskLayout, TaskSpec};
 use crate::{
     error::Result,
     link::Linker,
-    record::{RawRecord, Timestamp},
+    record::RawRecord,
     store::{StateStore, StoreEnv, TimedShape},
     task::{ErrorPolicy, OffsetReset},
 };
@@ -151,9 +151,8 @@ pub struct StoreSpec {
     pub logging: Logging,
     /// What its bytes are, for the check at start: key and value formats and the shape.
     pub format: String,
-    /// How many milliseconds of event time it keeps rows for, at least; `None` for ever.
-    pub retention: Option<Timestamp>,
-    /// What its rows are, where all of them expire one day by the store's own clock.
+    /// What its rows are and how long they are kept, where all of them expire one day by the
+    /// store's own clock.
     pub expires: Option<TimedShape>,
     /// Where the program declares it.
     pub at: &'static Location<'static>,
@@ -179,7 +178,6 @@ impl StoreSpec {
             name: name.into(),
             logging: Logging::Changelog,
             format: format.into(),
-            retention: None,
             expires: None,
             at: Location::caller(),
             source: None,

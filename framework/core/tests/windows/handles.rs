@@ -186,7 +186,7 @@ fn a_store_says_what_its_rows_are_and_how_long_it_keeps_them() {
     let kept: Vec<_> = topology
         .stores()
         .iter()
-        .map(|store| store.retention)
+        .map(|store| store.expires.map(|shape| shape.retention))
         .collect();
     assert_eq!(kept, [Some(110), Some(5000), None]);
     let window = TimedKind::Window(10).window(At::time(20));

@@ -275,7 +275,7 @@ impl Script {
         let forgetful = ids.filter_map(|id| {
             let store = topology.store(*id);
             let (retention, wide) = match store.format.split('/').collect::<Vec<_>>()[..] {
-                ["timed", _, wide, ..] => (store.retention?, wide == "true"),
+                ["timed", ..] => store.expires.map(|shape| (shape.retention, shape.wide))?,
                 ["versioned", ..] => (self.spans.history, true),
                 _ => return None,
             };

@@ -185,7 +185,6 @@ impl StreamsBuilder {
             name,
             logging,
             format: format!("suppress/{}/{}", formats.0, formats.1),
-            retention: None,
             expires: None,
             at,
             source: None,

@@ -81,10 +81,10 @@ impl Trail {
     /// Appends what the next owner of the task must know, with what of the store is kept how long,
     /// for those who have its bytes alone.
     pub(super) fn put(&self, retention: Timestamp, out: &mut Vec<u8>) {
-        let Some((since, last)) = self.last else {
-            return out.extend_from_slice(&retention.to_be_bytes());
-        };
         out.extend_from_slice(&retention.to_be_bytes());
+        let Some((since, last)) = self.last else {
+            return;
+        };
         out.extend_from_slice(&self.topic.to_be_bytes());
         out.extend_from_slice(&since.to_be_bytes());
         for stretch in self.ended.iter().chain([&last]) {
