@@ -77,7 +77,8 @@ pub trait Backend: Send + Sync {
         visit: Visitor<'_>,
     ) -> Result<()>;
 
-    /// Applies a whole batch, its positions included, or nothing of it.
+    /// Applies a whole batch, its positions included, or nothing of it. Rows that one of its
+    /// horizons covers may be gone from then on, or be there for good.
     fn apply(&self, batch: &WriteBatch) -> Result<()>;
 
     /// As [`Backend::apply`], for one of many batches of rows that will not change again soon, as a

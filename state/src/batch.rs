@@ -1,6 +1,6 @@
 //! A list of puts and deletes over one task's columns, in one reusable piece of memory.
 
-use crate::{Column, Position};
+use crate::{Column, Horizon, Position};
 use std::ops::Range;
 
 /// One change to a column.
@@ -57,6 +57,7 @@ pub struct WriteBatch {
     data: Vec<u8>,
     entries: Vec<Entry>,
     positions: Vec<(Column, Position)>,
+    horizons: Vec<(Column, Horizon)>,
 }
 
 impl WriteBatch {
@@ -111,6 +112,12 @@ impl WriteBatch {
         self.positions.push((column, position));
     }
 
+    /// Says which rows of the column have expired: readers take no notice of them from now on, and
+    /// the backend may forget them, those of this batch too.
+    pub fn set_horizon(&mut self, column: Column, horizon: Horizon) {
+        self.horizons.push((column, horizon));
+    }
+
     /// The changes in the order they were made.
     pub fn ops(&self) -> impl Iterator<Item = Op<'_>> {
         self.entries.iter().map(|entry| self.op(entry))
@@ -145,12 +152,18 @@ impl WriteBatch {
         &self.positions
     }
 
+    /// The horizons set, in order; the last one of a column holds.
+    pub fn horizons(&self) -> &[(Column, Horizon)] {
+        &self.horizons
+    }
+
     /// The number of changes.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is nothing to apply, not even a position.
+    /// Whether there is nothing to apply, not even a position. That something has expired changes
+    /// nothing.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.positions.is_empty()
     }
@@ -165,6 +178,7 @@ impl WriteBatch {
         self.data.clear();
         self.entries.clear();
         self.positions.clear();
+        self.horizons.clear();
     }
 
     fn op<'a>(&'a self, entry: &'a Entry) -> Op<'a> {

@@ -15,6 +15,7 @@ pub mod contract;
 mod dir;
 mod error;
 mod formats;
+mod horizon;
 mod memory;
 pub mod ordered;
 #[cfg(feature = "rocksdb")]
@@ -28,6 +29,7 @@ pub use buffered::{BufferBudget, Buffered};
 pub use dir::{FORMAT, StateDir};
 pub use error::{Error, Result};
 pub use formats::StoreFormats;
+pub use horizon::Horizon;
 pub use memory::MemoryBackend;
 #[cfg(feature = "rocksdb")]
 pub use rocks::{Durability, Limits, RocksBackend, Shared};

@@ -48,7 +48,12 @@ pub fn put_i32(out: &mut Vec<u8>, value: i32) {
 
 /// Appends a signed number of eight bytes, such as a timestamp.
 pub fn put_i64(out: &mut Vec<u8>, value: i64) {
-    put_u64(out, value.cast_unsigned() ^ (1 << 63));
+    out.extend_from_slice(&i64_bytes(value));
+}
+
+/// The bytes that [`put_i64`] appends.
+pub const fn i64_bytes(value: i64) -> [u8; 8] {
+    (value.cast_unsigned() ^ (1 << 63)).to_be_bytes()
 }
 
 /// Appends bytes of any length: themselves, two for each zero among them, and two for the end.

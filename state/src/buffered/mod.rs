@@ -4,7 +4,8 @@
 //! pays for each of these writes: it finds the place, logs the row, and writes it to a file to drop
 //! it there for the next one. Here a row is one look-up in a hash table until some seconds have
 //! passed or the buffer is full; then all of it goes below in one batch, in order. A row that comes
-//! and goes in the meantime, as those of short windows do, never goes below at all.
+//! and goes in the meantime never goes below at all, nor does one that has expired until then, as
+//! those of short windows do.
 //!
 //! What is in the buffer dies with the process. That is no loss: the positions die with it, so the
 //! backend below is at an older committed state, and the changelog brings it up to date.
@@ -12,13 +13,14 @@
 //! back (a column without a position in its batch) is never held back; every read sees the state
 //! between two batches, as if there were no buffer.
 
+mod arena;
 mod rows;
 
 use crate::{
     Backend, BackendStats, Column, Direction, Error, Op, Position, Presence, Result, Visitor,
     WriteBatch,
 };
-use rows::{Fresh, Rows};
+use rows::{Fresh, LENGTH_MAX, Rows};
 use std::{
     ops::{Bound, ControlFlow},
     sync::{
@@ -172,7 +174,7 @@ impl Buffered {
             .for_each(|rows| rows.clear_keeping(keep));
         buffer.positions.fill(None);
         buffer.since = None;
-        self.resize(buffer, 0);
+        self.measure(buffer);
         Ok(())
     }
 
@@ -195,9 +197,11 @@ impl Buffered {
         !matches!(there, Ok(Presence::Found))
     }
 
-    fn resize(&self, buffer: &mut Buffer, bytes: usize) {
+    /// Tells the budget how much the buffer holds now.
+    fn measure(&self, buffer: &mut Buffer) {
+        let bytes = buffer.columns.iter().map(Rows::bytes).sum();
         // Modulo the word, so that a smaller one is an addition too.
-        let change = bytes.wrapping_sub(buffer.bytes);
+        let change = usize::wrapping_sub(bytes, buffer.bytes);
         self.budget.used.fetch_add(change, Ordering::Relaxed);
         buffer.bytes = bytes;
     }
@@ -210,9 +214,8 @@ impl Buffered {
         }
         drop(buffer);
         let mut buffer = self.write();
-        let grown = buffer.columns[column].sort();
-        let bytes = buffer.bytes.saturating_add_signed(grown);
-        self.resize(&mut buffer, bytes);
+        buffer.columns[column].sort();
+        self.measure(&mut buffer);
         (buffer.columns[column].range(bounds), buffer.drains)
     }
 
@@ -306,11 +309,20 @@ impl Backend for Buffered {
         for (column, _) in batch.positions() {
             self.check(*column)?;
         }
+        for (column, _) in batch.horizons() {
+            self.check(*column)?;
+        }
+        if batch.bytes() > LENGTH_MAX {
+            return self.apply_bulk(batch);
+        }
         let mut buffer = self.write();
-        let (mut grown, mut bare) = (0, false);
+        for (column, horizon) in batch.horizons() {
+            buffer.columns[usize::from(column.0)].expire(*horizon);
+        }
+        let mut bare = false;
         for op in batch.ops() {
             debug_assert!(self.is_as_told(&buffer, &op), "{op:?} is not new");
-            grown += buffer.columns[usize::from(op.column().0)].set(op);
+            buffer.columns[usize::from(op.column().0)].set(op);
         }
         let logged = |op: &Op<'_>| batch.positions().iter().any(|(at, _)| *at == op.column());
         let mut last = None;
@@ -324,8 +336,7 @@ impl Backend for Buffered {
             buffer.positions[usize::from(column.0)] = Some(*position);
             buffer.since.get_or_insert(position.applied_at);
         }
-        let bytes = buffer.bytes.saturating_add_signed(grown);
-        self.resize(&mut buffer, bytes);
+        self.measure(&mut buffer);
         let now = batch.positions().last().map(|(_, last)| last.applied_at);
         let age = now
             .zip(buffer.since)
@@ -383,6 +394,7 @@ impl Drop for Buffered {
         // An orderly end leaves nothing to replay; where it fails, the changelog has it.
         let mut buffer = self.write();
         let _drained = self.drain(&mut buffer);
-        self.resize(&mut buffer, 0);
+        buffer.columns.clear();
+        self.measure(&mut buffer);
     }
 }

@@ -1,9 +1,11 @@
 //! What the buffer holds of one column: rows found by hash, and in order once somebody asks.
 //!
 //! Invariants: a key has one living row; a row that the column below never had leaves no trace when
-//! it is deleted, since there is nothing that a deletion could take away.
+//! it is deleted, since there is nothing that a deletion could take away; nor does one that has
+//! expired, whoever has it.
 
-use crate::{Op, SmallBytes};
+use super::arena::{Arena, Spot};
+use crate::{Horizon, Op, SmallBytes};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::{
     cmp::Ordering,
@@ -11,21 +13,29 @@ use std::{
     ops::{Bound, RangeBounds},
 };
 
-/// What a row costs beside its bytes, roughly: itself, its place in the table and in the order.
-const ROW_BYTES: usize = 96;
+/// What a row costs beside its bytes, roughly: itself, and its places in table, order and chunk.
+const ROW_BYTES: usize = 64;
+/// The length of a value that there is not.
+const NONE: u32 = u32::MAX;
+/// The longest row that is taken in.
+pub(super) const LENGTH_MAX: usize = 1 << 30;
 
-/// A key and what was last done to it: `None` is a deletion that the backend below must hear of.
+/// A key and what was last done to it.
 struct Row {
-    key: SmallBytes,
-    value: Option<SmallBytes>,
     hash: u64,
+    spot: Spot,
+    key: u32,
+    /// [`NONE`] is a deletion that the backend below must hear of.
+    value: u32,
+    /// How long a value may be where this one lies.
+    room: u32,
     /// The backend below has no such key.
     new: bool,
     place: Place,
 }
 
 /// Where a row's number is listed.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// Among those that came since the last sorting, here.
     Late(u32),
@@ -43,10 +53,13 @@ pub(super) struct Rows {
     index: HashTable<u32>,
     rows: Vec<Row>,
     free: Vec<u32>,
+    arena: Arena,
     /// Rows by key.
     sorted: Vec<u32>,
     /// Rows that are not in the order yet.
     late: Vec<u32>,
+    /// Where rows of the column expire: up to where they have.
+    horizon: Option<Horizon>,
 }
 
 /// A row as scans take it along.
@@ -57,19 +70,36 @@ impl Rows {
         self.index.len()
     }
 
+    /// How many bytes the rows take, roughly, and what is left of those that are gone.
+    pub(super) fn bytes(&self) -> usize {
+        (self.rows.len() - self.free.len()) * ROW_BYTES + self.arena.bytes()
+    }
+
     fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
-        let same = |number: &u32| *self.rows[*number as usize].key == *key;
+        let same = |number: &u32| self.key(&self.rows[*number as usize]) == key;
         self.index.find(hash, same).copied()
+    }
+
+    fn key(&self, row: &Row) -> &[u8] {
+        self.arena.get(row.spot, 0, row.key as usize)
+    }
+
+    fn value(&self, row: &Row) -> Option<&[u8]> {
+        let there = row.value != NONE;
+        there.then(|| {
+            self.arena
+                .get(row.spot, row.key as usize, row.value as usize)
+        })
     }
 
     /// What was last done to a key; `None` where nothing was.
     pub(super) fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
         let number = self.find(self.hasher.hash_one(key), key)?;
-        Some(self.rows[number as usize].value.as_deref())
+        Some(self.value(&self.rows[number as usize]))
     }
 
-    /// Takes a change, and returns by how much the column grew; a shorter value may shrink it.
-    pub(super) fn set(&mut self, op: Op<'_>) -> isize {
+    /// Takes a change.
+    pub(super) fn set(&mut self, op: Op<'_>) {
         let (key, value, new) = match op {
             Op::Put {
                 key, value, new, ..
@@ -81,70 +111,142 @@ impl Rows {
             return self.add(hash, key, value, new);
         };
         let row = &mut self.rows[number as usize];
-        if value.is_none() && row.new {
-            return self.forget(number);
+        match value {
+            None if row.new => self.forget(number),
+            None => row.value = NONE,
+            Some(value) if value.len() <= row.room as usize => {
+                row.value = length(value.len());
+                self.arena.set(row.spot, row.key as usize, value);
+            }
+            Some(value) => {
+                // As a vector grows: what becomes longer again and again moves less and less.
+                let room = value.len() + value.len() / 2;
+                self.renew(number, key, (Some(value), room));
+            }
         }
-        let length = |value: Option<&[u8]>| value.map_or(0, <[u8]>::len).cast_signed();
-        let before = length(row.value.as_deref());
-        match (&mut row.value, value) {
-            (Some(old), Some(value)) => old.set(value),
-            (old, value) => *old = value.map(SmallBytes::from),
-        }
-        length(value) - before
     }
 
-    fn add(&mut self, hash: u64, key: &[u8], value: Option<&[u8]>, new: bool) -> isize {
-        let place = Place::Late(u32::try_from(self.late.len()).unwrap_or(u32::MAX));
+    fn add(&mut self, hash: u64, key: &[u8], value: Option<&[u8]>, new: bool) {
+        let number = self.free.pop();
+        let number = number.unwrap_or_else(|| length(self.rows.len()));
+        let place = Place::Late(length(self.late.len()));
+        let bytes = value.unwrap_or_default();
+        let expires = self.expires(key);
         let row = Row {
-            key: key.into(),
-            value: value.map(SmallBytes::from),
             hash,
+            spot: (self.arena).push(number, (key, bytes), bytes.len(), expires),
+            key: length(key.len()),
+            value: value.map_or(NONE, |value| length(value.len())),
+            room: length(bytes.len()),
             new,
             place,
         };
-        let bytes = row.bytes();
-        let number = match self.free.pop() {
-            Some(number) => {
-                self.rows[number as usize] = row;
-                number
-            }
-            None => {
-                self.rows.push(row);
-                u32::try_from(self.rows.len() - 1).unwrap_or(u32::MAX)
-            }
-        };
+        match self.rows.get_mut(number as usize) {
+            Some(free) => *free = row,
+            None => self.rows.push(row),
+        }
         self.late.push(number);
         let rows = &self.rows;
         self.index
             .insert_unique(hash, number, |number| rows[*number as usize].hash);
-        bytes.cast_signed()
     }
 
-    /// A row that nobody below knows is deleted.
-    fn forget(&mut self, number: u32) -> isize {
+    /// When a row expires: never, where the column does not say, and always, of a row without a
+    /// time, since nobody has to wait for it.
+    fn expires(&self, key: &[u8]) -> [u8; 8] {
+        let horizon = self.horizon.as_ref();
+        horizon.map_or([u8::MAX; 8], |horizon| {
+            horizon.time_of(key).unwrap_or_default()
+        })
+    }
+
+    /// Writes a row anew elsewhere.
+    fn renew(&mut self, number: u32, key: &[u8], (value, room): (Option<&[u8]>, usize)) {
+        let (expires, bytes) = (self.expires(key), value.unwrap_or_default());
+        let spot = self.arena.push(number, (key, bytes), room, expires);
+        let row = &mut self.rows[number as usize];
+        let (old, size) = (row.spot, row.size());
+        row.value = value.map_or(NONE, |value| length(value.len()));
+        (row.spot, row.room) = (spot, length(room));
+        self.leave(old, size);
+    }
+
+    /// A row is no longer there. A chunk of which little is left is not worth its memory.
+    fn leave(&mut self, spot: Spot, size: usize) {
+        if self.arena.leave(spot, size) {
+            self.empty(spot.chunk, |_| false);
+        }
+    }
+
+    /// Takes all rows out of a chunk: to another one, or away, where `goes` says so of their keys.
+    fn empty(&mut self, chunk: u32, goes: impl Fn(&[u8]) -> bool) {
+        for number in self.arena.empty(chunk) {
+            let row = &self.rows[number as usize];
+            if row.place == Place::Free || row.spot.chunk != chunk {
+                continue;
+            }
+            let key = self.key(row);
+            if !goes(key) {
+                let (key, value) = (key.to_vec(), self.value(row).map(<[u8]>::to_vec));
+                let room = value.as_ref().map_or(0, Vec::len);
+                self.renew(number, &key, (value.as_deref(), room));
+            } else if row.is_alive() {
+                self.forget(number);
+            }
+        }
+    }
+
+    /// Rows have expired up to there: those that came together go together.
+    pub(super) fn expire(&mut self, horizon: Horizon) {
+        let before = self.horizon.replace(horizon);
+        if before.is_none_or(|before| before.from_end != horizon.from_end) {
+            self.arena.never_expires();
+        }
+        let chunks = self.arena.expired(horizon.until);
+        for chunk in &chunks {
+            self.empty(*chunk, |key| horizon.covers(key));
+        }
+        if !chunks.is_empty() {
+            self.bury();
+        }
+    }
+
+    /// Forgets a row, of which nobody below need hear.
+    fn forget(&mut self, number: u32) {
         let row = &self.rows[number as usize];
-        let (hash, place, bytes) = (row.hash, row.place, row.bytes());
+        let (hash, place) = (row.hash, row.place);
         if let Ok(entry) = self.index.find_entry(hash, |at| *at == number) {
             entry.remove();
         }
         let Place::Late(place) = place else {
-            // Its key says where it is in the order, and its bytes are counted until it is not.
+            // Its key says where it is in the order, and its bytes stay until it is not.
             self.rows[number as usize].place = Place::Gone;
-            return 0;
+            return;
         };
         self.late.swap_remove(place as usize);
         if let Some(moved) = self.late.get(place as usize) {
             self.rows[*moved as usize].place = Place::Late(place);
         }
         self.release(number);
-        -bytes.cast_signed()
     }
 
     fn release(&mut self, number: u32) {
         let row = &mut self.rows[number as usize];
-        (row.key, row.value) = (SmallBytes::default(), None);
         row.place = Place::Free;
+        let (spot, size) = (row.spot, row.size());
         self.free.push(number);
+        self.leave(spot, size);
+    }
+
+    /// Takes the dead out of the order.
+    fn bury(&mut self) {
+        let rows = &self.rows;
+        let is_gone = |number: &u32| rows[*number as usize].place == Place::Gone;
+        let gone: Vec<u32> = self
+            .sorted
+            .extract_if(.., |number| is_gone(number))
+            .collect();
+        gone.into_iter().for_each(|number| self.release(number));
     }
 
     /// Whether [`Rows::range`] can be asked.
@@ -152,62 +254,58 @@ impl Rows {
         self.late.is_empty()
     }
 
-    /// Puts the rows that came since the last time into the order, and returns by how much the
-    /// column grew: not at all, or less than that where it forgets the dead.
-    pub(super) fn sort(&mut self) -> isize {
-        let rows = &self.rows;
-        let key = |number: &u32| &*rows[*number as usize].key;
+    /// Puts the rows that came since the last time into the order.
+    pub(super) fn sort(&mut self) {
+        self.bury();
         let mut new = std::mem::take(&mut self.late);
+        let key = |number: &u32| self.key(&self.rows[*number as usize]);
         new.sort_unstable_by(|a, b| key(a).cmp(key(b)));
-        let old = std::mem::take(&mut self.sorted);
-        let is_gone = |number: &u32| matches!(rows[*number as usize].place, Place::Gone);
-        let (gone, old): (Vec<u32>, Vec<u32>) = old.into_iter().partition(is_gone);
-        self.sorted.reserve(old.len() + new.len());
-        let (mut old, mut late) = (old.into_iter().peekable(), new.iter().copied().peekable());
+        let mut sorted = Vec::with_capacity(self.sorted.len() + new.len());
+        let (mut old, mut late) = (
+            self.sorted.iter().copied().peekable(),
+            new.iter().copied().peekable(),
+        );
         while let (Some(a), Some(b)) = (old.peek(), late.peek()) {
             let first = match key(a).cmp(key(b)) {
                 Ordering::Less => old.next(),
                 _ => late.next(),
             };
-            self.sorted.extend(first);
+            sorted.extend(first);
         }
-        self.sorted.extend(old);
-        self.sorted.extend(late);
+        sorted.extend(old);
+        sorted.extend(late);
+        self.sorted = sorted;
         for number in &new {
             self.rows[*number as usize].place = Place::Sorted;
         }
         new.clear();
         self.late = new;
-        let mut freed = 0;
-        for number in gone {
-            freed += self.rows[number as usize].bytes().cast_signed();
-            self.release(number);
-        }
-        -freed
     }
 
     /// Copies of the rows within bounds, in order.
     pub(super) fn range(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Vec<Fresh> {
         let row = |number: &u32| &self.rows[*number as usize];
+        let key = |number: &u32| self.key(row(number));
         let start = match bounds.0 {
             Bound::Unbounded => 0,
-            Bound::Included(from) => self.sorted.partition_point(|at| &*row(at).key < from),
-            Bound::Excluded(from) => self.sorted.partition_point(|at| &*row(at).key <= from),
+            Bound::Included(from) => self.sorted.partition_point(|at| key(at) < from),
+            Bound::Excluded(from) => self.sorted.partition_point(|at| key(at) <= from),
         };
         let inside = |row: &&Row| {
             let upper = (Bound::Unbounded, bounds.1);
-            RangeBounds::<[u8]>::contains(&upper, &*row.key)
+            RangeBounds::<[u8]>::contains(&upper, self.key(row))
         };
         let rows = self.sorted[start..].iter().map(row).take_while(inside);
         rows.filter(|row| row.is_alive())
-            .map(|row| (row.key.clone(), row.value.clone()))
+            .map(|row| (self.key(row).into(), self.value(row).map(SmallBytes::from)))
             .collect()
     }
 
-    /// All rows, in no order.
+    /// All rows that have not expired, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         let rows = self.rows.iter().filter(|row| row.is_alive());
-        rows.map(|row| (&*row.key, row.value.as_deref()))
+        let rows = rows.map(|row| (self.key(row), self.value(row)));
+        rows.filter(|(key, _)| !self.horizon.is_some_and(|horizon| horizon.covers(key)))
     }
 
     /// From now on the backend below may have every row.
@@ -218,7 +316,11 @@ impl Rows {
     /// Forgets all rows, and gives back memory of more than so many bytes: nobody counts it.
     pub(super) fn clear_keeping(&mut self, bytes: usize) {
         if self.rows.capacity() * ROW_BYTES > bytes {
-            *self = Self::default();
+            let horizon = self.horizon;
+            *self = Self {
+                horizon,
+                ..Self::default()
+            };
         }
         self.clear();
     }
@@ -227,6 +329,7 @@ impl Rows {
         self.index.clear();
         self.rows.clear();
         self.free.clear();
+        self.arena = Arena::default();
         self.sorted.clear();
         self.late.clear();
     }
@@ -237,7 +340,12 @@ impl Row {
         matches!(self.place, Place::Late(_) | Place::Sorted)
     }
 
-    fn bytes(&self) -> usize {
-        self.key.len() + ROW_BYTES + self.value.as_deref().map_or(0, <[u8]>::len)
+    fn size(&self) -> usize {
+        (self.key + self.room) as usize
     }
+}
+
+/// A number of rows, or of bytes up to [`LENGTH_MAX`].
+fn length(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(NONE)
 }

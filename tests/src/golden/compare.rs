@@ -50,6 +50,7 @@ pub fn difference(program: &Program, ours: &Answer, theirs: &Answer) -> Option<S
         let _ = writeln!(told, "stopped {ours} and not {theirs}");
     }
     let equal = match rule.dropped {
+        Dropped::Any => true,
         _ if partial => true,
         // What else was refused of the record that stops the program counts when it goes on.
         _ if ours.failed.is_some() && program.nodes.iter().any(Op::refuses) => {
@@ -57,7 +58,6 @@ pub fn difference(program: &Program, ours: &Answer, theirs: &Answer) -> Option<S
         }
         Dropped::Equal => ours.dropped == theirs.dropped,
         Dropped::AtLeast => ours.dropped >= theirs.dropped,
-        Dropped::Any => true,
     };
     if !equal {
         let _ = writeln!(told, "dropped {} and not {}", ours.dropped, theirs.dropped);

@@ -8,7 +8,7 @@ use crate::{
     error::Result,
     record::{Offset, Timestamp},
 };
-use millstream_state::{Backend, Column, Position};
+use millstream_state::{Backend, Column, Horizon, Position};
 use std::{any::Any, sync::Arc};
 
 mod buffer;
@@ -63,6 +63,12 @@ pub trait StateStore: Any {
     /// begin, if what lies before is of no use to anybody who restores the store.
     fn log_start(&mut self, at: &Position) -> Option<Offset> {
         let _ = at;
+        None
+    }
+
+    /// Which of the store's rows have expired by what was drained last: it shows them no more,
+    /// and does not delete them.
+    fn horizon(&self) -> Option<Horizon> {
         None
     }
 

@@ -437,6 +437,10 @@ impl Task {
         let (mut newest, mut forgetful) = (0, Vec::new());
         for changes in &mut self.commit.changes {
             write_changes(&mut self.batch, changes);
+            let store = self.ctx.store_mut(changes.store);
+            if let Some(horizon) = store.and_then(|store| store.horizon()) {
+                self.batch.set_horizon(changes.column, horizon);
+            }
             let log = changes.changelog.as_ref().or(changes.source.as_ref());
             if let Some(position) = log.and_then(&position) {
                 newest = newest.max(position.applied_at);

@@ -16,7 +16,7 @@ use crate::{
     serde::Encoded,
     store::StateStore,
 };
-use millstream_state::Position;
+use millstream_state::{Horizon, Position};
 use std::{any::Any, hash::BuildHasher};
 
 impl<K: 'static, V: 'static> TimedStore<K, V> {
@@ -178,6 +178,11 @@ impl<K: 'static, V: 'static> StateStore for TimedStore<K, V> {
     fn log_start(&mut self, at: &Position) -> Option<Offset> {
         let knows = self.env.trimmed && self.logged > Timestamp::MIN;
         knows.then(|| self.trail.reach(self.logged, at, self.shape.retention))?
+    }
+
+    fn horizon(&self) -> Option<Horizon> {
+        let knows = self.env.trimmed && self.logged > Timestamp::MIN;
+        knows.then(|| self.shape.expired_by(self.logged))
     }
 
     fn applied(&mut self) -> Result<()> {

@@ -197,7 +197,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         self.groups.get(group)
     }
 
-    /// Deletes the rows at a group's front that have expired.
+    /// Takes away the rows at a group's front that have expired.
     #[inline]
     pub(super) fn trim(&mut self, group: u32) {
         let horizon = self.horizon();
@@ -212,6 +212,9 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
 
     #[cold]
     fn expire(&mut self, group: u32) {
+        if self.env.trimmed {
+            return self.forget_first(group);
+        }
         let place = self.groups.get(group).expired;
         let before = self.groups.get(group).rows.len();
         let existed = self.delete(group, place).is_some();
@@ -219,6 +222,20 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         if rows.rows.len() == before {
             rows.rows[place].expired |= existed;
             rows.expired += 1;
+        }
+    }
+
+    /// Takes away the first row, which the changelog and the backend know by themselves to have
+    /// expired.
+    fn forget_first(&mut self, group: u32) {
+        let rows = self.groups.get_mut(group);
+        let Some(row) = rows.rows.pop_front() else {
+            return;
+        };
+        rows.unclean -= usize::from(row.freshness != Freshness::Clean);
+        self.groups.bytes -= row.bytes as usize;
+        if row.value.is_some() {
+            self.wait_no_more(group, row.at);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{
     record::Timestamp,
     store::stored::{corrupt_column, split_stamp},
 };
-use millstream_state::{Backend, Column, Direction, Presence, WriteBatch};
+use millstream_state::{Backend, Column, Direction, Horizon, Presence, WriteBatch, ordered};
 use std::ops::{Bound, ControlFlow};
 
 /// Between two sweeps at least this much of event time passes, as between Kafka's segments.
@@ -96,6 +96,7 @@ impl Sweep {
     ) -> Result<()> {
         let (observed, retention) = observed(backend, column)?;
         shape.retention = shape.retention.max(retention.unwrap_or_default());
+        batch.set_horizon(column, shape.expired_by(observed));
         for key in self.pass((backend, column), (shape, observed), written)? {
             batch.delete(column, &key);
         }
@@ -108,6 +109,14 @@ impl TimedShape {
     #[inline]
     pub fn horizon(&self, observed: Timestamp) -> Timestamp {
         observed.saturating_sub(self.retention)
+    }
+
+    /// The same for a backend, which knows nothing of times.
+    pub(super) fn expired_by(&self, observed: Timestamp) -> Horizon {
+        Horizon {
+            from_end: keys::tail_length(self.wide),
+            until: ordered::i64_bytes(self.horizon(observed)),
+        }
     }
 
     /// Rows at or before this time have expired by the clock in the store's column.
