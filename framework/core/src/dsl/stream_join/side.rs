@@ -69,7 +69,7 @@ where
             return ctx.drop_null_key();
         }
         let least = time.saturating_sub(self.before).max(0);
-        let rows = match ctx.store(self.other).rows_from(&record.key, least) {
+        let (met, own) = match self.find(ctx, &record.key, (least, time)) {
             Ok(Some(rows)) => rows,
             Ok(None) => return self.without_key(ctx, record),
             Err(error) => return ctx.refuse(&self.name, error),
@@ -77,7 +77,7 @@ where
         if stream_time == Some(time) {
             self.tell_closed(ctx, time, &record.headers)?;
         }
-        if let Err(error) = self.meet(ctx, rows, &record) {
+        if let Err(error) = self.meet(ctx, met, &record) {
             self.results.clear();
             return ctx.refuse(&self.name, error);
         }
@@ -89,15 +89,24 @@ where
         } = record;
         let this = ctx.store(self.this);
         this.observe(time);
-        match this.rows_from(&key, time) {
-            Ok(Some(rows)) if this.append(rows, time, value) => {}
-            Ok(_) => ctx.drop_late_record(),
-            Err(error) => {
-                self.results.clear();
-                return ctx.refuse(&self.name, error);
-            }
+        if !this.append(own, time, value) {
+            ctx.drop_late_record();
         }
         send(&mut self.down, ctx, &mut self.results, (key, headers))
+    }
+
+    /// Where the other side's rows of a key are from one time on, and this side's from another;
+    /// `None` for a null key. Both are looked for at once, so that the processor waits for the
+    /// memory of both together.
+    fn find(
+        &self,
+        ctx: &mut TaskContext,
+        key: &K,
+        (theirs, own): (Timestamp, Timestamp),
+    ) -> Result<Option<(KeyRows, KeyRows)>> {
+        let met = ctx.store(self.other).rows_from(key, theirs)?;
+        let own = ctx.store(self.this).rows_from(key, own)?;
+        Ok(met.zip(own))
     }
 
     /// A null key equals no other: the record is alone from the beginning (KIP-962).

@@ -5,7 +5,6 @@
 
 use super::{
     Sweep, TimedStore,
-    group::Freshness,
     keys::{self, CLOCK},
     rows::row_bytes,
 };
@@ -40,14 +39,18 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
 
     fn drain_rows(&mut self, changes: &mut RecordBatch) -> Result<usize> {
         let (before, wide) = (changes.bytes(), self.shape.wide);
-        let mut written = 0;
+        let (mut written, dirty) = (0, self.groups.now);
+        let handed = self.groups.hand_over();
         for (number, at) in std::mem::take(&mut self.dirty) {
             let group = self.groups.get_mut(number);
             let Ok(place) = group.find(at) else { continue };
-            let row = &mut group.rows[place];
-            if row.freshness != Freshness::Dirty {
+            let row = group.row(place);
+            if row.changed != dirty {
                 continue;
             }
+            row.changed = handed;
+            group.changed = group.changed.max(handed);
+            let row = &group.rows()[place];
             let (start, mut null) = (changes.bytes(), false);
             let serde = self.value;
             Self::encode_row(
@@ -78,12 +81,13 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             let key = group.prefix.len() + keys::tail_length(wide);
             let bytes = row_bytes::<V>(changes.bytes() - start - key);
             self.groups.bytes += bytes as usize;
-            let row = &mut self.groups.get_mut(number).rows[place];
+            let row = self.groups.get_mut(number).row(place);
             let old = std::mem::replace(&mut row.bytes, bytes);
-            row.freshness = Freshness::Pending;
             row.stored = true;
+            if row.value.is_none() {
+                self.deleted.push((number, at));
+            }
             self.groups.bytes -= old as usize;
-            self.pending.push((number, at));
             written += 1;
         }
         if let Some(mean) = (changes.bytes() - before).checked_div(written) {
@@ -135,19 +139,19 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             return Ok(());
         };
         let hash = self.hasher.hash_one(prefix);
+        let (done, handed) = (self.groups.done, self.groups.handed());
         let mut timestamp = at.time;
         if let Some(number) = self.groups.find(hash, prefix) {
             let group = self.groups.get_mut(number);
             if let Ok(place) = group.find(at) {
-                let row = &mut group.rows[place];
-                if row.freshness != Freshness::Clean {
+                let row = group.row(place);
+                if row.changed > done {
                     return Ok(());
                 }
                 timestamp = row.timestamp;
-                row.value = None;
-                row.freshness = Freshness::Pending;
-                group.unclean += 1;
-                self.pending.push((number, at));
+                (row.value, row.changed) = (None, handed);
+                group.changed = group.changed.max(handed);
+                self.deleted.push((number, at));
             }
         }
         let row = (prefix, at, self.shape.wide);
@@ -187,22 +191,19 @@ impl<K: 'static, V: 'static> StateStore for TimedStore<K, V> {
 
     fn applied(&mut self) -> Result<()> {
         let horizon = self.horizon();
-        for (number, at) in self.pending.drain(..) {
+        self.groups.done = self.groups.handed();
+        for (number, at) in self.deleted.drain(..) {
+            let done = self.groups.done;
             let group = self.groups.get_mut(number);
             let Ok(place) = group.find(at) else { continue };
-            let row = &mut group.rows[place];
-            if row.freshness != Freshness::Pending {
+            let row = group.row(place);
+            if row.changed != done || row.value.is_some() {
                 continue;
             }
-            row.freshness = Freshness::Clean;
-            group.unclean -= 1;
-            if row.value.is_none() {
-                let bytes = row.bytes as usize;
-                group.rows.remove(place);
-                group.expired = 0;
-                self.groups.bytes -= bytes;
-            }
-            if self.groups.get(number).rows.is_empty() {
+            let bytes = group.remove(place).map_or(0, |row| row.bytes);
+            let empty = group.rows().is_empty();
+            self.groups.bytes -= bytes as usize;
+            if empty {
                 self.groups.remove(number, horizon);
             }
         }
@@ -214,7 +215,7 @@ impl<K: 'static, V: 'static> StateStore for TimedStore<K, V> {
 
     fn abort(&mut self) -> Result<()> {
         self.dirty.clear();
-        self.pending.clear();
+        self.deleted.clear();
         self.dirty_key_bytes = 0;
         self.sweep = Sweep::default();
         self.load_clock()?;

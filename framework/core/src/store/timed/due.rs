@@ -65,7 +65,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             let number = self.resident(hash, at.time)?;
             let group = self.groups.get(number);
             let Ok(place) = group.find(at) else { continue };
-            let row = &group.rows[place];
+            let row = &group.rows()[place];
             if let Some(value) = &row.value {
                 let (value, timestamp) = (value.clone(), row.timestamp);
                 return Ok(Some((self.decode_key(&prefix)?, at, value, timestamp)));

@@ -1,35 +1,38 @@
 //! What a timed store holds in memory: the rows of a key, from some time on.
 //!
 //! Invariants: the rows of a group are sorted by place, and are all that the backend and the open
-//! commits hold of that key later than what the group says is missing; a group with a row that is
-//! not clean is never evicted.
+//! commits hold of that key later than what the group says is missing; a group that changed since
+//! the last commit that is done is never evicted.
+//!
+//! Most of what a record costs here is waiting for memory: there are more groups than fit into the
+//! processor's cache. So what a look-up asks lies in one line of it: whose group it is, whether its
+//! rows are all here, and from when to when they go.
 
 use super::{At, away::Away};
 use crate::record::Timestamp;
 use hashbrown::HashTable;
 use millstream_state::SmallBytes;
-use std::collections::VecDeque;
+use std::{cmp::Ordering, collections::VecDeque};
 
 /// What a group costs beside its rows, roughly: slot, index, allocations.
-const GROUP_BYTES: usize = 128;
+const GROUP_BYTES: usize = 160;
 /// How far the eviction hand moves for a new group at most.
 pub(super) const STEPS_PER_GROUP: usize = 8;
 
-/// Where a row is on its way to the backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Freshness {
-    Clean,
-    Dirty,
-    /// Handed over to a commit whose outcome is not known yet.
-    Pending,
-}
+/// A row's way to the backend in numbers that grow with every commit: it is dirty under the number
+/// that changes have now, then handed over to a commit whose outcome is not known yet, and clean
+/// under the number of a commit that is done, or before.
+pub(super) type Epoch = u64;
+
+/// The place of the last row where there is none.
+const NOWHERE: At = At::first(Timestamp::MIN);
 
 /// One row; `None` is a deleted one whose deletion is not committed yet.
 pub(super) struct Row<V> {
     pub(super) at: At,
     pub(super) value: Option<V>,
     pub(super) timestamp: Timestamp,
-    pub(super) freshness: Freshness,
+    pub(super) changed: Epoch,
     /// Whether the backend has it or will have it by a commit under way: its deletion must be told.
     pub(super) stored: bool,
     /// Whether it was deleted because its time was over, and not by somebody.
@@ -39,30 +42,33 @@ pub(super) struct Row<V> {
 }
 
 /// All rows of one key.
+#[repr(C, align(128))]
 pub(super) struct Group<V> {
     /// The ordered encoding of the key's bytes: the beginning of its rows' keys.
     pub(super) prefix: SmallBytes,
-    hash: u64,
-    pub(super) rows: VecDeque<Row<V>>,
-    /// Rows that are not clean.
-    pub(super) unclean: usize,
-    /// How many rows at the front are known to have expired.
-    pub(super) expired: usize,
     /// Up to this time there may be stored rows that are not here; `Timestamp::MIN` where all are.
     pub(super) missing: Timestamp,
+    /// The time of the first row that is not known to have expired; `Timestamp::MAX` without one.
+    first: Timestamp,
+    last: At,
+    /// How many rows at the front are known to have expired.
+    expired: u32,
     /// Looked at since the eviction hand last came by.
     used: bool,
+    rows: VecDeque<Row<V>>,
+    hash: u64,
+    /// When one of its rows changed last.
+    pub(super) changed: Epoch,
 }
 
 impl<V> Group<V> {
     /// The place of a row in the group, or the one where it would be. New rows come mostly last.
     #[inline]
     pub(super) fn find(&self, at: At) -> Result<usize, usize> {
-        match self.rows.back() {
-            None => Err(0),
-            Some(last) if last.at == at => Ok(self.rows.len() - 1),
-            Some(last) if last.at < at => Err(self.rows.len()),
-            Some(_) => self.rows.binary_search_by(|row| row.at.cmp(&at)),
+        match at.cmp(&self.last) {
+            Ordering::Greater => Err(self.rows.len()),
+            Ordering::Equal => self.rows.len().checked_sub(1).ok_or(0),
+            Ordering::Less => self.rows.binary_search_by(|row| row.at.cmp(&at)),
         }
     }
 
@@ -70,6 +76,75 @@ impl<V> Group<V> {
     #[inline]
     pub(super) fn first_from(&self, at: At) -> usize {
         self.find(at).unwrap_or_else(|place| place)
+    }
+
+    /// Behind the last row at or before a place.
+    #[inline]
+    pub(super) fn end_at(&self, at: At) -> usize {
+        if self.last <= at {
+            return self.rows.len();
+        }
+        self.rows.partition_point(|row| row.at <= at)
+    }
+
+    /// The rows, to be read.
+    #[inline]
+    pub(super) fn rows(&self) -> &VecDeque<Row<V>> {
+        &self.rows
+    }
+
+    /// A row, of which all but the place may be changed.
+    #[inline]
+    pub(super) fn row(&mut self, place: usize) -> &mut Row<V> {
+        &mut self.rows[place]
+    }
+
+    /// The place of the row in front of another one; one before all where there is none.
+    #[inline]
+    pub(super) fn before(&self, place: usize) -> At {
+        if place == self.rows.len() {
+            return self.last;
+        }
+        (place.checked_sub(1)).map_or(NOWHERE, |before| self.rows[before].at)
+    }
+
+    #[inline]
+    pub(super) fn insert(&mut self, place: usize, row: Row<V>) {
+        if self.rows.capacity() == 0 {
+            // Not four at once: many keys have but one or two.
+            self.rows.reserve_exact(2);
+        }
+        // What is known to have expired lies in front of what has not been looked at.
+        if place <= self.expired as usize {
+            self.expired = u32::try_from(place).unwrap_or(u32::MAX);
+            self.first = row.at.time;
+        }
+        if place == self.rows.len() {
+            self.last = row.at;
+        }
+        self.rows.insert(place, row);
+    }
+
+    /// Takes a row out.
+    pub(super) fn remove(&mut self, place: usize) -> Option<Row<V>> {
+        let row = self.rows.remove(place)?;
+        self.last = self.rows.back().map_or(NOWHERE, |row| row.at);
+        let expired = self.expired as usize;
+        self.pass_expired(expired - usize::from(place < expired));
+        Some(row)
+    }
+
+    /// The first row that is not known to have expired, if it has.
+    #[inline]
+    pub(super) fn next_expired(&self, horizon: Timestamp) -> Option<usize> {
+        (self.first <= horizon).then_some(self.expired as usize)
+    }
+
+    /// So many rows at the front are known to have expired.
+    pub(super) fn pass_expired(&mut self, rows: usize) {
+        self.expired = u32::try_from(rows).unwrap_or(u32::MAX);
+        let first = self.rows.get(rows);
+        self.first = first.map_or(Timestamp::MAX, |row| row.at.time);
     }
 }
 
@@ -81,6 +156,10 @@ pub(super) struct Groups<V> {
     free: Vec<u32>,
     pub(super) bytes: usize,
     hand: usize,
+    /// The number under which rows change now.
+    pub(super) now: Epoch,
+    /// The number of the last commit that is done.
+    pub(super) done: Epoch,
 }
 
 impl<V> Groups<V> {
@@ -93,6 +172,8 @@ impl<V> Groups<V> {
             free: Vec::new(),
             bytes: 0,
             hand: 0,
+            now: 1,
+            done: 0,
         }
     }
 
@@ -126,12 +207,14 @@ impl<V> Groups<V> {
     pub(super) fn insert(&mut self, hash: u64, prefix: &[u8]) -> u32 {
         let group = Group {
             prefix: SmallBytes::from(prefix),
-            hash,
-            rows: VecDeque::new(),
-            unclean: 0,
-            expired: 0,
             missing: self.away.latest(hash),
+            first: Timestamp::MAX,
+            last: NOWHERE,
+            expired: 0,
             used: true,
+            rows: VecDeque::new(),
+            hash,
+            changed: 0,
         };
         self.bytes += prefix.len() + GROUP_BYTES;
         let number = match self.free.pop() {
@@ -150,14 +233,23 @@ impl<V> Groups<V> {
         number
     }
 
+    /// Hands what is dirty over to a commit: the number under which it is then.
+    pub(super) fn hand_over(&mut self) -> Epoch {
+        self.now += 2;
+        self.handed()
+    }
+
+    /// The number under which rows were handed over last.
+    pub(super) fn handed(&self) -> Epoch {
+        self.now - 1
+    }
+
     /// Adds a row that was read, unless there is a newer one in its place.
     pub(super) fn add(&mut self, number: u32, row: Row<V>) {
         let group = &mut self.slots[number as usize];
         if let Err(place) = group.find(row.at) {
             self.bytes += row.bytes as usize;
-            // What is known to have expired lies in front of what has not been looked at.
-            group.expired = group.expired.min(place);
-            group.rows.insert(place, row);
+            group.insert(place, row);
         }
     }
 
@@ -170,7 +262,7 @@ impl<V> Groups<V> {
             }
             self.hand = (self.hand + 1) % self.slots.len();
             let group = &mut self.slots[self.hand];
-            if group.unclean > 0 || std::mem::take(&mut group.used) {
+            if group.changed > self.done || std::mem::take(&mut group.used) {
                 continue;
             }
             self.remove(u32::try_from(self.hand).unwrap_or(u32::MAX), horizon);
@@ -180,8 +272,8 @@ impl<V> Groups<V> {
     /// Drops a group whose rows are all stored, or gone.
     pub(super) fn remove(&mut self, number: u32, horizon: Timestamp) {
         let group = &mut self.slots[number as usize];
-        let last = group.rows.back().map_or(Timestamp::MIN, |row| row.at.time);
-        self.away.note(group.hash, last.max(group.missing), horizon);
+        let last = group.last.time.max(group.missing);
+        self.away.note(group.hash, last, horizon);
         let Ok(entry) = self.index.find_entry(group.hash, |at| *at == number) else {
             return;
         };
@@ -190,6 +282,8 @@ impl<V> Groups<V> {
         self.bytes -= rows + group.prefix.len() + GROUP_BYTES;
         group.prefix = SmallBytes::default();
         group.rows = VecDeque::new();
+        (group.last, group.changed) = (NOWHERE, 0);
+        group.pass_expired(0);
         // The hand passes free slots by as it does used ones.
         group.used = true;
         self.free.push(number);

@@ -3,12 +3,7 @@
 //! Invariant: what is in memory is newer than what is stored, so that loading adds rows and never
 //! replaces one.
 
-use super::{
-    At, Row, TimedStore,
-    group::{Freshness, STEPS_PER_GROUP},
-    keys,
-    rows::row_bytes,
-};
+use super::{At, Row, TimedStore, group::STEPS_PER_GROUP, keys, rows::row_bytes};
 use crate::{
     error::Result,
     record::Timestamp,
@@ -115,7 +110,7 @@ fn decode<V>(serde: Serde<V>, at: At, stored: &[u8]) -> Result<Row<V>> {
         at,
         value: Some(serde.decode(Some(bytes))?),
         timestamp,
-        freshness: Freshness::Clean,
+        changed: 0,
         stored: true,
         expired: false,
         bytes: row_bytes::<V>(bytes.len()),

@@ -74,7 +74,8 @@ pub struct TimedStore<K: 'static, V: 'static> {
     ahead: bool,
     /// Dirty rows in the order of their first change.
     dirty: Vec<(u32, At)>,
-    pending: Vec<(u32, At)>,
+    /// Rows that a commit under way deletes.
+    deleted: Vec<(u32, At)>,
     dirty_key_bytes: usize,
     /// Mean encoded size of a value, as seen at the last commits.
     value_bytes: usize,
@@ -103,7 +104,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             groups: Groups::new(Timestamp::MIN, 0),
             ahead: false,
             dirty: Vec::new(),
-            pending: Vec::new(),
+            deleted: Vec::new(),
             dirty_key_bytes: 0,
             value_bytes: size_of::<V>(),
             sweep: Sweep::default(),
@@ -180,7 +181,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         };
         let group = self.group(rows);
         let start = group.first_from(from);
-        let rows = group.rows.range(start..);
+        let rows = group.rows().range(start..);
         let mut show = |row: &Row<V>| match &row.value {
             Some(value) => visit(row.at, value, row.timestamp),
             None => ControlFlow::Continue(()),
@@ -188,8 +189,8 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         let _ = match direction {
             Direction::Ascending => rows.take_while(|row| row.at <= to).try_for_each(show),
             Direction::Descending => {
-                let end = group.rows.partition_point(|row| row.at <= to);
-                let rows = group.rows.range(start.min(end)..end);
+                let end = group.end_at(to);
+                let rows = group.rows().range(start.min(end)..end);
                 rows.rev().try_for_each(&mut show)
             }
         };
@@ -223,7 +224,8 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             Direction::Ascending,
             &mut |key, _| note(key),
         )?;
-        let fresh = self.groups.iter().filter(|group| group.unclean > 0);
+        let done = self.groups.done;
+        let fresh = self.groups.iter().filter(|group| group.changed > done);
         keys.extend(fresh.map(|group| group.prefix.to_vec()));
         keys.sort();
         keys.dedup();
@@ -232,7 +234,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             self.prefix.clone_from(&prefix);
             let number = self.resident(hash, Timestamp::MIN)?;
             self.trim(number);
-            for row in &self.groups.get(number).rows {
+            for row in self.groups.get(number).rows() {
                 let Some(value) = row.value.as_ref().filter(|_| times.contains(&row.at.time))
                 else {
                     continue;

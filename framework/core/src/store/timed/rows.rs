@@ -5,7 +5,7 @@
 //! row goes through here, so that what waits for its time ([`Due`](super::due::Due)) is never
 //! forgotten.
 
-use super::{At, Group, ROW_BYTES, Row, TimedStore, group::Freshness, keys};
+use super::{At, Group, ROW_BYTES, Row, TimedStore, keys};
 use crate::{error::Result, record::Timestamp, serde::Encoded};
 use millstream_state::ordered;
 use std::hash::BuildHasher;
@@ -83,14 +83,14 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     #[inline]
     pub(crate) fn value(&self, KeyRows(group): KeyRows, at: At) -> Option<(&V, Timestamp)> {
         let group = self.groups.get(group);
-        let row = &group.rows[group.find(at).ok()?];
+        let row = &group.rows()[group.find(at).ok()?];
         row.value.as_ref().map(|value| (value, row.timestamp))
     }
 
     /// The first row at or behind a place.
     pub(crate) fn first_from(&self, KeyRows(group): KeyRows, at: At) -> Option<(At, Timestamp)> {
         let group = self.groups.get(group);
-        let mut rows = group.rows.range(group.first_from(at)..);
+        let mut rows = group.rows().range(group.first_from(at)..);
         let row = rows.find(|row| row.value.is_some())?;
         Some((row.at, row.timestamp))
     }
@@ -98,8 +98,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     /// The last row at or before a place.
     pub(crate) fn last_to(&self, KeyRows(group): KeyRows, at: At) -> Option<(At, Timestamp)> {
         let group = self.groups.get(group);
-        let end = group.find(at).map_or_else(|place| place, |place| place + 1);
-        let mut rows = group.rows.range(..end);
+        let mut rows = group.rows().range(..group.end_at(at));
         let row = rows.rfind(|row| row.value.is_some())?;
         Some((row.at, row.timestamp))
     }
@@ -119,8 +118,8 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             }
             (found, value) => {
                 let place = self.row(group, at, found);
-                let old =
-                    std::mem::replace(&mut self.groups.get_mut(group).rows[place].value, value);
+                let row = self.groups.get_mut(group).row(place);
+                let old = std::mem::replace(&mut row.value, value);
                 self.touch(group, place, timestamp);
                 if old.is_none() {
                     self.wait(group, at);
@@ -147,30 +146,30 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     ) -> Result<(R, &Option<V>, Timestamp)> {
         let found = self.groups.get(group).find(at);
         let mut value = match found {
-            Ok(place) => self.groups.get_mut(group).rows[place].value.take(),
+            Ok(place) => self.groups.get_mut(group).row(place).value.take(),
             Err(_) => None,
         };
         let existed = value.is_some();
         let later = match found {
-            Ok(place) if existed => self.groups.get(group).rows[place].timestamp.max(time),
+            Ok(place) if existed => self.groups.get(group).rows()[place].timestamp.max(time),
             _ => time,
         };
         let result = change(&mut value);
         let (place, result) = match (found, result) {
             // A change that failed leaves the row as `change` left it, and is no change.
             (Ok(place), Err(error)) => {
-                self.groups.get_mut(group).rows[place].value = value;
+                self.groups.get_mut(group).row(place).value = value;
                 return Err(error);
             }
             (Err(_), Err(error)) => return Err(error),
             (found, Ok(result)) => (self.row(group, at, found), result),
         };
-        self.groups.get_mut(group).rows[place].value = value;
+        self.groups.get_mut(group).row(place).value = value;
         self.touch(group, place, later);
         if !existed {
             self.wait(group, at);
         }
-        let row = &self.groups.get(group).rows[place];
+        let row = &self.groups.get(group).rows()[place];
         Ok((result, &row.value, row.timestamp))
     }
 
@@ -201,38 +200,30 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     #[inline]
     pub(super) fn trim(&mut self, group: u32) {
         let horizon = self.horizon();
-        loop {
-            let rows = self.groups.get(group);
-            match rows.rows.get(rows.expired) {
-                Some(row) if row.at.time <= horizon => self.expire(group),
-                _ => return,
-            }
+        while let Some(place) = self.groups.get(group).next_expired(horizon) {
+            self.expire(group, place);
         }
     }
 
     #[cold]
-    fn expire(&mut self, group: u32) {
+    fn expire(&mut self, group: u32, place: usize) {
         if self.env.trimmed {
-            return self.forget_first(group);
+            return self.forget_row(group, place);
         }
-        let place = self.groups.get(group).expired;
-        let before = self.groups.get(group).rows.len();
+        let before = self.groups.get(group).rows().len();
         let existed = self.delete(group, place).is_some();
         let rows = self.groups.get_mut(group);
-        if rows.rows.len() == before {
-            rows.rows[place].expired |= existed;
-            rows.expired += 1;
+        if rows.rows().len() == before {
+            rows.row(place).expired |= existed;
+            rows.pass_expired(place + 1);
         }
     }
 
-    /// Takes away the first row, which the changelog and the backend know by themselves to have
-    /// expired.
-    fn forget_first(&mut self, group: u32) {
-        let rows = self.groups.get_mut(group);
-        let Some(row) = rows.rows.pop_front() else {
+    /// Takes away a row, of which changelog and backend know by themselves that it has expired.
+    fn forget_row(&mut self, group: u32, place: usize) {
+        let Some(row) = self.groups.get_mut(group).remove(place) else {
             return;
         };
-        rows.unclean -= usize::from(row.freshness != Freshness::Clean);
         self.groups.bytes -= row.bytes as usize;
         if row.value.is_some() {
             self.wait_no_more(group, row.at);
@@ -242,7 +233,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     /// Deletes a row, at once where the backend never heard of it, and returns what it held.
     fn delete(&mut self, group: u32, place: usize) -> Option<V> {
         let rows = self.groups.get_mut(group);
-        let row = &mut rows.rows[place];
+        let row = rows.row(place);
         let at = row.at;
         let value = if row.stored {
             let value = row.value.take();
@@ -252,8 +243,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             }
             value
         } else {
-            let row = rows.rows.remove(place)?;
-            rows.unclean -= usize::from(row.freshness != Freshness::Clean);
+            let row = rows.remove(place)?;
             self.groups.bytes -= row.bytes as usize;
             row.value
         };
@@ -278,24 +268,25 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
                 at,
                 value: None,
                 timestamp: Timestamp::MIN,
-                freshness: Freshness::Clean,
+                changed: 0,
                 stored: false,
                 expired: false,
                 bytes,
             };
-            self.groups.get_mut(group).rows.insert(place, row);
+            self.groups.get_mut(group).insert(place, row);
             place
         })
     }
 
     #[inline]
     fn touch(&mut self, group: u32, place: usize, timestamp: Timestamp) {
+        let now = self.groups.now;
         let rows: &mut Group<V> = self.groups.get_mut(group);
-        let row = &mut rows.rows[place];
+        rows.changed = now;
+        let row = rows.row(place);
         row.timestamp = timestamp;
-        if row.freshness != Freshness::Dirty {
-            rows.unclean += usize::from(row.freshness == Freshness::Clean);
-            row.freshness = Freshness::Dirty;
+        if row.changed != now {
+            row.changed = now;
             self.dirty.push((group, row.at));
             let tail = keys::tail_length(self.shape.wide);
             self.dirty_key_bytes += rows.prefix.len() + tail + size_of::<Timestamp>();

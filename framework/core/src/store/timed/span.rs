@@ -20,11 +20,8 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         let (from, to) = places.into_inner();
         let group = self.groups.get(of.0);
         let start = group.first_from(from.max(At::first(self.horizon().saturating_add(1))));
-        let end = match group.rows.back() {
-            Some(last) if last.at > to => group.rows.partition_point(|row| row.at <= to),
-            _ => group.rows.len(),
-        };
-        let rows = group.rows.range(start.min(end)..end);
+        let end = group.end_at(to);
+        let rows = group.rows().range(start.min(end)..end);
         rows.filter_map(|row| Some((row.at, row.value.as_ref()?, row.timestamp)))
     }
 
@@ -37,10 +34,11 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         }
         let group = self.groups.get(of.0);
         let place = group.first_from(At::last(time));
-        let before = place.checked_sub(1).map(|before| group.rows[before].at);
-        let second = match before {
-            Some(at) if at.time == time => at.second.saturating_add(1),
-            _ => 0,
+        let before = group.before(place);
+        let second = if before.time == time {
+            before.second.saturating_add(1)
+        } else {
+            0
         };
         self.set(of, At::new(time, second), Some(value), time);
         true
