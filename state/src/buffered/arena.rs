@@ -25,8 +25,8 @@ struct Chunk {
     /// Those of them that are here still, and the bytes of the others.
     used: usize,
     waste: usize,
-    /// No row here expires later.
-    latest: [u8; 8],
+    /// No row here expires later; `None` where none ever does.
+    latest: Option<[u8; 8]>,
 }
 
 /// The chunks of a column.
@@ -45,13 +45,13 @@ impl Arena {
         self.bytes
     }
 
-    /// Takes in a row that expires at some time, with room for a value that may grow.
+    /// Takes in a row, and says when it expires, if it does, with room for a value that may grow.
     pub(super) fn push(
         &mut self,
         row: u32,
         (key, value): (&[u8], &[u8]),
         room: usize,
-        expires: [u8; 8],
+        expires: Option<[u8; 8]>,
     ) -> Spot {
         let size = key.len() + room;
         let number = self.chunk_for(size);
@@ -105,19 +105,18 @@ impl Arena {
         std::mem::take(&mut self.chunks[chunk as usize].rows)
     }
 
-    /// The chunks in which nothing expires later than this.
+    /// The chunks whose rows have all expired by that time, but for those that never do.
     pub(super) fn expired(&self, until: [u8; 8]) -> Vec<u32> {
+        let has_expired = |chunk: &Chunk| chunk.latest.is_some_and(|latest| latest <= until);
         let chunks = (0..).zip(&self.chunks);
-        let expired = chunks.filter(|(number, chunk)| {
-            chunk.used > 0 && chunk.latest <= until && self.open != Some(*number)
-        });
+        let expired = chunks.filter(|(_, chunk)| has_expired(chunk));
         expired.map(|(number, _)| number).collect()
     }
 
     /// From now on nothing is known of when the rows that are there expire.
     pub(super) fn never_expires(&mut self) {
         for chunk in &mut self.chunks {
-            chunk.latest = [u8::MAX; 8];
+            chunk.latest = Some([u8::MAX; 8]);
         }
     }
 

@@ -151,13 +151,10 @@ impl Rows {
             .insert_unique(hash, number, |number| rows[*number as usize].hash);
     }
 
-    /// When a row expires: never, where the column does not say, and always, of a row without a
-    /// time, since nobody has to wait for it.
-    fn expires(&self, key: &[u8]) -> [u8; 8] {
-        let horizon = self.horizon.as_ref();
-        horizon.map_or([u8::MAX; 8], |horizon| {
-            horizon.time_of(key).unwrap_or_default()
-        })
+    /// When a row expires; not in sight, where the column does not say how rows do.
+    fn expires(&self, key: &[u8]) -> Option<[u8; 8]> {
+        self.horizon
+            .map_or(Some([u8::MAX; 8]), |horizon| horizon.time_of(key))
     }
 
     /// Writes a row anew elsewhere.

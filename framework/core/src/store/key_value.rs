@@ -65,7 +65,7 @@ pub struct KeyValueStore<K: 'static, V: 'static> {
     /// Dirty entries in the order of their first change.
     dirty: Vec<u32>,
     pending: Vec<u32>,
-    /// Dirty and pending entries in the order of their keys, for stores that are scanned.
+    /// Pending and dirty entries in the order of their keys, for scans.
     ordered: Ordered,
     dirty_key_bytes: usize,
     resident_bytes: usize,
@@ -232,12 +232,13 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         (self.key, self.value)
     }
 
-    /// From now on dirty and pending entries are kept in order: a scan must not look through all
-    /// that the next commit will write.
-    pub(super) fn keep_order(&mut self) {
-        let open = self.dirty.iter().chain(&self.pending);
-        let keys = open.map(|&number| (&self.slots[number as usize].key, number));
-        self.ordered.begin(keys);
+    /// Puts uncommitted entries in order: a scan must not look through all that the next commit
+    /// will write.
+    pub(super) fn order(&mut self) {
+        let open = self.pending.iter().chain(&self.dirty);
+        let late = open.skip(self.ordered.listed());
+        let keys = late.map(|&number| (&self.slots[number as usize].key, number));
+        self.ordered.extend(keys);
     }
 
     /// Dirty and pending entries between two bounds; `None` marks a deleted one.
@@ -364,9 +365,6 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         let entry = &mut self.slots[slot as usize];
         entry.timestamp = timestamp;
         if entry.freshness != Freshness::Dirty {
-            if entry.freshness == Freshness::Clean {
-                self.ordered.insert(&entry.key, slot);
-            }
             entry.freshness = Freshness::Dirty;
             self.dirty.push(slot);
             self.dirty_key_bytes += entry.key.len() + STAMP;
@@ -449,9 +447,9 @@ impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
             let slot = &mut self.slots[number as usize];
             if slot.freshness == Freshness::Pending {
                 slot.freshness = Freshness::Clean;
-                self.ordered.remove(&slot.key);
             }
         }
+        self.ordered.clear();
         // The first pass forgets who was looked at, the second one evicts.
         self.evict(2 * self.slots.len());
         Ok(())

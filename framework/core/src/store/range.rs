@@ -22,36 +22,32 @@ use std::{
 /// From and to.
 pub(super) type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
-/// The uncommitted entries of a store in the order of their keys: nothing until the store is first
-/// scanned, since most never are and keeping the order has its price.
+/// The uncommitted entries of a store in the order of their keys, as far as a scan has asked for
+/// it: most stores are never scanned, and others not between two commits.
 #[derive(Default)]
-pub(super) struct Ordered(Option<BTreeMap<SmallBytes, u32>>);
+pub(super) struct Ordered {
+    keys: BTreeMap<SmallBytes, u32>,
+    /// How many of the uncommitted entries are in it, in the order in which they became dirty.
+    listed: usize,
+}
 
 impl Ordered {
-    /// From now on the order is kept; these are the entries that there are now.
-    pub(super) fn begin<'k>(&mut self, entries: impl Iterator<Item = (&'k SmallBytes, u32)>) {
-        let keys = || entries.map(|(key, slot)| (key.clone(), slot)).collect();
-        self.0.get_or_insert_with(keys);
+    /// How many of the uncommitted entries have been taken in.
+    pub(super) fn listed(&self) -> usize {
+        self.listed
     }
 
-    #[inline]
-    pub(super) fn insert(&mut self, key: &SmallBytes, slot: u32) {
-        if let Some(keys) = &mut self.0 {
-            keys.insert(key.clone(), slot);
-        }
-    }
-
-    #[inline]
-    pub(super) fn remove(&mut self, key: &SmallBytes) {
-        if let Some(keys) = &mut self.0 {
-            keys.remove(key);
+    /// Takes in those that came since.
+    pub(super) fn extend<'k>(&mut self, entries: impl Iterator<Item = (&'k SmallBytes, u32)>) {
+        for (key, slot) in entries {
+            self.keys.insert(key.clone(), slot);
+            self.listed += 1;
         }
     }
 
     pub(super) fn clear(&mut self) {
-        if let Some(keys) = &mut self.0 {
-            keys.clear();
-        }
+        self.keys.clear();
+        self.listed = 0;
     }
 
     /// The entries between two bounds.
@@ -60,9 +56,7 @@ impl Ordered {
         bounds: Bounds<'_>,
         direction: Direction,
     ) -> impl Iterator<Item = (&[u8], u32)> {
-        let mut range = (self.0.as_ref())
-            .filter(|_| !is_empty(bounds))
-            .map(|keys| keys.range::<[u8], _>(bounds));
+        let mut range = (!is_empty(bounds)).then(|| self.keys.range::<[u8], _>(bounds));
         std::iter::from_fn(move || {
             let next = match direction {
                 Direction::Ascending => range.as_mut()?.next(),
@@ -173,7 +167,7 @@ impl<K: 'static, V: Clone + 'static> KeyValueStore<K, V> {
         direction: Direction,
         mut visit: impl FnMut(&[u8], V, Timestamp) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
-        self.keep_order();
+        self.order();
         let ((_, serde), env) = (self.serdes(), self.env());
         let mut failed = None;
         let mut emit = |key: &[u8], found: Result<(V, Timestamp)>| {
