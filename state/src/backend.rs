@@ -78,7 +78,8 @@ pub trait Backend: Send + Sync {
     ) -> Result<()>;
 
     /// Applies a whole batch, its positions included, or nothing of it. Rows that one of its
-    /// horizons covers may be gone from then on, or be there for good.
+    /// horizons covers may be gone from then on, be there for good, or be as they once were; only
+    /// to delete them is sure to end them.
     fn apply(&self, batch: &WriteBatch) -> Result<()>;
 
     /// As [`Backend::apply`], for one of many batches of rows that will not change again soon, as a

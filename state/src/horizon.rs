@@ -2,7 +2,7 @@
 //!
 //! Rows of windows are of no use once their time is over, and nobody should have to name them one
 //! by one to be rid of them. Invariant: a horizon only tells what readers no longer look at. A
-//! backend may forget such rows whenever it likes, or keep them.
+//! backend may forget what was last done to such rows whenever it likes, or keep it.
 
 /// How many bytes of a key are its time.
 const TIME: usize = 8;

@@ -437,37 +437,3 @@ proptest! {
         }
     }
 }
-
-/// Rows whose keys never come again are forgotten all the same, in memory and below.
-#[test]
-fn what_has_expired_leaves_the_backend() {
-    let shape = TimedShape {
-        kind: TimedKind::Window(1000),
-        retention: 200_000,
-        wide: false,
-    };
-    let backend = Arc::new(MemoryBackend::new(&["rows"]));
-    let mut store =
-        TimedStore::open(utf8(), i64_be(), shape, env(&backend, 1 << 20, true)).unwrap();
-    let mut most = 0;
-    for second in 0..4000i64 {
-        let time = second * 1000;
-        store.set_time(time);
-        store.observe(time);
-        store
-            .put(&format!("k{second}"), At::time(time), Some(second))
-            .unwrap();
-        let (mut changes, mut batch) = (RecordBatch::new(), WriteBatch::new());
-        store.drain(&mut changes).unwrap();
-        for (_, record) in changes.iter() {
-            restore_record(&mut batch, COLUMN, record);
-        }
-        backend.apply(&batch).unwrap();
-        store.applied().unwrap();
-        most = most.max(backend.stats().keys_estimate);
-    }
-    // 200 are open at any time; a sweep begins after half the retention.
-    assert!(most < 200 + 100 + 10, "{most} rows at once");
-    let held = store.resident_bytes();
-    assert!(held < 400 * 300, "{held} bytes in memory");
-}

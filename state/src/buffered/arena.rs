@@ -40,7 +40,7 @@ pub(super) struct Arena {
 }
 
 impl Arena {
-    /// How many bytes are held, waste too.
+    /// How many bytes are held, with what is wasted and what is free.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -56,14 +56,14 @@ impl Arena {
         let size = key.len() + room;
         let number = self.chunk_for(size);
         let chunk = &mut self.chunks[number as usize];
-        let start = chunk.bytes.len();
+        let (start, capacity) = (chunk.bytes.len(), chunk.bytes.capacity());
         chunk.bytes.extend_from_slice(key);
         chunk.bytes.extend_from_slice(value);
         chunk.bytes.resize(start + size, 0);
         chunk.rows.push(row);
         chunk.used += 1;
         chunk.latest = chunk.latest.max(expires);
-        self.bytes += size;
+        self.bytes += chunk.bytes.capacity() - capacity;
         let start = u32::try_from(start).unwrap_or(u32::MAX);
         Spot {
             chunk: number,
@@ -133,6 +133,7 @@ impl Arena {
             bytes: Vec::with_capacity(capacity),
             ..Chunk::default()
         };
+        self.bytes += chunk.bytes.capacity();
         let number = if let Some(number) = self.free.pop() {
             self.chunks[number as usize] = chunk;
             number
@@ -146,7 +147,7 @@ impl Arena {
 
     fn release(&mut self, number: u32) {
         let chunk = std::mem::take(&mut self.chunks[number as usize]);
-        self.bytes -= chunk.bytes.len();
+        self.bytes -= chunk.bytes.capacity();
         if self.open == Some(number) {
             self.open = None;
         }

@@ -367,7 +367,8 @@ impl Backend for Buffered {
         let index = self.check(column)?;
         let mut buffer = self.write();
         // What the other columns hold goes below first, so that the sizes need no sorting out.
-        buffer.columns[index].clear();
+        // Nor is it known any more what has expired: what comes now may be of other times.
+        buffer.columns[index] = Rows::default();
         buffer.positions[index] = None;
         self.drain(&mut buffer)?;
         self.below.clear(column)

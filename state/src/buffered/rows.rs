@@ -1,8 +1,8 @@
 //! What the buffer holds of one column: rows found by hash, and in order once somebody asks.
 //!
 //! Invariants: a key has one living row; a row that the column below never had leaves no trace when
-//! it is deleted, since there is nothing that a deletion could take away; nor does one that has
-//! expired, whoever has it.
+//! it is deleted, since there is nothing that a deletion could take away; nor does a value that has
+//! expired. A deletion that somebody asked for never expires: it is what clears the column below.
 
 use super::arena::{Arena, Spot};
 use crate::{Horizon, Op, SmallBytes};
@@ -131,7 +131,7 @@ impl Rows {
         let number = number.unwrap_or_else(|| length(self.rows.len()));
         let place = Place::Late(length(self.late.len()));
         let bytes = value.unwrap_or_default();
-        let expires = self.expires(key);
+        let expires = self.expires(key, value);
         let row = Row {
             hash,
             spot: (self.arena).push(number, (key, bytes), bytes.len(), expires),
@@ -151,15 +151,16 @@ impl Rows {
             .insert_unique(hash, number, |number| rows[*number as usize].hash);
     }
 
-    /// When a row expires; not in sight, where the column does not say how rows do.
-    fn expires(&self, key: &[u8]) -> Option<[u8; 8]> {
+    /// When a row expires, if it does; not in sight, where the column does not say how rows do.
+    fn expires(&self, key: &[u8], value: Option<&[u8]>) -> Option<[u8; 8]> {
+        value?;
         self.horizon
             .map_or(Some([u8::MAX; 8]), |horizon| horizon.time_of(key))
     }
 
     /// Writes a row anew elsewhere.
     fn renew(&mut self, number: u32, key: &[u8], (value, room): (Option<&[u8]>, usize)) {
-        let (expires, bytes) = (self.expires(key), value.unwrap_or_default());
+        let (expires, bytes) = (self.expires(key, value), value.unwrap_or_default());
         let spot = self.arena.push(number, (key, bytes), room, expires);
         let row = &mut self.rows[number as usize];
         let (old, size) = (row.spot, row.size());
@@ -175,7 +176,8 @@ impl Rows {
         }
     }
 
-    /// Takes all rows out of a chunk: to another one, or away, where `goes` says so of their keys.
+    /// Takes all rows out of a chunk: to another one, or away, where `goes` says so of the keys of
+    /// those that have values.
     fn empty(&mut self, chunk: u32, goes: impl Fn(&[u8]) -> bool) {
         for number in self.arena.empty(chunk) {
             let row = &self.rows[number as usize];
@@ -183,7 +185,7 @@ impl Rows {
                 continue;
             }
             let key = self.key(row);
-            if !goes(key) {
+            if row.value == NONE || !goes(key) {
                 let (key, value) = (key.to_vec(), self.value(row).map(<[u8]>::to_vec));
                 let room = value.as_ref().map_or(0, Vec::len);
                 self.renew(number, &key, (value.as_deref(), room));
@@ -298,11 +300,12 @@ impl Rows {
             .collect()
     }
 
-    /// All rows that have not expired, in no order.
+    /// All rows but values that have expired, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         let rows = self.rows.iter().filter(|row| row.is_alive());
         let rows = rows.map(|row| (self.key(row), self.value(row)));
-        rows.filter(|(key, _)| !self.horizon.is_some_and(|horizon| horizon.covers(key)))
+        let has_expired = |key: &[u8]| self.horizon.is_some_and(|horizon| horizon.covers(key));
+        rows.filter(move |(key, value)| value.is_none() || !has_expired(key))
     }
 
     /// From now on the backend below may have every row.

@@ -68,7 +68,7 @@ pub trait StateStore: Any {
 
     /// Which of the store's rows have expired by what was drained last: it shows them no more,
     /// and does not delete them.
-    fn horizon(&self) -> Option<Horizon> {
+    fn expired(&self) -> Option<Horizon> {
         None
     }
 

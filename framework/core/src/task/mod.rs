@@ -438,7 +438,7 @@ impl Task {
         for changes in &mut self.commit.changes {
             write_changes(&mut self.batch, changes);
             let store = self.ctx.store_mut(changes.store);
-            if let Some(horizon) = store.and_then(|store| store.horizon()) {
+            if let Some(horizon) = store.and_then(|store| store.expired()) {
                 self.batch.set_horizon(changes.column, horizon);
             }
             let log = changes.changelog.as_ref().or(changes.source.as_ref());

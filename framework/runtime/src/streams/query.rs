@@ -72,20 +72,20 @@ impl Streams {
         let mut rows = Vec::new();
         let mut failed = None;
         for backend in &found.backends {
-            let expired = found.expired(&**backend)?;
+            let (expired, mut seen) = (found.expired(&**backend)?, Vec::new());
             backend.scan(
                 found.column,
                 (from, to),
                 Direction::Ascending,
                 &mut |key, stored| {
-                    if rows.len() >= limit {
+                    if rows.len() + seen.len() >= limit {
                         return ControlFlow::Break(());
                     }
                     if !found.query.is_row(key) || expired(key) {
                         return ControlFlow::Continue(());
                     }
                     match row(&*found.query, key, stored) {
-                        Ok(row) => rows.push(row),
+                        Ok(row) => seen.push((key.to_vec(), row)),
                         Err(error) => failed = Some(error),
                     }
                     if failed.is_some() {
@@ -95,6 +95,10 @@ impl Streams {
                     }
                 },
             )?;
+            // Of what has expired meanwhile the scan may have found an older row.
+            let expired = found.expired(&**backend)?;
+            let alive = seen.into_iter().filter(|(key, _)| !expired(key));
+            rows.extend(alive.map(|(_, row)| row));
         }
         failed.map_or(Ok(rows), Err)
     }

@@ -74,10 +74,6 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             if !row.stored {
                 changes.mark_first();
             }
-            // The clock goes with it: whoever restores the row knows that it has expired.
-            if row.expired && self.env.trimmed {
-                changes.mark_local();
-            }
             let key = group.prefix.len() + keys::tail_length(wide);
             let bytes = row_bytes::<V>(changes.bytes() - start - key);
             self.groups.bytes += bytes as usize;
@@ -184,7 +180,7 @@ impl<K: 'static, V: 'static> StateStore for TimedStore<K, V> {
         knows.then(|| self.trail.reach(self.logged, at, self.shape.retention))?
     }
 
-    fn horizon(&self) -> Option<Horizon> {
+    fn expired(&self) -> Option<Horizon> {
         let knows = self.env.trimmed && self.logged > Timestamp::MIN;
         knows.then(|| self.shape.expired_by(self.logged))
     }
@@ -197,7 +193,7 @@ impl<K: 'static, V: 'static> StateStore for TimedStore<K, V> {
             let group = self.groups.get_mut(number);
             let Ok(place) = group.find(at) else { continue };
             let row = group.row(place);
-            if row.changed != done || row.value.is_some() {
+            if row.changed > done || row.value.is_some() {
                 continue;
             }
             let bytes = group.remove(place).map_or(0, |row| row.bytes);

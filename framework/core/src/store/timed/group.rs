@@ -1,8 +1,8 @@
 //! What a timed store holds in memory: the rows of a key, from some time on.
 //!
 //! Invariants: the rows of a group are sorted by place, and are all that the backend and the open
-//! commits hold of that key later than what the group says is missing; a group that changed since
-//! the last commit that is done is never evicted.
+//! commits hold of that key later than what the group says is missing, but for what has expired; a
+//! group that changed since the last commit that is done is never evicted.
 //!
 //! Most of what a record costs here is waiting for memory: there are more groups than fit into the
 //! processor's cache. So what a look-up asks lies in one line of it: whose group it is, whether its
@@ -24,6 +24,8 @@ pub(super) const STEPS_PER_GROUP: usize = 8;
 /// under the number of a commit that is done, or before.
 pub(super) type Epoch = u64;
 
+/// Room for so many rows is kept where there is none any more.
+const ROWS_KEPT: usize = 8;
 /// The place of the last row where there is none.
 const NOWHERE: At = At::first(Timestamp::MIN);
 
@@ -35,8 +37,6 @@ pub(super) struct Row<V> {
     pub(super) changed: Epoch,
     /// Whether the backend has it or will have it by a commit under way: its deletion must be told.
     pub(super) stored: bool,
-    /// Whether it was deleted because its time was over, and not by somebody.
-    pub(super) expired: bool,
     /// What it counts as, in bytes.
     pub(super) bytes: u32,
 }
@@ -128,6 +128,9 @@ impl<V> Group<V> {
     /// Takes a row out.
     pub(super) fn remove(&mut self, place: usize) -> Option<Row<V>> {
         let row = self.rows.remove(place)?;
+        if self.rows.is_empty() && self.rows.capacity() > ROWS_KEPT {
+            self.rows = VecDeque::new();
+        }
         self.last = self.rows.back().map_or(NOWHERE, |row| row.at);
         let expired = self.expired as usize;
         self.pass_expired(expired - usize::from(place < expired));
@@ -137,7 +140,9 @@ impl<V> Group<V> {
     /// The first row that is not known to have expired, if it has.
     #[inline]
     pub(super) fn next_expired(&self, horizon: Timestamp) -> Option<usize> {
-        (self.first <= horizon).then_some(self.expired as usize)
+        let place = self.expired as usize;
+        // A time may be the greatest that there is.
+        (self.first <= horizon && place < self.rows.len()).then_some(place)
     }
 
     /// So many rows at the front are known to have expired.

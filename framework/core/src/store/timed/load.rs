@@ -49,7 +49,11 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     }
 
     #[cold]
-    fn load(&mut self, number: u32, least: Timestamp) -> Result<()> {
+    fn load(&mut self, number: u32, mut least: Timestamp) -> Result<()> {
+        if self.env.trimmed {
+            // Rows that have expired may lie there for a while yet.
+            least = least.max(self.horizon().saturating_add(1));
+        }
         let Self {
             env,
             value,
@@ -112,7 +116,6 @@ fn decode<V>(serde: Serde<V>, at: At, stored: &[u8]) -> Result<Row<V>> {
         timestamp,
         changed: 0,
         stored: true,
-        expired: false,
         bytes: row_bytes::<V>(bytes.len()),
     })
 }

@@ -207,14 +207,15 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
 
     #[cold]
     fn expire(&mut self, group: u32, place: usize) {
-        if self.env.trimmed {
+        let rows = self.groups.get(group).rows();
+        let before = rows.len();
+        // That somebody deleted a row is told all the same.
+        if self.env.trimmed && rows[place].value.is_some() {
             return self.forget_row(group, place);
         }
-        let before = self.groups.get(group).rows().len();
-        let existed = self.delete(group, place).is_some();
+        self.delete(group, place);
         let rows = self.groups.get_mut(group);
         if rows.rows().len() == before {
-            rows.row(place).expired |= existed;
             rows.pass_expired(place + 1);
         }
     }
@@ -225,9 +226,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             return;
         };
         self.groups.bytes -= row.bytes as usize;
-        if row.value.is_some() {
-            self.wait_no_more(group, row.at);
-        }
+        self.wait_no_more(group, row.at);
     }
 
     /// Deletes a row, at once where the backend never heard of it, and returns what it held.
@@ -270,7 +269,6 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
                 timestamp: Timestamp::MIN,
                 changed: 0,
                 stored: false,
-                expired: false,
                 bytes,
             };
             self.groups.get_mut(group).insert(place, row);

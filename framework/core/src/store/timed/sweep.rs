@@ -1,9 +1,10 @@
-//! The search for rows that have expired and were not looked at since.
+//! The search for rows that have expired.
 //!
-//! Rows of keys that come again are deleted then; the others are found by passing over the whole
-//! store, a stretch at a time. Every row is passed a few times in its life, so the cost of
-//! forgetting is a constant per row, and needs no second index by time. Invariant: what it finds
-//! has expired by the time that the store had committed.
+//! Nobody deletes a row because its time is over, where the log need not hear of it; those that
+//! have reached the backend are found by passing over the whole store, a stretch at a time. Every
+//! row is passed a few times in its life, so the cost of forgetting is a constant per row, and
+//! needs no second index by time. Invariant: what it finds has expired by the time that the store
+//! had committed.
 
 use super::{
     TimedShape,
