@@ -113,13 +113,6 @@ impl Arena {
         expired.map(|(number, _)| number).collect()
     }
 
-    /// From now on nothing is known of when the rows that are there expire.
-    pub(super) fn never_expires(&mut self) {
-        for chunk in &mut self.chunks {
-            chunk.latest = Some([u8::MAX; 8]);
-        }
-    }
-
     fn chunk_for(&mut self, size: usize) -> u32 {
         if let Some(open) = self.open {
             let bytes = self.chunks[open as usize].bytes.len();

@@ -197,10 +197,7 @@ impl Rows {
 
     /// Rows have expired up to there: those that came together go together.
     pub(super) fn expire(&mut self, horizon: Horizon) {
-        let before = self.horizon.replace(horizon);
-        if before.is_none_or(|before| before.from_end != horizon.from_end) {
-            self.arena.never_expires();
-        }
+        self.horizon = Some(horizon);
         let chunks = self.arena.expired(horizon.until);
         for chunk in &chunks {
             self.empty(*chunk, |key| horizon.covers(key));
