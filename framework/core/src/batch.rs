@@ -57,6 +57,12 @@ impl RecordBatch {
         }
     }
 
+    /// Makes room for so many more records and bytes of keys and values.
+    pub fn reserve(&mut self, records: usize, bytes: usize) {
+        self.data.reserve(bytes);
+        self.entries.reserve(records);
+    }
+
     /// Appends a record; `false` says that the batch is full and the record was not taken.
     #[must_use = "a full batch does not take the record"]
     pub fn push(&mut self, offset: Offset, record: RawRecord<'_>) -> bool {
@@ -104,7 +110,7 @@ impl RecordBatch {
             failed => {
                 self.data.truncate(start);
                 failed?;
-                return Err(Error::serialization("more output than one commit can hold"));
+                return Err(too_many());
             }
         };
         let offset = self.entries.len() as Offset;
@@ -149,6 +155,36 @@ impl RecordBatch {
         if let Some(last) = self.entries.last_mut() {
             last.mark = mark;
         }
+    }
+
+    /// Bytes of the last record's value.
+    pub(crate) fn last_value_bytes(&self) -> usize {
+        let last = self.entries.last().filter(|entry| entry.value != NULL);
+        last.map_or(0, |entry| entry.value as usize)
+    }
+
+    /// Appends all records of another batch, which is empty afterwards.
+    ///
+    /// # Errors
+    /// Where they are too many; nothing has changed then.
+    pub(crate) fn take_in(&mut self, other: &mut Self) -> Result<()> {
+        if self.is_empty() {
+            std::mem::swap(self, other);
+            return Ok(());
+        }
+        let bytes = self.data.len();
+        if bytes + other.data.len() > BATCH_BYTES_MAX {
+            return Err(too_many());
+        }
+        self.data.append(&mut other.data);
+        let first = self.entries.len() as Offset;
+        let entries = (first..).zip(other.entries.drain(..));
+        self.entries.extend(entries.map(|(offset, entry)| Entry {
+            offset,
+            start: entry.start + u32_length(bytes),
+            ..entry
+        }));
+        Ok(())
     }
 
     /// Takes the last record out again.
@@ -242,6 +278,11 @@ impl RecordBatch {
         self.data.clear();
         self.entries.clear();
     }
+}
+
+#[cold]
+fn too_many() -> Error {
+    Error::serialization("more output than one commit can hold")
 }
 
 #[inline]

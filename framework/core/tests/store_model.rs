@@ -26,6 +26,7 @@ type Rows = BTreeMap<String, (i64, Timestamp)>;
 enum Op {
     Time(Timestamp),
     Get(u8),
+    Expect(u8, u8),
     Put(u8, i64),
     PutAt(u8, i64, Timestamp),
     PutIfAbsent(u8, i64),
@@ -54,6 +55,7 @@ fn ops() -> impl Strategy<Value = Op> {
     prop_oneof![
         2 => (0i64..50).prop_map(Op::Time),
         6 => key.clone().prop_map(Op::Get),
+        1 => (key.clone(), key.clone()).prop_map(|(k, l)| Op::Expect(k, l)),
         4 => (key.clone(), any::<i64>()).prop_map(|(k, v)| Op::Put(k, v)),
         1 => (key.clone(), any::<i64>(), 0i64..50).prop_map(|(k, v, t)| Op::PutAt(k, v, t)),
         3 => (key.clone(), any::<i64>()).prop_map(|(k, v)| Op::PutIfAbsent(k, v)),
@@ -124,6 +126,14 @@ impl Pair {
                 let found = self.store.get_with_timestamp(&key(k)).unwrap();
                 let found = found.map(|(value, time)| (*value, time));
                 assert_eq!(found, self.shown.get(&key(k)).copied());
+            }
+            Op::Expect(k, other) => {
+                let keys = [key(k), key(other)];
+                assert!(
+                    self.store
+                        .expect(&keys.each_ref().map(|key| key.as_bytes()))
+                        <= 2
+                );
             }
             Op::Put(k, value) => {
                 self.store.put(&key(k), value).unwrap();
@@ -298,6 +308,18 @@ proptest! {
         pair.run(Op::Crash);
         pair.range((Bound::Unbounded, Bound::Unbounded), true, usize::MAX - 1);
     }
+}
+
+/// Of one key alone there can be no mistake.
+#[test]
+fn a_key_that_is_expected_is_looked_for_as_it_is_on_the_log() {
+    let backend = Arc::new(MemoryBackend::new(&["rows"]));
+    let mut store = open(&backend, 10_000);
+    assert_eq!(store.expect(&[b"key"]), 0);
+    store.put(&"key".to_owned(), 1).unwrap();
+    assert_eq!(store.expect(&[b"key"]), 1);
+    assert_eq!(store.expect(&[b"other", b"key", b"none"]), 1);
+    assert_eq!(store.get(&"key".to_owned()).unwrap(), Some(&1));
 }
 
 #[test]

@@ -34,6 +34,7 @@ enum Op {
     Now(Timestamp),
     Observe(Timestamp),
     Get(u8, At),
+    Expect(u8, u8),
     Put(u8, At, i64),
     Add(u8, At, i64),
     Refuse(u8, At),
@@ -60,6 +61,7 @@ fn ops() -> impl Strategy<Value = Op> {
         2 => (0i64..60).prop_map(Op::Now),
         3 => (0i64..60).prop_map(Op::Observe),
         4 => (key.clone(), at()).prop_map(|(k, at)| Op::Get(k, at)),
+        1 => (key.clone(), key.clone()).prop_map(|(k, l)| Op::Expect(k, l)),
         4 => (key.clone(), at(), any::<i64>()).prop_map(|(k, at, v)| Op::Put(k, at, v)),
         5 => (key.clone(), at(), 0i64..9).prop_map(|(k, at, v)| Op::Add(k, at, v)),
         1 => (key.clone(), at()).prop_map(|(k, at)| Op::Refuse(k, at)),
@@ -143,6 +145,7 @@ impl Pair {
                 let found = self.store.get(&key(k), at).unwrap();
                 assert_eq!(found.map(|(v, t)| (*v, t)), self.row(k, at));
             }
+            Op::Expect(k, other) => self.expect(&[key(k), key(other)]),
             Op::Put(k, at, value) => {
                 let put = self.store.put(&key(k), at, Some(value)).unwrap();
                 assert_eq!(put, live(at, self.horizon()));
@@ -193,6 +196,11 @@ impl Pair {
             Op::Trim => self.log.start = self.log.may_start,
             Op::Restore(tidy) => self.restore(tidy),
         }
+    }
+
+    fn expect(&mut self, keys: &[String]) {
+        let keys: Vec<_> = keys.iter().map(String::as_bytes).collect();
+        assert!(self.store.expect(&keys) <= keys.len());
     }
 
     fn restore(&mut self, tidy: bool) {

@@ -20,7 +20,7 @@ use crate::{
     Backend, BackendStats, Column, Direction, Error, Op, Position, Presence, Result, Visitor,
     WriteBatch,
 };
-use rows::{Fresh, LENGTH_MAX, Rows};
+use rows::{Fresh, LENGTH_MAX, Rows, Which};
 use std::{
     ops::{Bound, ControlFlow},
     sync::{
@@ -33,21 +33,26 @@ use std::{
 /// much has to be replayed after a crash.
 const AGE_MS_MAX: i64 = 5_000;
 
-/// How much the buffers of a process hold together, and each of them. Cloned, it is the same one.
+/// How many times as much as is left a buffer may hold: one alone three quarters of all, four of
+/// them three thirteenths each. So there is always room for one that is new, and little is unused.
+const SHARE: usize = 3;
+/// Bytes of rows that go below at once. The memory of larger pieces would be new each time, and
+/// not in the processor's cache.
+const PIECE_BYTES: usize = 512 << 10;
+
+/// How much the buffers of a process hold together. Cloned, it is the same one.
 #[derive(Clone)]
 pub struct BufferBudget {
     used: Arc<AtomicUsize>,
     together: usize,
-    each: usize,
 }
 
 impl BufferBudget {
-    /// So many bytes for all, of which each may have a third.
+    /// So many bytes for all.
     pub fn new(bytes: usize) -> Self {
         Self {
             used: Arc::default(),
             together: bytes,
-            each: bytes / 3,
         }
     }
 
@@ -92,12 +97,21 @@ struct Buffer {
     columns: Vec<Rows>,
     positions: Vec<Option<Position>>,
     bytes: usize,
-    /// When the oldest change in it was applied, by its position.
+    /// When the oldest change of the young rows was applied, by its position.
     since: Option<i64>,
+    old: Option<Old>,
     /// How often the buffer was written below, or begun to be. Whoever looked into the buffer first
     /// and then below knows by it whether rows have passed between the two looks.
     drains: u64,
     batch: WriteBatch,
+}
+
+/// The rows that have not changed since a moment.
+struct Old {
+    /// When the oldest change of theirs was applied.
+    since: i64,
+    /// How far the columns were at the moment.
+    positions: Vec<Option<Position>>,
 }
 
 impl Buffered {
@@ -112,6 +126,7 @@ impl Buffered {
                 positions: vec![None; columns],
                 bytes: 0,
                 since: None,
+                old: None,
                 drains: 0,
                 batch: WriteBatch::new(),
             }),
@@ -137,45 +152,66 @@ impl Buffered {
         }
     }
 
-    /// Writes everything below. Where that fails it stays here, and is tried again.
-    fn drain(&self, buffer: &mut Buffer) -> Result<()> {
+    /// Writes rows below, in pieces, and how far they are with the last of them. Where that fails
+    /// they stay here, and are tried again.
+    fn drain(&self, buffer: &mut Buffer, which: Which) -> Result<()> {
         buffer.drains += 1;
         let mut batch = std::mem::take(&mut buffer.batch);
+        let written = self.write_below(buffer, which, &mut batch);
         batch.clear();
-        for (number, rows) in (0u16..).map(Column).zip(&mut buffer.columns) {
-            // Also where the write fails: nobody knows then how much of it was done.
-            rows.no_longer_new();
-            for (key, value) in rows.iter() {
+        buffer.batch = batch;
+        written?;
+        match which {
+            Which::All => {
+                let keep = self.budget.together / 16;
+                let columns = buffer.columns.iter_mut();
+                columns.for_each(|rows| rows.clear_keeping(keep));
+                buffer.positions.fill(None);
+                buffer.since = None;
+            }
+            Which::Old => buffer.columns.iter_mut().for_each(Rows::forget_old),
+        }
+        buffer.old = None;
+        self.measure(buffer);
+        Ok(())
+    }
+
+    fn write_below(&self, buffer: &mut Buffer, which: Which, batch: &mut WriteBatch) -> Result<()> {
+        let Buffer {
+            columns,
+            positions,
+            old,
+            ..
+        } = buffer;
+        let positions = match (which, old) {
+            (Which::Old, Some(old)) => &old.positions,
+            _ => positions,
+        };
+        batch.clear();
+        let mut numbers: Vec<_> = (0u16..).map(Column).zip(columns).zip(positions).collect();
+        // What a changelog cannot bring back comes last, to be in one batch.
+        numbers.sort_by_key(|(_, position)| position.is_none());
+        for ((number, rows), position) in &mut numbers {
+            for (key, value) in rows.hand_over(which) {
                 match value {
-                    Some(value) => batch.put(number, key, value),
-                    None => batch.delete(number, key),
+                    Some(value) => batch.put(*number, key, value),
+                    None => batch.delete(*number, key),
+                }
+                if position.is_some() && batch.bytes() >= PIECE_BYTES {
+                    self.below.apply(batch)?;
+                    batch.clear();
                 }
             }
         }
-        for (number, position) in (0u16..).map(Column).zip(&buffer.positions) {
+        for ((number, _), position) in &numbers {
             if let Some(position) = position {
-                batch.set_position(number, *position);
+                batch.set_position(*number, *position);
             }
         }
-        let applied = if batch.is_empty() {
-            Ok(())
-        } else {
-            self.below.apply(&batch)
-        };
-        // A batch as large as the buffer must not hold its memory for good.
-        if batch.bytes() < self.budget.each / 8 {
-            buffer.batch = batch;
+        if batch.is_empty() {
+            return Ok(());
         }
-        applied?;
-        let keep = self.budget.each / 8;
-        buffer
-            .columns
-            .iter_mut()
-            .for_each(|rows| rows.clear_keeping(keep));
-        buffer.positions.fill(None);
-        buffer.since = None;
-        self.measure(buffer);
-        Ok(())
+        self.below.apply(batch)
     }
 
     /// Whether a key that is called new is not there.
@@ -195,6 +231,12 @@ impl Buffered {
         };
         // A backend that cannot be asked says so to those who need the answer.
         !matches!(there, Ok(Presence::Found))
+    }
+
+    /// Whether the buffer holds more than its share.
+    fn is_full(&self, buffer: &Buffer) -> bool {
+        let free = self.budget.together.saturating_sub(self.budget.used());
+        buffer.bytes > free * SHARE
     }
 
     /// Tells the budget how much the buffer holds now.
@@ -272,6 +314,28 @@ impl Buffered {
     }
 }
 
+impl Buffer {
+    /// Once the young rows have been so for half the time that they may be held back, they are old
+    /// ones, until they change again.
+    fn turn(&mut self, now: Option<i64>) {
+        let (None, Some(since), Some(now)) = (&self.old, self.since, now) else {
+            return;
+        };
+        if now.saturating_sub(since) >= AGE_MS_MAX / 2 {
+            self.columns.iter_mut().for_each(Rows::turn);
+            let positions = self.positions.clone();
+            self.old = Some(Old { since, positions });
+            self.since = None;
+        }
+    }
+
+    /// Whether the old rows have been held back for long enough.
+    fn is_due(&self, now: Option<i64>) -> bool {
+        let times = self.old.as_ref().zip(now);
+        times.is_some_and(|(old, now)| now.saturating_sub(old.since) >= AGE_MS_MAX)
+    }
+}
+
 impl Backend for Buffered {
     fn columns(&self) -> &[String] {
         self.below.columns()
@@ -316,6 +380,8 @@ impl Backend for Buffered {
             return self.apply_bulk(batch);
         }
         let mut buffer = self.write();
+        let now = batch.positions().last().map(|(_, last)| last.applied_at);
+        buffer.turn(now);
         for (column, horizon) in batch.horizons() {
             buffer.columns[usize::from(column.0)].expire(*horizon);
         }
@@ -337,13 +403,14 @@ impl Backend for Buffered {
             buffer.since.get_or_insert(position.applied_at);
         }
         self.measure(&mut buffer);
-        let now = batch.positions().last().map(|(_, last)| last.applied_at);
-        let age = now
-            .zip(buffer.since)
-            .map_or(0, |(now, since)| now.saturating_sub(since));
-        let full = buffer.bytes > self.budget.each || self.budget.used() > self.budget.together;
-        if bare || full || age >= AGE_MS_MAX {
-            self.drain(&mut buffer)?;
+        if bare {
+            return self.drain(&mut buffer, Which::All);
+        }
+        if buffer.is_due(now) || (buffer.old.is_some() && self.is_full(&buffer)) {
+            self.drain(&mut buffer, Which::Old)?;
+        }
+        if self.is_full(&buffer) {
+            self.drain(&mut buffer, Which::All)?;
         }
         Ok(())
     }
@@ -351,7 +418,7 @@ impl Backend for Buffered {
     /// Goes below at once: rows that come but once would only be copied here once more.
     fn apply_bulk(&self, batch: &WriteBatch) -> Result<()> {
         let mut buffer = self.write();
-        self.drain(&mut buffer)?;
+        self.drain(&mut buffer, Which::All)?;
         self.below.apply_bulk(batch)
     }
 
@@ -370,12 +437,12 @@ impl Backend for Buffered {
         // Nor is it known any more what has expired: what comes now may be of other times.
         buffer.columns[index] = Rows::default();
         buffer.positions[index] = None;
-        self.drain(&mut buffer)?;
+        self.drain(&mut buffer, Which::All)?;
         self.below.clear(column)
     }
 
     fn flush(&self) -> Result<()> {
-        self.drain(&mut self.write())?;
+        self.drain(&mut self.write(), Which::All)?;
         self.below.flush()
     }
 
@@ -394,7 +461,7 @@ impl Drop for Buffered {
     fn drop(&mut self) {
         // An orderly end leaves nothing to replay; where it fails, the changelog has it.
         let mut buffer = self.write();
-        let _drained = self.drain(&mut buffer);
+        let _drained = self.drain(&mut buffer, Which::All);
         buffer.columns.clear();
         self.measure(&mut buffer);
     }

@@ -31,7 +31,23 @@ struct Row {
     room: u32,
     /// The backend below has no such key.
     new: bool,
+    /// It has changed since the last [`Rows::turn`].
+    young: bool,
     place: Place,
+}
+
+/// Which rows go below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    All,
+    /// Those that have not changed since the last [`Rows::turn`].
+    Old,
+}
+
+impl Which {
+    fn means(self, row: &Row) -> bool {
+        self == Self::All || !row.young
+    }
 }
 
 /// Where a row's number is listed.
@@ -111,6 +127,7 @@ impl Rows {
             return self.add(hash, key, value, new);
         };
         let row = &mut self.rows[number as usize];
+        row.young = true;
         match value {
             None if row.new => self.forget(number),
             None => row.value = NONE,
@@ -139,6 +156,7 @@ impl Rows {
             value: value.map_or(NONE, |value| length(value.len())),
             room: length(bytes.len()),
             new,
+            young: true,
             place,
         };
         match self.rows.get_mut(number as usize) {
@@ -297,17 +315,35 @@ impl Rows {
             .collect()
     }
 
-    /// All rows but values that have expired, in no order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        let rows = self.rows.iter().filter(|row| row.is_alive());
+    /// Those rows but values that have expired, in no order. From now on the backend below may have
+    /// each of them.
+    pub(super) fn hand_over(
+        &mut self,
+        which: Which,
+    ) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        let meant = move |row: &Row| row.is_alive() && which.means(row);
+        let rows = self.rows.iter_mut().filter(|row| meant(row));
+        rows.for_each(|row| row.new = false);
+        let rows = self.rows.iter().filter(move |row| meant(row));
         let rows = rows.map(|row| (self.key(row), self.value(row)));
         let has_expired = |key: &[u8]| self.horizon.is_some_and(|horizon| horizon.covers(key));
         rows.filter(move |(key, value)| value.is_none() || !has_expired(key))
     }
 
-    /// From now on the backend below may have every row.
-    pub(super) fn no_longer_new(&mut self) {
-        self.rows.iter_mut().for_each(|row| row.new = false);
+    /// Rows are old from now on, until they change.
+    pub(super) fn turn(&mut self) {
+        self.rows.iter_mut().for_each(|row| row.young = false);
+    }
+
+    /// Forgets the old rows: the backend below has them.
+    pub(super) fn forget_old(&mut self) {
+        for number in 0..self.rows.len() {
+            let row = &self.rows[number];
+            if row.is_alive() && Which::Old.means(row) {
+                self.forget(length(number));
+            }
+        }
+        self.bury();
     }
 
     /// Forgets all rows, and gives back memory of more than so many bytes: nobody counts it.

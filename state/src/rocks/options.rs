@@ -34,11 +34,11 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 128 MiB for reading and 64 MiB for writing: a process of a few hundred megabytes.
+    /// 128 MiB for reading and 96 MiB for writing: a process of a few hundred megabytes.
     fn default() -> Self {
         Self {
             block_cache_bytes: 128 * MIB,
-            write_buffer_bytes: 64 * MIB,
+            write_buffer_bytes: 96 * MIB,
         }
     }
 }

@@ -7,6 +7,7 @@
 
 use super::{
     StateStore, StoreEnv,
+    ahead::{AHEAD, Ahead, touch_all},
     range::{Bounds, Ordered},
     stored::{STAMP, corrupt, null_key, null_value, split_stamp},
 };
@@ -402,13 +403,25 @@ impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
         self.now = now;
     }
 
+    fn expect(&mut self, keys: &[&[u8]]) -> usize {
+        let ahead = Ahead::new(keys, &self.index, |key| self.hasher.hash_one(key));
+        ahead.touch(|number| {
+            let slot = &self.slots[number as usize];
+            (slot.hash, slot.timestamp)
+        })
+    }
+
     fn dirty_bytes(&self) -> usize {
         self.dirty_key_bytes + self.dirty.len() * self.value_bytes
     }
 
     fn drain(&mut self, changes: &mut RecordBatch) -> Result<()> {
         let before = changes.bytes();
-        for &number in &self.dirty {
+        for (place, &number) in self.dirty.iter().enumerate() {
+            if place % AHEAD == 0 {
+                let next = self.dirty[place..].iter().take(AHEAD);
+                touch_all(next.copied(), |at| self.slots[at as usize].timestamp);
+            }
             let slot = &mut self.slots[number as usize];
             let start = changes.bytes();
             changes.encode(

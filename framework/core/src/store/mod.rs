@@ -11,6 +11,7 @@ use crate::{
 use millstream_state::{Backend, Column, Horizon, Position};
 use std::{any::Any, sync::Arc};
 
+mod ahead;
 mod buffer;
 mod handle;
 mod held;
@@ -23,6 +24,7 @@ mod suppress;
 mod timed;
 mod waiting;
 
+pub(crate) use ahead::AHEAD;
 pub use buffer::BufferStore;
 pub use handle::{StoreHandle, StoreRef, StoreSet};
 pub(crate) use held::Held;
@@ -48,6 +50,13 @@ pub(crate) use waiting::{Due, Look, Place, WaitingStore};
 pub trait StateStore: Any {
     /// Takes the time of the record being processed: the timestamp of what is written from now on.
     fn set_time(&mut self, now: Timestamp);
+
+    /// Records with these keys come next, as their bytes are on the log: a store in which a look-up
+    /// waits for memory looks for all of them at once. Returns how many it found.
+    fn expect(&mut self, keys: &[&[u8]]) -> usize {
+        let _ = keys;
+        0
+    }
 
     /// About how many bytes a commit would have to write now.
     fn dirty_bytes(&self) -> usize;

@@ -2,6 +2,7 @@
 
 use super::{
     Place,
+    ahead::{Looking, Stores},
     extract::{Extractor, Head},
     policy::Policies,
     reset::OffsetReset,
@@ -39,6 +40,7 @@ pub(super) struct Input {
     /// Where times come from if not from the log, and that of the first record.
     extractor: Option<Extractor>,
     head: Option<Head>,
+    looking: Looking,
     queue: VecDeque<Records>,
     queued: usize,
     /// The offset after the last record that was queued.
@@ -64,6 +66,7 @@ impl Input {
             moved: false,
             extractor,
             head: None,
+            looking: Looking::default(),
             queue: VecDeque::new(),
             queued: 0,
             end: 0,
@@ -142,8 +145,10 @@ impl Input {
     /// Takes the head's stretch of batch out of the queue, for [`Input::put_back`] after its first
     /// record was processed: moving it costs less than counting a reference per record.
     #[inline]
-    pub(super) fn take_head(&mut self) -> Option<Records> {
-        self.queue.pop_front()
+    pub(super) fn take_head(&mut self, stores: &mut Stores) -> Option<Records> {
+        let records = self.queue.pop_front()?;
+        self.looking.next(&records, stores);
+        Some(records)
     }
 
     /// Puts a stretch back whose first record was processed.

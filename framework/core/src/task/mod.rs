@@ -5,6 +5,7 @@
 //! smallest timestamp over its inputs goes first; the backend is written only by
 //! [`Task::committed`], after the log has accepted what [`Task::prepare_commit`] handed over.
 
+mod ahead;
 mod calls;
 mod commit;
 mod config;
@@ -273,7 +274,7 @@ impl Task {
     fn process_head(&mut self, number: usize) -> Result<()> {
         let input = &mut self.inputs[number];
         let head = input.take_time(self.ctx.wall_clock);
-        let Some(records) = input.take_head() else {
+        let Some(records) = input.take_head(&mut self.ctx.stores) else {
             return Ok(());
         };
         let index = records.range.start;

@@ -24,12 +24,17 @@ const VERSION: u8 = 1;
 /// The version byte and the checksum.
 const PREFIX: usize = 1 + size_of::<u64>();
 
+/// What a record takes at least: five numbers.
+const RECORD_BYTES_MIN: usize = 5;
+
 /// Why bytes are not a block.
 pub(super) type Corrupt = &'static str;
 
 /// Writes a block; `out` is cleared first.
 pub(super) fn encode(head: &Head, batch: &RecordBatch, range: Range<usize>, out: &mut Vec<u8>) {
     out.clear();
+    // What a record takes here is hardly ever more than what it counts as, so nothing grows.
+    out.reserve(PREFIX + usize::try_from(head.bytes).unwrap_or(0));
     out.resize(PREFIX, VERSION);
     put_varint(out, (head.end - head.base).cast_unsigned());
     put_option(out, head.horizon);
@@ -93,6 +98,9 @@ pub(super) fn decode(
         return Err("its checksum does not match");
     }
     let (head, count) = read_head(&mut reader, base)?;
+    // A count that cannot be is found out below.
+    let records = count.min(reader.0.len() / RECORD_BYTES_MIN);
+    batch.reserve(records, reader.0.len());
     let (mut next, mut timestamp) = (base, 0_i64);
     for _ in 0..count {
         let gap = reader.varint().and_then(|gap| i64::try_from(gap).ok());

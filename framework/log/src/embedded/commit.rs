@@ -19,6 +19,9 @@ use millstream_core::{
 use millstream_state::WriteBatch;
 use std::sync::Arc;
 
+/// Memory for so many of the largest blocks is kept from one commit to the next.
+const KEPT_BLOCKS: usize = 4;
+
 /// Places of a group that go with a commit.
 #[derive(Clone, Copy)]
 pub(super) struct Places<'a> {
@@ -55,8 +58,8 @@ impl Shared {
             } else {
                 disk.apply(&batch)
             };
-            // One large commit must not hold its memory for good.
-            if batch.bytes() <= self.limits.block_bytes_max {
+            // One large commit must not hold its memory for good; that of usual ones is used again.
+            if batch.bytes() <= KEPT_BLOCKS * self.limits.block_bytes_max {
                 state.batch = batch;
             }
             applied?;

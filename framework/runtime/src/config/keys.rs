@@ -235,7 +235,7 @@ pub static KEYS: &[Key] = &[
     key(
         "rocksdb.write.buffer.bytes",
         Kind::Bytes,
-        "64MiB",
+        "96MiB",
         "Memory for writes not yet in files, shared by all stores of the process.",
     ),
     unset(

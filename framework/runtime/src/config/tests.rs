@@ -96,7 +96,7 @@ fn built_in_defaults() {
     assert_eq!(config.group_instance_id(), None);
     assert_eq!(config.log_durability(), Durability::Process);
     assert_eq!(config.rocksdb_block_cache_bytes(), 64 << 20);
-    assert_eq!(config.rocksdb_write_buffer_bytes(), 64 << 20);
+    assert_eq!(config.rocksdb_write_buffer_bytes(), 96 << 20);
     assert_eq!(config.state_dir(), std::path::Path::new("millstream-data"));
 }
 

@@ -39,7 +39,8 @@ const LOOK: Duration = Duration::from_millis(1);
 const QUIET: Duration = Duration::from_secs(5);
 
 /// `rocksdb.block.cache.bytes` and `rocksdb.write.buffer.bytes`: what every app gets.
-const ROCKSDB_BYTES: usize = 64 << 20;
+const READ_BYTES: usize = 64 << 20;
+const WRITE_BYTES: usize = 96 << 20;
 
 /// Opens the log that a job names. Nothing is compressed, since the peers' defaults do not either;
 /// all else is as the log recommends it.
@@ -186,8 +187,8 @@ fn streams(broker: Arc<dyn Broker>, job: &Job, seen: &Seen) -> Result<Streams> {
     settings.commit_interval_ms = COMMIT_INTERVAL_MS;
     let config = StreamsConfig::new(task, settings, Registry::new()?);
     let shared = Shared::new(Limits {
-        block_cache_bytes: ROCKSDB_BYTES,
-        write_buffer_bytes: ROCKSDB_BYTES,
+        block_cache_bytes: READ_BYTES,
+        write_buffer_bytes: WRITE_BYTES,
     });
     let backends = Arc::new(RocksBackends::open(&job.state, shared)?);
     let logs: LogSource = Arc::new(move || broker.client());

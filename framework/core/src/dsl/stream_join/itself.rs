@@ -50,7 +50,10 @@ where
             Ok(Some(true)) => {}
             Ok(Some(false)) => ctx.drop_late_record(),
             Ok(None) => return ctx.drop_null_key(),
-            Err(error) => return ctx.refuse(&self.name, error),
+            Err(error) => {
+                self.results.clear();
+                return ctx.refuse(&self.name, error);
+            }
         }
         send(&mut self.down, ctx, &mut self.results, (key, headers))
     }
@@ -92,7 +95,9 @@ where
         if itself {
             results.push((join(key, &value, as_right), time));
         }
-        store.append(rows, time, value);
+        if let Some(at) = store.log(rows, time, &value)? {
+            store.hold(rows, at, value);
+        }
         Ok(Some(kept))
     }
 }

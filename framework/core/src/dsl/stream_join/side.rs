@@ -77,8 +77,17 @@ where
         if stream_time == Some(time) {
             self.tell_closed(ctx, time, &record.headers)?;
         }
+        let this = ctx.store(self.this);
+        this.observe(time);
+        let logged = match this.log(own, time, &record.value) {
+            Ok(logged) => logged,
+            Err(error) => return ctx.refuse(&self.name, error),
+        };
         if let Err(error) = self.meet(ctx, met, &record) {
             self.results.clear();
+            if logged.is_some() {
+                ctx.store(self.this).unlog();
+            }
             return ctx.refuse(&self.name, error);
         }
         let Record {
@@ -87,10 +96,9 @@ where
             headers,
             ..
         } = record;
-        let this = ctx.store(self.this);
-        this.observe(time);
-        if !this.append(own, time, value) {
-            ctx.drop_late_record();
+        match logged {
+            Some(at) => ctx.store(self.this).hold(own, at, value),
+            None => ctx.drop_late_record(),
         }
         send(&mut self.down, ctx, &mut self.results, (key, headers))
     }

@@ -4,7 +4,7 @@
 //! changelog holds with that commit or had before.
 
 use super::{
-    Sweep, TimedStore,
+    At, Sweep, TimedStore,
     keys::{self, CLOCK},
     rows::row_bytes,
 };
@@ -12,16 +12,16 @@ use crate::{
     batch::RecordBatch,
     error::{Error, Result},
     record::{Headers, Offset, Timestamp},
-    serde::Encoded,
-    store::StateStore,
+    serde::{Encoded, Serde},
+    store::{AHEAD, StateStore},
 };
-use millstream_state::{Horizon, Position};
+use millstream_state::{Horizon, Position, ordered};
 use std::{any::Any, hash::BuildHasher};
 
 impl<K: 'static, V: 'static> TimedStore<K, V> {
     fn encode_row(
         changes: &mut RecordBatch,
-        (prefix, at, wide): (&[u8], super::At, bool),
+        (prefix, at, wide): (&[u8], At, bool),
         timestamp: Timestamp,
         value: impl FnOnce(&mut Vec<u8>) -> Result<Encoded>,
     ) -> Result<()> {
@@ -37,11 +37,35 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         )
     }
 
+    /// As [`TimedStore::encode_row`] of a value that must not be null on the log.
+    pub(super) fn encode_value(
+        changes: &mut RecordBatch,
+        row: (&[u8], At, bool),
+        timestamp: Timestamp,
+        serde: Serde<V>,
+        value: &V,
+    ) -> Result<()> {
+        Self::encode_row(changes, row, timestamp, |out| {
+            match serde.encode(value, out)? {
+                Encoded::Bytes => Ok(Encoded::Bytes),
+                Encoded::Null => Err(Error::serialization(
+                    "a store cannot hold a value that its serde writes as null: delete the row",
+                )),
+            }
+        })
+    }
+
     fn drain_rows(&mut self, changes: &mut RecordBatch) -> Result<usize> {
+        changes.take_in(&mut self.logged_rows)?;
         let (before, wide) = (changes.bytes(), self.shape.wide);
         let (mut written, dirty) = (0, self.groups.now);
         let handed = self.groups.hand_over();
-        for (number, at) in std::mem::take(&mut self.dirty) {
+        let mut rows = std::mem::take(&mut self.dirty);
+        for (place, &(number, at)) in rows.iter().enumerate() {
+            if place % AHEAD == 0 {
+                let next = rows[place..].iter().take(AHEAD);
+                self.groups.touch(next.map(|(number, _)| *number));
+            }
             let group = self.groups.get_mut(number);
             let Ok(place) = group.find(at) else { continue };
             let row = group.row(place);
@@ -51,25 +75,14 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             row.changed = handed;
             group.changed = group.changed.max(handed);
             let row = &group.rows()[place];
-            let (start, mut null) = (changes.bytes(), false);
-            let serde = self.value;
-            Self::encode_row(
-                changes,
-                (&group.prefix, at, wide),
-                row.timestamp,
-                |out| match &row.value {
-                    Some(value) => {
-                        let encoded = serde.encode(value, out)?;
-                        null = encoded == Encoded::Null;
-                        Ok(encoded)
-                    }
-                    None => Ok(Encoded::Null),
-                },
-            )?;
-            if null {
-                return Err(Error::serialization(
-                    "a store cannot hold a value that its serde writes as null: delete the row",
-                ));
+            let (start, place_of) = (changes.bytes(), (&group.prefix[..], at, wide));
+            match &row.value {
+                Some(value) => {
+                    Self::encode_value(changes, place_of, row.timestamp, self.value, value)?;
+                }
+                None => {
+                    Self::encode_row(changes, place_of, row.timestamp, |_| Ok(Encoded::Null))?;
+                }
             }
             if !row.stored {
                 changes.mark_first();
@@ -86,6 +99,8 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             self.groups.bytes -= old as usize;
             written += 1;
         }
+        rows.clear();
+        self.dirty = rows;
         if let Some(mean) = (changes.bytes() - before).checked_div(written) {
             self.value_bytes = usize::midpoint(self.value_bytes, mean);
         }
@@ -165,12 +180,23 @@ impl<K: 'static, V: 'static> StateStore for TimedStore<K, V> {
         self.now = now;
     }
 
+    fn expect(&mut self, keys: &[&[u8]]) -> usize {
+        let prefix = &mut self.prefix;
+        self.groups.expect(keys, |key| {
+            prefix.clear();
+            ordered::put_bytes(prefix, key);
+            self.hasher.hash_one(&prefix[..])
+        })
+    }
+
     fn dirty_bytes(&self) -> usize {
-        self.dirty_key_bytes + self.dirty.len() * self.value_bytes
+        let logged = self.logged_rows.bytes() + self.logged_rows.len() * size_of::<Timestamp>();
+        self.dirty_key_bytes + self.dirty.len() * self.value_bytes + logged
     }
 
     fn drain(&mut self, changes: &mut RecordBatch) -> Result<()> {
-        let written = self.drain_rows(changes)?;
+        let logged = self.logged_rows.len();
+        let written = logged + self.drain_rows(changes)?;
         self.drain_clock(changes)?;
         self.sweep(changes, written)
     }
@@ -211,6 +237,7 @@ impl<K: 'static, V: 'static> StateStore for TimedStore<K, V> {
 
     fn abort(&mut self) -> Result<()> {
         self.dirty.clear();
+        self.logged_rows.clear();
         self.deleted.clear();
         self.dirty_key_bytes = 0;
         self.sweep = Sweep::default();

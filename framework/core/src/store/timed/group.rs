@@ -8,7 +8,11 @@
 //! processor's cache. So what a look-up asks lies in one line of it: whose group it is, whether its
 //! rows are all here, and from when to when they go.
 
-use super::{At, away::Away};
+use super::{
+    super::ahead::{Ahead, touch_all},
+    At,
+    away::Away,
+};
 use crate::record::Timestamp;
 use hashbrown::HashTable;
 use millstream_state::SmallBytes;
@@ -206,6 +210,30 @@ impl<V> Groups<V> {
         let found = *self.index.find(hash, same)?;
         self.slots[found as usize].used = true;
         Some(found)
+    }
+
+    /// Looks for groups that will be wanted soon, and for their last rows; how many it found.
+    pub(super) fn expect(&self, keys: &[&[u8]], hash: impl FnMut(&[u8]) -> u64) -> usize {
+        let ahead = Ahead::new(keys, &self.index, hash);
+        let found = ahead.touch(|number| {
+            let group = &self.slots[number as usize];
+            (group.hash, group.missing)
+        });
+        ahead.touch(|number| {
+            let group = &self.slots[number as usize];
+            let last = group.rows.back();
+            (group.hash, last.map_or(0, |row| row.timestamp))
+        });
+        found
+    }
+
+    /// Touches groups that will be visited soon.
+    pub(super) fn touch(&self, numbers: impl Iterator<Item = u32> + Clone) {
+        touch_all(numbers.clone(), |number| self.get(number).missing);
+        touch_all(numbers, |number| {
+            let last = self.get(number).rows.back();
+            last.map_or(0, |row| row.timestamp)
+        });
     }
 
     /// A group without rows, for a key that is not in memory.

@@ -32,7 +32,7 @@ pub use version_rows::versions_of;
 pub use versions::{Put, Version, VersionedStore};
 
 use super::{StoreEnv, stored::corrupt};
-use crate::{error::Result, record::Timestamp, serde::Serde};
+use crate::{batch::RecordBatch, error::Result, record::Timestamp, serde::Serde};
 use group::{Group, Groups, Row};
 use hashbrown::DefaultHashBuilder;
 use millstream_state::{Direction, Presence};
@@ -74,6 +74,8 @@ pub struct TimedStore<K: 'static, V: 'static> {
     ahead: bool,
     /// Dirty rows in the order of their first change.
     dirty: Vec<(u32, At)>,
+    /// What the next commit says in front of them: rows that were written at once.
+    logged_rows: RecordBatch,
     /// Rows that a commit under way deletes.
     deleted: Vec<(u32, At)>,
     dirty_key_bytes: usize,
@@ -104,6 +106,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             groups: Groups::new(Timestamp::MIN, 0),
             ahead: false,
             dirty: Vec::new(),
+            logged_rows: RecordBatch::new(),
             deleted: Vec::new(),
             dirty_key_bytes: 0,
             value_bytes: size_of::<V>(),

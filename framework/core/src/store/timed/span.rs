@@ -1,7 +1,7 @@
 //! Stretches of the rows of one key: what joins and histories are made of.
 
-use super::{At, KeyRows, TimedStore};
-use crate::record::Timestamp;
+use super::{At, KeyRows, Row, TimedStore, rows::row_bytes};
+use crate::{error::Result, record::Timestamp};
 use std::ops::RangeInclusive;
 
 impl<K: 'static, V: 'static> TimedStore<K, V> {
@@ -25,12 +25,16 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         rows.filter_map(|row| Some((row.at, row.value.as_ref()?, row.timestamp)))
     }
 
-    /// Adds a row behind all others of its time. `false`, and nothing happens, where it would have
-    /// expired already.
+    /// Where a row goes that is added behind all others of its time; `None` where it would have
+    /// expired already. It is written for the next commit at once, while its value is at hand, and
+    /// must be held from then on ([`TimedStore::hold`]) or taken back ([`TimedStore::unlog`]).
+    ///
+    /// # Errors
+    /// Where the value cannot be encoded; nothing has happened then.
     #[inline]
-    pub(crate) fn append(&mut self, of: KeyRows, time: Timestamp, value: V) -> bool {
+    pub(crate) fn log(&mut self, of: KeyRows, time: Timestamp, value: &V) -> Result<Option<At>> {
         if time <= self.horizon() {
-            return false;
+            return Ok(None);
         }
         let group = self.groups.get(of.0);
         let place = group.first_from(At::last(time));
@@ -40,7 +44,38 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         } else {
             0
         };
-        self.set(of, At::new(time, second), Some(value), time);
-        true
+        let at = At::new(time, second);
+        let row = (&group.prefix[..], at, self.shape.wide);
+        Self::encode_value(&mut self.logged_rows, row, time, self.value, value)?;
+        self.logged_rows.mark_first();
+        Ok(Some(at))
+    }
+
+    /// Takes the row that was logged last out of what will be committed.
+    pub(crate) fn unlog(&mut self) {
+        self.logged_rows.remove_last();
+    }
+
+    /// Holds the row that was logged last.
+    #[inline]
+    pub(crate) fn hold(&mut self, KeyRows(number): KeyRows, at: At, value: V) {
+        let bytes = row_bytes::<V>(self.logged_rows.last_value_bytes());
+        // It is on its way to the backend, so its deletion must be told; but there are no changes
+        // of it beyond that, as a row that is dirty has.
+        let row = Row {
+            at,
+            value: Some(value),
+            timestamp: at.time,
+            changed: self.groups.handed(),
+            stored: true,
+            bytes,
+        };
+        self.groups.bytes += bytes as usize;
+        let now = self.groups.now;
+        let group = self.groups.get_mut(number);
+        group.changed = now;
+        let place = group.first_from(at);
+        group.insert(place, row);
+        self.wait(number, at);
     }
 }

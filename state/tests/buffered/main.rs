@@ -5,11 +5,13 @@
     reason = "in a helper of tests, too, a panic is the report"
 )]
 
+mod expiry;
+#[path = "../model/mod.rs"]
 mod model;
 
 use millstream_state::{
-    Backend, BackendStats, BufferBudget, Buffered, Column, Direction, Error, Horizon,
-    MemoryBackend, Op, Position, Presence, Result, Visitor, WriteBatch, contract,
+    Backend, BackendStats, BufferBudget, Buffered, Column, Direction, Error, MemoryBackend, Op,
+    Position, Presence, Result, Visitor, WriteBatch, contract,
 };
 use proptest::prelude::*;
 use std::{
@@ -85,21 +87,91 @@ fn below(backend: &MemoryBackend) -> (Option<Vec<u8>>, Option<i64>) {
 }
 
 #[test]
-fn changes_go_below_with_their_position_after_five_seconds_of_others() {
+fn a_change_goes_below_five_seconds_later_unless_there_was_another() {
     let (under, backend) = over_memory(&["rows"], 1 << 20);
+    let there = |key: &[u8]| contract::get(&*under, Column(0), key).unwrap();
+    let at = || below(&under).1;
     put(&backend, b"k", b"1", Some(position(1, 5_000)));
-    put(&backend, b"k", b"2", Some(position(2, 9_999)));
-    assert_eq!(below(&under), (None, None));
+    put(&backend, b"i", b"2", Some(position(2, 7_000)));
+    put(&backend, b"k", b"3", Some(position(3, 9_999)));
+    assert_eq!((there(b"i"), at()), (None, None));
+    let newest = backend.position(Column(0)).unwrap();
+    assert_eq!(newest, Some(position(3, 9_999)));
+    // What has not changed since half of that time was over, and that it is so far.
+    put(&backend, b"j", b"4", Some(position(4, 10_000)));
+    assert_eq!((there(b"i"), at()), (Some(b"2".to_vec()), Some(2)));
+    assert_eq!(there(b"k"), None, "its second change is younger");
     assert_eq!(
         backend.position(Column(0)).unwrap(),
-        Some(position(2, 9_999))
+        Some(position(4, 10_000))
     );
-    put(&backend, b"j", b"3", Some(position(3, 10_000)));
-    assert_eq!(below(&under), (Some(b"2".to_vec()), Some(3)));
-    put(&backend, b"k", b"4", Some(position(4, 14_000)));
-    assert_eq!(below(&under), (Some(b"2".to_vec()), Some(3)));
+    let mut now = 10_000;
+    while at() == Some(2) {
+        now += 100;
+        put(&backend, b"j", b"5", Some(position(5, now)));
+    }
+    assert!(now <= 15_000, "{now}");
+    assert_eq!((there(b"k"), there(b"j")), (Some(b"3".to_vec()), None));
     drop(backend);
-    assert_eq!(below(&under), (Some(b"4".to_vec()), Some(4)));
+    assert_eq!((there(b"j"), at()), (Some(b"5".to_vec()), Some(5)));
+}
+
+proptest! {
+    /// A crash takes the buffer; the changelog from the position below on brings everything back.
+    #[test]
+    fn what_is_below_and_the_changelog_behind_it_are_all_there_is(
+        steps in prop::collection::vec((
+            prop::collection::vec((0..2_u16, 0..9_u8, any::<bool>()), 0..6),
+            0..2_000_i64,
+            prop::bool::weighted(0.05),
+        ), 1..60),
+        bytes in prop::sample::select(vec![0, 2_000, 1 << 30]),
+    ) {
+        let columns = [Column(0), Column(1)];
+        let (under, backend) = over_memory(&["rows", "others"], bytes);
+        let (mut now, mut changelog) = (0, Vec::new());
+        let (mut model, mut batch) = (BTreeMap::new(), WriteBatch::new());
+        for (offset, (changes, later, flushes)) in (1_i64..).zip(steps) {
+            now += later;
+            batch.clear();
+            for (number, (column, key, stays)) in (0_u8..).zip(changes) {
+                let value = stays.then(|| vec![number; 20]);
+                match (&value, model.contains_key(&(column, key))) {
+                    (Some(value), true) => batch.put(Column(column), &[key], value),
+                    (Some(value), false) => batch.insert_parts(Column(column), &[key], &[value]),
+                    (None, _) => batch.delete(Column(column), &[key]),
+                }
+                changelog.push((offset, column, key, value.clone()));
+                match value {
+                    Some(value) => model.insert((column, key), value),
+                    None => model.remove(&(column, key)),
+                };
+            }
+            for column in columns {
+                batch.set_position(column, position(offset, now));
+            }
+            backend.apply(&batch)?;
+            if flushes {
+                backend.flush()?;
+            }
+            let mut found = BTreeMap::new();
+            for column in columns {
+                let at = under.position(column)?.map_or(0, |position| position.offset);
+                prop_assert!(at <= offset);
+                for (key, value) in contract::scan(&*under, column, ALL, Direction::Ascending)? {
+                    found.insert((column.0, key[0]), value);
+                }
+                let behind = changelog.iter().filter(|(offset, ..)| *offset > at);
+                for (_, number, key, value) in behind.filter(|row| row.1 == column.0) {
+                    match value {
+                        Some(value) => found.insert((*number, *key), value.clone()),
+                        None => found.remove(&(*number, *key)),
+                    };
+                }
+            }
+            prop_assert_eq!(&found, &model);
+        }
+    }
 }
 
 /// Applies a change of one key: how it is made, and where the changelog is then.
@@ -150,156 +222,6 @@ fn a_row_that_comes_and_goes_never_goes_below() {
 }
 
 const ALL: (Bound<&[u8]>, Bound<&[u8]>) = (Bound::Unbounded, Bound::Unbounded);
-
-fn until(time: u64) -> Horizon {
-    Horizon {
-        from_end: 8,
-        until: time.to_be_bytes(),
-    }
-}
-
-fn timed(key: u8, time: u64) -> Vec<u8> {
-    [&[key][..], &time.to_be_bytes()].concat()
-}
-
-#[test]
-fn a_row_that_expires_goes_without_a_word() {
-    let (under, budget) = (
-        Arc::new(MemoryBackend::new(&["rows"])),
-        BufferBudget::new(1 << 20),
-    );
-    let backend = Buffered::new(under.clone(), budget.clone());
-    let mut most = 0;
-    for time in 0..2_000 {
-        change(&backend, 1, |batch| {
-            batch.put(Column(0), &timed(b'k', time), &[0; 1_000]);
-            batch.put(Column(0), b"clock", &time.to_be_bytes());
-            batch.set_horizon(Column(0), until(time.saturating_sub(50)));
-        });
-        most = most.max(budget.used());
-    }
-    // The rows of fifty times, and what has been begun of chunks.
-    assert!((50_000..200_000).contains(&most), "{most} bytes");
-    backend.flush().unwrap();
-    let stored = contract::scan(&*under, Column(0), ALL, Direction::Ascending).unwrap();
-    assert_eq!(
-        stored.len(),
-        1 + 50,
-        "those that have not expired, and the clock"
-    );
-    assert_eq!(stored[0].1, 1_999_u64.to_be_bytes());
-}
-
-/// Whoever passes over the store deletes what has reached the disk, which has all expired by then.
-#[test]
-fn a_deletion_goes_below_also_of_what_has_expired() {
-    for told_before in [false, true] {
-        let (under, backend) = over_memory(&["rows"], 1 << 20);
-        let old = timed(b'k', 5);
-        change(&backend, 1, |batch| {
-            batch.put(Column(0), &old, b"1");
-            batch.set_horizon(Column(0), until(0));
-        });
-        backend.flush().unwrap();
-        assert!(contract::get(&*under, Column(0), &old).unwrap().is_some());
-        change(&backend, 2, |batch| {
-            batch.delete(Column(0), &old);
-            batch.put(Column(0), &timed(b'k', 6), b"2");
-            let time = if told_before { 4 } else { 1_000 };
-            batch.set_horizon(Column(0), until(time));
-        });
-        for time in [1_001, 1_002] {
-            change(&backend, time, |batch| {
-                batch.put(Column(0), b"clock", b"3");
-                batch.set_horizon(Column(0), until(time.unsigned_abs()));
-            });
-        }
-        backend.flush().unwrap();
-        let stored = contract::scan(&*under, Column(0), ALL, Direction::Ascending).unwrap();
-        assert_eq!(stored, [(b"clock".to_vec(), b"3".to_vec())]);
-    }
-}
-
-/// A changelog that is read from the beginning may be another one, of other times.
-#[test]
-fn a_column_that_is_cleared_knows_no_horizon() {
-    let (under, backend) = over_memory(&["rows"], 1 << 20);
-    let old = timed(b'k', 5);
-    change(&backend, 1, |batch| {
-        batch.set_horizon(Column(0), until(1_000));
-    });
-    backend.clear(Column(0)).unwrap();
-    change(&backend, 2, |batch| batch.put(Column(0), &old, b"1"));
-    backend.flush().unwrap();
-    let stored = contract::get(&*under, Column(0), &old).unwrap();
-    assert_eq!(stored, Some(b"1".to_vec()));
-}
-
-proptest! {
-    /// Whatever happens in between, what has not expired is there, and nothing else that has not.
-    #[test]
-    fn only_what_has_expired_is_forgotten(
-        steps in prop::collection::vec((
-            prop::collection::vec((
-                0..3_u8,
-                0..12_u64,
-                prop::option::weighted(0.8, prop::sample::select(vec![0_usize, 9, 3_000, 30_000])),
-            ), 0..8),
-            0..4_u64,
-            (any::<bool>(), prop::bool::weighted(0.1)),
-        ), 1..60),
-        bytes in prop::sample::select(vec![0, 300_000, 1 << 30]),
-    ) {
-        let (_, backend) = over_memory(&["rows"], bytes);
-        let (mut model, mut now, mut batch) = (BTreeMap::new(), 0, WriteBatch::new());
-        let mut clock = Vec::new();
-        for (number, (changes, later, (scans, flushes))) in (0_u8..).zip(steps) {
-            batch.clear();
-            now += later;
-            let horizon = until(now);
-            for (key, ahead, length) in changes {
-                let key = timed(key, now + ahead);
-                match length.map(|length| vec![number; length]) {
-                    Some(value) if horizon.covers(&key) || model.contains_key(&key) => {
-                        batch.put(Column(0), &key, &value);
-                        model.insert(key, value);
-                    }
-                    Some(value) => {
-                        batch.insert_parts(Column(0), &key, &[&value]);
-                        model.insert(key, value);
-                    }
-                    None => {
-                        batch.delete(Column(0), &key);
-                        model.remove(&key);
-                    }
-                }
-            }
-            if number % 3 == 0 {
-                clock = now.to_be_bytes()[usize::from(number % 8)..].to_vec();
-                batch.put(Column(0), b"clock", &clock);
-            }
-            batch.set_position(Column(0), position(1, i64::from(number) * 100));
-            batch.set_horizon(Column(0), horizon);
-            backend.apply(&batch)?;
-            model.retain(|key, _| !horizon.covers(key));
-            let stored = contract::get(&backend, Column(0), b"clock")?;
-            prop_assert_eq!(stored.as_ref(), Some(&clock));
-            for (key, value) in &model {
-                let found = contract::get(&backend, Column(0), key)?;
-                prop_assert_eq!(found.as_ref(), Some(value));
-            }
-            if scans {
-                let mut found = contract::scan(&backend, Column(0), ALL, Direction::Ascending)?;
-                found.retain(|(key, _)| key.len() == 9 && !horizon.covers(key));
-                let alive = model.iter().map(|(key, value)| (key.clone(), value.clone()));
-                prop_assert_eq!(found, alive.collect::<Vec<_>>());
-            }
-            if flushes {
-                backend.flush()?;
-            }
-        }
-    }
-}
 
 #[test]
 fn what_no_changelog_can_bring_back_is_not_held_back() {
