@@ -25,20 +25,39 @@ pub enum Direction {
     Descending,
 }
 
-/// How much of a changelog partition a column holds, stored in the same batch as the data.
+/// How much of a changelog partition a column holds, stored in the same batch as the data, or in
+/// one behind it.
 ///
-/// `offset` is the next changelog offset to replay: everything below it is in the column. It may be
-/// smaller than what was applied (replay is idempotent) and must never be larger.
+/// `offset` is the next changelog offset to replay: what lies before it is in the column, or has
+/// been changed again behind it. So a column of which more was applied than that is only right once
+/// its changelog was replayed to `reach` at least, and a changelog that ends before has lost what
+/// the column needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The next changelog offset to apply.
     pub offset: i64,
+    /// Up to which changelog offset changes may have been applied: `offset`, or a later one. A
+    /// backend keeps the greatest that it was told of a topic.
+    pub reach: i64,
     /// The identity of the changelog topic; a topic made anew under the old name has another.
     pub topic_id: u128,
     /// Wall-clock milliseconds of the apply, to judge whether tombstones may have been lost since.
     pub applied_at: i64,
     /// The number of the committed transaction that wrote it.
     pub transaction: u64,
+}
+
+impl Position {
+    /// The same position after a column had another one: what was applied then still is.
+    #[must_use]
+    pub fn after(self, before: Option<Self>) -> Self {
+        let before = before.filter(|before| before.topic_id == self.topic_id);
+        let reach = before.map_or(self.offset, |before| before.reach);
+        Self {
+            reach: self.reach.max(self.offset).max(reach),
+            ..self
+        }
+    }
 }
 
 /// What a backend knows about its size.
@@ -76,6 +95,18 @@ pub trait Backend: Send + Sync {
         direction: Direction,
         visit: Visitor<'_>,
     ) -> Result<()>;
+
+    /// As an ascending [`Backend::scan`], for one who is looking for rows to delete that nobody
+    /// reads any more: a backend that holds changes back leaves out those, and the rows that they
+    /// change.
+    fn scan_settled(
+        &self,
+        column: Column,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        visit: Visitor<'_>,
+    ) -> Result<()> {
+        self.scan(column, bounds, Direction::Ascending, visit)
+    }
 
     /// Applies a whole batch, its positions included, or nothing of it. Rows that one of its
     /// horizons covers may be gone from then on, be there for good, or be as they once were; only

@@ -173,6 +173,11 @@ impl WriteBatch {
         self.data.len()
     }
 
+    /// Bytes of keys and values for which there is memory.
+    pub(crate) fn capacity(&self) -> usize {
+        self.data.capacity()
+    }
+
     /// Forgets the changes and keeps the memory.
     pub fn clear(&mut self) {
         self.data.clear();

@@ -180,7 +180,8 @@ impl Backend for MemoryBackend {
             stores[usize::from(column.0)].apply(column, &mut ops);
         }
         for (column, position) in batch.positions() {
-            stores[usize::from(column.0)].position = Some(*position);
+            let stored = &mut stores[usize::from(column.0)].position;
+            *stored = Some(position.after(*stored));
         }
         Ok(())
     }

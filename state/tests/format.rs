@@ -27,6 +27,7 @@ fn position(offset: i64) -> Position {
     let topic_id = 0x0123_4567_89AB_CDEF_0011_2233_4455_6677;
     Position {
         offset,
+        reach: offset,
         topic_id,
         applied_at: 1_700_000_000_123,
         transaction: 42,

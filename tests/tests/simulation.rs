@@ -4,7 +4,7 @@ use millstream_runtime::worker::CommitOrder;
 use millstream_tests::sim::{self, Tally};
 
 /// Seeds that once diverged, kept as cases.
-const KEPT: &[u64] = &[1053, 1176, 4298, 4755, 5685, 6898, 10_690, 11_850];
+const KEPT: &[u64] = &[1053, 1176, 4298, 4755, 5685, 6898, 10_690, 11_850, 917_324];
 
 #[test]
 fn kept_seeds_and_the_first_hundreds_agree_with_an_uninterrupted_run() {

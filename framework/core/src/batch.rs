@@ -282,7 +282,8 @@ impl RecordBatch {
 
 #[cold]
 fn too_many() -> Error {
-    Error::serialization("more output than one commit can hold")
+    // No record is to blame, so none may be dropped for it.
+    Error::serialization("more output than one commit can hold").answered()
 }
 
 #[inline]

@@ -424,6 +424,7 @@ impl TopologyTestDriver {
         }
         let position = Position {
             offset: 0,
+            reach: 0,
             topic_id: 0,
             applied_at: 0,
             transaction: 0,

@@ -93,6 +93,7 @@ fn feed(task: &mut Task, topic: &Topic<String, u64>, key: &str, value: u64) -> V
 fn position(offset: i64) -> Position {
     Position {
         offset,
+        reach: offset,
         topic_id: 1,
         applied_at: 2,
         transaction: 3,

@@ -61,6 +61,7 @@ fn what_has_expired_leaves_the_backend() {
             }
             let position = Position {
                 offset: second,
+                reach: second,
                 topic_id: 1,
                 applied_at: time,
                 transaction: 1,

@@ -329,6 +329,7 @@ impl Pair {
         let end = self.log.records.len();
         let position = Position {
             offset: i64::try_from(end).unwrap(),
+            reach: i64::try_from(end).unwrap(),
             topic_id: 7,
             applied_at: 0,
             transaction: 0,

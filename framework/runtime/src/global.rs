@@ -354,6 +354,7 @@ fn read_place(bytes: &[u8], made: &str) -> Option<Position> {
     let (applied_at, rest) = rest.split_first_chunk()?;
     (rest == made.as_bytes()).then(|| Position {
         offset: i64::from_be_bytes(*offset),
+        reach: i64::from_be_bytes(*offset),
         topic_id: u128::from_be_bytes(*topic_id),
         applied_at: i64::from_be_bytes(*applied_at),
         transaction: 0,

@@ -146,6 +146,8 @@ struct Followed {
     unswept: usize,
     /// Of a copy of a topic: up to where it may be replayed; `None` where nothing is committed.
     limit: Option<Offset>,
+    /// Up to where it must be.
+    reach: Offset,
 }
 
 impl Replica {
@@ -176,10 +178,14 @@ impl Replica {
                 Some(position) => Some((position, judge(position, &store, (log, end), now)?)),
                 None => None,
             };
-            let (from, full) = match judged {
-                Some((position, None)) => (position.offset, None),
-                Some((_, Some(why))) => (restart(&*backend, &store, log)?, Some(why)),
-                None => (restart(&*backend, &store, log)?, Some(FullRestore::Empty)),
+            let (kept, full) = match judged {
+                Some((position, None)) => (Some(position), None),
+                Some((_, Some(why))) => (None, Some(why)),
+                None => (None, Some(FullRestore::Empty)),
+            };
+            let from = match kept {
+                Some(position) => position.offset,
+                None => restart(&*backend, &store, log)?,
             };
             let name = store.store.clone();
             let progress = StoreProgress {
@@ -199,6 +205,7 @@ impl Replica {
                 sweep: Sweep::default(),
                 unswept: 0,
                 limit: None,
+                reach: kept.map_or(from, |position| position.reach),
             });
         }
         Ok(Self {
@@ -250,8 +257,9 @@ impl Replica {
             store.limit = place.map(|place| place.offset);
             if store
                 .limit
-                .is_some_and(|limit| store.progress.position > limit)
+                .is_some_and(|limit| store.progress.position.max(store.reach) > limit)
             {
+                store.reach = Offset::MIN;
                 store.progress.position = restart(&*self.backend, &store.column, log)?;
                 store.progress.full = Some(FullRestore::BeyondEnd);
             }
@@ -355,6 +363,7 @@ impl Followed {
         }
         let position = Position {
             offset: next,
+            reach: next,
             topic_id: self.column.topic_id,
             applied_at: now,
             transaction: 0,
@@ -388,7 +397,8 @@ pub(crate) fn judge(
     let old = now.saturating_sub(position.applied_at) > store.tombstones_ms;
     let why = if position.topic_id != store.topic_id {
         Some(FullRestore::TopicReplaced)
-    } else if position.offset > end {
+    } else if position.reach.max(position.offset) > end {
+        // The log has lost what the column holds, or what it needs to be right.
         Some(FullRestore::BeyondEnd)
     } else if old && missed(position.offset, store, log, end)? {
         Some(FullRestore::TooOld)

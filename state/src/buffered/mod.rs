@@ -2,24 +2,31 @@
 //!
 //! A task commits every tenth of a second, and a key that is hot is in every commit. A database
 //! pays for each of these writes: it finds the place, logs the row, and writes it to a file to drop
-//! it there for the next one. Here a row is one look-up in a hash table until some seconds have
-//! passed or the buffer is full; then all of it goes below in one batch, in order. A row that comes
-//! and goes in the meantime never goes below at all, nor does one that has expired until then, as
-//! those of short windows do.
+//! it there for the next one. Here a row is one look-up in a hash table. There are two ages: a row
+//! is *young* when it changes, and *old* when it has not changed since a certain moment, the
+//! *turn*. Old rows go below once the oldest change among them is some seconds old, and all rows do
+//! when the buffer is full. A row that changes all the time never goes below by its age, nor does
+//! one that comes and goes in the meantime, or has expired by then, as those of short windows do.
 //!
-//! What is in the buffer dies with the process. That is no loss: the positions die with it, so the
-//! backend below is at an older committed state, and the changelog brings it up to date.
-//! Invariants: rows and positions of the buffer go below in one batch; what no changelog can bring
-//! back (a column without a position in its batch) is never held back; every read sees the state
-//! between two batches, as if there were no buffer.
+//! What is in the buffer dies with the process. That is no loss: below are the positions of the
+//! last turn at the latest, and the changelog behind them brings everything up to date. Until it is
+//! replayed, what is below is no state that ever was: a row that was young at the turn is missing
+//! there, one that went below since is newer. So with the position goes its reach, up to where the
+//! changelog must go on for the rows to be right.
+//! Invariants: a row below is as of the position below or newer, or changes again in the changelog
+//! before the reach below; a position goes below behind the rows that it speaks of, and its reach
+//! before them; what no changelog can bring back (a column without a position in its batch) is
+//! never held back; every read sees the state between two batches, as if there were no buffer.
 
 mod arena;
+mod drain;
 mod rows;
 
 use crate::{
     Backend, BackendStats, Column, Direction, Error, Op, Position, Presence, Result, Visitor,
     WriteBatch,
 };
+use drain::Old;
 use rows::{Fresh, LENGTH_MAX, Rows, Which};
 use std::{
     ops::{Bound, ControlFlow},
@@ -29,17 +36,9 @@ use std::{
     },
 };
 
-/// How long a change is held back at most while others come, by the wall clock in the positions: so
-/// much has to be replayed after a crash.
-const AGE_MS_MAX: i64 = 5_000;
-
 /// How many times as much as is left a buffer may hold: one alone three quarters of all, four of
 /// them three thirteenths each. So there is always room for one that is new, and little is unused.
 const SHARE: usize = 3;
-/// Bytes of rows that go below at once. The memory of larger pieces would be new each time, and
-/// not in the processor's cache.
-const PIECE_BYTES: usize = 512 << 10;
-
 /// How much the buffers of a process hold together. Cloned, it is the same one.
 #[derive(Clone)]
 pub struct BufferBudget {
@@ -48,7 +47,7 @@ pub struct BufferBudget {
 }
 
 impl BufferBudget {
-    /// So many bytes for all.
+    /// So many bytes for all. One buffer alone takes three quarters of them.
     pub fn new(bytes: usize) -> Self {
         Self {
             used: Arc::default(),
@@ -76,7 +75,7 @@ impl BufferBudget {
 /// batch.put(Column(0), b"apple", b"3");
 /// batch.set_position(
 ///     Column(0),
-///     Position { offset: 1, topic_id: 1, applied_at: 0, transaction: 1 },
+///     Position { offset: 1, reach: 1, topic_id: 1, applied_at: 0, transaction: 1 },
 /// );
 /// backend.apply(&batch)?;
 ///
@@ -104,14 +103,6 @@ struct Buffer {
     /// and then below knows by it whether rows have passed between the two looks.
     drains: u64,
     batch: WriteBatch,
-}
-
-/// The rows that have not changed since a moment.
-struct Old {
-    /// When the oldest change of theirs was applied.
-    since: i64,
-    /// How far the columns were at the moment.
-    positions: Vec<Option<Position>>,
 }
 
 impl Buffered {
@@ -152,68 +143,6 @@ impl Buffered {
         }
     }
 
-    /// Writes rows below, in pieces, and how far they are with the last of them. Where that fails
-    /// they stay here, and are tried again.
-    fn drain(&self, buffer: &mut Buffer, which: Which) -> Result<()> {
-        buffer.drains += 1;
-        let mut batch = std::mem::take(&mut buffer.batch);
-        let written = self.write_below(buffer, which, &mut batch);
-        batch.clear();
-        buffer.batch = batch;
-        written?;
-        match which {
-            Which::All => {
-                let keep = self.budget.together / 16;
-                let columns = buffer.columns.iter_mut();
-                columns.for_each(|rows| rows.clear_keeping(keep));
-                buffer.positions.fill(None);
-                buffer.since = None;
-            }
-            Which::Old => buffer.columns.iter_mut().for_each(Rows::forget_old),
-        }
-        buffer.old = None;
-        self.measure(buffer);
-        Ok(())
-    }
-
-    fn write_below(&self, buffer: &mut Buffer, which: Which, batch: &mut WriteBatch) -> Result<()> {
-        let Buffer {
-            columns,
-            positions,
-            old,
-            ..
-        } = buffer;
-        let positions = match (which, old) {
-            (Which::Old, Some(old)) => &old.positions,
-            _ => positions,
-        };
-        batch.clear();
-        let mut numbers: Vec<_> = (0u16..).map(Column).zip(columns).zip(positions).collect();
-        // What a changelog cannot bring back comes last, to be in one batch.
-        numbers.sort_by_key(|(_, position)| position.is_none());
-        for ((number, rows), position) in &mut numbers {
-            for (key, value) in rows.hand_over(which) {
-                match value {
-                    Some(value) => batch.put(*number, key, value),
-                    None => batch.delete(*number, key),
-                }
-                if position.is_some() && batch.bytes() >= PIECE_BYTES {
-                    self.below.apply(batch)?;
-                    batch.clear();
-                }
-            }
-        }
-        for ((number, _), position) in &numbers {
-            if let Some(position) = position {
-                batch.set_position(*number, *position);
-            }
-        }
-        if batch.is_empty() {
-            return Ok(());
-        }
-        self.below.apply(batch)
-    }
-
     /// Whether a key that is called new is not there.
     fn is_as_told(&self, buffer: &Buffer, op: &Op<'_>) -> bool {
         let Op::Put {
@@ -236,7 +165,7 @@ impl Buffered {
     /// Whether the buffer holds more than its share.
     fn is_full(&self, buffer: &Buffer) -> bool {
         let free = self.budget.together.saturating_sub(self.budget.used());
-        buffer.bytes > free * SHARE
+        buffer.bytes > free.saturating_mul(SHARE)
     }
 
     /// Tells the budget how much the buffer holds now.
@@ -314,28 +243,6 @@ impl Buffered {
     }
 }
 
-impl Buffer {
-    /// Once the young rows have been so for half the time that they may be held back, they are old
-    /// ones, until they change again.
-    fn turn(&mut self, now: Option<i64>) {
-        let (None, Some(since), Some(now)) = (&self.old, self.since, now) else {
-            return;
-        };
-        if now.saturating_sub(since) >= AGE_MS_MAX / 2 {
-            self.columns.iter_mut().for_each(Rows::turn);
-            let positions = self.positions.clone();
-            self.old = Some(Old { since, positions });
-            self.since = None;
-        }
-    }
-
-    /// Whether the old rows have been held back for long enough.
-    fn is_due(&self, now: Option<i64>) -> bool {
-        let times = self.old.as_ref().zip(now);
-        times.is_some_and(|(old, now)| now.saturating_sub(old.since) >= AGE_MS_MAX)
-    }
-}
-
 impl Backend for Buffered {
     fn columns(&self) -> &[String] {
         self.below.columns()
@@ -366,6 +273,21 @@ impl Backend for Buffered {
         Ok(())
     }
 
+    fn scan_settled(
+        &self,
+        column: Column,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        visit: Visitor<'_>,
+    ) -> Result<()> {
+        let index = self.check(column)?;
+        self.below.scan_settled(column, bounds, &mut |key, value| {
+            if self.read().columns[index].get(key).is_some() {
+                return ControlFlow::Continue(());
+            }
+            visit(key, value)
+        })
+    }
+
     fn apply(&self, batch: &WriteBatch) -> Result<()> {
         for op in batch.ops() {
             self.check(op.column())?;
@@ -380,7 +302,15 @@ impl Backend for Buffered {
             return self.apply_bulk(batch);
         }
         let mut buffer = self.write();
-        let now = batch.positions().last().map(|(_, last)| last.applied_at);
+        let mut positions = Vec::with_capacity(batch.positions().len());
+        for &(column, position) in batch.positions() {
+            let before = match buffer.positions[usize::from(column.0)] {
+                Some(before) => Some(before),
+                None => self.below.position(column)?,
+            };
+            positions.push((column, position.after(before)));
+        }
+        let now = positions.last().map(|(_, last)| last.applied_at);
         buffer.turn(now);
         for (column, horizon) in batch.horizons() {
             buffer.columns[usize::from(column.0)].expire(*horizon);
@@ -398,7 +328,7 @@ impl Backend for Buffered {
                 bare |= !logged(&op);
             }
         }
-        for (column, position) in batch.positions() {
+        for (column, position) in &positions {
             buffer.positions[usize::from(column.0)] = Some(*position);
             buffer.since.get_or_insert(position.applied_at);
         }
@@ -433,10 +363,13 @@ impl Backend for Buffered {
     fn clear(&self, column: Column) -> Result<()> {
         let index = self.check(column)?;
         let mut buffer = self.write();
-        // What the other columns hold goes below first, so that the sizes need no sorting out.
-        // Nor is it known any more what has expired: what comes now may be of other times.
+        // It is not known any more what has expired either: what comes now may be of other times.
         buffer.columns[index] = Rows::default();
         buffer.positions[index] = None;
+        if let Some(old) = &mut buffer.old {
+            old.positions[index] = None;
+        }
+        // What the other columns hold goes below, so that the sizes need no sorting out.
         self.drain(&mut buffer, Which::All)?;
         self.below.clear(column)
     }

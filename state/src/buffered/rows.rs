@@ -10,11 +10,14 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use std::{
     cmp::Ordering,
     hash::BuildHasher,
+    mem,
     ops::{Bound, RangeBounds},
 };
 
 /// What a row costs beside its bytes, roughly: itself, and its places in table, order and chunk.
 const ROW_BYTES: usize = 64;
+/// Places of so many rows are kept where there are none any more.
+const ROWS_KEPT: usize = 1 << 10;
 /// The length of a value that there is not.
 const NONE: u32 = u32::MAX;
 /// The longest row that is taken in.
@@ -76,6 +79,8 @@ pub(super) struct Rows {
     late: Vec<u32>,
     /// Where rows of the column expire: up to where they have.
     horizon: Option<Horizon>,
+    /// Many rows are being forgotten, and no chunk is to be emptied for what is left in it.
+    forgetting: bool,
 }
 
 /// A row as scans take it along.
@@ -88,7 +93,7 @@ impl Rows {
 
     /// How many bytes the rows take, roughly, and what is left of those that are gone.
     pub(super) fn bytes(&self) -> usize {
-        (self.rows.len() - self.free.len()) * ROW_BYTES + self.arena.bytes()
+        self.rows.len() * ROW_BYTES + self.arena.bytes()
     }
 
     fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
@@ -189,7 +194,7 @@ impl Rows {
 
     /// A row is no longer there. A chunk of which little is left is not worth its memory.
     fn leave(&mut self, spot: Spot, size: usize) {
-        if self.arena.leave(spot, size) {
+        if self.arena.leave(spot, size) && !self.forgetting {
             self.empty(spot.chunk, |_| false);
         }
     }
@@ -271,7 +276,7 @@ impl Rows {
     /// Puts the rows that came since the last time into the order.
     pub(super) fn sort(&mut self) {
         self.bury();
-        let mut new = std::mem::take(&mut self.late);
+        let mut new = mem::take(&mut self.late);
         let key = |number: &u32| self.key(&self.rows[*number as usize]);
         new.sort_unstable_by(|a, b| key(a).cmp(key(b)));
         let mut sorted = Vec::with_capacity(self.sorted.len() + new.len());
@@ -315,8 +320,9 @@ impl Rows {
             .collect()
     }
 
-    /// Those rows but values that have expired, in no order. From now on the backend below may have
-    /// each of them.
+    /// The rows that are meant, but no values that have expired, in no order. From the call on the
+    /// backend below may have each of them, also where the write fails: nobody knows then how much
+    /// of it was done.
     pub(super) fn hand_over(
         &mut self,
         which: Which,
@@ -337,6 +343,8 @@ impl Rows {
 
     /// Forgets the old rows: the backend below has them.
     pub(super) fn forget_old(&mut self) {
+        // Whole chunks go, and what is left of others moves together once it is known.
+        self.forgetting = true;
         for number in 0..self.rows.len() {
             let row = &self.rows[number];
             if row.is_alive() && Which::Old.means(row) {
@@ -344,22 +352,40 @@ impl Rows {
             }
         }
         self.bury();
+        self.forgetting = false;
+        for chunk in self.arena.wasteful() {
+            self.empty(chunk, |_| false);
+        }
+        if self.index.len() < self.rows.len() / 4 {
+            self.rebuild();
+        }
     }
 
-    /// Forgets all rows, and gives back memory of more than so many bytes: nobody counts it.
-    pub(super) fn clear_keeping(&mut self, bytes: usize) {
-        if self.rows.capacity() * ROW_BYTES > bytes {
-            let horizon = self.horizon;
-            *self = Self {
+    /// Gives back the memory of what is gone.
+    fn rebuild(&mut self) {
+        let horizon = self.horizon;
+        let before = mem::replace(
+            self,
+            Self {
                 horizon,
                 ..Self::default()
-            };
+            },
+        );
+        for row in before.rows.iter().filter(|row| row.is_alive()) {
+            let key = before.key(row);
+            self.add(self.hasher.hash_one(key), key, before.value(row), row.new);
+            if let Some(added) = self.rows.last_mut() {
+                added.young = row.young;
+            }
         }
-        self.clear();
     }
 
+    /// Forgets all rows, and gives back their memory, unless it is little.
     pub(super) fn clear(&mut self) {
         self.index.clear();
+        if self.rows.capacity() > ROWS_KEPT {
+            return self.rebuild();
+        }
         self.rows.clear();
         self.free.clear();
         self.arena = Arena::default();

@@ -26,6 +26,7 @@ type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 pub fn position(offset: i64) -> Position {
     Position {
         offset,
+        reach: offset,
         topic_id: u128::MAX - offset.unsigned_abs() as u128,
         applied_at: -offset,
         transaction: offset.unsigned_abs() + 7,
@@ -78,6 +79,7 @@ pub fn check(fresh: &dyn Fn() -> Box<dyn Backend>) -> Result<()> {
     scans::visits_every_kind_of_range(&*fresh())?;
     scans::stops_and_stand_still(&*fresh())?;
     keeps_positions_with_data(&*fresh())?;
+    keeps_the_reach_of_a_topic(&*fresh())?;
     refuses_unknown_columns_whole(&*fresh())?;
     clears_one_column(&*fresh())?;
     threads::shows_whole_batches_to_other_threads(&*fresh())
@@ -241,6 +243,39 @@ fn keeps_positions_with_data(backend: &dyn Backend) -> Result<()> {
         "a position alone is applied, too"
     );
     assert_eq!(get(backend, FIRST, b"k")?.as_deref(), Some(&b"v"[..]));
+    Ok(())
+}
+
+fn keeps_the_reach_of_a_topic(backend: &dyn Backend) -> Result<()> {
+    let of = |topic_id, offset, reach| Position {
+        offset,
+        reach,
+        topic_id,
+        ..position(0)
+    };
+    let steps = [
+        (of(1, 5, 9), 9, "it may be ahead"),
+        (of(1, 6, 6), 9, "what was applied still is"),
+        (of(1, 4, 4), 9, "also where it is replayed"),
+        (of(1, 10, 10), 10, "it is passed"),
+        (of(2, 3, 3), 3, "another topic has its own"),
+    ];
+    for (given, reach, why) in steps {
+        let mut batch = WriteBatch::new();
+        batch.set_position(FIRST, given);
+        backend.apply(&batch)?;
+        let expected = Position { reach, ..given };
+        assert_eq!(backend.position(FIRST)?, Some(expected), "{why}");
+    }
+    backend.clear(FIRST)?;
+    let mut batch = WriteBatch::new();
+    batch.set_position(FIRST, of(2, 1, 1));
+    backend.apply(&batch)?;
+    assert_eq!(
+        backend.position(FIRST)?,
+        Some(of(2, 1, 1)),
+        "nothing is left"
+    );
     Ok(())
 }
 

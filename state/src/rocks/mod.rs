@@ -1,7 +1,8 @@
 //! The backend on disk: one RocksDB per task, a column family per column.
 //!
-//! Invariant: a batch and its positions are one RocksDB write, so data and positions agree after
-//! any crash; and nothing that a crash leaves behind is ever a reason to delete a directory.
+//! Invariant: a batch and its positions are one RocksDB write, so no position says more than the
+//! data has after any crash; and nothing that a crash leaves behind is ever a reason to delete a
+//! directory.
 //!
 //! The default column family belongs to this file: it holds the positions, keyed by the column's
 //! name, so that columns may be renumbered from one version of a program to the next. The families
@@ -272,7 +273,8 @@ impl Backend for RocksBackend {
         }
         for (column, position) in batch.positions() {
             let key = self.position_key(*column)?;
-            write.put_cf(self.meta()?, key, position::encode(position));
+            let position = position.after(self.position(*column)?);
+            write.put_cf(self.meta()?, key, position::encode(&position));
         }
         let _writing = self.clearing.read().unwrap_or_else(PoisonError::into_inner);
         self.db.write_opt(write, &self.writes).map_err(storage)

@@ -16,10 +16,10 @@ use millstream_state::{
 use proptest::prelude::*;
 use std::{
     collections::BTreeMap,
-    ops::Bound,
+    ops::{Bound, ControlFlow},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -67,6 +67,7 @@ fn keeps_the_contract_and_its_data_on_the_disk() {
 fn position(offset: i64, applied_at: i64) -> Position {
     Position {
         applied_at,
+        topic_id: 1,
         ..contract::position(offset)
     }
 }
@@ -97,9 +98,12 @@ fn a_change_goes_below_five_seconds_later_unless_there_was_another() {
     assert_eq!((there(b"i"), at()), (None, None));
     let newest = backend.position(Column(0)).unwrap();
     assert_eq!(newest, Some(position(3, 9_999)));
-    // What has not changed since half of that time was over, and that it is so far.
+    // What has not changed since half of that time was over, and that it is so far: on a changelog
+    // that goes on to where the other rows changed.
     put(&backend, b"j", b"4", Some(position(4, 10_000)));
     assert_eq!((there(b"i"), at()), (Some(b"2".to_vec()), Some(2)));
+    let stored = under.position(Column(0)).unwrap();
+    assert_eq!(stored.map(|position| position.reach), Some(4));
     assert_eq!(there(b"k"), None, "its second change is younger");
     assert_eq!(
         backend.position(Column(0)).unwrap(),
@@ -131,6 +135,7 @@ proptest! {
         let (under, backend) = over_memory(&["rows", "others"], bytes);
         let (mut now, mut changelog) = (0, Vec::new());
         let (mut model, mut batch) = (BTreeMap::new(), WriteBatch::new());
+        let mut states = vec![model.clone()];
         for (offset, (changes, later, flushes)) in (1_i64..).zip(steps) {
             now += later;
             batch.clear();
@@ -154,24 +159,119 @@ proptest! {
             if flushes {
                 backend.flush()?;
             }
-            let mut found = BTreeMap::new();
+            states.push(model.clone());
             for column in columns {
-                let at = under.position(column)?.map_or(0, |position| position.offset);
-                prop_assert!(at <= offset);
+                let at = under.position(column)?;
+                let (at, reach) = at.map_or((0, 0), |at| (at.offset, at.reach));
+                prop_assert!(at <= reach && reach <= offset);
+                let mut found = BTreeMap::new();
                 for (key, value) in contract::scan(&*under, column, ALL, Direction::Ascending)? {
                     found.insert((column.0, key[0]), value);
                 }
-                let behind = changelog.iter().filter(|(offset, ..)| *offset > at);
-                for (_, number, key, value) in behind.filter(|row| row.1 == column.0) {
-                    match value {
-                        Some(value) => found.insert((*number, *key), value.clone()),
-                        None => found.remove(&(*number, *key)),
-                    };
+                // It may be anything before the changelog is replayed that far.
+                for offset in at + 1..=offset {
+                    let now = changelog.iter().filter(|row| (row.0, row.1) == (offset, column.0));
+                    for (_, number, key, value) in now {
+                        match value {
+                            Some(value) => found.insert((*number, *key), value.clone()),
+                            None => found.remove(&(*number, *key)),
+                        };
+                    }
+                    let state = states[usize::try_from(offset).unwrap()].iter();
+                    let state = state.filter(|((of, _), _)| *of == column.0);
+                    let state = state.map(|(key, value)| (*key, value.clone()));
+                    prop_assert!(offset < reach || found == state.collect());
                 }
             }
-            prop_assert_eq!(&found, &model);
         }
     }
+}
+
+/// Rows that are larger than a piece go below in several, and the disk is full behind the first.
+#[test]
+fn what_went_below_in_pieces_is_known_by_its_reach_and_written_again() {
+    let sick = Arc::new(Sick::new(MemoryBackend::new(&["rows"])));
+    let backend = Buffered::new(sick.clone(), BufferBudget::new(1 << 30));
+    put(&backend, b"k", b"1", Some(position(1, 0)));
+    backend.flush().unwrap();
+    let mut rows: Vec<_> = (0..5_u8)
+        .map(|key| (vec![key], vec![key; 300_000]))
+        .collect();
+    for (offset, (key, value)) in (2..).zip(&rows) {
+        put(&backend, key, value, Some(position(offset, 0)));
+    }
+    sick.allowed.store(1, Ordering::Relaxed);
+    assert!(backend.flush().is_err());
+    let stored = |sick: &Sick| contract::scan(&sick.memory, Column(0), ALL, Direction::Ascending);
+    assert_eq!(stored(&sick).unwrap().len(), 1 + 2);
+    let at = |sick: &Sick| {
+        sick.position(Column(0))
+            .unwrap()
+            .map(|at| (at.offset, at.reach))
+    };
+    assert_eq!(at(&sick), Some((1, 6)), "who dies now must replay to there");
+    put(&backend, &[0], b"2", Some(position(7, 0)));
+    sick.allowed.store(usize::MAX, Ordering::Relaxed);
+    backend.flush().unwrap();
+    rows[0].1 = b"2".to_vec();
+    rows.push((b"k".to_vec(), b"1".to_vec()));
+    assert_eq!(stored(&sick).unwrap(), rows);
+    assert_eq!(at(&sick), Some((7, 7)));
+}
+
+#[test]
+fn a_clock_that_went_back_holds_nothing_up() {
+    let (under, backend) = over_memory(&["rows"], 1 << 20);
+    put(&backend, b"k", b"1", Some(position(1, 3_600_000)));
+    for (offset, now) in (2..).zip((0..6_000).step_by(100)) {
+        put(&backend, b"j", b"2", Some(position(offset, now)));
+    }
+    assert_eq!(below(&under).0, Some(b"1".to_vec()));
+}
+
+#[test]
+fn memory_of_rows_that_went_below_is_given_back() {
+    let budget = BufferBudget::new(1 << 30);
+    let backend = Buffered::new(Arc::new(MemoryBackend::new(&["rows"])), budget.clone());
+    for number in 0..100_000_u32 {
+        put(
+            &backend,
+            &number.to_be_bytes(),
+            &[0; 100],
+            Some(position(1, 0)),
+        );
+    }
+    let most = budget.used();
+    for now in (0..10_000).step_by(100) {
+        put(
+            &backend,
+            &0_u32.to_be_bytes(),
+            b"young",
+            Some(position(2, now)),
+        );
+    }
+    assert!(budget.used() < most / 50, "{} of {most}", budget.used());
+    let first = contract::get(&backend, Column(0), &0_u32.to_be_bytes()).unwrap();
+    assert_eq!(first.as_deref(), Some(&b"young"[..]));
+}
+
+#[test]
+fn who_looks_for_settled_rows_is_not_shown_what_will_change() {
+    let (_, backend) = over_memory(&["rows"], 1 << 20);
+    for key in [b"a", b"b", b"c"] {
+        put(&backend, key, b"1", Some(position(1, 0)));
+    }
+    backend.flush().unwrap();
+    put(&backend, b"a", b"2", Some(position(2, 0)));
+    change(&backend, 3, |batch| batch.delete(Column(0), b"b"));
+    put(&backend, b"d", b"2", Some(position(4, 0)));
+    let mut seen = Vec::new();
+    let mut see = |key: &[u8], _: &[u8]| {
+        seen.push(key.to_vec());
+        ControlFlow::Continue(())
+    };
+    backend.scan_settled(Column(0), ALL, &mut see).unwrap();
+    assert_eq!(seen, [b"c"]);
 }
 
 /// Applies a change of one key: how it is made, and where the changelog is then.
@@ -184,12 +284,7 @@ fn change(backend: &dyn Backend, offset: i64, make: impl FnOnce(&mut WriteBatch)
 
 #[test]
 fn a_row_that_comes_and_goes_never_goes_below() {
-    let sick = Arc::new(Sick {
-        memory: MemoryBackend::new(&["rows"]),
-        fails: AtomicBool::new(false),
-        before_scan: Box::new(|| {}),
-        written: Mutex::default(),
-    });
+    let sick = Arc::new(Sick::new(MemoryBackend::new(&["rows"])));
     let budget = BufferBudget::new(1 << 20);
     let backend = Buffered::new(sick.clone(), budget.clone());
     change(&backend, 1, |batch| {
@@ -210,11 +305,11 @@ fn a_row_that_comes_and_goes_never_goes_below() {
         change(&backend, offset, |batch| batch.delete(Column(0), &key));
         assert!(budget.used() <= held + 4_000, "{} bytes", budget.used());
     }
-    sick.fails.store(true, Ordering::Relaxed);
+    sick.allowed.store(0, Ordering::Relaxed);
     assert!(backend.flush().is_err());
     // What failed may have been written all the same, so this deletion has to go below.
     change(&backend, 1_000, |batch| batch.delete(Column(0), b"k"));
-    sick.fails.store(false, Ordering::Relaxed);
+    sick.allowed.store(usize::MAX, Ordering::Relaxed);
     sick.written.lock().unwrap().clear();
     backend.flush().unwrap();
     assert_eq!(*sick.written.lock().unwrap(), [(b"k".to_vec(), None)]);
@@ -276,9 +371,21 @@ type Written = (Vec<u8>, Option<Vec<u8>>);
 /// A backend whose writes can be made to fail, and that does something of its own before it scans.
 struct Sick {
     memory: MemoryBackend,
-    fails: AtomicBool,
+    /// How many writes go well from now on.
+    allowed: AtomicUsize,
     before_scan: Box<dyn Fn() + Send + Sync>,
     written: Mutex<Vec<Written>>,
+}
+
+impl Sick {
+    fn new(memory: MemoryBackend) -> Self {
+        Self {
+            memory,
+            allowed: AtomicUsize::new(usize::MAX),
+            before_scan: Box::new(|| {}),
+            written: Mutex::default(),
+        }
+    }
 }
 
 impl Backend for Sick {
@@ -302,9 +409,11 @@ impl Backend for Sick {
     }
 
     fn apply(&self, batch: &WriteBatch) -> Result<()> {
-        if self.fails.load(Ordering::Relaxed) {
+        let allowed = self.allowed.load(Ordering::Relaxed);
+        if allowed == 0 {
             return Err(Error::Storage("full".to_owned()));
         }
+        self.allowed.store(allowed - 1, Ordering::Relaxed);
         let written = batch.ops().map(|op| match op {
             Op::Put { key, value, .. } => (key.to_vec(), Some(value.to_vec())),
             Op::Delete { key, .. } => (key.to_vec(), None),
@@ -332,20 +441,16 @@ impl Backend for Sick {
 
 #[test]
 fn a_write_that_fails_below_is_told_and_made_again() {
-    let sick = Arc::new(Sick {
-        memory: MemoryBackend::new(&["rows"]),
-        fails: AtomicBool::new(true),
-        before_scan: Box::new(|| {}),
-        written: Mutex::default(),
-    });
+    let sick = Arc::new(Sick::new(MemoryBackend::new(&["rows"])));
     let backend = Buffered::new(sick.clone(), BufferBudget::new(1 << 20));
     put(&backend, b"k", b"1", Some(position(1, 0)));
+    sick.allowed.store(0, Ordering::Relaxed);
     assert!(backend.flush().is_err());
     assert_eq!(
         contract::get(&backend, Column(0), b"k").unwrap().unwrap(),
         b"1"
     );
-    sick.fails.store(false, Ordering::Relaxed);
+    sick.allowed.store(usize::MAX, Ordering::Relaxed);
     backend.flush().unwrap();
     assert_eq!(below(&sick.memory), (Some(b"1".to_vec()), Some(1)));
 }
@@ -357,8 +462,6 @@ fn a_scan_sees_one_state_although_rows_pass_below_it() {
     let once = AtomicBool::new(false);
     let weak = this.clone();
     let sick = Arc::new(Sick {
-        memory: MemoryBackend::new(&["rows"]),
-        fails: AtomicBool::new(false),
         before_scan: Box::new(move || {
             let backend = weak.get().and_then(std::sync::Weak::upgrade);
             if let (Some(backend), false) = (backend, once.swap(true, Ordering::Relaxed)) {
@@ -366,7 +469,7 @@ fn a_scan_sees_one_state_although_rows_pass_below_it() {
                 backend.flush().unwrap();
             }
         }),
-        written: Mutex::default(),
+        ..Sick::new(MemoryBackend::new(&["rows"]))
     });
     let backend = Arc::new(Buffered::new(sick, BufferBudget::new(1 << 20)));
     this.set(Arc::downgrade(&backend)).unwrap();

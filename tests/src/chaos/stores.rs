@@ -168,8 +168,8 @@ fn open_model(
     Ok(WeightStore::open(MODEL, program::fresh(), &env)?)
 }
 
-/// A store must hold what its changelog says up to the position that is stored with it, and an
-/// active task's must be at the end. Changelogs of a run are shorter than a segment, so nothing
+/// A store must hold what its changelog says up to the reach of the position that is stored with
+/// it, once that is replayed from the position on, and an active task's must be at the end. Changelogs of a run are shorter than a segment, so nothing
 /// was compacted away from them.
 fn store_is_its_changelog(
     verdict: &mut Verdict,
@@ -179,28 +179,21 @@ fn store_is_its_changelog(
     log: &[Entry],
 ) -> Result<()> {
     let column = Column(store.column);
-    let position = backend
-        .position(column)?
-        .map_or(0, |position| position.offset);
+    let position = backend.position(column)?;
+    let (position, reach) = position.map_or((0, 0), |at| (at.offset, at.reach));
     let missing = log.iter().filter(|entry| entry.offset >= position).count();
     if is_active && missing > 0 {
         verdict.diverged(&format!(
             "{name}: at {position}, {missing} records before the end"
         ));
     }
-    let mut expected = Rows::new();
-    for entry in log.iter().filter(|entry| entry.offset < position) {
-        let key = entry.key.clone().unwrap_or_default();
-        match &entry.value {
-            Some(value) => {
-                expected.insert(key, [&entry.timestamp.to_be_bytes()[..], value].concat());
-            }
-            None => {
-                expected.remove(&key);
-            }
+    let (mut expected, mut found) = (Rows::new(), rows(&**backend, column)?);
+    for entry in log.iter().filter(|entry| entry.offset < reach) {
+        replay(&mut expected, entry);
+        if entry.offset >= position {
+            replay(&mut found, entry);
         }
     }
-    let found = rows(&**backend, column)?;
     if found != expected {
         let differ = (expected.iter()).filter(|(key, value)| found.get(*key) != Some(value));
         let differ = differ.count();
@@ -211,6 +204,14 @@ fn store_is_its_changelog(
         ));
     }
     Ok(())
+}
+
+fn replay(rows: &mut Rows, entry: &Entry) {
+    let key = entry.key.clone().unwrap_or_default();
+    match &entry.value {
+        Some(value) => rows.insert(key, [&entry.timestamp.to_be_bytes()[..], value].concat()),
+        None => rows.remove(&key),
+    };
 }
 
 fn rows(backend: &dyn Backend, column: Column) -> Result<Rows> {

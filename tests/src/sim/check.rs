@@ -24,14 +24,15 @@ const CLOCK_BYTES: usize = 16;
 
 const PAGE: usize = 1 << 20;
 
-/// All committed records of a partition up to an offset.
+/// All committed records of a partition from one offset up to another.
 pub(super) fn records(
     log: &mut dyn Log,
     at: &TopicPartition,
-    end: Option<i64>,
+    (from, end): (Option<i64>, Option<i64>),
 ) -> Result<Vec<Entry>> {
     let clock = SystemClock::new();
-    let mut from = patiently(log, &clock, ANSWER, |log| Ok(log.start(at)?))?;
+    let start = patiently(log, &clock, ANSWER, |log| Ok(log.start(at)?))?;
+    let mut from = from.map_or(start, |from| from.max(start));
     let mut found = Vec::new();
     loop {
         let page = patiently(log, &clock, ANSWER, |log| Ok(log.read(at, from, PAGE)?))?;
@@ -51,6 +52,11 @@ pub(super) fn records(
 /// A store's rows as its changelog gives them: stored bytes by key.
 fn replay(entries: &[Entry]) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut rows = BTreeMap::new();
+    replay_onto(&mut rows, entries);
+    rows
+}
+
+fn replay_onto(rows: &mut BTreeMap<Vec<u8>, Vec<u8>>, entries: &[Entry]) {
     for (key, value, timestamp) in entries {
         let key = key.clone().unwrap_or_default();
         match value {
@@ -64,14 +70,13 @@ fn replay(entries: &[Entry]) -> BTreeMap<Vec<u8>, Vec<u8>> {
             }
         }
     }
-    rows
 }
 
-/// A store on a disk must hold exactly what its changelog says up to the stored position, but for
-/// rows that have expired by now: a store deletes them when it meets them, and its changelog loses
+/// A store on a disk must hold exactly what its changelog says up to the stored position's reach,
+/// once the changelog is replayed from the position to there, but for rows that have expired by now: a store deletes them when it meets them, and its changelog loses
 /// them from the front when all before have expired too.
 ///
-/// What compaction removed from below the position cannot be known any more: then only a store at
+/// What compaction removed from below the reach cannot be known any more: then only a store at
 /// the changelog's end can be told right from wrong. That something was removed is seen where a log
 /// is dense, which means that nothing else leaves offsets without records; logs that are not do not
 /// compact what is as young as a simulation.
@@ -91,8 +96,9 @@ pub(super) fn disk(
             let Ok(position) = backend.position(column) else {
                 continue;
             };
-            let offset = position.map_or(0, |position| position.offset);
-            let logged = records(log, &store.changelog, Some(offset))?;
+            let (from, offset) = position.map_or((0, 0), |at| (at.offset, at.reach));
+            let logged = records(log, &store.changelog, (None, Some(offset)))?;
+            let behind = records(log, &store.changelog, (Some(from), Some(offset)))?;
             let (start, end) = (log.start(&store.changelog)?, log.end(&store.changelog)?);
             let kept = i64::try_from(logged.len()).unwrap_or(0);
             let compacted = dense && kept < offset - start;
@@ -104,8 +110,9 @@ pub(super) fn disk(
                 ));
             }
             let mut found = stored(&*backend, column);
+            replay_onto(&mut found, &behind);
             if let Some(shape) = store.expires {
-                let clock = clock(&replay(&records(log, &store.changelog, None)?));
+                let clock = clock(&replay(&records(log, &store.changelog, (None, None))?));
                 let horizon = shape.horizon(clock.unwrap_or(i64::MIN));
                 expected.retain(|key, _| !shape.has_expired(key, horizon));
                 found.retain(|key, _| !shape.has_expired(key, horizon));

@@ -420,7 +420,7 @@ impl World {
         for (name, partitions) in internal.chain(sinks) {
             for partition in 0..partitions {
                 let at = TopicPartition::new(name.clone(), partition);
-                let records = check::records(&mut *self.client, &at, None)?;
+                let records = check::records(&mut *self.client, &at, (None, None))?;
                 contents.insert((name.clone(), partition), records);
             }
         }

@@ -32,8 +32,8 @@ impl Ahead {
         }))
     }
 
-    /// Touches what `look` reads of each entry, and returns how many were found: their hashes are
-    /// what it returns beside.
+    /// Touches what `look` reads of each entry. It returns the entry's hash and something that it
+    /// read; entries whose hash is the key's are counted.
     pub(super) fn touch(&self, mut look: impl FnMut(u32) -> (u64, i64)) -> usize {
         let (mut found, mut seen) = (0, 0);
         for &(hash, number) in self.0.iter().flatten() {

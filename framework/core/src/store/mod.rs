@@ -51,8 +51,9 @@ pub trait StateStore: Any {
     /// Takes the time of the record being processed: the timestamp of what is written from now on.
     fn set_time(&mut self, now: Timestamp);
 
-    /// Records with these keys come next, as their bytes are on the log: a store in which a look-up
-    /// waits for memory looks for all of them at once. Returns how many it found.
+    /// Records with these keys will come soon, as their bytes are on the log, empty for null: a
+    /// store in which a look-up waits for memory looks for sixteen at once. Returns how many it
+    /// found; it holds and says what it did before.
     fn expect(&mut self, keys: &[&[u8]]) -> usize {
         let _ = keys;
         0

@@ -164,6 +164,7 @@ impl Input {
     /// Forgets what was fetched: the next record is the one at `offset`.
     pub(super) fn rewind(&mut self, offset: Offset, time: Timestamp) {
         self.queue.clear();
+        self.looking = Looking::default();
         self.head = None;
         self.queued = 0;
         self.next = offset;

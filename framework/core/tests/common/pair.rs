@@ -142,6 +142,7 @@ pub(crate) fn run_through(
         task.prepare_commit().unwrap();
         let position = Position {
             offset: 0,
+            reach: 0,
             topic_id: 0,
             applied_at: 0,
             transaction: 0,

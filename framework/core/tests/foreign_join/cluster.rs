@@ -125,6 +125,7 @@ impl Cluster {
         if commit {
             let position = Position {
                 offset: 0,
+                reach: 0,
                 topic_id: 0,
                 applied_at: 0,
                 transaction: 0,

@@ -139,6 +139,7 @@ pub(crate) fn records(offset: i64, script: &[(&str, &str, Timestamp)]) -> Record
 pub(crate) fn position(offset: i64) -> Position {
     Position {
         offset,
+        reach: offset,
         topic_id: 0,
         applied_at: 0,
         transaction: 0,

@@ -1,4 +1,5 @@
-//! Interactive queries: reading a running program's stores, as of the last commit.
+//! Interactive queries: reading a running program's stores, as of the last commit. While a state is
+//! brought back, which [`Streams::tasks`] tells, its rows are partly older, or missing.
 //!
 //! A backend holds only what was committed, so any thread may read it while tasks run. Reads see
 //! the partitions that this instance has, active or standby.
@@ -34,7 +35,8 @@ struct Found {
 }
 
 impl Streams {
-    /// The committed row of a key. The key is JSON as the store's serde shows it: text for text.
+    /// The committed row of a key. The key is JSON as the store's serde shows it: text for text. Of
+    /// a task that is being restored it may be an older row, or none, until that is done.
     ///
     /// # Errors
     /// For an unknown store, a key that is none, a client that does not run, and failing storage.

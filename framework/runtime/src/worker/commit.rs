@@ -172,6 +172,7 @@ impl Worker {
                 let offset = ends(changelog)?;
                 Some(Position {
                     offset,
+                    reach: offset,
                     topic_id,
                     applied_at: now,
                     transaction: of.transaction,

@@ -125,12 +125,13 @@ fn a_position_behind_replays_only_what_follows() {
 #[test]
 fn positions_that_cannot_be_trusted_restore_from_the_start_and_say_why() {
     type Change = fn(&mut Position);
-    let cases: [(Change, FullRestore); 3] = [
+    let cases: [(Change, FullRestore); 4] = [
         (
             |position| position.topic_id ^= 1,
             FullRestore::TopicReplaced,
         ),
         (|position| position.offset += 1, FullRestore::BeyondEnd),
+        (|position| position.reach += 1, FullRestore::BeyondEnd),
         (
             |position| {
                 position.offset -= 1;

@@ -77,9 +77,7 @@ where
         if stream_time == Some(time) {
             self.tell_closed(ctx, time, &record.headers)?;
         }
-        let this = ctx.store(self.this);
-        this.observe(time);
-        let logged = match this.log(own, time, &record.value) {
+        let logged = match ctx.store(self.this).log(own, time, &record.value) {
             Ok(logged) => logged,
             Err(error) => return ctx.refuse(&self.name, error),
         };
@@ -96,8 +94,10 @@ where
             headers,
             ..
         } = record;
+        let this = ctx.store(self.this);
+        this.observe(time);
         match logged {
-            Some(at) => ctx.store(self.this).hold(own, at, value),
+            Some(at) => this.hold(own, at, value),
             None => ctx.drop_late_record(),
         }
         send(&mut self.down, ctx, &mut self.results, (key, headers))

@@ -56,7 +56,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     }
 
     fn drain_rows(&mut self, changes: &mut RecordBatch) -> Result<usize> {
-        changes.take_in(&mut self.logged_rows)?;
+        changes.take_in(&mut self.written_rows)?;
         let (before, wide) = (changes.bytes(), self.shape.wide);
         let (mut written, dirty) = (0, self.groups.now);
         let handed = self.groups.hand_over();
@@ -190,13 +190,12 @@ impl<K: 'static, V: 'static> StateStore for TimedStore<K, V> {
     }
 
     fn dirty_bytes(&self) -> usize {
-        let logged = self.logged_rows.bytes() + self.logged_rows.len() * size_of::<Timestamp>();
-        self.dirty_key_bytes + self.dirty.len() * self.value_bytes + logged
+        let written = self.written_rows.bytes() + self.written_rows.len() * size_of::<Timestamp>();
+        self.dirty_key_bytes + self.dirty.len() * self.value_bytes + written
     }
 
     fn drain(&mut self, changes: &mut RecordBatch) -> Result<()> {
-        let logged = self.logged_rows.len();
-        let written = logged + self.drain_rows(changes)?;
+        let written = self.written_rows.len() + self.drain_rows(changes)?;
         self.drain_clock(changes)?;
         self.sweep(changes, written)
     }
@@ -237,7 +236,7 @@ impl<K: 'static, V: 'static> StateStore for TimedStore<K, V> {
 
     fn abort(&mut self) -> Result<()> {
         self.dirty.clear();
-        self.logged_rows.clear();
+        self.written_rows.clear();
         self.deleted.clear();
         self.dirty_key_bytes = 0;
         self.sweep = Sweep::default();

@@ -38,6 +38,9 @@ pub(super) struct Row<V> {
     pub(super) at: At,
     pub(super) value: Option<V>,
     pub(super) timestamp: Timestamp,
+    /// When it changed last. A row that was written for its commit when it came
+    /// ([`TimedStore::hold`](super::TimedStore)) has the number of the commit before, as nothing of
+    /// it is left to be handed over.
     pub(super) changed: Epoch,
     /// Whether the backend has it or will have it by a commit under way: its deletion must be told.
     pub(super) stored: bool,
@@ -219,10 +222,12 @@ impl<V> Groups<V> {
             let group = &self.slots[number as usize];
             (group.hash, group.missing)
         });
+        // The first row may expire, and the last one is where a new one goes.
         ahead.touch(|number| {
             let group = &self.slots[number as usize];
-            let last = group.rows.back();
-            (group.hash, last.map_or(0, |row| row.timestamp))
+            let ends = group.rows.front().zip(group.rows.back());
+            let seen = ends.map_or(0, |(first, last)| first.timestamp ^ last.timestamp);
+            (group.hash, seen)
         });
         found
     }

@@ -4,9 +4,10 @@
 //! place [`At`] means. The rows of a key lie together, so a look-up is one hash and a search in a
 //! short list; and the store knows how late rows that are not in memory can lie, so that it reads
 //! the backend only where it may find something. Invariants: what has expired is never shown,
-//! whether or not it has been deleted; rows are handed over in the order in which they first became
-//! dirty; the time that the store has observed is part of its state, so that a restarted task
-//! judges a record as the one before it would have.
+//! whether or not it has been deleted; rows are handed over in an order that only the input
+//! decides, those that never change first, and the others as they became dirty; the time that the
+//! store has observed is part of its state, so that a restarted task judges a record as the one
+//! before it would have.
 
 mod away;
 mod commit;
@@ -75,7 +76,7 @@ pub struct TimedStore<K: 'static, V: 'static> {
     /// Dirty rows in the order of their first change.
     dirty: Vec<(u32, At)>,
     /// What the next commit says in front of them: rows that were written at once.
-    logged_rows: RecordBatch,
+    written_rows: RecordBatch,
     /// Rows that a commit under way deletes.
     deleted: Vec<(u32, At)>,
     dirty_key_bytes: usize,
@@ -106,7 +107,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             groups: Groups::new(Timestamp::MIN, 0),
             ahead: false,
             dirty: Vec::new(),
-            logged_rows: RecordBatch::new(),
+            written_rows: RecordBatch::new(),
             deleted: Vec::new(),
             dirty_key_bytes: 0,
             value_bytes: size_of::<V>(),

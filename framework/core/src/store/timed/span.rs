@@ -25,15 +25,16 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         rows.filter_map(|row| Some((row.at, row.value.as_ref()?, row.timestamp)))
     }
 
-    /// Where a row goes that is added behind all others of its time; `None` where it would have
-    /// expired already. It is written for the next commit at once, while its value is at hand, and
-    /// must be held from then on ([`TimedStore::hold`]) or taken back ([`TimedStore::unlog`]).
+    /// Where a row goes that is added behind all others of its time, once that is observed; `None`
+    /// where it would have expired by then. It is written for the next commit at once, while its
+    /// value is at hand, and must be held from then on ([`TimedStore::hold`]) or taken back
+    /// ([`TimedStore::unlog`]).
     ///
     /// # Errors
     /// Where the value cannot be encoded; nothing has happened then.
     #[inline]
     pub(crate) fn log(&mut self, of: KeyRows, time: Timestamp, value: &V) -> Result<Option<At>> {
-        if time <= self.horizon() {
+        if time <= self.shape.horizon(self.observed.max(time)) {
             return Ok(None);
         }
         let group = self.groups.get(of.0);
@@ -46,22 +47,24 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         };
         let at = At::new(time, second);
         let row = (&group.prefix[..], at, self.shape.wide);
-        Self::encode_value(&mut self.logged_rows, row, time, self.value, value)?;
-        self.logged_rows.mark_first();
+        Self::encode_value(&mut self.written_rows, row, time, self.value, value)?;
+        self.written_rows.mark_first();
         Ok(Some(at))
     }
 
     /// Takes the row that was logged last out of what will be committed.
     pub(crate) fn unlog(&mut self) {
-        self.logged_rows.remove_last();
+        self.written_rows.remove_last();
     }
 
-    /// Holds the row that was logged last.
+    /// Holds the row that was logged last. Its time has been observed.
     #[inline]
     pub(crate) fn hold(&mut self, KeyRows(number): KeyRows, at: At, value: V) {
-        let bytes = row_bytes::<V>(self.logged_rows.last_value_bytes());
+        debug_assert!(at.time <= self.observed, "it is of a time to come");
+        let bytes = row_bytes::<V>(self.written_rows.last_value_bytes());
         // It is on its way to the backend, so its deletion must be told; but there are no changes
-        // of it beyond that, as a row that is dirty has.
+        // of it beyond that, as a row that is dirty has. What keeps it in memory until it is there
+        // is the group's change.
         let row = Row {
             at,
             value: Some(value),

@@ -16,7 +16,7 @@ use crate::{
     record::Timestamp,
     store::stored::{corrupt_column, split_stamp},
 };
-use millstream_state::{Backend, Column, Direction, Horizon, Presence, WriteBatch, ordered};
+use millstream_state::{Backend, Column, Horizon, Presence, WriteBatch, ordered};
 use std::ops::{Bound, ControlFlow};
 
 /// Between two sweeps at least this much of event time passes, as between Kafka's segments.
@@ -58,10 +58,9 @@ impl Sweep {
         }
         let budget = SWEEP_ROWS_MIN + SWEEP_ROWS_PER_CHANGE * written;
         let cursor = self.cursor.take().unwrap_or_default();
-        backend.scan(
+        backend.scan_settled(
             column,
             (Bound::Excluded(cursor.as_slice()), Bound::Unbounded),
-            Direction::Ascending,
             &mut |key, _| {
                 seen += 1;
                 if shape.has_expired(key, horizon) {

@@ -154,6 +154,7 @@ mod tests {
     fn of_topic(topic_id: u128, offset: Offset) -> Position {
         Position {
             offset,
+            reach: offset,
             topic_id,
             applied_at: 0,
             transaction: 0,
