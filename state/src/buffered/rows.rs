@@ -363,14 +363,8 @@ impl Rows {
 
     /// Gives back the memory of what is gone.
     fn rebuild(&mut self) {
-        let horizon = self.horizon;
-        let before = mem::replace(
-            self,
-            Self {
-                horizon,
-                ..Self::default()
-            },
-        );
+        let empty = self.empty_as_new();
+        let before = mem::replace(self, empty);
         for row in before.rows.iter().filter(|row| row.is_alive()) {
             let key = before.key(row);
             self.add(self.hasher.hash_one(key), key, before.value(row), row.new);
@@ -380,12 +374,21 @@ impl Rows {
         }
     }
 
+    /// No rows; what has expired is known still.
+    fn empty_as_new(&self) -> Self {
+        Self {
+            horizon: self.horizon,
+            ..Self::default()
+        }
+    }
+
     /// Forgets all rows, and gives back their memory, unless it is little.
     pub(super) fn clear(&mut self) {
-        self.index.clear();
         if self.rows.capacity() > ROWS_KEPT {
-            return self.rebuild();
+            *self = self.empty_as_new();
+            return;
         }
+        self.index.clear();
         self.rows.clear();
         self.free.clear();
         self.arena = Arena::default();

@@ -256,6 +256,23 @@ fn memory_of_rows_that_went_below_is_given_back() {
 }
 
 #[test]
+fn what_was_flushed_is_no_longer_in_the_buffer() {
+    for rows in [10, 100_000_u32] {
+        let budget = BufferBudget::new(1 << 30);
+        let sick = Arc::new(Sick::new(MemoryBackend::new(&["rows"])));
+        let backend = Buffered::new(sick.clone(), budget.clone());
+        for number in 0..rows {
+            put(&backend, &number.to_be_bytes(), b"v", Some(position(1, 0)));
+        }
+        backend.flush().unwrap();
+        assert_eq!(budget.used(), 0);
+        sick.written.lock().unwrap().clear();
+        backend.flush().unwrap();
+        assert!(sick.written.lock().unwrap().is_empty());
+    }
+}
+
+#[test]
 fn who_looks_for_settled_rows_is_not_shown_what_will_change() {
     let (_, backend) = over_memory(&["rows"], 1 << 20);
     for key in [b"a", b"b", b"c"] {

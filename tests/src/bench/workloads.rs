@@ -81,6 +81,11 @@ impl Workload {
         if self == Self::StreamJoin { 2 } else { 1 }
     }
 
+    /// Whether there is a second topic to read.
+    pub(super) fn reads_table(self) -> bool {
+        matches!(self, Self::Join | Self::StreamJoin | Self::ForeignJoin)
+    }
+
     /// Whether every output comes of one input at once, so that latencies can be taken.
     pub(super) fn answers_at_once(self) -> bool {
         self.agreement() == Agreement::Order

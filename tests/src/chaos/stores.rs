@@ -169,8 +169,8 @@ fn open_model(
 }
 
 /// A store must hold what its changelog says up to the reach of the position that is stored with
-/// it, once that is replayed from the position on, and an active task's must be at the end. Changelogs of a run are shorter than a segment, so nothing
-/// was compacted away from them.
+/// it, once that is replayed from the position on, and an active task's must be at the end.
+/// Changelogs of a run are shorter than a segment, so nothing was compacted away from them.
 fn store_is_its_changelog(
     verdict: &mut Verdict,
     (name, is_active): (&str, bool),

@@ -73,11 +73,12 @@ fn replay_onto(rows: &mut BTreeMap<Vec<u8>, Vec<u8>>, entries: &[Entry]) {
 }
 
 /// A store on a disk must hold exactly what its changelog says up to the stored position's reach,
-/// once the changelog is replayed from the position to there, but for rows that have expired by now: a store deletes them when it meets them, and its changelog loses
-/// them from the front when all before have expired too.
+/// once the changelog is replayed from the position to there, but for rows that have expired by
+/// now: a store deletes them when it meets them, and its changelog loses them from the front when
+/// all before have expired too.
 ///
-/// What compaction removed from below the reach cannot be known any more: then only a store at
-/// the changelog's end can be told right from wrong. That something was removed is seen where a log
+/// What compaction removed from below the reach cannot be known any more: then only a store at the
+/// changelog's end can be told right from wrong. That something was removed is seen where a log
 /// is dense, which means that nothing else leaves offsets without records; logs that are not do not
 /// compact what is as young as a simulation.
 pub(super) fn disk(

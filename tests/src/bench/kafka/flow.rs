@@ -5,7 +5,7 @@ use super::{
         Figures, Scene,
         workloads::{Agreement, Names, Workload},
     },
-    job::{Job, Size},
+    job::{Job, Size, Stage},
     load::{Content, KEYS, Load, ROW_BYTES, Shape, VALUE_BYTES},
     peers::Side,
 };
@@ -54,7 +54,11 @@ struct Flow<'a> {
 pub(super) fn runs(scene: &Scene, workload: Workload) -> Result<Vec<Figures>> {
     let (size, cluster) = (Size::from_environment(workload)?, Cluster::open()?);
     let load = Load::new(&cluster.servers)?;
-    let mut sides = vec![Side::Ours, Side::KafkaStreams { cached: false }];
+    let mut sides = vec![
+        Side::Ours,
+        Side::Embedded,
+        Side::KafkaStreams { cached: false },
+    ];
     if workload.has_state() {
         sides.push(Side::KafkaStreams { cached: true });
     } else {
@@ -130,6 +134,7 @@ impl Flow<'_> {
             records: self.size.records * self.workload.inputs(),
             warmup: self.size.warmup() * self.workload.inputs(),
             restored: 0,
+            stage: Stage::OnCluster,
         }
     }
 
@@ -175,7 +180,8 @@ impl Flow<'_> {
             (slowest / 2.0).floor(),
         );
         for &side in &self.sides {
-            if matches!(side, Side::KafkaStreams { .. }) && side != best {
+            let another = matches!(side, Side::KafkaStreams { .. }) && side != best;
+            if another || side == Side::Embedded {
                 continue;
             }
             let mut job = self.job(side, number, "latency");
@@ -205,6 +211,7 @@ impl Flow<'_> {
 fn prefix(side: Side) -> &'static str {
     match side {
         Side::Ours => "",
+        Side::Embedded => "embedded_",
         Side::KafkaStreams { .. } => "kafka_streams_",
         Side::RawLoop => "raw_",
     }
@@ -281,6 +288,16 @@ pub(super) fn figures(told: &BTreeMap<Side, Figures>, best: Side) -> Result<Figu
         "rss_ratio_to_kafka_streams",
         ours["max_rss_mb"] / theirs["max_rss_mb"],
     );
+    if let Some(embedded) = told.get(&Side::Embedded) {
+        relate(
+            "embedded_cpu_ratio_to_kafka_streams",
+            cpu_per_million(embedded) / cpu_per_million(theirs),
+        );
+        relate(
+            "embedded_rss_ratio_to_kafka_streams",
+            embedded["max_rss_mb"] / theirs["max_rss_mb"],
+        );
+    }
     if let Some(raw) = told.get(&Side::RawLoop) {
         relate(
             "throughput_ratio_to_raw",

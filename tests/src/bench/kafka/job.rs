@@ -22,6 +22,30 @@ pub(super) struct Job {
     pub(super) warmup: u64,
     /// How many keys are to come back from the changelog; 0: this is no restore.
     pub(super) restored: u64,
+    /// What of it is asked for.
+    #[serde(default)]
+    pub(super) stage: Stage,
+}
+
+/// A run on the cluster is one process. One on an embedded log is three, so that what its records
+/// cost on their way there and back is nobody's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Stage {
+    #[default]
+    OnCluster,
+    /// The inputs are copied into an embedded log.
+    CarryIn,
+    /// The work is done there.
+    Embedded,
+    /// The output is copied to the cluster, to be compared with the others'.
+    CarryOut,
+}
+
+impl Job {
+    /// Where the embedded log is.
+    pub(super) fn log(&self) -> PathBuf {
+        self.state.with_extension("log")
+    }
 }
 
 /// Partitions of every topic.

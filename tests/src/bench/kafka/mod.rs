@@ -19,6 +19,9 @@
 //! How it is kept fair:
 //! - One cluster of one broker, one input topic for all sides, filled once from a seed; each side
 //!   writes to an output topic of its own with as many partitions. No side runs while another does.
+//! - Our side runs on the cluster, and once more on an embedded log on disk: its figures begin with
+//!   `embedded_`. What its records cost on their way there and back is not counted; what the log
+//!   costs is, while that of the brokers is nobody's.
 //! - One stream thread, a commit every 100 ms, exactly-once, no compression, the other settings as
 //!   each project recommends them. Kafka Streams runs with its cache of records on and off, and
 //!   the better of the two counts.
@@ -27,7 +30,7 @@
 //!   starts, and start-up is not counted. The meter stops when the last record is processed, and
 //!   for processor time when it is committed and all is closed.
 //! - Processor time and peak memory are the whole process's, as the kernel tells them, on each
-//!   side. Times of the broker are nobody's.
+//!   side.
 //! - What came out is read back and compared: the same records with the same times in the same
 //!   order in every partition (in any order, where keys go to other partitions), or, where Kafka
 //!   Streams' cache left intermediate counts out, the same last count of every key. A difference is
@@ -48,6 +51,7 @@
 //! `MILLSTREAM_BENCH_RESTORE_KEYS` (5,000,000), and `MILLSTREAM_BENCH_BOOTSTRAP`: a cluster that
 //! runs already, instead of one of its own.
 
+mod carry;
 mod flow;
 mod job;
 mod load;

@@ -8,7 +8,8 @@ use super::{
         Figures, Meter,
         workloads::{self, Seen, Workload},
     },
-    job::{CACHE_BYTES_PER_STORE, COMMIT_INTERVAL_MS, Job, SECONDS_MAX},
+    carry::{carry, carry_in, embedded},
+    job::{CACHE_BYTES_PER_STORE, COMMIT_INTERVAL_MS, Job, SECONDS_MAX, Stage},
 };
 use anyhow::{Context, Result, bail};
 use millstream::metrics::Registry;
@@ -64,15 +65,33 @@ fn broker(job: &Job) -> Result<Arc<dyn Broker>> {
 /// Runs a job that was handed over as JSON.
 pub(super) fn child(part: &str, _: &Path) -> Result<Figures> {
     let job: Job = serde_json::from_str(part).context("a job")?;
-    run(broker(&job)?, &job)
+    let shared = Shared::new(Limits {
+        block_cache_bytes: READ_BYTES,
+        write_buffer_bytes: WRITE_BYTES,
+    });
+    match job.stage {
+        Stage::OnCluster => run(broker(&job)?, &job, shared),
+        Stage::Embedded => run(Arc::new(embedded(&job, &shared)?), &job, shared),
+        Stage::CarryIn => {
+            carry_in(&*broker(&job)?, &embedded(&job, &shared)?, &job)?;
+            Ok(Figures::new())
+        }
+        Stage::CarryOut => {
+            let log = embedded(&job, &shared)?;
+            carry(&log, &*broker(&job)?, &job.topics.output)?;
+            drop(log);
+            std::fs::remove_dir_all(job.log())?;
+            Ok(Figures::new())
+        }
+    }
 }
 
 /// Runs a job to its end.
-fn run(broker: Arc<dyn Broker>, job: &Job) -> Result<Figures> {
+fn run(broker: Arc<dyn Broker>, job: &Job, shared: Shared) -> Result<Figures> {
     let clock = SystemClock::new();
     let whole = Meter::start()?;
     let seen = Seen::default();
-    let streams = streams(broker, job, &seen)?;
+    let streams = streams(broker, (job, shared), &seen)?;
     streams.start()?;
     let wait = |count: u64, over: &AtomicBool| -> Result<()> {
         while seen.records() < count && !over.load(Ordering::Acquire) {
@@ -178,7 +197,7 @@ fn exact(count: u64) -> f64 {
     count as f64
 }
 
-fn streams(broker: Arc<dyn Broker>, job: &Job, seen: &Seen) -> Result<Streams> {
+fn streams(broker: Arc<dyn Broker>, (job, shared): (&Job, Shared), seen: &Seen) -> Result<Streams> {
     let topology = Arc::new(workloads::topology(job.workload, &job.topics, seen)?);
     let mut task = TaskConfig::new(&*job.application_id);
     task.cache_bytes = CACHE_BYTES_PER_STORE;
@@ -186,10 +205,6 @@ fn streams(broker: Arc<dyn Broker>, job: &Job, seen: &Seen) -> Result<Streams> {
     let mut settings = Settings::new(format!("{id}-1"), id.clone());
     settings.commit_interval_ms = COMMIT_INTERVAL_MS;
     let config = StreamsConfig::new(task, settings, Registry::new()?);
-    let shared = Shared::new(Limits {
-        block_cache_bytes: READ_BYTES,
-        write_buffer_bytes: WRITE_BYTES,
-    });
     let backends = Arc::new(RocksBackends::open(&job.state, shared)?);
     let logs: LogSource = Arc::new(move || broker.client());
     Ok(Streams::new(topology, config, logs, backends)?)
@@ -232,6 +247,7 @@ mod tests {
             records: RECORDS,
             warmup: RECORDS / 4,
             restored: 0,
+            stage: Stage::Embedded,
         };
         let Names {
             input,
@@ -263,6 +279,10 @@ mod tests {
         (log, job)
     }
 
+    fn shared() -> Shared {
+        Shared::new(Limits::default())
+    }
+
     type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
     fn output(log: &EmbeddedLog) -> Pairs {
@@ -282,7 +302,7 @@ mod tests {
     fn run_all(workload: Workload) -> Pairs {
         let state = tempfile::tempdir().unwrap();
         let (log, job) = filled(workload, state.path());
-        let figures = run(Arc::new(log.clone()), &job).unwrap();
+        let figures = run(Arc::new(log.clone()), &job, shared()).unwrap();
         assert!((figures["records"] - 1_500.0).abs() < f64::EPSILON);
         output(&log)
     }
@@ -324,13 +344,13 @@ mod tests {
     fn a_state_comes_back_from_its_changelog() {
         let state = tempfile::tempdir().unwrap();
         let (log, job) = filled(Workload::Restore, &state.path().join("first"));
-        run(Arc::new(log.clone()), &job).unwrap();
+        run(Arc::new(log.clone()), &job, shared()).unwrap();
         let again = Job {
             state: state.path().join("second"),
             restored: KEYS,
             ..job
         };
-        let figures = run(Arc::new(log), &again).unwrap();
+        let figures = run(Arc::new(log), &again, shared()).unwrap();
         assert!((figures["records"] - 30.0).abs() < f64::EPSILON);
     }
 }

@@ -5,7 +5,7 @@
 
 use super::{
     super::{CHILD, Figures},
-    job::{CACHE_BYTES, COMMIT_INTERVAL_MS, Job, PARTITIONS, SECONDS_MAX},
+    job::{CACHE_BYTES, COMMIT_INTERVAL_MS, Job, PARTITIONS, SECONDS_MAX, Stage},
     load::example,
 };
 use crate::servers;
@@ -23,6 +23,8 @@ const STREAMS_BENCH: &str = include_str!("../../../jvm/StreamsBench.java");
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Side {
     Ours,
+    /// Ours, on an embedded log on disk.
+    Embedded,
     /// With its cache of records, or without.
     KafkaStreams {
         cached: bool,
@@ -35,6 +37,7 @@ impl Side {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
+            Self::Embedded => "embedded",
             Self::KafkaStreams { cached: true } => "kafka_streams_cached",
             Self::KafkaStreams { cached: false } => "kafka_streams",
             Self::RawLoop => "raw",
@@ -44,7 +47,7 @@ impl Side {
     /// Starts it on a job.
     pub(super) fn start(self, bench: &str, job: &Job) -> Result<Running> {
         let mut command = match self {
-            Self::Ours => {
+            Self::Ours | Self::Embedded => {
                 let mut command = Command::new(std::env::current_exe()?);
                 let job = serde_json::to_string(job)?;
                 command.args([CHILD, bench, &job, "."]);
@@ -70,8 +73,21 @@ impl Side {
 
     /// Runs it to the end of its job.
     pub(super) fn run(self, bench: &str, job: &Job) -> Result<Figures> {
-        let running = self.start(bench, job)?;
-        (running.figures()).with_context(|| format!("{} on {job:?}", self.name()))
+        let run = |stage| {
+            let job = Job {
+                stage,
+                ..job.clone()
+            };
+            let running = self.start(bench, &job)?;
+            (running.figures()).with_context(|| format!("{} on {job:?}", self.name()))
+        };
+        if self != Self::Embedded {
+            return run(Stage::OnCluster);
+        }
+        run(Stage::CarryIn)?;
+        let figures = run(Stage::Embedded)?;
+        run(Stage::CarryOut)?;
+        Ok(figures)
     }
 }
 

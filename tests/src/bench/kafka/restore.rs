@@ -11,7 +11,7 @@ use super::{
         workloads::{Names, Workload},
     },
     flow::Cluster,
-    job::{Job, Size},
+    job::{Job, Size, Stage},
     load::{Load, Shape, VALUE_BYTES},
     peers::Side,
 };
@@ -41,6 +41,7 @@ pub(super) fn runs(scene: &Scene) -> Result<Vec<Figures>> {
             records: keys,
             warmup: 0,
             restored: 0,
+            stage: Stage::OnCluster,
         }
     };
     for side in sides {
