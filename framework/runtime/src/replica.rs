@@ -146,7 +146,7 @@ struct Followed {
     unswept: usize,
     /// Of a copy of a topic: up to where it may be replayed; `None` where nothing is committed.
     limit: Option<Offset>,
-    /// Up to where it must be.
+    /// Up to where what was on disk may be ahead of its place.
     reach: Offset,
 }
 

@@ -1,6 +1,6 @@
 //! What goes below, and when.
 //!
-//! Invariant: a write that fails leaves the buffer as it was, and may have been done in part.
+//! Invariant: a write that fails leaves all rows in the buffer, and may have been done in part.
 
 use super::{
     Buffer, Buffered,

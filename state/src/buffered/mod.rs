@@ -8,8 +8,8 @@
 //! when the buffer is full. A row that changes all the time never goes below by its age, nor does
 //! one that comes and goes in the meantime, or has expired by then, as those of short windows do.
 //!
-//! What is in the buffer dies with the process. That is no loss: below are the positions of the
-//! last turn at the latest, and the changelog behind them brings everything up to date. Until it is
+//! What is in the buffer dies with the process. That is no loss: below are positions of some
+//! seconds ago, and the changelog behind them brings everything up to date. Until it is
 //! replayed, what is below is no state that ever was: a row that was young at the turn is missing
 //! there, one that went below since is newer. So with the position goes its reach, up to where the
 //! changelog must go on for the rows to be right.
@@ -39,6 +39,7 @@ use std::{
 /// How many times as much as is left a buffer may hold: one alone three quarters of all, four of
 /// them three thirteenths each. So there is always room for one that is new, and little is unused.
 const SHARE: usize = 3;
+
 /// How much the buffers of a process hold together. Cloned, it is the same one.
 #[derive(Clone)]
 pub struct BufferBudget {

@@ -353,11 +353,12 @@ impl Rows {
         }
         self.bury();
         self.forgetting = false;
+        // To copy what is left costs less than to write it below for want of room.
+        if self.index.len() < self.rows.len() / 4 * 3 {
+            return self.rebuild();
+        }
         for chunk in self.arena.wasteful() {
             self.empty(chunk, |_| false);
-        }
-        if self.index.len() < self.rows.len() / 4 {
-            self.rebuild();
         }
     }
 

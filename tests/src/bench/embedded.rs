@@ -21,7 +21,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 /// Records of an input that lie in one block of the log.
 const RECORDS_PER_BLOCK: u64 = 10_000;
 /// Bytes of newest records that a log on disk keeps in memory: what the facade gives it.
-const LOG_CACHE_BYTES: u64 = 16 << 20;
+const LOG_CACHE_BYTES: u64 = 8 << 20;
 /// A worker that had nothing to do for so long, three commit intervals, has no more to come.
 const QUIET: Duration = Duration::from_millis(300);
 const IDLE_WAIT: Duration = Duration::from_millis(10);

@@ -1,4 +1,5 @@
-//! What must hold: disks are prefixes of their changelogs, and a stormy log equals a calm one.
+//! What must hold: disks and the changelogs behind their places are the state, and a stormy log
+//! equals a calm one.
 
 use super::{
     Tally,

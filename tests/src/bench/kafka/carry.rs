@@ -1,4 +1,4 @@
-//! Records on their way from the cluster into an embedded log, and back.
+//! The embedded log beside a cluster: records on their way there and back, and who tidies it up.
 //!
 //! Invariant: partitions, order, times and headers stay as they are, so that the embedded side has
 //! the input of all others, and its output can be compared with theirs.
@@ -7,20 +7,57 @@ use super::{
     super::embedded::on_disk,
     job::{Job, PARTITIONS, SECONDS_MAX},
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use millstream_core::record::TopicPartition;
 use millstream_log::{Broker, Cleanup, EmbeddedLog, TopicSpec};
-use millstream_runtime::{clock::SystemClock, patience::patiently};
+use millstream_runtime::{
+    clock::{Clock, SystemClock},
+    patience::patiently,
+};
 use millstream_state::Shared;
-use std::time::Duration;
+use std::{
+    sync::mpsc::{RecvTimeoutError, Sender, channel},
+    thread::JoinHandle,
+    time::Duration,
+};
 
 /// Bytes of records that are read, and then committed, at once.
 const PAGE_BYTES: usize = 4 << 20;
+/// How often a log is tidied up.
+const CLEANING_INTERVAL: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(SECONDS_MAX);
 
 /// A job's embedded log, with state that shares its memory.
 pub(super) fn embedded(job: &Job, shared: &Shared) -> Result<EmbeddedLog> {
     on_disk(&job.log(), shared)
+}
+
+/// Tidies up a log, as an app does that has one: merges blocks, compacts changelogs.
+pub(super) struct Cleaner {
+    stop: Sender<()>,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Cleaner {
+    pub(super) fn start(log: &EmbeddedLog) -> Self {
+        let (log, clock) = (log.clone(), SystemClock::new());
+        let (stop, stopped) = channel();
+        let run = move || {
+            while stopped.recv_timeout(CLEANING_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                while log.maintain(clock.now())?.more {}
+            }
+            Ok(())
+        };
+        let thread = std::thread::spawn(run);
+        Self { stop, thread }
+    }
+
+    /// Ends it; how it went.
+    pub(super) fn stop(self) -> Result<()> {
+        drop(self.stop);
+        let ended = self.thread.join();
+        ended.map_err(|_| anyhow!("the log's cleaner panicked"))?
+    }
 }
 
 /// Copies the inputs into the embedded log, and makes the output's topic there.

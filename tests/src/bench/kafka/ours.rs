@@ -1,14 +1,15 @@
 //! Our side: the workloads, run by `Streams` with state in RocksDB.
 //!
-//! The log is whatever [`broker`] opens; nothing below it knows which. The tests at the end run
-//! every workload on the embedded log and compare with what the workloads are defined to be.
+//! The log is whatever [`broker`] or [`embedded`] opens; nothing below them knows which. The tests
+//! at the end run every workload on the embedded log and compare with what the workloads are
+//! defined to be.
 
 use super::{
     super::{
         Figures, Meter,
         workloads::{self, Seen, Workload},
     },
-    carry::{carry, carry_in, embedded},
+    carry::{Cleaner, carry, carry_in, embedded},
     job::{CACHE_BYTES_PER_STORE, COMMIT_INTERVAL_MS, Job, SECONDS_MAX, Stage},
 };
 use anyhow::{Context, Result, bail};
@@ -71,7 +72,13 @@ pub(super) fn child(part: &str, _: &Path) -> Result<Figures> {
     });
     match job.stage {
         Stage::OnCluster => run(broker(&job)?, &job, shared),
-        Stage::Embedded => run(Arc::new(embedded(&job, &shared)?), &job, shared),
+        Stage::Embedded => {
+            let log = embedded(&job, &shared)?;
+            let cleaner = Cleaner::start(&log);
+            let figures = run(Arc::new(log), &job, shared)?;
+            cleaner.stop()?;
+            Ok(figures)
+        }
         Stage::CarryIn => {
             carry_in(&*broker(&job)?, &embedded(&job, &shared)?, &job)?;
             Ok(Figures::new())

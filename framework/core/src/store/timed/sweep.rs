@@ -21,7 +21,7 @@ use std::ops::{Bound, ControlFlow};
 
 /// Between two sweeps at least this much of event time passes, as between Kafka's segments.
 const SWEEP_MS_MIN: Timestamp = 60_000;
-/// How many stored rows are looked at, at least, in a stretch.
+/// How many stored rows are looked at, at least, in a stretch, besides those that will change.
 const SWEEP_ROWS_MIN: usize = 256;
 /// And how many for each row that was written. Rows come in one by one and a sweep is due again
 /// after half the retention, so it must go faster than they come to get round in time.
