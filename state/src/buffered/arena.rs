@@ -29,12 +29,6 @@ struct Chunk {
     latest: Option<[u8; 8]>,
 }
 
-impl Chunk {
-    fn is_wasteful(&self) -> bool {
-        self.waste >= WASTE_MIN && self.waste > self.bytes.len() / 4 * 3
-    }
-}
-
 /// The chunks of a column.
 #[derive(Default)]
 pub(super) struct Arena {
@@ -99,14 +93,7 @@ impl Arena {
             self.release(at.chunk);
             return false;
         }
-        chunk.is_wasteful()
-    }
-
-    /// The chunks that are worth being emptied.
-    pub(super) fn wasteful(&self) -> Vec<u32> {
-        let chunks = (0..).zip(&self.chunks);
-        let wasteful = chunks.filter(|(_, chunk)| chunk.is_wasteful());
-        wasteful.map(|(number, _)| number).collect()
+        chunk.waste >= WASTE_MIN && chunk.waste > chunk.bytes.len() / 4 * 3
     }
 
     /// The rows of a chunk that is to be emptied, some of which may be elsewhere. It is given back

@@ -303,15 +303,7 @@ impl Backend for Buffered {
             return self.apply_bulk(batch);
         }
         let mut buffer = self.write();
-        let mut positions = Vec::with_capacity(batch.positions().len());
-        for &(column, position) in batch.positions() {
-            let before = match buffer.positions[usize::from(column.0)] {
-                Some(before) => Some(before),
-                None => self.below.position(column)?,
-            };
-            positions.push((column, position.after(before)));
-        }
-        let now = positions.last().map(|(_, last)| last.applied_at);
+        let now = batch.positions().last().map(|(_, last)| last.applied_at);
         buffer.turn(now);
         for (column, horizon) in batch.horizons() {
             buffer.columns[usize::from(column.0)].expire(*horizon);
@@ -329,8 +321,9 @@ impl Backend for Buffered {
                 bare |= !logged(&op);
             }
         }
-        for (column, position) in &positions {
-            buffer.positions[usize::from(column.0)] = Some(*position);
+        for (column, position) in batch.positions() {
+            let newest = &mut buffer.positions[usize::from(column.0)];
+            *newest = Some(position.after(*newest));
             buffer.since.get_or_insert(position.applied_at);
         }
         self.measure(&mut buffer);
@@ -355,10 +348,9 @@ impl Backend for Buffered {
 
     fn position(&self, column: Column) -> Result<Option<Position>> {
         let index = self.check(column)?;
-        if let Some(position) = self.read().positions[index] {
-            return Ok(Some(position));
-        }
-        self.below.position(column)
+        let newest = self.read().positions[index];
+        let below = self.below.position(column)?;
+        Ok(newest.map(|newest| newest.after(below)).or(below))
     }
 
     fn clear(&self, column: Column) -> Result<()> {

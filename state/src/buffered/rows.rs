@@ -79,8 +79,6 @@ pub(super) struct Rows {
     late: Vec<u32>,
     /// Where rows of the column expire: up to where they have.
     horizon: Option<Horizon>,
-    /// Many rows are being forgotten, and no chunk is to be emptied for what is left in it.
-    forgetting: bool,
 }
 
 /// A row as scans take it along.
@@ -194,7 +192,7 @@ impl Rows {
 
     /// A row is no longer there. A chunk of which little is left is not worth its memory.
     fn leave(&mut self, spot: Spot, size: usize) {
-        if self.arena.leave(spot, size) && !self.forgetting {
+        if self.arena.leave(spot, size) {
             self.empty(spot.chunk, |_| false);
         }
     }
@@ -343,36 +341,24 @@ impl Rows {
 
     /// Forgets the old rows: the backend below has them.
     pub(super) fn forget_old(&mut self) {
-        // Whole chunks go, and what is left of others moves together once it is known.
-        self.forgetting = true;
+        let young = |row: &&Row| row.is_alive() && row.young;
+        // To copy what is left gives back the memory of all else.
+        if self.rows.iter().filter(young).count() < self.rows.len() / 4 * 3 {
+            let empty = self.empty_as_new();
+            let before = mem::replace(self, empty);
+            for row in before.rows.iter().filter(young) {
+                let key = before.key(row);
+                self.add(self.hasher.hash_one(key), key, before.value(row), row.new);
+            }
+            return;
+        }
         for number in 0..self.rows.len() {
             let row = &self.rows[number];
-            if row.is_alive() && Which::Old.means(row) {
+            if row.is_alive() && !row.young {
                 self.forget(length(number));
             }
         }
         self.bury();
-        self.forgetting = false;
-        // To copy what is left costs less than to write it below for want of room.
-        if self.index.len() < self.rows.len() / 4 * 3 {
-            return self.rebuild();
-        }
-        for chunk in self.arena.wasteful() {
-            self.empty(chunk, |_| false);
-        }
-    }
-
-    /// Gives back the memory of what is gone.
-    fn rebuild(&mut self) {
-        let empty = self.empty_as_new();
-        let before = mem::replace(self, empty);
-        for row in before.rows.iter().filter(|row| row.is_alive()) {
-            let key = before.key(row);
-            self.add(self.hasher.hash_one(key), key, before.value(row), row.new);
-            if let Some(added) = self.rows.last_mut() {
-                added.young = row.young;
-            }
-        }
     }
 
     /// No rows; what has expired is known still.
