@@ -31,10 +31,6 @@ use portions::Portions;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub(super) const APPLICATION: &str = "sim";
-/// Rounds over all workers within which a healed world must come to rest.
-const SETTLE_ROUNDS: u64 = 5_000;
-/// Rounds without any change that count as rest; longer than a commit interval of simulated time.
-const QUIET_ROUNDS: u64 = 12;
 /// How long a log that says "not now" is asked.
 pub(super) const ANSWER: Duration = Duration::from_secs(60);
 
@@ -69,6 +65,8 @@ pub(super) struct World {
     now: i64,
     /// How long nothing must come before the program lets out what waits.
     idle: i64,
+    /// Whether one more misfortune is to come, when the wall clock strikes.
+    is_rough: bool,
     portions: Portions,
     order: CommitOrder,
     instances: Vec<Instance>,
@@ -164,6 +162,7 @@ impl World {
             whims: Rng::new(!seed).next_u64(),
             now: 1_000_000,
             idle: script.idle(),
+            is_rough: false,
             portions,
             order,
             instances: Vec::new(),
@@ -262,6 +261,7 @@ impl World {
                 _ => busy = self.step(number)?,
             }
         }
+        self.is_rough = true;
         Ok(())
     }
 
@@ -331,62 +331,6 @@ impl World {
                 self.instances[number].name
             )),
         }
-    }
-
-    /// The weather clears: no more faults, and everybody works until there is nothing left to do.
-    pub(super) fn settle(&mut self) -> Result<()> {
-        // A disk may have died under a destructor, of which nobody has heard yet.
-        for number in 0..self.instances.len() {
-            if self.instances[number].disk.is_dead() {
-                self.kill(number)?;
-            }
-        }
-        for instance in &mut self.instances {
-            instance.faults.set_rates(FaultRates::default());
-            instance.disk.heal();
-            for (_, sleep) in &mut instance.workers {
-                if matches!(sleep, Sleep::Steps(_)) {
-                    *sleep = Sleep::NONE;
-                }
-            }
-        }
-        self.feed_all()?;
-        let wait = self.ground.habits().wait;
-        let (mut quiet, mut last) = (0, (false, false));
-        for _ in 0..SETTLE_ROUNDS {
-            self.now += 10;
-            let (mut busy, mut asleep, mut steps) = (false, false, 0);
-            for (worker, sleep) in self.instances.iter_mut().flat_map(|i| &mut i.workers) {
-                if self.ground.wakes(sleep) {
-                    busy |= worker.step(self.now, wait)? == Step::Busy;
-                    steps += 1;
-                } else {
-                    asleep = true;
-                }
-            }
-            if steps == 0 {
-                self.client.poll(wait)?;
-            }
-            // Who does not run its tasks yet may have them do something when the clock strikes.
-            let resting = !busy && !asleep && self.all_tasks_run();
-            quiet = if resting { quiet + 1 } else { 0 };
-            last = (busy, asleep);
-            if quiet > QUIET_ROUNDS && self.behind()?.is_none() {
-                if self.idle == 0 {
-                    return Ok(());
-                }
-                // Long enough for the wall clock to let out what still waits.
-                self.now += std::mem::take(&mut self.idle);
-                quiet = 0;
-            }
-        }
-        let (busy, asleep) = last;
-        let unsettled = self.unsettled();
-        bail!(
-            "{SETTLE_ROUNDS} rounds after the last fault there is still work: busy {busy}, asleep \
-             {asleep}, quiet for {quiet} rounds, behind {:?}, unsettled {unsettled}",
-            self.behind()?
-        )
     }
 
     /// Ends all workers, checks all disks, and returns what the log holds.

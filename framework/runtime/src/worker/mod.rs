@@ -288,6 +288,11 @@ impl Worker {
         }
     }
 
+    /// Whether a commit is under way of which it is not known yet whether it happened.
+    pub fn is_committing(&self) -> bool {
+        self.committing.is_some() || self.unresolved.is_some()
+    }
+
     /// The member's name in its group.
     pub fn member(&self) -> &str {
         &self.settings.member
