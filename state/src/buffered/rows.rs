@@ -9,7 +9,9 @@ use crate::{Horizon, Op, SmallBytes};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::{
     cmp::Ordering,
+    collections::VecDeque,
     hash::BuildHasher,
+    hint::black_box,
     mem,
     ops::{Bound, RangeBounds},
 };
@@ -20,6 +22,8 @@ const ROW_BYTES: usize = 64;
 const ROWS_KEPT: usize = 1 << 10;
 /// The length of a value that there is not.
 const NONE: u32 = u32::MAX;
+/// How many rows are looked at together.
+const AHEAD: usize = 16;
 /// The longest row that is taken in.
 pub(super) const LENGTH_MAX: usize = 1 << 30;
 
@@ -56,7 +60,7 @@ impl Which {
 /// Where a row's number is listed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// Among those that came since the last sorting, here.
+    /// Among those that came since the last sorting; the how many-th of all that ever did.
     Late(u32),
     Sorted,
     /// It stays in the order, dead, until the next sorting.
@@ -75,8 +79,10 @@ pub(super) struct Rows {
     arena: Arena,
     /// Rows by key.
     sorted: Vec<u32>,
-    /// Rows that are not in the order yet.
-    late: Vec<u32>,
+    /// Rows that are not in the order yet, as they came, with [`NONE`] for those that went again,
+    /// and how many came before. What expires came first, and leaves from the front.
+    late: VecDeque<u32>,
+    passed: u32,
     /// Where rows of the column expire: up to where they have.
     horizon: Option<Horizon>,
 }
@@ -91,7 +97,8 @@ impl Rows {
 
     /// How many bytes the rows take, roughly, and what is left of those that are gone.
     pub(super) fn bytes(&self) -> usize {
-        self.rows.len() * ROW_BYTES + self.arena.bytes()
+        let gone = self.late.len().saturating_sub(self.rows.len());
+        self.rows.len() * ROW_BYTES + gone * size_of::<u32>() + self.arena.bytes()
     }
 
     fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
@@ -147,9 +154,12 @@ impl Rows {
     }
 
     fn add(&mut self, hash: u64, key: &[u8], value: Option<&[u8]>, new: bool) {
+        if self.late.len() > 2 * self.index.len() + ROWS_KEPT {
+            self.close_up();
+        }
         let number = self.free.pop();
         let number = number.unwrap_or_else(|| length(self.rows.len()));
-        let place = Place::Late(length(self.late.len()));
+        let place = Place::Late(self.passed.wrapping_add(length(self.late.len())));
         let bytes = value.unwrap_or_default();
         let expires = self.expires(key, value);
         let row = Row {
@@ -166,7 +176,7 @@ impl Rows {
             Some(free) => *free = row,
             None => self.rows.push(row),
         }
-        self.late.push(number);
+        self.late.push_back(number);
         let rows = &self.rows;
         self.index
             .insert_unique(hash, number, |number| rows[*number as usize].hash);
@@ -200,7 +210,11 @@ impl Rows {
     /// Takes all rows out of a chunk: to another one, or away, where `goes` says so of the keys of
     /// those that have values.
     fn empty(&mut self, chunk: u32, goes: impl Fn(&[u8]) -> bool) {
-        for number in self.arena.empty(chunk) {
+        let numbers = self.arena.empty(chunk);
+        for (place, &number) in numbers.iter().enumerate() {
+            if place % AHEAD == 0 {
+                self.touch(&numbers[place..numbers.len().min(place + AHEAD)]);
+            }
             let row = &self.rows[number as usize];
             if row.place == Place::Free || row.spot.chunk != chunk {
                 continue;
@@ -214,6 +228,16 @@ impl Rows {
                 self.forget(number);
             }
         }
+    }
+
+    /// Looks at rows that are to be forgotten, and at their places in the table, all at once: most
+    /// of what it costs to forget one is waiting for that memory.
+    fn touch(&self, numbers: &[u32]) {
+        let seen = numbers.iter().fold(0, |seen, number| {
+            let hash = self.rows[*number as usize].hash;
+            seen ^ self.index.find(hash, |_| true).copied().unwrap_or(NONE)
+        });
+        black_box(seen);
     }
 
     /// Rows have expired up to there: those that came together go together.
@@ -240,11 +264,25 @@ impl Rows {
             self.rows[number as usize].place = Place::Gone;
             return;
         };
-        self.late.swap_remove(place as usize);
-        if let Some(moved) = self.late.get(place as usize) {
-            self.rows[*moved as usize].place = Place::Late(place);
+        let place = place.wrapping_sub(self.passed);
+        if let Some(listed) = self.late.get_mut(place as usize) {
+            *listed = NONE;
+        }
+        while self.late.front() == Some(&NONE) {
+            self.late.pop_front();
+            self.passed = self.passed.wrapping_add(1);
         }
         self.release(number);
+    }
+
+    /// Takes those that went again out of the list of late rows: behind one that stays they would
+    /// become ever more.
+    fn close_up(&mut self) {
+        self.late.retain(|number| *number != NONE);
+        self.passed = 0;
+        for (place, number) in (0..).zip(&self.late) {
+            self.rows[*number as usize].place = Place::Late(place);
+        }
     }
 
     fn release(&mut self, number: u32) {
@@ -274,7 +312,9 @@ impl Rows {
     /// Puts the rows that came since the last time into the order.
     pub(super) fn sort(&mut self) {
         self.bury();
-        let mut new = mem::take(&mut self.late);
+        let late = self.late.iter().copied();
+        let mut new: Vec<u32> = late.filter(|number| *number != NONE).collect();
+        self.late.clear();
         let key = |number: &u32| self.key(&self.rows[*number as usize]);
         new.sort_unstable_by(|a, b| key(a).cmp(key(b)));
         let mut sorted = Vec::with_capacity(self.sorted.len() + new.len());
@@ -295,8 +335,6 @@ impl Rows {
         for number in &new {
             self.rows[*number as usize].place = Place::Sorted;
         }
-        new.clear();
-        self.late = new;
     }
 
     /// Copies of the rows within bounds, in order.

@@ -191,6 +191,32 @@ fn a_row_that_comes_and_goes_never_goes_below() {
     assert_eq!(below(&sick.memory), (None, Some(1_000)));
 }
 
+#[test]
+fn rows_that_come_and_go_behind_one_that_stays_leave_nothing() {
+    let (_, backend) = over_memory(&["rows"], 1 << 20);
+    change(&backend, 1, |batch| {
+        batch.insert_parts(Column(0), b"k", &[b"1"]);
+    });
+    let held = backend.stats().memory_bytes;
+    let mut stay = vec![b"k".to_vec()];
+    for offset in 2_i64..20_000 {
+        let key = offset.to_be_bytes();
+        change(&backend, offset, |batch| {
+            batch.insert_parts(Column(0), &key, &[b"1"]);
+        });
+        if offset % 4_000 == 0 {
+            stay.push(key.to_vec());
+        } else {
+            change(&backend, offset, |batch| batch.delete(Column(0), &key));
+        }
+    }
+    let more = backend.stats().memory_bytes - held;
+    assert!(more < 20_000, "{more} bytes");
+    let found = contract::scan(&backend, Column(0), ALL, Direction::Ascending).unwrap();
+    stay.sort();
+    assert!(found.iter().map(|(key, _)| key).eq(&stay), "{found:?}");
+}
+
 const ALL: (Bound<&[u8]>, Bound<&[u8]>) = (Bound::Unbounded, Bound::Unbounded);
 
 #[test]
