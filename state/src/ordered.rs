@@ -89,6 +89,34 @@ pub fn put_bytes(out: &mut Vec<u8>, value: &[u8]) {
     out.extend_from_slice(&[ZERO, END]);
 }
 
+/// Whether this is what [`put_bytes`] appends for a value.
+///
+/// ```
+/// use millstream_state::ordered::{is_of_bytes, put_bytes};
+///
+/// let mut encoded = Vec::new();
+/// put_bytes(&mut encoded, b"a\0b");
+/// assert!(is_of_bytes(&encoded, b"a\0b"));
+/// assert!(!is_of_bytes(&encoded, b"a\0\xffb"));
+/// ```
+#[inline]
+pub fn is_of_bytes(encoded: &[u8], value: &[u8]) -> bool {
+    match encoded.split_at_checked(value.len()) {
+        // Without a zero the value stands there as it is.
+        Some((same, [ZERO, END])) if same == value => !value.contains(&ZERO),
+        Some((_, [_, _, _, ..])) => is_of_zeros(encoded, value),
+        _ => false,
+    }
+}
+
+/// The same of a value that has zeros, and so is longer when it is encoded.
+#[cold]
+fn is_of_zeros(encoded: &[u8], value: &[u8]) -> bool {
+    let mut bytes = Vec::new();
+    put_bytes(&mut bytes, value);
+    bytes == encoded
+}
+
 /// Appends text; it sorts by its UTF-8 bytes, which is the order of `str` in Rust.
 pub fn put_str(out: &mut Vec<u8>, value: &str) {
     put_bytes(out, value.as_bytes());

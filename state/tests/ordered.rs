@@ -1,7 +1,8 @@
 //! The ordered encodings against the order of the values themselves, over generated values.
 
 use millstream_state::ordered::{
-    Reader, prefix_end, put_bytes, put_i32, put_i64, put_str, put_u8, put_u16, put_u32, put_u64,
+    Reader, is_of_bytes, prefix_end, put_bytes, put_i32, put_i64, put_str, put_u8, put_u16,
+    put_u32, put_u64,
 };
 use proptest::prelude::*;
 
@@ -56,6 +57,14 @@ proptest! {
     #[test]
     fn bytes_order_as_the_tuples_do(a in row(), b in row()) {
         prop_assert_eq!(encode(&a).cmp(&encode(&b)), a.cmp(&b));
+    }
+
+    #[test]
+    fn bytes_are_recognised_in_their_encoding(a in tricky_bytes(), b in tricky_bytes()) {
+        let mut encoded = Vec::new();
+        put_bytes(&mut encoded, &a);
+        prop_assert!(is_of_bytes(&encoded, &a));
+        prop_assert_eq!(is_of_bytes(&encoded, &b), a == b);
     }
 
     #[test]

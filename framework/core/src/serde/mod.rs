@@ -41,6 +41,13 @@ pub trait Codec: Sync + 'static {
     /// Appends the value's bytes to `out`.
     fn encode(&self, value: &Self::Item, out: &mut Vec<u8>) -> Result<Encoded>;
 
+    /// What [`Codec::encode`] would append, where the value holds just these bytes: a store then
+    /// looks for them where they are. `None`, which is always right, where it does not.
+    #[inline]
+    fn as_bytes<'a>(&self, _value: &'a Self::Item) -> Option<&'a [u8]> {
+        None
+    }
+
     /// Reads a value; `None` is null.
     fn decode(&self, bytes: Option<&[u8]>) -> Result<Self::Item>;
 
@@ -90,6 +97,36 @@ impl<T> Serde<T> {
     #[inline]
     pub fn encode(self, value: &T, out: &mut Vec<u8>) -> Result<Encoded> {
         self.0.encode(value, out)
+    }
+
+    /// What [`Serde::encode`] would append, where the value holds just these bytes.
+    #[inline]
+    pub fn as_bytes(self, value: &T) -> Option<&[u8]> {
+        self.0.as_bytes(value)
+    }
+
+    /// Lets a store do something with a key's bytes; `None`, and nothing is done, for a null key.
+    /// Bytes that the key holds are not copied into the store's buffer: to read what was written a
+    /// moment ago, in other pieces, is to wait until the processor has written all before it.
+    #[inline]
+    pub(crate) fn with_bytes<S, R>(
+        self,
+        key: &T,
+        (store, buffer): (&mut S, fn(&mut S) -> &mut Vec<u8>),
+        act: impl FnOnce(&mut S, &[u8]) -> Result<R>,
+    ) -> Result<Option<R>> {
+        if let Some(bytes) = self.as_bytes(key) {
+            return act(store, bytes).map(Some);
+        }
+        let mut bytes = std::mem::take(buffer(store));
+        bytes.clear();
+        let done = match self.encode(key, &mut bytes) {
+            Ok(Encoded::Bytes) => act(store, &bytes).map(Some),
+            Ok(Encoded::Null) => Ok(None),
+            Err(error) => Err(error),
+        };
+        *buffer(store) = bytes;
+        done
     }
 
     /// Reads a value; `None` is null.

@@ -61,6 +61,11 @@ impl Codec for Utf8 {
     }
 
     #[inline]
+    fn as_bytes<'a>(&self, value: &'a String) -> Option<&'a [u8]> {
+        Some(value.as_bytes())
+    }
+
+    #[inline]
     fn decode(&self, bytes: Option<&[u8]>) -> Result<String> {
         Self::read(bytes).map(str::to_owned)
     }
@@ -97,6 +102,11 @@ impl Codec for Bytes {
     fn encode(&self, value: &Vec<u8>, out: &mut Vec<u8>) -> Result<Encoded> {
         out.extend_from_slice(value);
         Ok(Encoded::Bytes)
+    }
+
+    #[inline]
+    fn as_bytes<'a>(&self, value: &'a Vec<u8>) -> Option<&'a [u8]> {
+        Some(value)
     }
 
     #[inline]

@@ -265,19 +265,19 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     /// The slot of a key, read from the backend if it is not in memory; `None` for a null key.
     #[inline]
     fn resident(&mut self, key: &K) -> Result<Option<u32>> {
-        let Some(hash) = self.encode_key(key)? else {
-            return Ok(None);
-        };
-        if let Some(found) = self.find(hash) {
-            return Ok(Some(found));
-        }
-        let Self {
-            env,
-            scratch,
-            loaded,
-            ..
-        } = self;
-        let (value, timestamp) = match env.backend.get(env.column, scratch, loaded)? {
+        self.with_bytes(key, |store, bytes| {
+            let hash = store.hasher.hash_one(bytes);
+            match store.find(hash, bytes) {
+                Some(found) => Ok(found),
+                None => store.read(hash, bytes),
+            }
+        })
+    }
+
+    /// The slot of a key that is not in memory, with what is stored.
+    fn read(&mut self, hash: u64, key: &[u8]) -> Result<u32> {
+        let Self { env, loaded, .. } = self;
+        let (value, timestamp) = match env.backend.get(env.column, key, loaded)? {
             Presence::Missing => (None, Timestamp::MIN),
             Presence::Found => {
                 let stored = split_stamp(loaded).and_then(|(timestamp, bytes)| {
@@ -287,43 +287,51 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
             }
         };
         let encoded = self.loaded.len();
-        Ok(Some(self.insert(hash, value, timestamp, encoded)))
+        Ok(self.insert((hash, key), value, timestamp, encoded))
     }
 
     /// The slot of a key whose old value does not matter: nothing is read.
     fn blind(&mut self, key: &K) -> Result<Option<u32>> {
-        let Some(hash) = self.encode_key(key)? else {
-            return Ok(None);
-        };
-        let found = self.find(hash);
-        let expected = self.value_bytes;
-        Ok(Some(found.unwrap_or_else(|| {
-            self.insert(hash, None, Timestamp::MIN, expected)
-        })))
-    }
-
-    #[inline]
-    fn encode_key(&mut self, key: &K) -> Result<Option<u64>> {
-        self.scratch.clear();
-        Ok(match self.key.encode(key, &mut self.scratch)? {
-            Encoded::Bytes => Some(self.hasher.hash_one(&self.scratch[..])),
-            Encoded::Null => None,
+        self.with_bytes(key, |store, bytes| {
+            let hash = store.hasher.hash_one(bytes);
+            let found = store.find(hash, bytes);
+            let expected = store.value_bytes;
+            Ok(
+                found
+                    .unwrap_or_else(|| store.insert((hash, bytes), None, Timestamp::MIN, expected)),
+            )
         })
     }
 
     #[inline]
-    fn find(&mut self, hash: u64) -> Option<u32> {
-        let (slots, scratch) = (&self.slots, &self.scratch);
-        let same = |number: &u32| *slots[*number as usize].key == scratch[..];
+    fn with_bytes<R>(
+        &mut self,
+        key: &K,
+        act: impl FnOnce(&mut Self, &[u8]) -> Result<R>,
+    ) -> Result<Option<R>> {
+        let serde = self.key;
+        serde.with_bytes(key, (self, |store| &mut store.scratch), act)
+    }
+
+    #[inline]
+    fn find(&mut self, hash: u64, key: &[u8]) -> Option<u32> {
+        let slots = &self.slots;
+        let same = |number: &u32| *slots[*number as usize].key == *key;
         let found = *self.index.find(hash, same)?;
         self.slots[found as usize].used = true;
         Some(found)
     }
 
     /// `encoded` is what the value is, or is expected to be, in bytes.
-    fn insert(&mut self, hash: u64, value: Option<V>, timestamp: Timestamp, encoded: usize) -> u32 {
+    fn insert(
+        &mut self,
+        (hash, key): (u64, &[u8]),
+        value: Option<V>,
+        timestamp: Timestamp,
+        encoded: usize,
+    ) -> u32 {
         self.evict(STEPS_PER_ENTRY);
-        let key = SmallBytes::from(&self.scratch[..]);
+        let key = SmallBytes::from(key);
         let bytes = Self::entry_bytes(key.len(), encoded);
         self.resident_bytes += bytes as usize;
         let slot = Slot {

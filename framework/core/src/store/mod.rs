@@ -62,6 +62,12 @@ pub trait StateStore: Any {
     /// About how many bytes a commit would have to write now.
     fn dirty_bytes(&self) -> usize;
 
+    /// How many of them are in records that are finished: for these no later change is worth
+    /// waiting for.
+    fn written_bytes(&self) -> usize {
+        0
+    }
+
     /// Appends one changelog record per dirty entry, in an order that depends on nothing but the
     /// input, and regards these entries as handed over.
     fn drain(&mut self, changes: &mut RecordBatch) -> Result<()>;

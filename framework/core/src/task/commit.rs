@@ -1,6 +1,6 @@
 //! What a task hands over at a commit. Invariant: it is the task's own until the log has answered.
 
-use super::{Place, TaskConfig};
+use super::{Place, Task, TaskConfig};
 use crate::{
     batch::RecordBatch,
     record::{Offset, Partition, TopicPartition},
@@ -61,6 +61,18 @@ pub struct Commit {
     /// The next record to process of each input that moved. Never empty when anything else is not:
     /// a transaction without a place would not be fenced.
     pub places: Vec<(TopicPartition, Place)>,
+}
+
+impl Task {
+    /// How many bytes a commit would have to write now.
+    pub fn dirty_bytes(&self) -> usize {
+        self.ctx.dirty_bytes()
+    }
+
+    /// How many of them no later record will change.
+    pub fn written_bytes(&self) -> usize {
+        self.ctx.written_bytes()
+    }
 }
 
 impl Commit {

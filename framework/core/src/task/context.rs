@@ -468,6 +468,11 @@ impl TaskContext {
             .sum()
     }
 
+    pub(super) fn written_bytes(&self) -> usize {
+        let stores = self.stores.iter().flatten();
+        stores.map(|store| store.written_bytes()).sum()
+    }
+
     pub(super) fn store_mut(&mut self, id: StoreId) -> Option<&mut Box<dyn StateStore>> {
         self.stores[id.0].as_mut()
     }

@@ -330,11 +330,6 @@ impl Task {
         &mut self.ctx.outputs
     }
 
-    /// How many bytes a commit would have to write now.
-    pub fn dirty_bytes(&self) -> usize {
-        self.ctx.dirty_bytes()
-    }
-
     /// Whether some operator asked for a commit.
     pub fn commit_requested(&self) -> bool {
         self.ctx.commit_requested

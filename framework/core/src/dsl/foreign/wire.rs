@@ -171,6 +171,11 @@ impl Codec for Raw {
         Ok(Encoded::Bytes)
     }
 
+    #[inline]
+    fn as_bytes<'a>(&self, value: &'a SmallBytes) -> Option<&'a [u8]> {
+        Some(value)
+    }
+
     fn decode(&self, value: Option<&[u8]>) -> Result<SmallBytes> {
         let null = || Error::deserialization("a foreign-key join has no null keys");
         value.map(SmallBytes::from).ok_or_else(null)

@@ -81,7 +81,7 @@ where
             Ok(logged) => logged,
             Err(error) => return ctx.refuse(&self.name, error),
         };
-        if let Err(error) = self.meet(ctx, met, &record) {
+        if let Err(error) = self.meet(ctx, (met, own), &record) {
             self.results.clear();
             if logged.is_some() {
                 ctx.store(self.this).unlog();
@@ -112,7 +112,7 @@ where
         key: &K,
         (theirs, own): (Timestamp, Timestamp),
     ) -> Result<Option<(KeyRows, KeyRows)>> {
-        let met = ctx.store(self.other).rows_from(key, theirs)?;
+        let met = ctx.store(self.other).rows_to_read(key, theirs)?;
         let own = ctx.store(self.this).rows_from(key, own)?;
         Ok(met.zip(own))
     }
@@ -129,7 +129,12 @@ where
     }
 
     /// Fills in the results of a record with those that the other side has for it.
-    fn meet(&mut self, ctx: &mut TaskContext, rows: KeyRows, record: &Record<K, T>) -> Result<()> {
+    fn meet(
+        &mut self,
+        ctx: &mut TaskContext,
+        (rows, own): (KeyRows, KeyRows),
+        record: &Record<K, T>,
+    ) -> Result<()> {
         let Self {
             join,
             results,
@@ -156,7 +161,7 @@ where
                     }
                 }
                 outer.key.clear();
-                outer.key.extend_from_slice(other.key_bytes(rows));
+                (outer.key).extend_from_slice(ctx.store(self.this).key_bytes(own));
                 if outer.times.is_empty() {
                     outer.met_nobody(ctx, record, (*serde, to), results)
                 } else {

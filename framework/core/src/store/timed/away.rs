@@ -5,7 +5,7 @@
 //! not in memory lies later than [`Away::latest`] says; that it may lie earlier costs a search.
 
 use crate::record::Timestamp;
-use std::collections::HashMap;
+use hashbrown::{HashTable, hash_table::Entry};
 
 /// What a remembered key costs, roughly.
 const KEY_BYTES: usize = 32;
@@ -18,7 +18,7 @@ const SHARE: usize = 4;
 pub(super) struct Away {
     /// Of any key there may be rows up to this time.
     since: Timestamp,
-    latest: HashMap<u64, Timestamp>,
+    latest: HashTable<(u64, Timestamp)>,
     keys_max: usize,
 }
 
@@ -27,7 +27,7 @@ impl Away {
     pub(super) fn new(since: Timestamp, cache_bytes: usize) -> Self {
         Self {
             since,
-            latest: HashMap::new(),
+            latest: HashTable::new(),
             keys_max: (cache_bytes / SHARE / KEY_BYTES).max(KEYS_MIN),
         }
     }
@@ -35,8 +35,8 @@ impl Away {
     /// The latest time at which a key that is not in memory can have a row.
     #[inline]
     pub(super) fn latest(&self, hash: u64) -> Timestamp {
-        let known = self.latest.get(&hash).copied();
-        known.map_or(self.since, |known| known.max(self.since))
+        let known = self.latest.find(hash, |(of, _)| *of == hash);
+        known.map_or(self.since, |(_, latest)| self.since.max(*latest))
     }
 
     /// Rows of a key left the memory, the latest of which lies there. What has expired by `horizon`
@@ -45,14 +45,19 @@ impl Away {
         if latest <= horizon.max(self.since) {
             return;
         }
-        let known = self.latest.entry(hash).or_insert(latest);
-        *known = latest.max(*known);
+        match self
+            .latest
+            .entry(hash, |(of, _)| *of == hash, |(of, _)| *of)
+        {
+            Entry::Occupied(mut known) => known.get_mut().1 = latest.max(known.get().1),
+            Entry::Vacant(place) => drop(place.insert((hash, latest))),
+        }
         if self.latest.len() < self.keys_max {
             return;
         }
-        self.latest.retain(|_, latest| *latest > horizon);
+        self.latest.retain(|(_, latest)| *latest > horizon);
         if self.latest.len() > self.keys_max / 2 {
-            let all = self.latest.values().copied();
+            let all = self.latest.iter().map(|(_, latest)| *latest);
             self.since = all.fold(self.since, Timestamp::max);
             self.latest.clear();
         }

@@ -149,10 +149,15 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         let Some((prefix, at)) = keys::split(key, self.shape.wide) else {
             return Ok(());
         };
-        let hash = self.hasher.hash_one(prefix);
         let (done, handed) = (self.groups.done, self.groups.handed());
         let mut timestamp = at.time;
-        if let Some(number) = self.groups.find(hash, prefix) {
+        // What is no row's key belongs to no group, and is deleted all the same.
+        let is_key = ordered::Reader::new(prefix).bytes(&mut self.key_bytes);
+        let group = is_key.ok().and_then(|()| {
+            let hash = self.hasher.hash_one(&self.key_bytes[..]);
+            self.groups.find(hash, &self.key_bytes)
+        });
+        if let Some(number) = group {
             let group = self.groups.get_mut(number);
             if let Ok(place) = group.find(at) {
                 let row = group.row(place);
@@ -181,17 +186,15 @@ impl<K: 'static, V: 'static> StateStore for TimedStore<K, V> {
     }
 
     fn expect(&mut self, keys: &[&[u8]]) -> usize {
-        let prefix = &mut self.prefix;
-        self.groups.expect(keys, |key| {
-            prefix.clear();
-            ordered::put_bytes(prefix, key);
-            self.hasher.hash_one(&prefix[..])
-        })
+        self.groups.expect(keys, |key| self.hasher.hash_one(key))
     }
 
     fn dirty_bytes(&self) -> usize {
-        let written = self.written_rows.bytes() + self.written_rows.len() * size_of::<Timestamp>();
-        self.dirty_key_bytes + self.dirty.len() * self.value_bytes + written
+        self.dirty_key_bytes + self.dirty.len() * self.value_bytes + self.written_bytes()
+    }
+
+    fn written_bytes(&self) -> usize {
+        self.written_rows.bytes() + self.written_rows.len() * size_of::<Timestamp>()
     }
 
     fn drain(&mut self, changes: &mut RecordBatch) -> Result<()> {

@@ -11,7 +11,7 @@ use crate::{
     store::stored::{corrupt, read_rows},
 };
 use millstream_state::{SmallBytes, ordered};
-use std::{collections::BTreeSet, hash::BuildHasher, ops::Bound};
+use std::{collections::BTreeSet, ops::Bound};
 
 /// What waits for its time.
 pub(super) struct Due {
@@ -59,10 +59,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             let Some((at, prefix)) = self.due.as_mut().and_then(|due| due.rows.pop_first()) else {
                 break;
             };
-            self.prefix.clear();
-            self.prefix.extend_from_slice(&prefix);
-            let hash = self.hasher.hash_one(&self.prefix[..]);
-            let number = self.resident(hash, at.time)?;
+            let number = self.resident_of(&prefix, at.time)?;
             let group = self.groups.get(number);
             let Ok(place) = group.find(at) else { continue };
             let row = &group.rows()[place];

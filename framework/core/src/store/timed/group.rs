@@ -15,7 +15,7 @@ use super::{
 };
 use crate::record::Timestamp;
 use hashbrown::HashTable;
-use millstream_state::SmallBytes;
+use millstream_state::{SmallBytes, ordered};
 use std::{cmp::Ordering, collections::VecDeque};
 
 /// What a group costs beside its rows, roughly: slot, index, allocations.
@@ -69,6 +69,21 @@ pub(super) struct Group<V> {
 }
 
 impl<V> Group<V> {
+    /// What a key has of which there is nothing.
+    fn nobody() -> Self {
+        Self {
+            prefix: SmallBytes::default(),
+            missing: Timestamp::MIN,
+            first: Timestamp::MAX,
+            last: NOWHERE,
+            expired: 0,
+            used: true,
+            rows: VecDeque::new(),
+            hash: 0,
+            changed: 0,
+        }
+    }
+
     /// The place of a row in the group, or the one where it would be. New rows come mostly last.
     #[inline]
     pub(super) fn find(&self, at: At) -> Result<usize, usize> {
@@ -160,11 +175,15 @@ impl<V> Group<V> {
     }
 }
 
+/// The number of a group that is nobody's, and empty: what a key has of which there is nothing.
+pub(super) const NOBODY: u32 = 0;
+
 /// The groups in memory, found by the bytes of their keys, and what is known of the others.
 pub(super) struct Groups<V> {
     away: Away,
     index: HashTable<u32>,
     slots: Vec<Group<V>>,
+    scratch: Vec<u8>,
     free: Vec<u32>,
     pub(super) bytes: usize,
     hand: usize,
@@ -180,7 +199,8 @@ impl<V> Groups<V> {
         Self {
             away: Away::new(since, cache_bytes),
             index: HashTable::new(),
-            slots: Vec::new(),
+            slots: vec![Group::nobody()],
+            scratch: Vec::new(),
             free: Vec::new(),
             bytes: 0,
             hand: 0,
@@ -207,9 +227,9 @@ impl<V> Groups<V> {
     }
 
     #[inline]
-    pub(super) fn find(&mut self, hash: u64, prefix: &[u8]) -> Option<u32> {
+    pub(super) fn find(&mut self, hash: u64, key: &[u8]) -> Option<u32> {
         let slots = &self.slots;
-        let same = |number: &u32| *slots[*number as usize].prefix == *prefix;
+        let same = |number: &u32| ordered::is_of_bytes(&slots[*number as usize].prefix, key);
         let found = *self.index.find(hash, same)?;
         self.slots[found as usize].used = true;
         Some(found)
@@ -241,20 +261,23 @@ impl<V> Groups<V> {
         });
     }
 
+    /// The latest time at which a key that is not in memory can have a row.
+    #[inline]
+    pub(super) fn latest(&self, hash: u64) -> Timestamp {
+        self.away.latest(hash)
+    }
+
     /// A group without rows, for a key that is not in memory.
-    pub(super) fn insert(&mut self, hash: u64, prefix: &[u8]) -> u32 {
+    pub(super) fn insert(&mut self, hash: u64, key: &[u8]) -> u32 {
+        self.scratch.clear();
+        ordered::put_bytes(&mut self.scratch, key);
         let group = Group {
-            prefix: SmallBytes::from(prefix),
+            prefix: SmallBytes::from(&self.scratch[..]),
             missing: self.away.latest(hash),
-            first: Timestamp::MAX,
-            last: NOWHERE,
-            expired: 0,
-            used: true,
-            rows: VecDeque::new(),
             hash,
-            changed: 0,
+            ..Group::nobody()
         };
-        self.bytes += prefix.len() + GROUP_BYTES;
+        self.bytes += group.prefix.len() + GROUP_BYTES;
         let number = match self.free.pop() {
             Some(number) => {
                 self.slots[number as usize] = group;

@@ -3,22 +3,26 @@
 //! Invariant: what is in memory is newer than what is stored, so that loading adds rows and never
 //! replaces one.
 
-use super::{At, Row, TimedStore, group::STEPS_PER_GROUP, keys, rows::row_bytes};
+use super::{
+    At, Row, TimedStore,
+    group::{NOBODY, STEPS_PER_GROUP},
+    keys,
+    rows::row_bytes,
+};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     record::Timestamp,
     serde::Serde,
     store::stored::{corrupt, read_rows, split_stamp},
 };
 use millstream_state::{Presence, ordered};
-use std::ops::Bound;
+use std::{hash::BuildHasher, ops::Bound};
 
 impl<K: 'static, V: 'static> TimedStore<K, V> {
-    /// The group whose prefix is in `self.prefix`, with all its rows from a time on that have not
-    /// expired.
+    /// The group of a key's bytes, with all its rows from a time on that have not expired.
     #[inline]
-    pub(super) fn resident(&mut self, hash: u64, least: Timestamp) -> Result<u32> {
-        let number = self.known(hash);
+    pub(super) fn resident(&mut self, key: &[u8], least: Timestamp) -> Result<u32> {
+        let number = self.known(key);
         let missing = self.groups.get(number).missing;
         if missing >= least && missing > self.horizon() {
             self.load(number, least)?;
@@ -26,10 +30,19 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         Ok(number)
     }
 
-    /// The group whose prefix is in `self.prefix`, with what is stored at one place.
+    /// As [`TimedStore::resident`], for a key from the beginning of its rows' keys.
+    pub(super) fn resident_of(&mut self, prefix: &[u8], least: Timestamp) -> Result<u32> {
+        let mut key = std::mem::take(&mut self.key_bytes);
+        let read = ordered::Reader::new(prefix).bytes(&mut key);
+        let number = (read.map_err(Error::from)).and_then(|()| self.resident(&key, least));
+        self.key_bytes = key;
+        number
+    }
+
+    /// The group of a key's bytes, with what is stored at one place.
     #[inline]
-    pub(super) fn resident_at(&mut self, hash: u64, at: At) -> Result<u32> {
-        let number = self.known(hash);
+    pub(super) fn resident_at(&mut self, key: &[u8], at: At) -> Result<u32> {
+        let number = self.known(key);
         let group = self.groups.get(number);
         if group.missing >= at.time && at.time > self.horizon() && group.find(at).is_err() {
             self.load_at(number, at)?;
@@ -37,15 +50,30 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         Ok(number)
     }
 
-    /// The group whose prefix is in `self.prefix`, with whatever of it is in memory.
+    /// As [`TimedStore::resident`], where nothing is to be changed: a key of which there is nothing
+    /// takes no room.
     #[inline]
-    fn known(&mut self, hash: u64) -> u32 {
-        if let Some(found) = self.groups.find(hash, &self.prefix) {
+    pub(super) fn readable(&mut self, key: &[u8], least: Timestamp) -> Result<u32> {
+        let hash = self.hasher.hash_one(key);
+        if self.groups.find(hash, key).is_none() {
+            let latest = self.groups.latest(hash);
+            if latest < least || latest <= self.horizon() {
+                return Ok(NOBODY);
+            }
+        }
+        self.resident(key, least)
+    }
+
+    /// The group of a key's bytes, with whatever of it is in memory.
+    #[inline]
+    fn known(&mut self, key: &[u8]) -> u32 {
+        let hash = self.hasher.hash_one(key);
+        if let Some(found) = self.groups.find(hash, key) {
             return found;
         }
         let (horizon, allowed) = (self.horizon(), self.env.cache_bytes);
         self.groups.evict(STEPS_PER_GROUP, allowed, horizon);
-        self.groups.insert(hash, &self.prefix)
+        self.groups.insert(hash, key)
     }
 
     #[cold]
@@ -57,18 +85,17 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         let Self {
             env,
             value,
-            prefix,
             shape,
             groups,
             ..
         } = self;
-        let mut end = prefix.clone();
+        let prefix = &groups.get(number).prefix;
+        let (mut start, mut end) = (prefix.to_vec(), prefix.to_vec());
         let upper = if ordered::prefix_end(&mut end) {
             Bound::Excluded(end.as_slice())
         } else {
             Bound::Unbounded
         };
-        let mut start = prefix.clone();
         if least > Timestamp::MIN {
             keys::put_at(&mut start, At::first(least), shape.wide);
         }
@@ -92,13 +119,12 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         let Self {
             env,
             value,
-            prefix,
             shape,
             groups,
             scratch,
             ..
         } = self;
-        let mut key = prefix.clone();
+        let mut key = groups.get(number).prefix.to_vec();
         keys::put_at(&mut key, at, shape.wide);
         if env.backend.get(env.column, &key, scratch)? == Presence::Found {
             let row = decode(*value, at, scratch);

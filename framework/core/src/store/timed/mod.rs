@@ -37,10 +37,7 @@ use crate::{batch::RecordBatch, error::Result, record::Timestamp, serde::Serde};
 use group::{Group, Groups, Row};
 use hashbrown::DefaultHashBuilder;
 use millstream_state::{Direction, Presence};
-use std::{
-    hash::BuildHasher,
-    ops::{Bound, ControlFlow, RangeInclusive},
-};
+use std::ops::{Bound, ControlFlow, RangeInclusive};
 
 /// What a row costs beside its value, roughly.
 const ROW_BYTES: usize = 48;
@@ -86,7 +83,8 @@ pub struct TimedStore<K: 'static, V: 'static> {
     trail: trail::Trail,
     due: Option<due::Due>,
     scratch: Vec<u8>,
-    prefix: Vec<u8>,
+    /// The bytes of a key, where they do not lie elsewhere.
+    key_bytes: Vec<u8>,
 }
 
 impl<K: 'static, V: 'static> TimedStore<K, V> {
@@ -115,7 +113,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             trail: trail::Trail::default(),
             due: None,
             scratch: Vec::new(),
-            prefix: Vec::new(),
+            key_bytes: Vec::new(),
         };
         store.load_clock()?;
         store.load_trail()?;
@@ -234,9 +232,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         keys.sort();
         keys.dedup();
         for prefix in keys {
-            let hash = self.hasher.hash_one(&prefix[..]);
-            self.prefix.clone_from(&prefix);
-            let number = self.resident(hash, Timestamp::MIN)?;
+            let number = self.resident_of(&prefix, Timestamp::MIN)?;
             self.trim(number);
             for row in self.groups.get(number).rows() {
                 let Some(value) = row.value.as_ref().filter(|_| times.contains(&row.at.time))

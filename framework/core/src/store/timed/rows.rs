@@ -6,9 +6,7 @@
 //! forgotten.
 
 use super::{At, Group, ROW_BYTES, Row, TimedStore, keys};
-use crate::{error::Result, record::Timestamp, serde::Encoded};
-use millstream_state::ordered;
-use std::hash::BuildHasher;
+use crate::{error::Result, record::Timestamp};
 
 /// The rows of a key, for the record in hand only. Looking up other keys in between may drop them
 /// from memory as long as none of them was changed.
@@ -25,36 +23,30 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         time: Timestamp,
         least: Timestamp,
     ) -> Result<Option<KeyRows>> {
-        if self.encode_key(key)? == Encoded::Null {
-            return Ok(None);
-        }
-        self.observe(time);
-        self.enter_encoded(least).map(Some)
+        self.with_bytes(key, |store, bytes| {
+            store.observe(time);
+            store.enter_bytes(bytes, least)
+        })
     }
 
     /// As [`TimedStore::enter`], with the row at one place and whatever else is in memory.
     #[inline]
     pub(crate) fn enter_at(&mut self, key: &K, time: Timestamp, at: At) -> Result<Option<KeyRows>> {
-        if self.encode_key(key)? == Encoded::Null {
-            return Ok(None);
-        }
-        self.observe(time);
-        self.enter_encoded_at(at).map(Some)
+        self.with_bytes(key, |store, bytes| {
+            store.observe(time);
+            store.enter_bytes_at(bytes, at)
+        })
     }
 
     /// The row of a key at one place, and whatever else is in memory; `None` for a null key.
     #[inline]
     pub(super) fn rows_at(&mut self, key: &K, at: At) -> Result<Option<KeyRows>> {
-        if self.encode_key(key)? == Encoded::Null {
-            return Ok(None);
-        }
-        self.enter_encoded_at(at).map(Some)
+        self.with_bytes(key, |store, bytes| store.enter_bytes_at(bytes, at))
     }
 
     #[inline]
-    fn enter_encoded_at(&mut self, at: At) -> Result<KeyRows> {
-        let hash = self.hasher.hash_one(&self.prefix[..]);
-        let group = self.resident_at(hash, at)?;
+    fn enter_bytes_at(&mut self, key: &[u8], at: At) -> Result<KeyRows> {
+        let group = self.resident_at(key, at)?;
         self.trim(group);
         Ok(KeyRows(group))
     }
@@ -68,15 +60,22 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     /// The rows of a key from a time on; of earlier ones some may be there and some not.
     #[inline]
     pub(crate) fn rows_from(&mut self, key: &K, least: Timestamp) -> Result<Option<KeyRows>> {
-        if self.encode_key(key)? == Encoded::Null {
-            return Ok(None);
-        }
-        self.enter_encoded(least).map(Some)
+        self.with_bytes(key, |store, bytes| store.enter_bytes(bytes, least))
+    }
+
+    /// As [`TimedStore::rows_from`], for those who only read.
+    #[inline]
+    pub(crate) fn rows_to_read(&mut self, key: &K, least: Timestamp) -> Result<Option<KeyRows>> {
+        self.with_bytes(key, |store, bytes| {
+            let group = store.readable(bytes, least)?;
+            store.trim(group);
+            Ok(KeyRows(group))
+        })
     }
 
     /// Whether a key is null on the log.
     pub(crate) fn is_null(&mut self, key: &K) -> Result<bool> {
-        Ok(self.encode_key(key)? == Encoded::Null)
+        Ok(self.with_bytes(key, |_, _| Ok(()))?.is_none())
     }
 
     /// The value at a place, and the timestamp of its last change.
@@ -173,20 +172,19 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         Ok((result, &row.value, row.timestamp))
     }
 
-    /// Puts the bytes of a key into `self.prefix`.
     #[inline]
-    fn encode_key(&mut self, key: &K) -> Result<Encoded> {
-        self.scratch.clear();
-        let encoded = self.key.encode(key, &mut self.scratch)?;
-        self.prefix.clear();
-        ordered::put_bytes(&mut self.prefix, &self.scratch);
-        Ok(encoded)
+    fn with_bytes<R>(
+        &mut self,
+        key: &K,
+        act: impl FnOnce(&mut Self, &[u8]) -> Result<R>,
+    ) -> Result<Option<R>> {
+        let serde = self.key;
+        serde.with_bytes(key, (self, |store| &mut store.key_bytes), act)
     }
 
     #[inline]
-    fn enter_encoded(&mut self, least: Timestamp) -> Result<KeyRows> {
-        let hash = self.hasher.hash_one(&self.prefix[..]);
-        let group = self.resident(hash, least)?;
+    fn enter_bytes(&mut self, key: &[u8], least: Timestamp) -> Result<KeyRows> {
+        let group = self.resident(key, least)?;
         self.trim(group);
         Ok(KeyRows(group))
     }
