@@ -76,6 +76,36 @@ impl WriteBatch {
         self.push(column, key, parts, false);
     }
 
+    /// Sets a key to what `write` appends, so that a value need not lie elsewhere first. The key
+    /// may be finished later: [`WriteBatch::key_mut`].
+    pub fn put_with(&mut self, column: Column, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+        let key = self.append(key);
+        let start = self.data.len();
+        write(&mut self.data);
+        self.entries.push(Entry {
+            column,
+            key,
+            value: Some(start..self.data.len()),
+            new: false,
+        });
+    }
+
+    /// The key of a change, by its place among them, for one that is not known to the end when the
+    /// value is.
+    ///
+    /// ```
+    /// use millstream_state::{Column, WriteBatch};
+    ///
+    /// let mut batch = WriteBatch::new();
+    /// batch.put_with(Column(0), b"key-?", |value| value.extend_from_slice(b"long"));
+    /// batch.key_mut(0).unwrap()[4] = b'1';
+    /// assert_eq!(batch.ops().next().unwrap().key(), b"key-1");
+    /// ```
+    pub fn key_mut(&mut self, change: usize) -> Option<&mut [u8]> {
+        let entry = self.entries.get(change)?;
+        Some(&mut self.data[entry.key.clone()])
+    }
+
     /// As [`WriteBatch::put_parts`] of a key that the column does not have, as the caller knows. A
     /// backend that holds it back may then forget row and deletion, where that comes in time.
     pub fn insert_parts(&mut self, column: Column, key: &[u8], parts: &[&[u8]]) {
@@ -174,7 +204,7 @@ impl WriteBatch {
     }
 
     /// Bytes of keys and values for which there is memory.
-    pub(crate) fn capacity(&self) -> usize {
+    pub fn capacity(&self) -> usize {
         self.data.capacity()
     }
 

@@ -353,6 +353,13 @@ pub trait Log: Send {
         Err(Error::Fatal("no commit was begun".into()))
     }
 
+    /// How many bytes of finished records are worth waiting for before they are committed. A log in
+    /// another place is asked seldom and with much; one in this process reads again what was
+    /// written, which is best done while the processor has it at hand.
+    fn commit_bytes(&self) -> usize {
+        usize::MAX
+    }
+
     /// Drops the open transaction. Fetching goes on where it was; the caller seeks back.
     fn abort(&mut self) -> Result<()>;
 

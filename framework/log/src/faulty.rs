@@ -238,6 +238,10 @@ impl<L: Log> Log for FaultyLog<L> {
         Ok(commit)
     }
 
+    fn commit_bytes(&self) -> usize {
+        self.inner.commit_bytes()
+    }
+
     fn begin_commit(
         &mut self,
         transaction: u64,

@@ -120,8 +120,11 @@ impl Shared {
         blocks.set_format_version(6);
         let mut options = Options::default();
         options.set_block_based_table_factory(&blocks);
-        // What a flush writes is soon compacted: to compress it twice is work for nothing.
-        options.set_compression_per_level(&[DBCompressionType::None, DBCompressionType::Lz4]);
+        // What a flush writes is soon compacted, and so is again, several times, what lies on the
+        // level behind it: a column is compressed as far as it is larger than that, a quarter of a
+        // gigabyte.
+        let none = DBCompressionType::None;
+        options.set_compression_per_level(&[none, none, DBCompressionType::Lz4]);
         options.set_write_buffer_size(WRITE_BUFFER_BYTES);
         // Small pieces, so that a column with ten keys does not occupy a megabyte. For the same
         // reason there is no bloom filter before the memtable: its size would be that of a full

@@ -293,9 +293,7 @@ impl Log for EmbeddedClient {
         transaction: u64,
         places: &[(TopicPartition, Committed)],
     ) -> Result<Commit> {
-        let pending = self
-            .open
-            .take(&self.shared.limits, self.shared.disk.is_some());
+        let mut sent = (self.open).take(&self.shared.limits, self.shared.disk.as_ref());
         let mut state = self.shared.lock()?;
         let with = match &self.membership {
             Membership::None if places.is_empty() => None,
@@ -308,9 +306,14 @@ impl Log for EmbeddedClient {
                 Some(Places { group, places })
             }
         };
-        let commit = self.shared.commit(&mut state, pending, with)?;
+        let commit = self.shared.commit(&mut state, &mut sent, with)?;
         drop(state);
+        self.open.keep(sent.blocks);
         Ok(self.made(transaction, commit))
+    }
+
+    fn commit_bytes(&self) -> usize {
+        self.shared.limits.commit_bytes
     }
 
     fn abort(&mut self) -> Result<()> {
@@ -385,19 +388,17 @@ impl Log for EmbeddedClient {
                 "a subscribed client commits for its own group only".into(),
             ));
         }
-        let pending = self
-            .open
-            .take(&self.shared.limits, self.shared.disk.is_some());
+        let mut sent = (self.open).take(&self.shared.limits, self.shared.disk.as_ref());
         let mut state = self.shared.lock()?;
         if state.groups.get(group).is_some_and(|group| group.len() > 0) {
             return Err(Error::Fatal(format!(
                 "group {group} has members: only they may commit"
             )));
         }
-        let commit = self
-            .shared
-            .commit(&mut state, pending, Some(Places { group, places }))?;
+        let places = Some(Places { group, places });
+        let commit = self.shared.commit(&mut state, &mut sent, places)?;
         drop(state);
+        self.open.keep(sent.blocks);
         Ok(self.made(transaction, commit))
     }
 

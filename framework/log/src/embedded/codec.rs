@@ -30,12 +30,12 @@ const RECORD_BYTES_MIN: usize = 5;
 /// Why bytes are not a block.
 pub(super) type Corrupt = &'static str;
 
-/// Writes a block; `out` is cleared first.
+/// Appends a block.
 pub(super) fn encode(head: &Head, batch: &RecordBatch, range: Range<usize>, out: &mut Vec<u8>) {
-    out.clear();
+    let start = out.len();
     // What a record takes here is hardly ever more than what it counts as, so nothing grows.
     out.reserve(PREFIX + usize::try_from(head.bytes).unwrap_or(0));
-    out.resize(PREFIX, VERSION);
+    out.resize(start + PREFIX, VERSION);
     put_varint(out, (head.end - head.base).cast_unsigned());
     put_option(out, head.horizon);
     put_zigzag(out, head.newest);
@@ -53,8 +53,9 @@ pub(super) fn encode(head: &Head, batch: &RecordBatch, range: Range<usize>, out:
         out.extend_from_slice(record.key.unwrap_or_default());
         out.extend_from_slice(record.value.unwrap_or_default());
     }
-    let checksum = xxh3_64(&out[PREFIX..]);
-    out[1..PREFIX].copy_from_slice(&checksum.to_be_bytes());
+    let block = &mut out[start..];
+    let checksum = xxh3_64(&block[PREFIX..]);
+    block[1..PREFIX].copy_from_slice(&checksum.to_be_bytes());
 }
 
 fn put_length(out: &mut Vec<u8>, bytes: Option<&[u8]>) {

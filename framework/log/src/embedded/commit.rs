@@ -9,7 +9,7 @@ use super::{
     disk::Disk,
     rows::{self, PartitionId},
     state::{State, put_row},
-    transaction::Pending,
+    transaction::{Pending, Sent},
 };
 use crate::api::{Commit, Committed, Error, Result};
 use millstream_core::{
@@ -18,9 +18,6 @@ use millstream_core::{
 };
 use millstream_state::WriteBatch;
 use std::sync::Arc;
-
-/// Memory for so many of the largest blocks is kept from one commit to the next.
-const KEPT_BLOCKS: usize = 4;
 
 /// Places of a group that go with a commit.
 #[derive(Clone, Copy)]
@@ -35,12 +32,12 @@ impl Shared {
     pub(super) fn commit(
         &self,
         state: &mut State,
-        pending: Vec<Pending>,
+        Sent { parts, blocks }: &mut Sent,
         places: Option<Places<'_>>,
     ) -> Result<Commit> {
         let places = resolve_places(state, places)?;
-        let mut bases = Vec::with_capacity(pending.len());
-        for part in &pending {
+        let mut bases = Vec::with_capacity(parts.len());
+        for part in &*parts {
             let log = state.partition_mut(&part.spot).ok_or_else(|| {
                 Error::UnknownTopic(format!(
                     "{}: deleted while records were sent",
@@ -50,19 +47,10 @@ impl Shared {
             bases.push(log.row.end);
         }
         if let Some(disk) = &self.disk {
-            let mut batch = std::mem::take(&mut state.batch);
-            batch.clear();
-            write(state, disk, &pending, &places, &mut batch);
-            let applied = if batch.is_empty() {
-                Ok(())
-            } else {
-                disk.apply(&batch)
-            };
-            // One large commit must not hold its memory for good; that of usual ones is used again.
-            if batch.bytes() <= KEPT_BLOCKS * self.limits.block_bytes_max {
-                state.batch = batch;
+            write(state, disk, parts, &places, blocks);
+            if !blocks.is_empty() {
+                disk.apply(blocks)?;
             }
-            applied?;
         }
         for (group, id, place) in places {
             let group = match state.places.get_mut(group) {
@@ -71,8 +59,8 @@ impl Shared {
             };
             group.insert(id, place.clone());
         }
-        state.sequence += u64::from(!pending.is_empty());
-        let ends = pending.into_iter().zip(bases).map(|(part, base)| {
+        state.sequence += u64::from(!parts.is_empty());
+        let ends = parts.drain(..).zip(bases).map(|(part, base)| {
             let partition = part.spot.id.1;
             let topic = Arc::clone(&part.spot.topic);
             (
@@ -127,22 +115,25 @@ fn resolve_places<'a>(
     places.iter().map(resolve).collect()
 }
 
-/// Collects the whole commit for the backend.
+/// Collects the whole commit for the backend: the blocks are there, and get their places.
 fn write(
     state: &mut State,
     disk: &Disk,
-    pending: &[Pending],
+    parts: &[Pending],
     places: &[(&str, PartitionId, &Committed)],
     batch: &mut WriteBatch,
 ) {
-    for part in pending {
+    let mut number = 0;
+    for part in parts {
         let Some(log) = state.partition_mut(&part.spot) else {
             continue;
         };
         let (base, mut row) = (log.row.end, log.row);
         for piece in &part.pieces {
-            let key = rows::block_key(part.spot.id, base + piece.head.base);
-            batch.put(disk.blocks, &key, &piece.encoded);
+            if let Some(key) = batch.key_mut(number) {
+                key.copy_from_slice(&rows::block_key(part.spot.id, base + piece.head.base));
+            }
+            number += 1;
             row.end = base + piece.head.end;
             row.bytes += piece.head.bytes;
             row.dirty_bytes += piece.head.bytes;

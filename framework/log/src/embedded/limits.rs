@@ -12,6 +12,8 @@ pub struct Limits {
     pub record_bytes_max: usize,
     /// Bytes of one client's open transaction.
     pub transaction_bytes_max: usize,
+    /// Whoever has so many bytes of finished records commits them without waiting longer.
+    pub commit_bytes: usize,
     /// A commit that gives a partition more than this is stored as several blocks.
     pub block_bytes_max: usize,
     /// Blocks are merged until they are this large.
@@ -38,6 +40,7 @@ impl Default for Limits {
             cache_blocks_max: 4_096,
             record_bytes_max: 16 << 20,
             transaction_bytes_max: 256 << 20,
+            commit_bytes: 3 << 20,
             block_bytes_max: 4 << 20,
             merge_bytes: 1 << 20,
             merge_blocks: 32,

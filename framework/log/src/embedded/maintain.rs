@@ -277,10 +277,11 @@ impl Shared {
             for head in old {
                 batch.delete(disk.blocks, &rows::block_key(spot.id, head.base));
             }
-            let mut bytes = Vec::new();
             for Block { head, records } in &new {
-                codec::encode(head, &records.batch, records.range.clone(), &mut bytes);
-                batch.put(disk.blocks, &rows::block_key(spot.id, head.base), &bytes);
+                let key = rows::block_key(spot.id, head.base);
+                batch.put_with(disk.blocks, &key, |out| {
+                    codec::encode(head, &records.batch, records.range.clone(), out);
+                });
             }
         }
         let mut state = self.lock()?;

@@ -43,8 +43,6 @@ pub(super) struct State {
     /// Blocks in memory that may be forgotten, oldest first.
     cache: VecDeque<(Arc<str>, PartitionId, Offset)>,
     cache_bytes: u64,
-    /// Reused by every commit.
-    pub(super) batch: WriteBatch,
 }
 
 impl State {

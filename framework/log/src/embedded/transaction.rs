@@ -6,8 +6,9 @@
 use super::{
     block::{Head, RECORD_OVERHEAD, cut, record_bytes},
     codec,
-    disk::Spot,
+    disk::{Disk, Spot},
     limits::Limits,
+    rows,
     state::Topic,
 };
 use crate::{
@@ -19,10 +20,13 @@ use millstream_core::{
     batch::RecordBatch,
     record::{Offset, Partition, RawRecord},
 };
+use millstream_state::WriteBatch;
 use std::{ops::Range, sync::Arc};
 
 /// A client remembers at most this many topics that it sent to; beyond, it starts over.
 const SLOTS_MAX: usize = 1_024;
+/// So much memory for blocks is kept however little is sent.
+const KEPT_BYTES: usize = 1 << 20;
 
 /// A topic that the client sent to, and its buffers, one per partition.
 struct Slot {
@@ -64,8 +68,15 @@ pub(super) struct Piece {
     /// Relative to the batch's base.
     pub(super) head: Head,
     pub(super) range: Range<usize>,
-    /// The block's bytes; empty where there is no disk.
-    pub(super) encoded: Vec<u8>,
+}
+
+/// All that was sent.
+pub(super) struct Sent {
+    /// By topic and partition.
+    pub(super) parts: Vec<Pending>,
+    /// Their pieces' blocks in order, under keys that do not say yet where they begin; nothing
+    /// where there is no disk.
+    pub(super) blocks: WriteBatch,
 }
 
 #[derive(Default)]
@@ -76,6 +87,8 @@ pub(super) struct OpenTransaction {
     last: usize,
     /// Partitions with records: slot and partition.
     touched: Vec<(usize, Partition)>,
+    /// Memory for the blocks of the next commit.
+    blocks: WriteBatch,
     bytes: usize,
     catalog: u64,
 }
@@ -173,10 +186,10 @@ impl OpenTransaction {
         Ok(())
     }
 
-    /// Everything sent, by topic and partition, cut into blocks, and encoded if it goes to disk.
-    /// The transaction is empty afterwards.
-    pub(super) fn take(&mut self, limits: &Limits, to_disk: bool) -> Vec<Pending> {
-        let mut pending: Vec<_> = self
+    /// Everything sent, cut into blocks, and encoded if it goes to disk. The transaction is empty
+    /// afterwards.
+    pub(super) fn take(&mut self, limits: &Limits, disk: Option<&Disk>) -> Sent {
+        let mut parts: Vec<_> = self
             .touched
             .drain(..)
             .map(|(index, partition)| {
@@ -186,7 +199,7 @@ impl OpenTransaction {
                     id: (slot.id, partition),
                     topic: Arc::clone(&slot.topic),
                 };
-                let pieces = pieces(&batch, limits, to_disk);
+                let pieces = pieces(&batch, limits);
                 Pending {
                     spot,
                     batch,
@@ -194,11 +207,31 @@ impl OpenTransaction {
                 }
             })
             .collect();
-        pending.sort_unstable_by(|a, b| {
+        parts.sort_unstable_by(|a, b| {
             (&a.spot.topic, a.spot.id.1).cmp(&(&b.spot.topic, b.spot.id.1))
         });
         self.bytes = 0;
-        pending
+        let mut blocks = std::mem::take(&mut self.blocks);
+        if let Some(disk) = disk {
+            for part in &parts {
+                let key = rows::block_key(part.spot.id, 0);
+                for Piece { head, range } in &part.pieces {
+                    blocks.put_with(disk.blocks, &key, |out| {
+                        codec::encode(head, &part.batch, range.clone(), out);
+                    });
+                }
+            }
+        }
+        Sent { parts, blocks }
+    }
+
+    /// Takes back the memory of what was sent. That of one large commit is given up with the first
+    /// one that needs but little of it.
+    pub(super) fn keep(&mut self, mut blocks: WriteBatch) {
+        if blocks.capacity() <= KEPT_BYTES.max(4 * blocks.bytes()) {
+            blocks.clear();
+            self.blocks = blocks;
+        }
     }
 
     /// Drops what was sent and keeps its memory for the next transaction.
@@ -210,19 +243,11 @@ impl OpenTransaction {
     }
 }
 
-fn pieces(batch: &RecordBatch, limits: &Limits, to_disk: bool) -> Vec<Piece> {
+fn pieces(batch: &RecordBatch, limits: &Limits) -> Vec<Piece> {
     let piece = |range: Range<usize>| {
         let covers = batch.offset(range.start)..batch.offset(range.end - 1) + 1;
         let head = Head::of(batch, range.clone(), covers, None);
-        let mut encoded = Vec::new();
-        if to_disk {
-            codec::encode(&head, batch, range.clone(), &mut encoded);
-        }
-        Piece {
-            head,
-            range,
-            encoded,
-        }
+        Piece { head, range }
     };
     cut(batch, limits.block_bytes_max)
         .into_iter()

@@ -5,7 +5,10 @@
 
 use super::{Active, CommitOrder, Meter, Worker, WorkerStats, assignment::resume};
 use crate::error::{Error, Result};
-use millstream_core::record::{Offset, Timestamp, TopicPartition};
+use millstream_core::{
+    record::{Offset, Timestamp, TopicPartition},
+    task::Task,
+};
 use millstream_log::{Commit, Committed, Error as LogError, Log, Outcome};
 use millstream_state::Position;
 use std::time::Duration;
@@ -31,17 +34,13 @@ impl Worker {
         if self.committing.is_some() {
             return false;
         }
-        let dirty: usize = self
-            .active
-            .values()
-            .map(|active| active.task.dirty_bytes())
-            .sum();
+        let tasks = || self.active.values().map(|active| &active.task);
+        let dirty: usize = tasks().map(Task::dirty_bytes).sum();
+        let written: usize = tasks().map(Task::written_bytes).sum();
         now.saturating_sub(self.last_commit) >= self.settings.commit_interval_ms
             || dirty > self.settings.uncommitted_bytes_max
-            || self
-                .active
-                .values()
-                .any(|active| active.task.commit_requested())
+            || written > self.log.commit_bytes()
+            || tasks().any(Task::commit_requested)
     }
 
     /// Commits the work of all tasks in one transaction; says whether there was any, and does

@@ -41,7 +41,10 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(partitions: u32) -> Self {
-        let log = EmbeddedLog::in_memory();
+        Self::on(EmbeddedLog::in_memory(), partitions)
+    }
+
+    pub(crate) fn on(log: EmbeddedLog, partitions: u32) -> Self {
         for name in [IN.name, OUT.name] {
             create(&log, name, partitions);
         }

@@ -17,6 +17,7 @@ mod globals;
 mod groups;
 mod harness;
 mod idle;
+mod joins;
 mod lifecycle;
 mod marks;
 mod metrics;
