@@ -35,7 +35,7 @@ pub(crate) fn open(config: &Config, root: &Path, shared: &Shared) -> Result<Embe
         Durability::Process => state::Durability::Process,
         Durability::Machine => state::Durability::Machine,
     };
-    let backend = RocksBackend::open(root.join("log"), &columns, shared)
+    let backend = RocksBackend::open(root.join("log"), &columns, &shared.for_a_log())
         .context("opening the embedded log")?
         .with_durability(durability);
     let limits = LogLimits {

@@ -104,17 +104,19 @@ pub fn is_of_bytes(encoded: &[u8], value: &[u8]) -> bool {
     match encoded.split_at_checked(value.len()) {
         // Without a zero the value stands there as it is.
         Some((same, [ZERO, END])) if same == value => !value.contains(&ZERO),
-        Some((_, [_, _, _, ..])) => is_of_zeros(encoded, value),
-        _ => false,
+        _ => is_of_pieces(encoded, value),
     }
 }
 
-/// The same of a value that has zeros, and so is longer when it is encoded.
-#[cold]
-fn is_of_zeros(encoded: &[u8], value: &[u8]) -> bool {
-    let mut bytes = Vec::new();
-    put_bytes(&mut bytes, value);
-    bytes == encoded
+/// The same of a value that may have zeros: between two of them it stands there as it is.
+fn is_of_pieces(encoded: &[u8], value: &[u8]) -> bool {
+    let mut pieces = value.split(|byte| *byte == ZERO);
+    let first = encoded.strip_prefix(pieces.next().unwrap_or_default());
+    let end = pieces.try_fold(first, |rest, piece| {
+        let rest = rest?.strip_prefix(&[ZERO, ESCAPED])?;
+        Some(rest.strip_prefix(piece))
+    });
+    end.flatten() == Some(&[ZERO, END])
 }
 
 /// Appends text; it sorts by its UTF-8 bytes, which is the order of `str` in Rust.

@@ -285,26 +285,14 @@ fn made(topic: &InternalTopic, log: &mut dyn Log) -> millstream_log::Result<Topi
             delete_retention_ms: TOMBSTONE_RETENTION_MS,
             retention_ms: None,
         },
-        // As in Kafka Streams (KAFKA-13345), and purged as above. One that an earlier version made
-        // may stay as it is.
-        InternalKind::GrowingChangelog => match log.topic(&topic.name)? {
-            Some(info) if info.spec.cleanup.compacts().is_some() => info.spec.cleanup,
-            _ => Cleanup::Delete { retention_ms: None },
-        },
     };
     let info = log.create_topic(&TopicSpec {
         name: topic.name.clone(),
         partitions: topic.partitions,
         cleanup,
     })?;
-    if topic.kind != InternalKind::Repartition && info.spec.cleanup.ages().is_some() {
-        return Err(LogError::Fatal(format!(
-            "topic {} forgets records by their age or number, which would lose state: its \
-             retention.ms and retention.bytes must be -1",
-            topic.name
-        )));
-    }
-    if topic.kind != InternalKind::Changelog && matches!(info.spec.cleanup, Cleanup::Compact { .. })
+    if topic.kind == InternalKind::TrimmedChangelog
+        && matches!(info.spec.cleanup, Cleanup::Compact { .. })
     {
         let why = "rows that expire get tombstones there: with cleanup.policy=compact,delete and \
                    retention.ms=-1 the topic would be cut off in front instead";

@@ -266,6 +266,7 @@ impl Rows {
         };
         let place = place.wrapping_sub(self.passed);
         if let Some(listed) = self.late.get_mut(place as usize) {
+            debug_assert_eq!(*listed, number, "a row's place in the list");
             *listed = NONE;
         }
         while self.late.front() == Some(&NONE) {

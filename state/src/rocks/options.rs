@@ -19,6 +19,9 @@ const MAX_WAL_BYTES: u64 = 32 * MIB as u64;
 const WRITE_BUFFER_BYTES: usize = 16 * MIB;
 /// Files one database keeps open; more are opened again on use.
 const MAX_OPEN_FILES: i32 = 256;
+/// Flushed files of a column that wait for a compaction, and those of a log's.
+const FILES_MAX: i32 = 4;
+const LOG_FILES_MAX: i32 = 12;
 /// Bloom filter bits per key: about one point read in a hundred goes to a file in vain.
 const FILTER_BITS: f64 = 10.0;
 
@@ -49,6 +52,8 @@ pub struct Shared {
     cache: Cache,
     writes: WriteBufferManager,
     buffers: BufferBudget,
+    /// How many files of a column may wait, as they were flushed, until they are compacted.
+    files_max: i32,
 }
 
 impl Shared {
@@ -59,6 +64,18 @@ impl Shared {
             cache: Cache::new_lru_cache(limits.block_cache_bytes),
             writes: WriteBufferManager::new_write_buffer_manager(memtables, false),
             buffers: BufferBudget::new(limits.write_buffer_bytes - memtables),
+            files_max: FILES_MAX,
+        }
+    }
+
+    /// The same for a database that is written at its ends and read in long stretches, as a log is:
+    /// to look into more files costs it little, and to write them together again is the larger part
+    /// of what writing costs.
+    #[must_use]
+    pub fn for_a_log(&self) -> Self {
+        Self {
+            files_max: LOG_FILES_MAX,
+            ..self.clone()
         }
     }
 
@@ -121,10 +138,11 @@ impl Shared {
         let mut options = Options::default();
         options.set_block_based_table_factory(&blocks);
         // What a flush writes is soon compacted, and so is again, several times, what lies on the
-        // level behind it: a column is compressed as far as it is larger than that, a quarter of a
-        // gigabyte.
+        // level behind it. A column that is larger than that level, a quarter of a gigabyte, is
+        // compressed below it.
         let none = DBCompressionType::None;
         options.set_compression_per_level(&[none, none, DBCompressionType::Lz4]);
+        options.set_level_zero_file_num_compaction_trigger(self.files_max);
         options.set_write_buffer_size(WRITE_BUFFER_BYTES);
         // Small pieces, so that a column with ten keys does not occupy a megabyte. For the same
         // reason there is no bloom filter before the memtable: its size would be that of a full

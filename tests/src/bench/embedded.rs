@@ -29,7 +29,7 @@ const IDLE_WAIT: Duration = Duration::from_millis(10);
 /// A log on disk as the facade opens it.
 pub(super) fn on_disk(directory: &Path, shared: &Shared) -> Result<EmbeddedLog> {
     let columns = EmbeddedLog::COLUMNS.map(str::to_owned);
-    let backend = RocksBackend::open(directory.join("log"), &columns, shared)?;
+    let backend = RocksBackend::open(directory.join("log"), &columns, &shared.for_a_log())?;
     let limits = LogLimits {
         cache_bytes_max: LOG_CACHE_BYTES,
         ..LogLimits::default()

@@ -124,7 +124,6 @@ impl StreamsBuilder {
             logging,
             format,
             expires: None,
-            only_adds: false,
             at: Location::caller(),
             source: None,
             query: Some(Arc::new(Formats { key, value })),
@@ -186,7 +185,6 @@ impl StreamsBuilder {
             logging,
             format: format!("timed/{kind:?}/{wide}/{}/{}", formats.0, formats.1),
             expires: (retention < Timestamp::MAX).then_some(shape),
-            only_adds: false,
             at,
             source: None,
             query: Some(Arc::new(TimedFormats {
@@ -240,7 +238,6 @@ impl StreamsBuilder {
             logging,
             format,
             expires: None,
-            only_adds: false,
             at: Location::caller(),
             source: None,
             query: Some(Arc::new(VersionedFormats { key, value })),
@@ -461,11 +458,6 @@ impl StreamsBuilder {
     /// it let them pass (KIP-962).
     pub(crate) fn takes_null_keys(&self, node: NodeId) {
         self.draft.borrow_mut().take_null_keys.push(node);
-    }
-
-    /// Says that a store's rows are only ever added, each once.
-    pub(crate) fn only_adds(&self, store: StoreId) {
-        self.draft.borrow_mut().stores[store.0].only_adds = true;
     }
 
     pub(crate) fn mistake(&self, at: &'static Location<'static>, text: String) {

@@ -86,7 +86,6 @@ impl StreamsBuilder {
             // The limit is none of the format: rows fit any.
             format: format!("lru/{}/{}", formats.0, formats.1),
             expires: None,
-            only_adds: false,
             at,
             source: None,
             query: Some(Arc::new(LruFormats { key, value })),

@@ -42,7 +42,8 @@ pub trait Codec: Sync + 'static {
     fn encode(&self, value: &Self::Item, out: &mut Vec<u8>) -> Result<Encoded>;
 
     /// What [`Codec::encode`] would append, where the value holds just these bytes: a store then
-    /// looks for them where they are. `None`, which is always right, where it does not.
+    /// looks for them where they are. `None`, which is always right, where it does not; and also
+    /// where [`Codec::encode`] would say `Null`, or fail.
     #[inline]
     fn as_bytes<'a>(&self, _value: &'a Self::Item) -> Option<&'a [u8]> {
         None
@@ -105,6 +106,12 @@ impl<T> Serde<T> {
         self.0.as_bytes(value)
     }
 
+    /// Whether encoding a value comes to these bytes.
+    fn writes(self, value: &T, bytes: &[u8]) -> bool {
+        let mut out = Vec::new();
+        matches!(self.encode(value, &mut out), Ok(Encoded::Bytes)) && out == bytes
+    }
+
     /// Lets a store do something with a key's bytes; `None`, and nothing is done, for a null key.
     /// Bytes that the key holds are not copied into the store's buffer: to read what was written a
     /// moment ago, in other pieces, is to wait until the processor has written all before it.
@@ -116,6 +123,10 @@ impl<T> Serde<T> {
         act: impl FnOnce(&mut S, &[u8]) -> Result<R>,
     ) -> Result<Option<R>> {
         if let Some(bytes) = self.as_bytes(key) {
+            debug_assert!(
+                self.writes(key, bytes),
+                "{self:?}: as_bytes is not what encode writes"
+            );
             return act(store, bytes).map(Some);
         }
         let mut bytes = std::mem::take(buffer(store));

@@ -1,6 +1,6 @@
 //! From a topology and the partition counts of its topics to tasks and internal topics.
 
-use super::{Logging, StoreSpec, Subtopology, TopicName, Topology, changelog_name};
+use super::{Logging, Subtopology, TopicName, Topology, changelog_name};
 use crate::{
     error::{Error, Result},
     record::{TaskId, TopicPartition},
@@ -27,8 +27,6 @@ pub enum InternalKind {
     Changelog,
     /// Replicates a store whose rows expire: it is cut off in front, behind what has.
     TrimmedChangelog,
-    /// The same of a store that changes no row, so that compacting would remove nothing.
-    GrowingChangelog,
 }
 
 /// A topic that the program makes for itself.
@@ -124,7 +122,10 @@ impl Topology {
             layout.internal.extend(changelogs.map(|id| InternalTopic {
                 name: changelog_name(application_id, &self.store(*id).name),
                 partitions: tasks,
-                kind: kind(self.store(*id)),
+                kind: match self.store(*id).expires {
+                    Some(_) => InternalKind::TrimmedChangelog,
+                    None => InternalKind::Changelog,
+                },
             }));
         }
         Ok(layout)
@@ -254,13 +255,4 @@ fn largest(counts: &BTreeMap<TopicName, u32>, sub: &Subtopology) -> u32 {
     // Only one that reads by a pattern can have no source, while nothing matches.
     let sources = sub.sources.iter().map(|topic| count(counts, topic));
     sources.max().unwrap_or(0)
-}
-
-/// What a store's changelog is.
-fn kind(store: &StoreSpec) -> InternalKind {
-    match (store.expires, store.only_adds) {
-        (None, _) => InternalKind::Changelog,
-        (Some(_), false) => InternalKind::TrimmedChangelog,
-        (Some(_), true) => InternalKind::GrowingChangelog,
-    }
 }

@@ -154,8 +154,6 @@ pub struct StoreSpec {
     /// What its rows are and how long they are kept, where all of them expire one day by the
     /// store's own clock.
     pub expires: Option<TimedShape>,
-    /// Whether rows are only ever added, each once, until they expire.
-    pub only_adds: bool,
     /// Where the program declares it.
     pub at: &'static Location<'static>,
     /// The user's topic of which the store is a copy, so that it could be restored from there
@@ -181,7 +179,6 @@ impl StoreSpec {
             logging: Logging::Changelog,
             format: format.into(),
             expires: None,
-            only_adds: false,
             at: Location::caller(),
             source: None,
             query: None,

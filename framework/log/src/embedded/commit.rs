@@ -6,6 +6,7 @@
 use super::{
     Shared,
     block::Block,
+    dead,
     disk::Disk,
     rows::{self, PartitionId},
     state::{State, put_row},
@@ -47,7 +48,7 @@ impl Shared {
             bases.push(log.row.end);
         }
         if let Some(disk) = &self.disk {
-            write(state, disk, parts, &places, blocks);
+            write(state, disk, parts, &places, blocks)?;
             if !blocks.is_empty() {
                 disk.apply(blocks)?;
             }
@@ -122,17 +123,14 @@ fn write(
     parts: &[Pending],
     places: &[(&str, PartitionId, &Committed)],
     batch: &mut WriteBatch,
-) {
+) -> Result<()> {
     let mut number = 0;
     for part in parts {
-        let Some(log) = state.partition_mut(&part.spot) else {
-            continue;
-        };
+        let log = state.partition_mut(&part.spot).ok_or_else(dead)?;
         let (base, mut row) = (log.row.end, log.row);
         for piece in &part.pieces {
-            if let Some(key) = batch.key_mut(number) {
-                key.copy_from_slice(&rows::block_key(part.spot.id, base + piece.head.base));
-            }
+            let key = batch.key_mut(number).ok_or_else(dead)?;
+            key.copy_from_slice(&rows::block_key(part.spot.id, base + piece.head.base));
             number += 1;
             row.end = base + piece.head.end;
             row.bytes += piece.head.bytes;
@@ -145,4 +143,5 @@ fn write(
         let parts: [&[u8]; 2] = [&offset, &place.metadata];
         batch.put_parts(disk.places, &rows::place_key(group, *id), &parts);
     }
+    Ok(())
 }

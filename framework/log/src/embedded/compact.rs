@@ -14,7 +14,7 @@ use super::{
     disk::{Spot, more_if},
     maintain::{Maintainer, Work},
 };
-use crate::api::Result;
+use crate::api::{Cleanup, Result};
 use hashbrown::HashMap;
 use millstream_core::{
     batch::RecordBatch,
@@ -23,17 +23,28 @@ use millstream_core::{
 
 /// What remembering a key costs beside its bytes: a table slot and an allocation.
 const KEY_OVERHEAD: usize = 48;
+/// A pass that removes less than one in so many of the records that are new to it was not worth it,
+/// and the next one waits until there is so many times as much.
+const WORTH: u64 = 8;
+const PATIENCE: u64 = 16;
 
 /// A compaction under way. There is one at a time, so that its memory is bounded.
 pub(super) struct Pass {
     pub(super) spot: Spot,
+    /// Whether the partition is cut off in front too.
+    is_trimmed: bool,
     /// The newest offset of each key, of the records read so far.
     newest: HashMap<Box<[u8]>, Offset>,
     newest_bytes: usize,
+    /// How many records with keys were read for it, and how many records went.
+    indexed: u64,
+    removed: u64,
     /// Below here everything is clean after the pass.
     upto: Offset,
     /// Below here everything was clean before the pass.
     clean_until: Offset,
+    /// Where the partition began.
+    start: Offset,
     step: Step,
 }
 
@@ -51,37 +62,66 @@ impl Shared {
     pub(super) fn compact(
         &self,
         maintainer: &mut Maintainer,
-        spot: &Spot,
-        delete_retention_ms: i64,
+        (spot, cleanup): (&Spot, Cleanup),
         work: &mut Work,
     ) -> Result<()> {
         if maintainer.pass.is_none() {
+            let is_trimmed = matches!(cleanup, Cleanup::CompactDelete { .. });
+            let least = if is_trimmed {
+                self.limits.compact_trimmed_bytes_min
+            } else {
+                self.limits.compact_bytes_min
+            };
+            let patience = self.lock()?.partition_mut(spot).map(|log| log.patience);
             let due = self.row(spot)?.filter(|row| {
                 let half = row.dirty_bytes.saturating_mul(2) >= row.bytes;
-                half && row.bytes >= self.limits.compact_bytes_min && row.clean_until < row.end
+                let enough = row.bytes >= least.max(patience.unwrap_or(0));
+                half && enough && row.clean_until < row.end
             });
             maintainer.pass = due.map(|row| Pass {
                 spot: spot.clone(),
+                is_trimmed,
                 newest: HashMap::new(),
                 newest_bytes: 0,
+                indexed: 0,
+                removed: 0,
                 upto: row.end,
-                clean_until: row.clean_until,
+                clean_until: row.clean_until.max(row.start),
+                start: row.start,
                 step: Step::Index(row.clean_until.max(row.start)),
             });
         }
+        let delete_retention_ms = cleanup.compacts().unwrap_or_default();
         let Some(pass) = maintainer.pass.as_mut().filter(|pass| pass.spot == *spot) else {
             return Ok(());
         };
         while work.budget > 0 {
             match pass.step {
                 Step::Index(from) => self.index(pass, from, work)?,
+                Step::Rewrite(_) if pass.is_in_vain() => {
+                    self.wait_for_more(spot)?;
+                    maintainer.pass = None;
+                    break;
+                }
                 Step::Rewrite(from) => self.rewrite(pass, from, delete_retention_ms, work)?,
                 Step::Done => {
                     self.finish(spot, pass.upto)?;
+                    if pass.is_trimmed && !pass.is_worth(pass.removed) {
+                        self.wait_for_more(spot)?;
+                    }
                     maintainer.pass = None;
                     break;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// A pass has shown that there is little to remove. What is cut off in front anyway need not be
+    /// compacted to be bounded, so the next pass waits until the partition has become a multiple.
+    fn wait_for_more(&self, spot: &Spot) -> Result<()> {
+        if let Some(log) = self.lock()?.partition_mut(spot) {
+            log.patience = log.row.bytes.saturating_mul(PATIENCE);
         }
         Ok(())
     }
@@ -96,7 +136,11 @@ impl Shared {
         self.update(spot, |row| {
             row.clean_until = upto;
             row.dirty_bytes = dirty_bytes;
-        })
+        })?;
+        if let Some(log) = self.lock()?.partition_mut(spot) {
+            log.patience = 0;
+        }
+        Ok(())
     }
 
     /// Remembers the keys of more blocks, up to the bound on keys.
@@ -139,7 +183,7 @@ impl Shared {
         let horizon = horizon(work.now, delete_retention_ms);
         let (mut old, mut next) = (Vec::new(), None);
         let mut output = Output::new(self.limits.block_bytes_max);
-        let (mut changed, mut taken) = (false, 0);
+        let (mut changed, mut taken, mut all_removed) = (false, 0, 0);
         self.blocks(&pass.spot, from, &mut |block| {
             if block.head.base >= pass.upto {
                 return more_if(false);
@@ -155,6 +199,7 @@ impl Shared {
                 |offset, record: RawRecord<'_>| pass.keeps(&block.head, offset, record, work.now);
             let removed = output.add(&block, horizon, pass.upto, &keep);
             work.done.records_compacted += removed;
+            all_removed += removed;
             changed |= removed > 0;
             more_if(true)
         })?;
@@ -164,6 +209,7 @@ impl Shared {
         if changed {
             self.replace(&pass.spot, &old, new)?;
         }
+        pass.removed += all_removed;
         pass.step = next.map_or(Step::Done, Step::Rewrite);
         Ok(())
     }
@@ -172,12 +218,25 @@ impl Shared {
 impl Pass {
     fn remember(&mut self, offset: Offset, record: RawRecord<'_>) {
         let Some(key) = record.key else { return };
+        self.indexed += 1;
         if let Some(newest) = self.newest.get_mut(key) {
             *newest = offset;
         } else {
             self.newest_bytes += key.len() + KEY_OVERHEAD;
             self.newest.insert(key.into(), offset);
         }
+    }
+
+    /// Whether so many records less are worth a pass.
+    fn is_worth(&self, records: u64) -> bool {
+        records.saturating_mul(WORTH) >= self.indexed
+    }
+
+    /// Whether it is known already that hardly anything would go: nothing lies below what was
+    /// indexed, and nearly every key there came once.
+    fn is_in_vain(&self) -> bool {
+        let repeated = self.indexed - self.newest.len() as u64;
+        self.is_trimmed && self.clean_until == self.start && !self.is_worth(repeated)
     }
 
     fn keeps(&self, head: &Head, offset: Offset, record: RawRecord<'_>, now: i64) -> bool {

@@ -92,8 +92,8 @@ impl Shared {
                 self.expire_records(spot, now.saturating_sub(retention))?;
             }
             self.trim(spot, &mut work)?;
-            if let Some(delete_retention_ms) = cleanup.compacts() {
-                self.compact(&mut maintainer, spot, delete_retention_ms, &mut work)?;
+            if cleanup.compacts().is_some() {
+                self.compact(&mut maintainer, (spot, *cleanup), &mut work)?;
             }
             if maintainer
                 .pass
@@ -186,7 +186,7 @@ impl Shared {
             } else {
                 log.row.end
             };
-            if log.merge_seen == upper {
+            if log.merge_seen == upper || log.merged_until >= upper {
                 return Ok(());
             }
             (log.merged_until.max(log.row.start), upper)

@@ -16,6 +16,8 @@ pub(super) struct PartitionLog {
     pub(super) row: PartitionRow,
     blocks: BTreeMap<Offset, Block>,
     cached_from: Offset,
+    /// How large it must be to be compacted.
+    pub(super) patience: u64,
     /// Small blocks below here were merged, or need not be.
     pub(super) merged_until: Offset,
     /// How far blocks were looked at for merging when there was nothing to do.
@@ -68,14 +70,18 @@ impl PartitionLog {
         self.blocks.insert(block.head.base, block);
     }
 
-    /// Forgets the oldest block in memory if it is the one named; its size.
-    pub(super) fn evict(&mut self, base: Offset) -> Option<u64> {
+    /// Forgets the oldest block in memory if it is the one named; its size. One that is too large
+    /// to be merged need not be read again to be found so.
+    pub(super) fn evict(&mut self, base: Offset, merge_bytes: u64) -> Option<u64> {
         let oldest = self
             .blocks
             .first_entry()
             .filter(|entry| *entry.key() == base)?;
         let head = oldest.remove().head;
         self.cached_from = head.end;
+        if head.bytes > merge_bytes && self.merged_until >= head.base {
+            self.merged_until = self.merged_until.max(head.end);
+        }
         Some(head.bytes)
     }
 

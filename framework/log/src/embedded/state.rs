@@ -215,7 +215,7 @@ impl State {
                 break;
             };
             let partition = self.partition_mut(&Spot { id, topic });
-            let bytes = partition.and_then(|partition| partition.evict(base));
+            let bytes = partition.and_then(|partition| partition.evict(base, limits.merge_bytes));
             self.cache_bytes = self.cache_bytes.saturating_sub(bytes.unwrap_or_default());
         }
     }

@@ -25,8 +25,9 @@ use std::{ops::Range, sync::Arc};
 
 /// A client remembers at most this many topics that it sent to; beyond, it starts over.
 const SLOTS_MAX: usize = 1_024;
-/// So much memory for blocks is kept however little is sent.
+/// So much memory for blocks is kept however little is sent, and so much at most.
 const KEPT_BYTES: usize = 1 << 20;
+const KEPT_BYTES_MAX: usize = 16 << 20;
 
 /// A topic that the client sent to, and its buffers, one per partition.
 struct Slot {
@@ -225,10 +226,10 @@ impl OpenTransaction {
         Sent { parts, blocks }
     }
 
-    /// Takes back the memory of what was sent. That of one large commit is given up with the first
-    /// one that needs but little of it.
+    /// Takes back the memory of what was sent, unless it is far more than that needed.
     pub(super) fn keep(&mut self, mut blocks: WriteBatch) {
-        if blocks.capacity() <= KEPT_BYTES.max(4 * blocks.bytes()) {
+        let most = (4 * blocks.bytes()).clamp(KEPT_BYTES, KEPT_BYTES_MAX);
+        if blocks.capacity() <= most {
             blocks.clear();
             self.blocks = blocks;
         }

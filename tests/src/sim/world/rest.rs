@@ -40,6 +40,14 @@ impl World {
         self.heal()?;
         self.feed_all()?;
         let (mut quiet, mut last, mut before_it_struck) = (0, Round::default(), None);
+        // Once for what waits, once more for what a misfortune kept, and once in vain. On a cluster
+        // more may happen than is meant to.
+        let mut strikes = if self.ground.habits().dense {
+            2
+        } else {
+            u64::MAX
+        };
+        strikes = strikes.saturating_add(u64::from(self.is_rough));
         for _ in 0..SETTLE_ROUNDS {
             self.now += 10;
             last = self.round()?;
@@ -53,6 +61,10 @@ impl World {
             if self.idle == 0 || before_it_struck.as_ref() == Some(&stats) {
                 return Ok(());
             }
+            if strikes == 0 {
+                bail!("the wall clock strikes, and there is always something left");
+            }
+            strikes -= 1;
             self.now += self.idle;
             (quiet, before_it_struck) = (0, Some(stats));
             if std::mem::take(&mut self.is_rough) {

@@ -209,10 +209,7 @@ impl<'b, K: Data, L: Data, R: Data> Draft<'b, K, L, R> {
             retention: self.windows.retention(),
             wide: true,
         };
-        let store = self.left.builder.timed_store(materialized, shape);
-        // Each record has a number of its own, also where another has its key and time.
-        self.left.builder.only_adds(store.id);
-        store
+        self.left.builder.timed_store(materialized, shape)
     }
 
     #[track_caller]

@@ -186,7 +186,6 @@ impl StreamsBuilder {
             logging,
             format: format!("suppress/{}/{}", formats.0, formats.1),
             expires: None,
-            only_adds: false,
             at,
             source: None,
             query: None,

@@ -15,7 +15,7 @@ use crate::{
     serde::{Encoded, Serde},
     store::{AHEAD, StateStore},
 };
-use millstream_state::{Horizon, Position, ordered};
+use millstream_state::{Horizon, Position};
 use std::{any::Any, hash::BuildHasher};
 
 impl<K: 'static, V: 'static> TimedStore<K, V> {
@@ -152,8 +152,8 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         let (done, handed) = (self.groups.done, self.groups.handed());
         let mut timestamp = at.time;
         // What is no row's key belongs to no group, and is deleted all the same.
-        let is_key = ordered::Reader::new(prefix).bytes(&mut self.key_bytes);
-        let group = is_key.ok().and_then(|()| {
+        let read = keys::read_prefix(prefix, &mut self.key_bytes);
+        let group = read.ok().and_then(|()| {
             let hash = self.hasher.hash_one(&self.key_bytes[..]);
             self.groups.find(hash, &self.key_bytes)
         });

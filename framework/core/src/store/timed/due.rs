@@ -10,7 +10,7 @@ use crate::{
     record::Timestamp,
     store::stored::{corrupt, read_rows},
 };
-use millstream_state::{SmallBytes, ordered};
+use millstream_state::SmallBytes;
 use std::{collections::BTreeSet, ops::Bound};
 
 /// What waits for its time.
@@ -74,7 +74,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     /// A key from the beginning of its rows' keys.
     pub(super) fn decode_key(&self, prefix: &[u8]) -> Result<K> {
         let mut bytes = Vec::new();
-        ordered::Reader::new(prefix).bytes(&mut bytes)?;
+        keys::read_prefix(prefix, &mut bytes)?;
         let key = self.key.decode(Some(&bytes));
         key.map_err(|cause| corrupt(&self.env, &cause))
     }

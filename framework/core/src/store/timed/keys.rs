@@ -64,6 +64,13 @@ pub(super) fn split(row: &[u8], wide: bool) -> Option<(&[u8], At)> {
     Some((prefix, At { time, second }))
 }
 
+/// Takes the bytes of the record's key from the beginning of its rows' keys.
+pub(super) fn read_prefix(prefix: &[u8], key: &mut Vec<u8>) -> Result<()> {
+    let mut reader = ordered::Reader::new(prefix);
+    reader.bytes(key)?;
+    Ok(reader.finish()?)
+}
+
 /// As [`split`], of what must be a row.
 pub(super) fn parts(row: &[u8], wide: bool) -> Result<(&[u8], At)> {
     split(row, wide).ok_or_else(|| Error::deserialization("a row's key is too short"))

@@ -10,7 +10,7 @@ use super::{
     rows::row_bytes,
 };
 use crate::{
-    error::{Error, Result},
+    error::Result,
     record::Timestamp,
     serde::Serde,
     store::stored::{corrupt, read_rows, split_stamp},
@@ -23,6 +23,12 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     #[inline]
     pub(super) fn resident(&mut self, key: &[u8], least: Timestamp) -> Result<u32> {
         let number = self.known(key);
+        self.fill(number, least)
+    }
+
+    /// A group with all its rows from a time on that have not expired.
+    #[inline]
+    fn fill(&mut self, number: u32, least: Timestamp) -> Result<u32> {
         let missing = self.groups.get(number).missing;
         if missing >= least && missing > self.horizon() {
             self.load(number, least)?;
@@ -33,8 +39,8 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     /// As [`TimedStore::resident`], for a key from the beginning of its rows' keys.
     pub(super) fn resident_of(&mut self, prefix: &[u8], least: Timestamp) -> Result<u32> {
         let mut key = std::mem::take(&mut self.key_bytes);
-        let read = ordered::Reader::new(prefix).bytes(&mut key);
-        let number = (read.map_err(Error::from)).and_then(|()| self.resident(&key, least));
+        let read = keys::read_prefix(prefix, &mut key);
+        let number = read.and_then(|()| self.resident(&key, least));
         self.key_bytes = key;
         number
     }
@@ -55,22 +61,28 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     #[inline]
     pub(super) fn readable(&mut self, key: &[u8], least: Timestamp) -> Result<u32> {
         let hash = self.hasher.hash_one(key);
-        if self.groups.find(hash, key).is_none() {
-            let latest = self.groups.latest(hash);
-            if latest < least || latest <= self.horizon() {
-                return Ok(NOBODY);
-            }
+        if let Some(found) = self.groups.find(hash, key) {
+            return self.fill(found, least);
         }
-        self.resident(key, least)
+        let latest = self.groups.latest(hash);
+        if latest < least || latest <= self.horizon() {
+            return Ok(NOBODY);
+        }
+        let number = self.insert(hash, key);
+        self.fill(number, least)
     }
 
     /// The group of a key's bytes, with whatever of it is in memory.
     #[inline]
     fn known(&mut self, key: &[u8]) -> u32 {
         let hash = self.hasher.hash_one(key);
-        if let Some(found) = self.groups.find(hash, key) {
-            return found;
+        match self.groups.find(hash, key) {
+            Some(found) => found,
+            None => self.insert(hash, key),
         }
+    }
+
+    fn insert(&mut self, hash: u64, key: &[u8]) -> u32 {
         let (horizon, allowed) = (self.horizon(), self.env.cache_bytes);
         self.groups.evict(STEPS_PER_GROUP, allowed, horizon);
         self.groups.insert(hash, key)

@@ -6,7 +6,7 @@ use super::{Embedded, compacted, dump, on_disk, send, small};
 use crate::{
     api::{Cleanup, Log, TopicSpec},
     contract::Harness,
-    embedded::EmbeddedLog,
+    embedded::{EmbeddedLog, Limits},
     rng::Rng,
 };
 use millstream_core::record::TopicPartition;
@@ -102,6 +102,66 @@ fn tombstones_stay_for_their_time_and_then_go() {
         assert!(!tombstone(&harness.log), "its time has come");
         assert_eq!(dump(&harness.log, &at).len(), 1);
     }
+}
+
+/// A log with one topic that is compacted, and perhaps cut off in front too; what is written there
+/// are records with these keys, and then it is maintained: how many records went.
+struct Compacted(EmbeddedLog);
+
+impl Compacted {
+    fn new(cleanup: Cleanup) -> Self {
+        let limits = Limits {
+            compact_keys_bytes_max: 1 << 20,
+            ..small()
+        };
+        let log = EmbeddedLog::in_memory_with(limits);
+        let spec = TopicSpec {
+            name: "rows".to_owned(),
+            partitions: 1,
+            cleanup,
+        };
+        log.create_topic(&spec).unwrap();
+        Self(log)
+    }
+
+    fn write(&self, keys: std::ops::Range<u32>) -> u64 {
+        let mut client = self.0.client();
+        for key in keys {
+            send(&mut client, "rows", Some(&key.to_be_bytes()), Some(b"1"), 0);
+        }
+        client.commit(1, &[]).unwrap();
+        let (mut gone, mut more) = (0, true);
+        while more {
+            let done = self.0.maintain(0).unwrap();
+            (gone, more) = (gone + done.records_compacted, done.more);
+        }
+        gone
+    }
+}
+
+#[test]
+fn where_there_is_little_to_remove_compaction_waits_for_much_more() {
+    let log = Compacted::new(Cleanup::CompactDelete {
+        delete_retention_ms: 0,
+        retention_ms: None,
+    });
+    assert_eq!(log.write(0..100), 0);
+    // All of it could go, but not much has come since.
+    assert_eq!(log.write(0..100), 0);
+    assert_eq!(log.write(0..100), 0);
+    // Sixteen times as much has.
+    assert_eq!(log.write(100..1_400), 200);
+    // That was an eighth, and so worth it: what comes next need not be as much.
+    assert_eq!(log.write(0..1_400), 1_400);
+}
+
+#[test]
+fn what_is_only_compacted_does_not_wait() {
+    let log = Compacted::new(Cleanup::Compact {
+        delete_retention_ms: 0,
+    });
+    assert_eq!(log.write(0..100), 0);
+    assert_eq!(log.write(0..100), 100);
 }
 
 #[test]
