@@ -143,6 +143,9 @@ impl Shared {
         let none = DBCompressionType::None;
         options.set_compression_per_level(&[none, none, DBCompressionType::Lz4]);
         options.set_level_zero_file_num_compaction_trigger(self.files_max);
+        // A writer is slowed down, and stopped, by so many more as without a word.
+        options.set_level_zero_slowdown_writes_trigger(self.files_max + 16);
+        options.set_level_zero_stop_writes_trigger(self.files_max + 32);
         options.set_write_buffer_size(WRITE_BUFFER_BYTES);
         // Small pieces, so that a column with ten keys does not occupy a megabyte. For the same
         // reason there is no bloom filter before the memtable: its size would be that of a full

@@ -1,8 +1,10 @@
 //! Compaction: of each key only the newest record stays, at the offset it has.
 //!
-//! A pass first reads the records that no pass has seen and remembers the newest offset of each of
-//! their keys, then rewrites all blocks below, leaving out what a newer record replaced. It goes in
-//! bounded steps. A crash between them loses the pass, not the log: the next one starts over.
+//! Where the front of a partition is cut off too, compaction is no duty: it is first looked whether
+//! it is worth it, unless the last pass was. A pass first reads the records that no pass has seen
+//! and remembers the newest offset of each of their keys, then rewrites all blocks below, leaving
+//! out what a newer record replaced. It goes in bounded steps. A crash between them loses the pass,
+//! not the log: the next one starts over.
 //!
 //! Invariant: a reader that starts at the front ends with the newest value of each key, whenever it
 //! reads. A tombstone is kept for `delete.retention.ms` after the first pass that met it (as in
@@ -13,6 +15,7 @@ use super::{
     block::{Block, Head, batch_bytes, record_bytes},
     disk::{Spot, more_if},
     maintain::{Maintainer, Work},
+    sketch::Sketch,
 };
 use crate::api::{Cleanup, Result};
 use hashbrown::HashMap;
@@ -23,33 +26,34 @@ use millstream_core::{
 
 /// What remembering a key costs beside its bytes: a table slot and an allocation.
 const KEY_OVERHEAD: usize = 48;
-/// A pass that removes less than one in so many of the records that are new to it was not worth it,
-/// and the next one waits until there is so many times as much.
+/// To remove less than one in so many records is not worth a pass, and so many times as much as
+/// there is must be written until it is worth another look.
 const WORTH: u64 = 8;
 const PATIENCE: u64 = 16;
 
 /// A compaction under way. There is one at a time, so that its memory is bounded.
 pub(super) struct Pass {
     pub(super) spot: Spot,
-    /// Whether the partition is cut off in front too.
-    is_trimmed: bool,
+    sketch: Sketch,
     /// The newest offset of each key, of the records read so far.
     newest: HashMap<Box<[u8]>, Offset>,
     newest_bytes: usize,
     /// How many records with keys were read for it, and how many records went.
     indexed: u64,
     removed: u64,
-    /// Below here everything is clean after the pass.
+    /// Where the partition ended when the pass began, and how far it comes: below there everything
+    /// is clean after it.
+    end: Offset,
     upto: Offset,
     /// Below here everything was clean before the pass.
     clean_until: Offset,
-    /// Where the partition began.
-    start: Offset,
     step: Step,
 }
 
 #[derive(Clone, Copy)]
 enum Step {
+    /// Looks how many keys come again; goes on at that offset.
+    Survey(Offset),
     /// Remembers keys; goes on at that offset.
     Index(Offset),
     /// Rewrites blocks; goes on at that offset.
@@ -67,29 +71,7 @@ impl Shared {
     ) -> Result<()> {
         if maintainer.pass.is_none() {
             let is_trimmed = matches!(cleanup, Cleanup::CompactDelete { .. });
-            let least = if is_trimmed {
-                self.limits.compact_trimmed_bytes_min
-            } else {
-                self.limits.compact_bytes_min
-            };
-            let patience = self.lock()?.partition_mut(spot).map(|log| log.patience);
-            let due = self.row(spot)?.filter(|row| {
-                let half = row.dirty_bytes.saturating_mul(2) >= row.bytes;
-                let enough = row.bytes >= least.max(patience.unwrap_or(0));
-                half && enough && row.clean_until < row.end
-            });
-            maintainer.pass = due.map(|row| Pass {
-                spot: spot.clone(),
-                is_trimmed,
-                newest: HashMap::new(),
-                newest_bytes: 0,
-                indexed: 0,
-                removed: 0,
-                upto: row.end,
-                clean_until: row.clean_until.max(row.start),
-                start: row.start,
-                step: Step::Index(row.clean_until.max(row.start)),
-            });
+            maintainer.pass = self.due(spot, is_trimmed)?;
         }
         let delete_retention_ms = cleanup.compacts().unwrap_or_default();
         let Some(pass) = maintainer.pass.as_mut().filter(|pass| pass.spot == *spot) else {
@@ -97,18 +79,16 @@ impl Shared {
         };
         while work.budget > 0 {
             match pass.step {
-                Step::Index(from) => self.index(pass, from, work)?,
-                Step::Rewrite(_) if pass.is_in_vain() => {
-                    self.wait_for_more(spot)?;
-                    maintainer.pass = None;
-                    break;
+                Step::Survey(from) => {
+                    if self.survey(pass, from, work)? == Some(false) {
+                        maintainer.pass = None;
+                        break;
+                    }
                 }
+                Step::Index(from) => self.index(pass, from, work)?,
                 Step::Rewrite(from) => self.rewrite(pass, from, delete_retention_ms, work)?,
                 Step::Done => {
-                    self.finish(spot, pass.upto)?;
-                    if pass.is_trimmed && !pass.is_worth(pass.removed) {
-                        self.wait_for_more(spot)?;
-                    }
+                    self.finish(pass)?;
                     maintainer.pass = None;
                     break;
                 }
@@ -117,18 +97,68 @@ impl Shared {
         Ok(())
     }
 
-    /// A pass has shown that there is little to remove. What is cut off in front anyway need not be
-    /// compacted to be bounded, so the next pass waits until the partition has become a multiple.
-    fn wait_for_more(&self, spot: &Spot) -> Result<()> {
-        if let Some(log) = self.lock()?.partition_mut(spot) {
-            log.patience = log.row.bytes.saturating_mul(PATIENCE);
+    /// A pass over a partition, if it is time for one.
+    fn due(&self, spot: &Spot, is_trimmed: bool) -> Result<Option<Pass>> {
+        let mut state = self.lock()?;
+        let Some(log) = state.partition_mut(spot) else {
+            return Ok(None);
+        };
+        let row = log.row;
+        let half = row.dirty_bytes.saturating_mul(2) >= row.bytes;
+        let much = row.bytes >= self.limits.compact_bytes_min && log.fresh_bytes >= log.patience;
+        let dirty = row.clean_until.max(row.start);
+        let pass = || Pass {
+            spot: spot.clone(),
+            sketch: Sketch::default(),
+            newest: HashMap::new(),
+            newest_bytes: 0,
+            indexed: 0,
+            removed: 0,
+            end: row.end,
+            upto: row.end,
+            clean_until: row.clean_until,
+            step: if is_trimmed && !log.fruitful {
+                Step::Survey(row.start)
+            } else {
+                Step::Index(dirty)
+            },
+        };
+        Ok((half && much && row.clean_until < row.end).then(pass))
+    }
+
+    /// Looks at the keys of more blocks; once it has seen all, whether a pass is worth it.
+    fn survey(&self, pass: &mut Pass, from: Offset, work: &mut Work) -> Result<Option<bool>> {
+        let mut next = from;
+        self.blocks(&pass.spot, from, &mut |block| {
+            if block.head.base >= pass.upto || work.budget == 0 {
+                return more_if(false);
+            }
+            work.spend(block.head.bytes);
+            let keys = block.records.iter().filter_map(|(_, record)| record.key);
+            keys.for_each(|key| pass.sketch.add(key));
+            next = block.head.end;
+            more_if(true)
+        })?;
+        if work.budget == 0 {
+            pass.step = Step::Survey(next);
+            return Ok(None);
         }
-        Ok(())
+        let dirty = self.row(&pass.spot)?.map_or(0, |row| row.start);
+        pass.step = Step::Index(pass.clean_until.max(dirty));
+        let sketch = std::mem::take(&mut pass.sketch);
+        let worth = is_worth(sketch.repeated(), sketch.records());
+        if let Some(log) = self.lock()?.partition_mut(&pass.spot) {
+            log.fruitful = worth;
+            if !worth {
+                (log.patience, log.fresh_bytes) = (log.row.bytes.saturating_mul(PATIENCE), 0);
+            }
+        }
+        Ok(Some(worth))
     }
 
     /// Records how far the partition is clean, and what came in since the pass began.
-    fn finish(&self, spot: &Spot, upto: Offset) -> Result<()> {
-        let mut dirty_bytes = 0;
+    fn finish(&self, pass: &Pass) -> Result<()> {
+        let (spot, upto, mut dirty_bytes) = (&pass.spot, pass.upto, 0);
         self.heads(spot, upto, &mut |head| {
             dirty_bytes += if head.base >= upto { head.bytes } else { 0 };
             more_if(true)
@@ -139,6 +169,10 @@ impl Shared {
         })?;
         if let Some(log) = self.lock()?.partition_mut(spot) {
             log.patience = 0;
+            // One that could not remember all keys says nothing of those behind.
+            if upto == pass.end {
+                log.fruitful = is_worth(pass.removed, pass.indexed);
+            }
         }
         Ok(())
     }
@@ -227,18 +261,6 @@ impl Pass {
         }
     }
 
-    /// Whether so many records less are worth a pass.
-    fn is_worth(&self, records: u64) -> bool {
-        records.saturating_mul(WORTH) >= self.indexed
-    }
-
-    /// Whether it is known already that hardly anything would go: nothing lies below what was
-    /// indexed, and nearly every key there came once.
-    fn is_in_vain(&self) -> bool {
-        let repeated = self.indexed - self.newest.len() as u64;
-        self.is_trimmed && self.clean_until == self.start && !self.is_worth(repeated)
-    }
-
     fn keeps(&self, head: &Head, offset: Offset, record: RawRecord<'_>, now: i64) -> bool {
         let replaced = |key| self.newest.get(key).is_some_and(|newest| offset < *newest);
         let expired = record.value.is_none()
@@ -246,6 +268,11 @@ impl Pass {
             && head.horizon.is_some_and(|horizon| horizon <= now);
         offset >= self.upto || !(expired || record.key.is_some_and(replaced))
     }
+}
+
+/// Whether so many records of so many are worth a pass.
+const fn is_worth(removed: u64, of: u64) -> bool {
+    removed.saturating_mul(WORTH) >= of
 }
 
 /// When tombstones that are met now may go. Rounded up to quarters of the retention, so that blocks

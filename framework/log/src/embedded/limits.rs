@@ -22,8 +22,6 @@ pub struct Limits {
     pub merge_blocks: usize,
     /// A partition below this size is never compacted.
     pub compact_bytes_min: u64,
-    /// The same of one that is cut off in front too, and so does not grow forever.
-    pub compact_trimmed_bytes_min: u64,
     /// Bytes of keys that one compaction remembers; a partition with more takes several.
     pub compact_keys_bytes_max: usize,
     /// Bytes of blocks that one call of `maintain` reads.
@@ -47,7 +45,6 @@ impl Default for Limits {
             merge_bytes: 256 << 10,
             merge_blocks: 32,
             compact_bytes_min: 8 << 20,
-            compact_trimmed_bytes_min: 64 << 20,
             compact_keys_bytes_max: 32 << 20,
             maintain_bytes_max: 16 << 20,
             rewrite_bytes_max: 2 << 20,

@@ -18,6 +18,7 @@ mod member;
 mod partition;
 mod reading;
 mod rows;
+mod sketch;
 mod state;
 mod transaction;
 mod wire;

@@ -226,7 +226,7 @@ impl OpenTransaction {
         Sent { parts, blocks }
     }
 
-    /// Takes back the memory of what was sent, unless it is far more than that needed.
+    /// Takes back the memory of what was sent, unless that is a lot, or far more than was needed.
     pub(super) fn keep(&mut self, mut blocks: WriteBatch) {
         let most = (4 * blocks.bytes()).clamp(KEPT_BYTES, KEPT_BYTES_MAX);
         if blocks.capacity() <= most {

@@ -108,12 +108,21 @@ fn tombstones_stay_for_their_time_and_then_go() {
 /// are records with these keys, and then it is maintained: how many records went.
 struct Compacted(EmbeddedLog);
 
+const TRIMMED: Cleanup = Cleanup::CompactDelete {
+    delete_retention_ms: 0,
+    retention_ms: None,
+};
+
+/// With memory for all keys.
+fn roomy() -> Limits {
+    Limits {
+        compact_keys_bytes_max: 1 << 20,
+        ..small()
+    }
+}
+
 impl Compacted {
-    fn new(cleanup: Cleanup) -> Self {
-        let limits = Limits {
-            compact_keys_bytes_max: 1 << 20,
-            ..small()
-        };
+    fn new(limits: Limits, cleanup: Cleanup) -> Self {
         let log = EmbeddedLog::in_memory_with(limits);
         let spec = TopicSpec {
             name: "rows".to_owned(),
@@ -130,36 +139,56 @@ impl Compacted {
             send(&mut client, "rows", Some(&key.to_be_bytes()), Some(b"1"), 0);
         }
         client.commit(1, &[]).unwrap();
-        let (mut gone, mut more) = (0, true);
-        while more {
-            let done = self.0.maintain(0).unwrap();
-            (gone, more) = (gone + done.records_compacted, done.more);
-        }
-        gone
+        // More often than the small ones among these logs need.
+        let done = (0..200).map(|_| self.0.maintain(0).unwrap().records_compacted);
+        done.sum()
     }
 }
 
 #[test]
 fn where_there_is_little_to_remove_compaction_waits_for_much_more() {
-    let log = Compacted::new(Cleanup::CompactDelete {
-        delete_retention_ms: 0,
-        retention_ms: None,
-    });
-    assert_eq!(log.write(0..100), 0);
-    // All of it could go, but not much has come since.
-    assert_eq!(log.write(0..100), 0);
-    assert_eq!(log.write(0..100), 0);
-    // Sixteen times as much has.
-    assert_eq!(log.write(100..1_400), 200);
-    // That was an eighth, and so worth it: what comes next need not be as much.
-    assert_eq!(log.write(0..1_400), 1_400);
+    // Also where the keys are more than one pass can remember.
+    for limits in [small(), roomy()] {
+        let log = Compacted::new(limits, TRIMMED);
+        assert_eq!(log.write(0..100), 0);
+        // All of it could go, but not much has come since.
+        for _ in 0..4 {
+            assert_eq!(log.write(0..100), 0);
+        }
+        // Sixteen times as much has.
+        assert!(log.write(100..1_300) > 0);
+        let mut gone = 0;
+        for _ in 0..40 {
+            gone += log.write(0..100);
+        }
+        assert!(gone > 2_000, "{gone}");
+    }
+}
+
+#[test]
+fn a_compaction_that_was_worth_it_is_made_again_without_a_look_before() {
+    let limits = Limits {
+        compact_bytes_min: 8_000,
+        ..roomy()
+    };
+    let log = Compacted::new(limits, TRIMMED);
+    for _ in 0..3 {
+        assert_eq!(log.write(0..50), 0);
+    }
+    assert_eq!(log.write(0..50), 150);
+    // It finds out by itself that nothing goes any more.
+    assert_eq!(log.write(1_000..1_200), 0);
+    // From then on a look comes first, and then much must come.
+    assert_eq!(log.write(2_000..3_000), 0);
+    assert_eq!(log.write(2_000..3_000), 0);
 }
 
 #[test]
 fn what_is_only_compacted_does_not_wait() {
-    let log = Compacted::new(Cleanup::Compact {
+    let compacted = Cleanup::Compact {
         delete_retention_ms: 0,
-    });
+    };
+    let log = Compacted::new(roomy(), compacted);
     assert_eq!(log.write(0..100), 0);
     assert_eq!(log.write(0..100), 100);
 }
@@ -229,4 +258,39 @@ fn small_blocks_become_large_ones_and_say_the_same() {
         assert!(merged > 80, "{merged}");
         assert_eq!(dump(&harness.log, &at), before);
     }
+}
+
+#[test]
+fn large_blocks_keep_no_small_ones_from_being_merged() {
+    let harness = on_disk(small());
+    let cleanup = Cleanup::Delete { retention_ms: None };
+    let spec = TopicSpec {
+        name: "in".into(),
+        partitions: 1,
+        cleanup,
+    };
+    harness.log.create_topic(&spec).unwrap();
+    let at = TopicPartition::new("in", 0);
+    let mut client = harness.log.client();
+    let (mut merged, large) = (0, [7; 440]);
+    for number in 0..120_u8 {
+        let value = if number % 6 == 5 {
+            &large[..]
+        } else {
+            &[number][..]
+        };
+        send(&mut client, "in", None, Some(value), 0);
+        client.commit(1, &[]).unwrap();
+        if number % 40 == 39 {
+            merged += harness.log.maintain(0).unwrap().blocks_merged;
+        }
+    }
+    let before = dump(&harness.log, &at);
+    for _ in 0..20 {
+        merged += harness.log.maintain(0).unwrap().blocks_merged;
+    }
+    // Of five small ones between two large ones the first four become one; the newest blocks are in
+    // memory, and left alone.
+    assert!(merged >= 4 * 19, "{merged}");
+    assert_eq!(dump(&harness.log, &at), before);
 }
