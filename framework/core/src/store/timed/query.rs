@@ -63,7 +63,7 @@ impl<K, V> StoreQuery for TimedFormats<K, V> {
     fn show_key(&self, row: &[u8]) -> Result<Value> {
         let (prefix, at) = keys::parts(row, self.wide)?;
         let mut bytes = Vec::new();
-        ordered::Reader::new(prefix).bytes(&mut bytes)?;
+        keys::read_prefix(prefix, &mut bytes)?;
         let key = self.key.codec().to_json(Some(&bytes))?;
         Ok(windowed::show(&key, self.kind.window(at)))
     }

@@ -96,7 +96,7 @@ impl<K, V> StoreQuery for VersionedFormats<K, V> {
     fn show_key(&self, row: &[u8]) -> Result<Value> {
         let (prefix, at) = keys::parts(row, WIDE)?;
         let mut bytes = Vec::new();
-        ordered::Reader::new(prefix).bytes(&mut bytes)?;
+        keys::read_prefix(prefix, &mut bytes)?;
         let key = self.key.codec().to_json(Some(&bytes))?;
         Ok(if at == NOW {
             key

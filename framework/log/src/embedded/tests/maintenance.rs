@@ -2,14 +2,13 @@
 //!
 //! Invariant tested: maintenance frees storage and changes nothing that a reader may rely on.
 
-use super::{Embedded, compacted, dump, on_disk, send, small};
+use super::{Embedded, compacted, dump, on_disk, send, small, topic};
 use crate::{
-    api::{Cleanup, Log, TopicSpec},
+    api::{Cleanup, Log},
     contract::Harness,
     embedded::{EmbeddedLog, Limits},
     rng::Rng,
 };
-use millstream_core::record::TopicPartition;
 use std::collections::BTreeMap;
 
 /// Random writes, tombstones, compaction, reopening: the table read from the front is always that
@@ -124,12 +123,7 @@ fn roomy() -> Limits {
 impl Compacted {
     fn new(limits: Limits, cleanup: Cleanup) -> Self {
         let log = EmbeddedLog::in_memory_with(limits);
-        let spec = TopicSpec {
-            name: "rows".to_owned(),
-            partitions: 1,
-            cleanup,
-        };
-        log.create_topic(&spec).unwrap();
+        topic(&log, "rows", cleanup);
         Self(log)
     }
 
@@ -205,13 +199,7 @@ fn retention_drops_what_is_older() {
         let cleanup = Cleanup::Delete {
             retention_ms: Some(100),
         };
-        let spec = TopicSpec {
-            name: "in".into(),
-            partitions: 1,
-            cleanup,
-        };
-        harness.log.create_topic(&spec).unwrap();
-        let at = TopicPartition::new("in", 0);
+        let at = topic(&harness.log, "in", cleanup);
         let mut client = harness.log.client();
         for time in [10, 20, 30, 500] {
             send(&mut client, "in", None, Some(b"x"), time);
@@ -238,13 +226,7 @@ fn small_blocks_become_large_ones_and_say_the_same() {
         on_disk(small()),
     ] {
         let cleanup = Cleanup::Delete { retention_ms: None };
-        let spec = TopicSpec {
-            name: "in".into(),
-            partitions: 1,
-            cleanup,
-        };
-        harness.log.create_topic(&spec).unwrap();
-        let at = TopicPartition::new("in", 0);
+        let at = topic(&harness.log, "in", cleanup);
         let mut client = harness.log.client();
         for number in 0..100_u8 {
             send(&mut client, "in", None, Some(&[number]), 0);
@@ -264,13 +246,7 @@ fn small_blocks_become_large_ones_and_say_the_same() {
 fn large_blocks_keep_no_small_ones_from_being_merged() {
     let harness = on_disk(small());
     let cleanup = Cleanup::Delete { retention_ms: None };
-    let spec = TopicSpec {
-        name: "in".into(),
-        partitions: 1,
-        cleanup,
-    };
-    harness.log.create_topic(&spec).unwrap();
-    let at = TopicPartition::new("in", 0);
+    let at = topic(&harness.log, "in", cleanup);
     let mut client = harness.log.client();
     let (mut merged, large) = (0, [7; 440]);
     for number in 0..120_u8 {

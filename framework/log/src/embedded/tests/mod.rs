@@ -103,6 +103,11 @@ fn compacted(log: &EmbeddedLog, name: &str) -> TopicPartition {
     let cleanup = Cleanup::Compact {
         delete_retention_ms: 1_000,
     };
+    topic(log, name, cleanup)
+}
+
+/// A topic of one partition.
+fn topic(log: &EmbeddedLog, name: &str, cleanup: Cleanup) -> TopicPartition {
     log.create_topic(&TopicSpec {
         name: name.into(),
         partitions: 1,
