@@ -26,11 +26,6 @@ use millstream_core::{
 
 /// What remembering a key costs beside its bytes: a table slot and an allocation.
 const KEY_OVERHEAD: usize = 48;
-/// To remove less than one in so many records is not worth a pass, and so many times as much as
-/// there is must be written until it is worth another look.
-const WORTH: u64 = 8;
-const PATIENCE: u64 = 16;
-
 /// A compaction under way. There is one at a time, so that its memory is bounded.
 pub(super) struct Pass {
     pub(super) spot: Spot,
@@ -41,9 +36,7 @@ pub(super) struct Pass {
     /// How many records with keys were read for it, and how many records went.
     indexed: u64,
     removed: u64,
-    /// Where the partition ended when the pass began, and how far it comes: below there everything
-    /// is clean after it.
-    end: Offset,
+    /// How far it comes: below there everything is clean after it.
     upto: Offset,
     /// Below here everything was clean before the pass.
     clean_until: Offset,
@@ -105,25 +98,27 @@ impl Shared {
         };
         let row = log.row;
         let half = row.dirty_bytes.saturating_mul(2) >= row.bytes;
-        let much = row.bytes >= self.limits.compact_bytes_min && log.fresh_bytes >= log.patience;
+        let much = row.bytes >= self.limits.compact_bytes_min && log.worth.is_time(row.bytes);
+        if !half || !much || row.clean_until >= row.end {
+            return Ok(None);
+        }
         let dirty = row.clean_until.max(row.start);
-        let pass = || Pass {
+        let look_first = is_trimmed && log.worth.begin(dirty, row.end);
+        Ok(Some(Pass {
             spot: spot.clone(),
             sketch: Sketch::default(),
             newest: HashMap::new(),
             newest_bytes: 0,
             indexed: 0,
             removed: 0,
-            end: row.end,
             upto: row.end,
             clean_until: row.clean_until,
-            step: if is_trimmed && !log.fruitful {
+            step: if look_first {
                 Step::Survey(row.start)
             } else {
                 Step::Index(dirty)
             },
-        };
-        Ok((half && much && row.clean_until < row.end).then(pass))
+        }))
     }
 
     /// Looks at the keys of more blocks; once it has seen all, whether a pass is worth it.
@@ -133,8 +128,12 @@ impl Shared {
             if block.head.base >= pass.upto || work.budget == 0 {
                 return more_if(false);
             }
+            if block.head.end <= from {
+                return more_if(true);
+            }
             work.spend(block.head.bytes);
-            let keys = block.records.iter().filter_map(|(_, record)| record.key);
+            let records = block.records.iter().filter(|(offset, _)| *offset >= from);
+            let keys = records.filter_map(|(_, record)| record.key);
             keys.for_each(|key| pass.sketch.add(key));
             next = block.head.end;
             more_if(true)
@@ -146,14 +145,11 @@ impl Shared {
         let dirty = self.row(&pass.spot)?.map_or(0, |row| row.start);
         pass.step = Step::Index(pass.clean_until.max(dirty));
         let sketch = std::mem::take(&mut pass.sketch);
-        let worth = is_worth(sketch.repeated(), sketch.records());
-        if let Some(log) = self.lock()?.partition_mut(&pass.spot) {
-            log.fruitful = worth;
-            if !worth {
-                (log.patience, log.fresh_bytes) = (log.row.bytes.saturating_mul(PATIENCE), 0);
-            }
-        }
-        Ok(Some(worth))
+        let mut state = self.lock()?;
+        Ok(state.partition_mut(&pass.spot).map(|log| {
+            let (repeated, records) = (sketch.repeated(), sketch.records());
+            log.worth.seen(repeated, records, log.row.bytes, pass.upto)
+        }))
     }
 
     /// Records how far the partition is clean, and what came in since the pass began.
@@ -168,11 +164,7 @@ impl Shared {
             row.dirty_bytes = dirty_bytes;
         })?;
         if let Some(log) = self.lock()?.partition_mut(spot) {
-            log.patience = 0;
-            // One that could not remember all keys says nothing of those behind.
-            if upto == pass.end {
-                log.fruitful = is_worth(pass.removed, pass.indexed);
-            }
+            log.worth.finished(pass.removed, pass.indexed, upto);
         }
         Ok(())
     }
@@ -184,6 +176,9 @@ impl Shared {
         self.blocks(&pass.spot.clone(), from, &mut |block| {
             if block.head.base >= upto || work.budget == 0 {
                 return more_if(false);
+            }
+            if block.head.end <= from {
+                return more_if(true);
             }
             work.spend(block.head.bytes);
             for (offset, record) in block.records.iter().filter(|(offset, _)| *offset >= from) {
@@ -268,11 +263,6 @@ impl Pass {
             && head.horizon.is_some_and(|horizon| horizon <= now);
         offset >= self.upto || !(expired || record.key.is_some_and(replaced))
     }
-}
-
-/// Whether so many records of so many are worth a pass.
-const fn is_worth(removed: u64, of: u64) -> bool {
-    removed.saturating_mul(WORTH) >= of
 }
 
 /// When tombstones that are met now may go. Rounded up to quarters of the retention, so that blocks

@@ -22,6 +22,7 @@ mod sketch;
 mod state;
 mod transaction;
 mod wire;
+mod worth;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 use super::{
     block::{Block, Head},
     rows::PartitionRow,
+    worth::Worth,
 };
 use millstream_core::record::Offset;
 use std::collections::BTreeMap;
@@ -16,12 +17,8 @@ pub(super) struct PartitionLog {
     pub(super) row: PartitionRow,
     blocks: BTreeMap<Offset, Block>,
     cached_from: Offset,
-    /// How many bytes must come until it is worth another look whether to compact it, and how many
-    /// have come since the last one.
-    pub(super) patience: u64,
-    pub(super) fresh_bytes: u64,
-    /// Whether the last compaction was worth it.
-    pub(super) fruitful: bool,
+    /// Whether it is worth it to compact it.
+    pub(super) worth: Worth,
     /// Small blocks below here were merged, or need not be.
     pub(super) merged_until: Offset,
     /// How far blocks were looked at for merging when there was nothing to do.
@@ -71,7 +68,7 @@ impl PartitionLog {
         self.row.end = block.head.end;
         self.row.bytes += block.head.bytes;
         self.row.dirty_bytes += block.head.bytes;
-        self.fresh_bytes += block.head.bytes;
+        self.worth.written(block.head.bytes);
         self.blocks.insert(block.head.base, block);
     }
 
