@@ -199,8 +199,8 @@ impl Pair {
     }
 
     fn expect(&mut self, keys: &[String]) {
-        let keys: Vec<_> = keys.iter().map(String::as_bytes).collect();
-        assert!(self.store.expect(&keys) <= keys.len());
+        let coming: Vec<_> = keys.iter().map(|key| (key.as_bytes(), &b""[..])).collect();
+        assert!(self.store.expect(&coming) <= keys.len());
     }
 
     fn restore(&mut self, tidy: bool) {

@@ -78,6 +78,12 @@ impl Arena {
         &self.chunks[at.chunk as usize].bytes[start..start + length]
     }
 
+    /// The first byte of a row, or whatever lies behind an empty one.
+    pub(super) fn glance(&self, at: Spot) -> u8 {
+        let bytes = &self.chunks[at.chunk as usize].bytes;
+        bytes.get(at.start as usize).copied().unwrap_or_default()
+    }
+
     /// Writes over bytes behind the beginning of a row.
     pub(super) fn set(&mut self, at: Spot, from: usize, value: &[u8]) {
         let start = at.start as usize + from;

@@ -18,6 +18,7 @@
 //! before them; what no changelog can bring back (a column without a position in its batch) is
 //! never held back; every read sees the state between two batches, as if there were no buffer.
 
+mod ahead;
 mod arena;
 mod drain;
 mod rows;
@@ -26,6 +27,7 @@ use crate::{
     Backend, BackendStats, Column, Direction, Error, Op, Position, Presence, Result, Visitor,
     WriteBatch,
 };
+use ahead::Next;
 use drain::Old;
 use rows::{Fresh, LENGTH_MAX, Rows, Which};
 use std::{
@@ -309,9 +311,12 @@ impl Backend for Buffered {
             buffer.columns[usize::from(column.0)].expire(*horizon);
         }
         let mut bare = false;
-        for op in batch.ops() {
-            debug_assert!(self.is_as_told(&buffer, &op), "{op:?} is not new");
-            buffer.columns[usize::from(op.column().0)].set(op);
+        let mut ops = batch.ops();
+        while let Some(next) = Next::of(&mut ops, &buffer.columns) {
+            for (op, hash) in next.iter() {
+                debug_assert!(self.is_as_told(&buffer, &op), "{op:?} is not new");
+                buffer.columns[usize::from(op.column().0)].set(hash, op);
+            }
         }
         let logged = |op: &Op<'_>| batch.positions().iter().any(|(at, _)| *at == op.column());
         let mut last = None;

@@ -4,7 +4,10 @@
 //! it is deleted, since there is nothing that a deletion could take away; nor does a value that has
 //! expired. A deletion that somebody asked for never expires: it is what clears the column below.
 
-use super::arena::{Arena, Spot};
+use super::{
+    ahead::AHEAD,
+    arena::{Arena, Spot},
+};
 use crate::{Horizon, Op, SmallBytes};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::{
@@ -22,8 +25,6 @@ const ROW_BYTES: usize = 64;
 const ROWS_KEPT: usize = 1 << 10;
 /// The length of a value that there is not.
 const NONE: u32 = u32::MAX;
-/// How many rows are looked at together.
-const AHEAD: usize = 16;
 /// The longest row that is taken in.
 pub(super) const LENGTH_MAX: usize = 1 << 30;
 
@@ -101,6 +102,24 @@ impl Rows {
         self.rows.len() * ROW_BYTES + gone * size_of::<u32>() + self.arena.bytes()
     }
 
+    pub(super) fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// The row that a key with this hash probably has.
+    pub(super) fn likely(&self, hash: u64) -> Option<u32> {
+        self.index.find(hash, |_| true).copied()
+    }
+
+    pub(super) fn spot(&self, number: u32) -> Spot {
+        self.rows[number as usize].spot
+    }
+
+    /// A byte of the row there, if it has any.
+    pub(super) fn glance(&self, spot: Spot) -> u8 {
+        self.arena.glance(spot)
+    }
+
     fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
         let same = |number: &u32| self.key(&self.rows[*number as usize]) == key;
         self.index.find(hash, same).copied()
@@ -120,19 +139,18 @@ impl Rows {
 
     /// What was last done to a key; `None` where nothing was.
     pub(super) fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
-        let number = self.find(self.hasher.hash_one(key), key)?;
+        let number = self.find(self.hash(key), key)?;
         Some(self.value(&self.rows[number as usize]))
     }
 
-    /// Takes a change.
-    pub(super) fn set(&mut self, op: Op<'_>) {
+    /// Takes a change of a key with this hash.
+    pub(super) fn set(&mut self, hash: u64, op: Op<'_>) {
         let (key, value, new) = match op {
             Op::Put {
                 key, value, new, ..
             } => (key, Some(value), new),
             Op::Delete { key, .. } => (key, None, false),
         };
-        let hash = self.hasher.hash_one(key);
         let Some(number) = self.find(hash, key) else {
             return self.add(hash, key, value, new);
         };
@@ -235,7 +253,7 @@ impl Rows {
     fn touch(&self, numbers: &[u32]) {
         let seen = numbers.iter().fold(0, |seen, number| {
             let hash = self.rows[*number as usize].hash;
-            seen ^ self.index.find(hash, |_| true).copied().unwrap_or(NONE)
+            seen ^ self.likely(hash).unwrap_or(NONE)
         });
         black_box(seen);
     }
@@ -387,7 +405,7 @@ impl Rows {
             let before = mem::replace(self, empty);
             for row in before.rows.iter().filter(young) {
                 let key = before.key(row);
-                self.add(self.hasher.hash_one(key), key, before.value(row), row.new);
+                self.add(self.hash(key), key, before.value(row), row.new);
             }
             return;
         }

@@ -8,7 +8,7 @@ use crate::{
     serde::Serde,
     store::{
         BufferStore, KeyValueStore, Materialized, StoreHandle, TimedFormats, TimedShape,
-        TimedStore, VersionedFormats, VersionedStore, versions_of,
+        TimedStore, VersionedFormats, VersionedStore, Wanted, versions_of,
     },
     task::ErrorPolicy,
     topology::{
@@ -102,6 +102,16 @@ impl StreamsBuilder {
         &self,
         materialized: impl Into<Materialized<K, V>>,
     ) -> StoreHandle<KeyValueStore<K, V>> {
+        self.add_store_wanted(materialized.into(), None, Location::caller())
+    }
+
+    /// A store that knows itself which entries coming records will want, where `wanted` says it.
+    pub(crate) fn add_store_wanted<K: Data, V: Data>(
+        &self,
+        materialized: Materialized<K, V>,
+        wanted: Option<Wanted>,
+        at: &'static Location<'static>,
+    ) -> StoreHandle<KeyValueStore<K, V>> {
         let Materialized {
             name,
             key,
@@ -109,25 +119,28 @@ impl StreamsBuilder {
             logging,
             history,
             retention,
-        } = materialized.into();
+        } = materialized;
         if history.is_some() {
             let text = format!(
                 "the store {name:?} cannot have versions: only those of table(..), to_table(..) \
                  and materialize(..) do"
             );
-            self.mistake(Location::caller(), text);
+            self.mistake(at, text);
         }
-        self.no_retention(&name, retention, Location::caller());
+        self.no_retention(&name, retention, at);
         let format = format!("key-value/{}/{}", key.codec().name(), value.codec().name());
         self.add_store(StoreSpec {
             name,
             logging,
             format,
             expires: None,
-            at: Location::caller(),
+            at,
             source: None,
             query: Some(Arc::new(Formats { key, value })),
-            open: Arc::new(move |env| Ok(Box::new(KeyValueStore::new(key, value, env)))),
+            open: Arc::new(move |env| {
+                let store = KeyValueStore::new(key, value, env);
+                Ok(Box::new(store.wanting(wanted)))
+            }),
         })
     }
 

@@ -5,6 +5,7 @@
 //! that do not depend on each other wait at the same time. Invariant: nothing here changes what a
 //! store holds or says; a look-up made in vain costs a little time.
 
+use super::Coming;
 use hashbrown::HashTable;
 use std::{array, hint::black_box};
 
@@ -16,15 +17,15 @@ pub(crate) const AHEAD: usize = 16;
 pub(super) struct Ahead([Option<(u64, u32)>; AHEAD]);
 
 impl Ahead {
-    /// Looks for the keys in an index.
+    /// Looks in an index for what these records will want, whose hash the last argument says.
     pub(super) fn new(
-        keys: &[&[u8]],
+        coming: &[Coming<'_>],
         index: &HashTable<u32>,
-        mut hash: impl FnMut(&[u8]) -> u64,
+        mut hash: impl FnMut(Coming<'_>) -> Option<u64>,
     ) -> Self {
         // All hashes first: the processor begins so many look-ups at once as their instructions fit
         // into what it can have in hand.
-        let hashes: [_; AHEAD] = array::from_fn(|place| keys.get(place).map(|key| hash(key)));
+        let hashes: [_; AHEAD] = array::from_fn(|place| hash(*coming.get(place)?));
         Self(hashes.map(|hash| {
             let hash = hash?;
             let number = *index.find(hash, |_| true)?;

@@ -6,7 +6,7 @@
 //! which they first became dirty, so nothing that leaves the store depends on a hash.
 
 use super::{
-    StateStore, StoreEnv,
+    Coming, StateStore, StoreEnv,
     ahead::{AHEAD, Ahead, touch_all},
     range::{Bounds, Ordered},
     stored::{STAMP, corrupt, null_key, null_value, split_stamp},
@@ -50,6 +50,9 @@ struct Slot<V> {
     used: bool,
 }
 
+/// Writes the key of the entry that a coming record will want; `false` where it will want none.
+pub(crate) type Wanted = fn(Coming<'_>, &mut Vec<u8>) -> bool;
+
 /// A store of values by key, each with the timestamp of its last change.
 ///
 /// Operators reach it through `ctx.store(..)`; all its methods see what the task itself has
@@ -58,6 +61,7 @@ pub struct KeyValueStore<K: 'static, V: 'static> {
     key: Serde<K>,
     value: Serde<V>,
     env: StoreEnv,
+    wanted: Option<Wanted>,
     now: Timestamp,
     hasher: DefaultHashBuilder,
     index: HashTable<u32>,
@@ -84,6 +88,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
             key,
             value,
             env,
+            wanted: None,
             now: Timestamp::MIN,
             hasher: DefaultHashBuilder::default(),
             index: HashTable::new(),
@@ -99,6 +104,12 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
             scratch: Vec::new(),
             loaded: Vec::new(),
         }
+    }
+
+    /// With entries whose keys are not those that records have on the log.
+    pub(crate) const fn wanting(mut self, wanted: Option<Wanted>) -> Self {
+        self.wanted = wanted;
+        self
     }
 
     /// The value of a key.
@@ -411,12 +422,30 @@ impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
         self.now = now;
     }
 
-    fn expect(&mut self, keys: &[&[u8]]) -> usize {
-        let ahead = Ahead::new(keys, &self.index, |key| self.hasher.hash_one(key));
-        ahead.touch(|number| {
+    fn expect(&mut self, coming: &[Coming<'_>]) -> usize {
+        let (hasher, scratch) = (&self.hasher, &mut self.scratch);
+        let ahead = Ahead::new(coming, &self.index, |record| match self.wanted {
+            None => Some(hasher.hash_one(record.0)),
+            Some(write) => {
+                scratch.clear();
+                write(record, scratch).then(|| hasher.hash_one(&scratch[..]))
+            }
+        });
+        let found = ahead.touch(|number| {
             let slot = &self.slots[number as usize];
             (slot.hash, slot.timestamp)
-        })
+        });
+        // What lies elsewhere: a long key, and a value that is text or bytes.
+        ahead.touch(|number| {
+            let slot = &self.slots[number as usize];
+            let value = slot.value.as_ref();
+            let value = value.and_then(|value| self.value.as_bytes(value));
+            let ends = value.and_then(|bytes| Some((bytes.first()?, bytes.last()?)));
+            let (first, last) = ends.unwrap_or((&0, &0));
+            let key = slot.key.first().unwrap_or(&0);
+            (slot.hash, i64::from(first ^ last ^ key))
+        });
+        found
     }
 
     fn dirty_bytes(&self) -> usize {

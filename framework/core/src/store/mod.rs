@@ -29,6 +29,7 @@ pub use buffer::BufferStore;
 pub use handle::{StoreHandle, StoreRef, StoreSet};
 pub(crate) use held::Held;
 pub use key_value::KeyValueStore;
+pub(crate) use key_value::Wanted;
 pub(crate) use lru::LruFormats;
 pub use lru::LruStore;
 pub use materialized::{Materialized, Storable};
@@ -42,6 +43,9 @@ pub use timed::{
 pub(crate) use timed::{KeyRows, TimedFormats, VersionedFormats};
 pub(crate) use waiting::{Due, Look, Place, WaitingStore};
 
+/// Key and value of a record that will come soon, as their bytes are on the log, empty for null.
+pub type Coming<'a> = (&'a [u8], &'a [u8]);
+
 /// What every store can do, whatever its shape.
 ///
 /// A changelog record of a store is `key -> value` with a timestamp; the backend column holds, for
@@ -51,11 +55,10 @@ pub trait StateStore: Any {
     /// Takes the time of the record being processed: the timestamp of what is written from now on.
     fn set_time(&mut self, now: Timestamp);
 
-    /// Records with these keys will come soon, as their bytes are on the log, empty for null: a
-    /// store in which a look-up waits for memory looks for sixteen at once. Returns how many it
-    /// found; it holds and says what it did before.
-    fn expect(&mut self, keys: &[&[u8]]) -> usize {
-        let _ = keys;
+    /// These records will come soon: a store in which a look-up waits for memory looks for sixteen
+    /// at once. Returns how many it found; it holds and says what it did before.
+    fn expect(&mut self, coming: &[Coming<'_>]) -> usize {
+        let _ = coming;
         0
     }
 

@@ -1,12 +1,13 @@
 //! Looking ahead: the keys of an input's next records, for the stores of the task.
 //!
 //! Which store a record will meet only its way through the topology shows. Stores that are keyed as
-//! the log is have the keys as they are there, and those that do not find them are asked seldom.
+//! the log is have the keys as they are there, and those that do not find them are asked seldom;
+//! the rest must know how to make their keys of what is there.
 //! Invariant: nothing depends on it but the time that look-ups take.
 
 use crate::{
     batch::Records,
-    store::{AHEAD, StateStore},
+    store::{AHEAD, Coming, StateStore},
 };
 use std::array;
 
@@ -47,15 +48,17 @@ impl Looking {
                 *rest -= 1;
                 continue;
             }
-            let keys =
-                read.get_or_insert_with(|| {
-                    let key = |place| records.batch.get(start + place).key.unwrap_or_default();
-                    let none: &[u8] = &[];
-                    array::from_fn::<_, AHEAD, _>(|place| {
-                        if place < self.ahead { key(place) } else { none }
-                    })
-                });
-            let found = store.expect(&keys[..self.ahead]);
+            let coming = read.get_or_insert_with(|| {
+                array::from_fn::<Coming<'_>, AHEAD, _>(|place| {
+                    if place >= self.ahead {
+                        return Coming::default();
+                    }
+                    let record = records.batch.get(start + place);
+                    let (key, value) = (record.key, record.value);
+                    (key.unwrap_or_default(), value.unwrap_or_default())
+                })
+            });
+            let found = store.expect(&coming[..self.ahead]);
             // Too few keys say nothing: a batch may end with any.
             if found < FOUND_MIN && self.ahead == AHEAD {
                 *rest = REST;

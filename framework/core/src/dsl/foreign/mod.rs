@@ -159,7 +159,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
             wire::raw(),
             wire::hash(),
         );
-        let store = builder.store(store);
+        let store = builder.add_store_wanted(store, Some(wire::wanted), at);
         let side = Left {
             kind,
             foreign_key: Arc::new(foreign_key),

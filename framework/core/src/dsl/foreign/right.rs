@@ -103,8 +103,7 @@ impl<K: Data, V: Data> Desk<K, V> {
             ref key,
         } = record.value;
         self.scratch.clear();
-        wire::write_prefix(foreign_key, &mut self.scratch)?;
-        self.scratch.extend_from_slice(key);
+        wire::write_key(foreign_key, key, &mut self.scratch)?;
         let at = SmallBytes::from(&self.scratch[..]);
         let deleted = instruction == Instruction::DeleteKeyNoPropagate;
         // Nothing is read: what was there does not matter.

@@ -6,6 +6,7 @@
 use crate::{
     error::{Error, Result},
     serde::{Codec, Encoded, Serde, bytes},
+    store::Coming,
 };
 use millstream_state::SmallBytes;
 use std::rc::Rc;
@@ -134,6 +135,19 @@ pub(super) fn write_prefix(foreign_key: &[u8], out: &mut Vec<u8>) -> Result<()> 
         .map_err(|_| Error::serialization("a foreign key is too large"))?;
     out.extend(length.to_be_bytes());
     out.extend_from_slice(foreign_key);
+    Ok(())
+}
+
+/// Writes where the subscription lies that a record will bring.
+pub(super) fn wanted((foreign_key, value): Coming<'_>, out: &mut Vec<u8>) -> bool {
+    let key = read(Some(value)).map(|(_, _, key)| key);
+    key.is_some_and(|key| write_key(foreign_key, key, out).is_ok())
+}
+
+/// The key in the subscription store of a left row.
+pub(super) fn write_key(foreign_key: &[u8], key: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    write_prefix(foreign_key, out)?;
+    out.extend_from_slice(key);
     Ok(())
 }
 

@@ -9,7 +9,10 @@
 //! rows are all here, and from when to when they go.
 
 use super::{
-    super::ahead::{Ahead, touch_all},
+    super::{
+        Coming,
+        ahead::{Ahead, touch_all},
+    },
     At,
     away::Away,
 };
@@ -236,8 +239,8 @@ impl<V> Groups<V> {
     }
 
     /// Looks for groups that will be wanted soon, and for their last rows; how many it found.
-    pub(super) fn expect(&self, keys: &[&[u8]], hash: impl FnMut(&[u8]) -> u64) -> usize {
-        let ahead = Ahead::new(keys, &self.index, hash);
+    pub(super) fn expect(&self, coming: &[Coming<'_>], hash: impl Fn(&[u8]) -> u64) -> usize {
+        let ahead = Ahead::new(coming, &self.index, |(key, _)| Some(hash(key)));
         let found = ahead.touch(|number| {
             let group = &self.slots[number as usize];
             (group.hash, group.missing)
