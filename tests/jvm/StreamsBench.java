@@ -50,6 +50,8 @@ public final class StreamsBench {
     /** How long the group may take to be formed, and a state of any size to be restored. */
     private static final long START_SECONDS_MAX = 600;
     /** A program without a result for so long has no more to come. */
+    /** How often it is looked how far the program is. */
+    private static final long LOOK_MILLIS = 5;
     private static final long QUIET_NANOS = 5_000_000_000L;
     private static final Duration WINDOW = Duration.ofSeconds(10);
     private static final Duration GAP = Duration.ofSeconds(1);
@@ -124,7 +126,7 @@ public final class StreamsBench {
         long known = results.get();
         long last = System.nanoTime();
         while (System.nanoTime() < last + QUIET_NANOS) {
-            Thread.sleep(1);
+            Thread.sleep(LOOK_MILLIS);
             if (results.get() != known) {
                 known = results.get();
                 last = System.nanoTime();
@@ -306,7 +308,7 @@ public final class StreamsBench {
             if (System.nanoTime() > deadline) {
                 throw new IllegalStateException(seen.get() + " of " + count + " in time");
             }
-            Thread.sleep(1);
+            Thread.sleep(LOOK_MILLIS);
         }
     }
 

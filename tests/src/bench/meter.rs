@@ -94,6 +94,44 @@ pub(super) fn rss_mb() -> Result<f64> {
     status_mb("VmRSS:")
 }
 
+/// Waits until nobody else works on the machine: what one side of a comparison leaves to be done,
+/// a broker's tidying up or the system's writing, must not be in the way of the next. A machine
+/// that is never quiet is not waited for longer than half a minute.
+///
+/// # Errors
+/// As [`Meter::start`].
+pub(super) fn settle() -> Result<()> {
+    const LOOK: Duration = Duration::from_millis(500);
+    const LOOKS_MAX: usize = 60;
+    let mut before = machine()?;
+    for _ in 0..LOOKS_MAX {
+        std::thread::sleep(LOOK);
+        let now = machine()?;
+        let (busy, all) = (now.0 - before.0, now.1 - before.1);
+        if busy < 0.05 * all {
+            return Ok(());
+        }
+        before = now;
+    }
+    Ok(())
+}
+
+/// The machine's time since it was started: in work, and in all, of all processors.
+fn machine() -> Result<(f64, f64)> {
+    const PATH: &str = "/proc/stat";
+    let stat = fs::read_to_string(PATH).context(PATH)?;
+    let fields = stat.lines().next().unwrap_or_default().split_whitespace();
+    let ticks: Option<Vec<f64>> = fields.skip(1).map(|field| field.parse().ok()).collect();
+    match ticks.as_deref() {
+        // The rest is what others on the same hardware took, and what is counted already.
+        Some([user, nice, system, idle, waiting, hard, soft, ..]) => {
+            let busy = user + nice + system + hard + soft;
+            Ok((busy, busy + idle + waiting))
+        }
+        _ => Err(anyhow::anyhow!("{PATH} is not as it should be: {stat}")),
+    }
+}
+
 fn status_mb(name: &str) -> Result<f64> {
     const PATH: &str = "/proc/self/status";
     let status = fs::read_to_string(PATH).context(PATH)?;
@@ -113,5 +151,11 @@ mod tests {
         let figures = meter.figures(10).unwrap();
         assert!(figures["max_rss_mb"] > 1.0);
         assert!(figures["records_per_second"] > 0.0);
+    }
+
+    #[test]
+    fn the_machine_works_no_more_than_all_its_time() {
+        let (busy, all) = machine().unwrap();
+        assert!(busy > 0.0 && busy <= all, "{busy} of {all}");
     }
 }

@@ -34,8 +34,9 @@ use std::{
     time::Duration,
 };
 
-/// How often the main thread looks how far the stream thread is.
-const LOOK: Duration = Duration::from_millis(1);
+/// How often the main thread looks how far the stream thread is: seldom, as on all sides, because
+/// looking takes processor time too.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A program without a result for so long has no more to come.
 const QUIET: Duration = Duration::from_secs(5);

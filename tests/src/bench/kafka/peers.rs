@@ -4,7 +4,7 @@
 //! since then its standard input ends.
 
 use super::{
-    super::{CHILD, Figures},
+    super::{CHILD, Figures, meter::settle},
     job::{CACHE_BYTES, COMMIT_INTERVAL_MS, Job, PARTITIONS, SECONDS_MAX, Stage},
     load::example,
 };
@@ -44,8 +44,9 @@ impl Side {
         }
     }
 
-    /// Starts it on a job.
+    /// Starts it on a job, once the machine is quiet.
     pub(super) fn start(self, bench: &str, job: &Job) -> Result<Running> {
+        settle()?;
         let mut command = match self {
             Self::Ours | Self::Embedded => {
                 let mut command = Command::new(std::env::current_exe()?);
