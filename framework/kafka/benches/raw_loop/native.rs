@@ -35,7 +35,7 @@ const CONSUMER: &[(&str, &str)] = &[
 ];
 const PRODUCER: &[(&str, &str)] = &[
     ("linger.ms", "20"),
-    ("batch.num.messages", "50000"),
+    ("batch.num.messages", "1000"),
     ("batch.size", "1048576"),
     ("acks", "all"),
     ("compression.type", "none"),
