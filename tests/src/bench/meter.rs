@@ -105,7 +105,7 @@ pub(super) fn settle() -> Result<()> {
     const LOOKS_MAX: usize = 60;
     let mut before = machine()?;
     for _ in 0..LOOKS_MAX {
-        std::thread::sleep(LOOK);
+        std::thread::park_timeout(LOOK);
         let now = machine()?;
         let (busy, all) = (now.0 - before.0, now.1 - before.1);
         if busy < 0.05 * all {
