@@ -5,21 +5,17 @@
 //! chance. Invariants: a dirty entry is never evicted; entries are handed over in the order in
 //! which they first became dirty, so nothing that leaves the store depends on a hash.
 
+mod commit;
+
 use super::{
-    Coming, StateStore, StoreEnv,
-    ahead::{AHEAD, Ahead, touch_all},
+    Coming, StoreEnv,
     range::{Bounds, Ordered},
-    stored::{STAMP, corrupt, null_key, null_value, split_stamp},
+    stored::{STAMP, corrupt, null_key, split_stamp},
 };
-use crate::{
-    batch::RecordBatch,
-    error::Result,
-    record::{Headers, Timestamp},
-    serde::{Encoded, Serde},
-};
+use crate::{error::Result, record::Timestamp, serde::Serde};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use millstream_state::{Direction, Presence, SmallBytes};
-use std::{any::Any, hash::BuildHasher, mem::size_of};
+use std::{hash::BuildHasher, mem::size_of};
 
 /// What an entry costs beside key and value, roughly: slot, index, allocation.
 const SLOT_BYTES: usize = 64;
@@ -413,112 +409,5 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
                 self.free.push(number);
             }
         }
-    }
-}
-
-impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
-    #[inline]
-    fn set_time(&mut self, now: Timestamp) {
-        self.now = now;
-    }
-
-    fn expect(&mut self, coming: &[Coming<'_>]) -> usize {
-        let (hasher, scratch) = (&self.hasher, &mut self.scratch);
-        let ahead = Ahead::new(coming, &self.index, |record| match self.wanted {
-            None => Some(hasher.hash_one(record.0)),
-            Some(write) => {
-                scratch.clear();
-                write(record, scratch).then(|| hasher.hash_one(&scratch[..]))
-            }
-        });
-        let found = ahead.touch(|number| {
-            let slot = &self.slots[number as usize];
-            (slot.hash, slot.timestamp)
-        });
-        // What lies elsewhere: a long key, and a value that is text or bytes.
-        ahead.touch(|number| {
-            let slot = &self.slots[number as usize];
-            let value = slot.value.as_ref();
-            let value = value.and_then(|value| self.value.as_bytes(value));
-            let ends = value.and_then(|bytes| Some((bytes.first()?, bytes.last()?)));
-            let (first, last) = ends.unwrap_or((&0, &0));
-            let key = slot.key.first().unwrap_or(&0);
-            (slot.hash, i64::from(first ^ last ^ key))
-        });
-        found
-    }
-
-    fn dirty_bytes(&self) -> usize {
-        self.dirty_key_bytes + self.dirty.len() * self.value_bytes
-    }
-
-    fn drain(&mut self, changes: &mut RecordBatch) -> Result<()> {
-        let before = changes.bytes();
-        for (place, &number) in self.dirty.iter().enumerate() {
-            if place % AHEAD == 0 {
-                let next = self.dirty[place..].iter().take(AHEAD);
-                touch_all(next.copied(), |at| self.slots[at as usize].timestamp);
-            }
-            let slot = &mut self.slots[number as usize];
-            let start = changes.bytes();
-            changes.encode(
-                slot.timestamp,
-                &Headers::NONE,
-                |out| {
-                    out.extend_from_slice(&slot.key);
-                    Ok(Encoded::Bytes)
-                },
-                |out| match &slot.value {
-                    Some(value) => match self.value.encode(value, out)? {
-                        Encoded::Bytes => Ok(Encoded::Bytes),
-                        Encoded::Null => Err(null_value()),
-                    },
-                    None => Ok(Encoded::Null),
-                },
-            )?;
-            // Values change in place and may have grown since they came in.
-            let encoded = changes.bytes() - start - slot.key.len();
-            let bytes = Self::entry_bytes(slot.key.len(), encoded);
-            self.resident_bytes = self.resident_bytes - slot.bytes as usize + bytes as usize;
-            slot.bytes = bytes;
-            slot.freshness = Freshness::Pending;
-        }
-        if !self.dirty.is_empty() {
-            let mean = (changes.bytes() - before) / self.dirty.len();
-            self.value_bytes = usize::midpoint(self.value_bytes, mean);
-        }
-        self.pending.append(&mut self.dirty);
-        self.dirty_key_bytes = 0;
-        Ok(())
-    }
-
-    fn applied(&mut self) -> Result<()> {
-        for number in self.pending.drain(..) {
-            let slot = &mut self.slots[number as usize];
-            if slot.freshness == Freshness::Pending {
-                slot.freshness = Freshness::Clean;
-            }
-        }
-        self.ordered.clear();
-        // The first pass forgets who was looked at, the second one evicts.
-        self.evict(2 * self.slots.len());
-        Ok(())
-    }
-
-    fn abort(&mut self) -> Result<()> {
-        self.index.clear();
-        self.slots.clear();
-        self.free.clear();
-        self.dirty.clear();
-        self.pending.clear();
-        self.ordered.clear();
-        self.dirty_key_bytes = 0;
-        self.resident_bytes = 0;
-        self.hand = 0;
-        Ok(())
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
     }
 }
