@@ -12,27 +12,25 @@
 
 use super::{
     Shared,
-    block::{Block, Head, batch_bytes, record_bytes},
+    block::{Block, batch_bytes, record_bytes},
     disk::{Spot, more_if},
     maintain::{Maintainer, Work},
+    newest::{Newest, TOGETHER},
     sketch::Sketch,
 };
 use crate::api::{Cleanup, Result};
-use hashbrown::HashMap;
 use millstream_core::{
     batch::RecordBatch,
     record::{Offset, RawRecord},
 };
+use std::array;
 
-/// What remembering a key costs beside its bytes: a table slot and an allocation.
-const KEY_OVERHEAD: usize = 48;
 /// A compaction under way. There is one at a time, so that its memory is bounded.
 pub(super) struct Pass {
     pub(super) spot: Spot,
     sketch: Sketch,
-    /// The newest offset of each key, of the records read so far.
-    newest: HashMap<Box<[u8]>, Offset>,
-    newest_bytes: usize,
+    /// Of the records read so far.
+    newest: Newest,
     /// How many records with keys were read for it, and how many records went.
     indexed: u64,
     removed: u64,
@@ -107,8 +105,7 @@ impl Shared {
         Ok(Some(Pass {
             spot: spot.clone(),
             sketch: Sketch::default(),
-            newest: HashMap::new(),
-            newest_bytes: 0,
+            newest: Newest::default(),
             indexed: 0,
             removed: 0,
             upto: row.end,
@@ -182,7 +179,7 @@ impl Shared {
             }
             work.spend(block.head.bytes);
             for (offset, record) in block.records.iter().filter(|(offset, _)| *offset >= from) {
-                full = pass.newest_bytes >= self.limits.compact_keys_bytes_max;
+                full = pass.newest.bytes() >= self.limits.compact_keys_bytes_max;
                 if full || offset >= upto {
                     next = offset;
                     return more_if(false);
@@ -210,7 +207,7 @@ impl Shared {
         work: &mut Work,
     ) -> Result<()> {
         let horizon = horizon(work.now, delete_retention_ms);
-        let (mut old, mut next) = (Vec::new(), None);
+        let (mut old, mut next, mut kept) = (Vec::new(), None, Vec::new());
         let mut output = Output::new(self.limits.block_bytes_max);
         let (mut changed, mut taken, mut all_removed) = (false, 0, 0);
         self.blocks(&pass.spot, from, &mut |block| {
@@ -224,9 +221,8 @@ impl Shared {
             work.spend(block.head.bytes);
             taken += block.head.bytes;
             old.push(block.head);
-            let keep =
-                |offset, record: RawRecord<'_>| pass.keeps(&block.head, offset, record, work.now);
-            let removed = output.add(&block, horizon, pass.upto, &keep);
+            pass.keep(&block, work.now, &mut kept);
+            let removed = output.add(&block, horizon, pass.upto, &kept);
             work.done.records_compacted += removed;
             all_removed += removed;
             changed |= removed > 0;
@@ -248,20 +244,29 @@ impl Pass {
     fn remember(&mut self, offset: Offset, record: RawRecord<'_>) {
         let Some(key) = record.key else { return };
         self.indexed += 1;
-        if let Some(newest) = self.newest.get_mut(key) {
-            *newest = offset;
-        } else {
-            self.newest_bytes += key.len() + KEY_OVERHEAD;
-            self.newest.insert(key.into(), offset);
-        }
+        self.newest.note(key, offset);
     }
 
-    fn keeps(&self, head: &Head, offset: Offset, record: RawRecord<'_>, now: i64) -> bool {
-        let replaced = |key| self.newest.get(key).is_some_and(|newest| offset < *newest);
-        let expired = record.value.is_none()
-            && offset < self.clean_until
-            && head.horizon.is_some_and(|horizon| horizon <= now);
-        offset >= self.upto || !(expired || record.key.is_some_and(replaced))
+    /// The places of a block's records that stay.
+    fn keep(&self, block: &Block, now: i64, kept: &mut Vec<usize>) {
+        kept.clear();
+        let has_come = block.head.horizon.is_some_and(|horizon| horizon <= now);
+        let mut records = block.records.range.clone();
+        while !records.is_empty() {
+            let some: [_; TOGETHER] = array::from_fn(|_| {
+                let place = records.next()?;
+                let batch = &block.records.batch;
+                Some((place, batch.offset(place), batch.get(place)))
+            });
+            let newest = self.newest.of(some.map(|record| record?.2.key));
+            for ((place, offset, record), newest) in some.into_iter().flatten().zip(newest) {
+                let expired = record.value.is_none() && offset < self.clean_until && has_come;
+                let replaced = newest.is_some_and(|newest| offset < newest);
+                if offset >= self.upto || !(expired || replaced) {
+                    kept.push(place);
+                }
+            }
+        }
     }
 }
 
@@ -294,19 +299,12 @@ impl Output {
         }
     }
 
-    /// Takes over what is kept of a block; how many records are not.
-    fn add(
-        &mut self,
-        block: &Block,
-        fresh_horizon: i64,
-        upto: Offset,
-        keep: &dyn Fn(Offset, RawRecord<'_>) -> bool,
-    ) -> u64 {
+    /// Takes over what is kept of a block, by places; how many records are not.
+    fn add(&mut self, block: &Block, fresh_horizon: i64, upto: Offset, kept: &[usize]) -> u64 {
+        let batch = &block.records.batch;
         let kept = || {
-            block
-                .records
-                .iter()
-                .filter(|(offset, record)| keep(*offset, *record))
+            kept.iter()
+                .map(|place| (batch.offset(*place), batch.get(*place)))
         };
         let tombstones = kept().any(|(_, record)| record.value.is_none());
         // A block that the pass sees only in part is not clean: its tombstones' time has not begun.

@@ -15,6 +15,7 @@ mod group;
 mod limits;
 mod maintain;
 mod member;
+mod newest;
 mod partition;
 mod reading;
 mod rows;
