@@ -360,12 +360,6 @@ pub trait Log: Send {
         usize::MAX
     }
 
-    /// About how many bytes were sent in the open transaction: records that are finished too. Of
-    /// interest where [`Log::commit_bytes`] is bounded.
-    fn sent_bytes(&self) -> usize {
-        0
-    }
-
     /// Drops the open transaction. Fetching goes on where it was; the caller seeks back.
     fn abort(&mut self) -> Result<()>;
 

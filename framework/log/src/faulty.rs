@@ -242,10 +242,6 @@ impl<L: Log> Log for FaultyLog<L> {
         self.inner.commit_bytes()
     }
 
-    fn sent_bytes(&self) -> usize {
-        self.inner.sent_bytes()
-    }
-
     fn begin_commit(
         &mut self,
         transaction: u64,

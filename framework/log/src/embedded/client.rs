@@ -316,10 +316,6 @@ impl Log for EmbeddedClient {
         self.shared.limits.commit_bytes
     }
 
-    fn sent_bytes(&self) -> usize {
-        self.open.bytes()
-    }
-
     fn abort(&mut self) -> Result<()> {
         self.open.clear();
         Ok(())

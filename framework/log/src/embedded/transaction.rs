@@ -95,11 +95,6 @@ pub(super) struct OpenTransaction {
 }
 
 impl OpenTransaction {
-    /// How much was sent.
-    pub(super) const fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// Whether nothing was sent.
     pub(super) const fn is_empty(&self) -> bool {
         self.touched.is_empty()

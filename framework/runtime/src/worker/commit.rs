@@ -7,7 +7,7 @@ use super::{Active, CommitOrder, Meter, Worker, WorkerStats, assignment::resume}
 use crate::error::{Error, Result};
 use millstream_core::{
     record::{Offset, Timestamp, TopicPartition},
-    task::{Emission, Task},
+    task::Task,
 };
 use millstream_log::{Commit, Committed, Error as LogError, Log, Outcome};
 use millstream_state::Position;
@@ -36,28 +36,11 @@ impl Worker {
         }
         let tasks = || self.active.values().map(|active| &active.task);
         let dirty: usize = tasks().map(Task::dirty_bytes).sum();
+        let written: usize = tasks().map(Task::written_bytes).sum();
         now.saturating_sub(self.last_commit) >= self.settings.commit_interval_ms
             || dirty > self.settings.uncommitted_bytes_max
-            || self.has_finished_enough(dirty)
+            || written > self.log.commit_bytes()
             || tasks().any(Task::commit_requested)
-    }
-
-    /// Whether as much is finished as the log wants to have at once. Rows that may change again are
-    /// worth waiting for, unless they are few beside what was sent; where tables tell their changes
-    /// once per commit, always.
-    fn has_finished_enough(&self, dirty: usize) -> bool {
-        let enough = self.log.commit_bytes();
-        if enough == usize::MAX {
-            return false;
-        }
-        let tasks = self.active.values();
-        let written: usize = tasks.map(|active| active.task.written_bytes()).sum();
-        let finished = match self.task.emission {
-            Emission::PerUpdate => written + self.log.sent_bytes(),
-            Emission::PerCommit => written,
-        };
-        let open = dirty.saturating_sub(written);
-        written > enough || (finished > enough && finished > open / 2)
     }
 
     /// Commits the work of all tasks in one transaction; says whether there was any, and does
