@@ -50,9 +50,9 @@ public final class StreamsBench {
     /** How long the group may take to be formed, and a state of any size to be restored. */
     private static final long START_SECONDS_MAX = 600;
     /** A program without a result for so long has no more to come. */
+    private static final long QUIET_NANOS = 5_000_000_000L;
     /** How often it is looked how far the program is. */
     private static final long LOOK_MILLIS = 5;
-    private static final long QUIET_NANOS = 5_000_000_000L;
     private static final Duration WINDOW = Duration.ofSeconds(10);
     private static final Duration GAP = Duration.ofSeconds(1);
     private static final Duration APART = Duration.ofMillis(100);

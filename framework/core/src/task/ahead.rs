@@ -1,8 +1,8 @@
-//! Looking ahead: the keys of an input's next records, for the stores of the task.
+//! Looking ahead: an input's next records, shown to the stores of the task.
 //!
 //! Which store a record will meet only its way through the topology shows. Stores that are keyed as
 //! the log is have the keys as they are there, and those that do not find them are asked seldom;
-//! the rest must know how to make their keys of what is there.
+//! the rest must know how to make their keys of keys and values.
 //! Invariant: nothing depends on it but the time that look-ups take.
 
 use crate::{

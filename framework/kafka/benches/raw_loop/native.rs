@@ -35,14 +35,14 @@ const CONSUMER: &[(&str, &str)] = &[
 ];
 const PRODUCER: &[(&str, &str)] = &[
     ("linger.ms", "20"),
-    ("batch.num.messages", "1000"),
+    ("batch.num.messages", "2000"),
     ("batch.size", "1048576"),
     ("acks", "all"),
     ("compression.type", "none"),
     ("transaction.timeout.ms", "10000"),
     ("retry.backoff.ms", "10"),
     ("retry.backoff.max.ms", "1000"),
-    ("queue.buffering.max.messages", "1000000"),
+    ("queue.buffering.max.messages", "100000"),
     ("queue.buffering.max.kbytes", "262144"),
     ("sticky.partitioning.linger.ms", "0"),
 ];
@@ -184,7 +184,7 @@ impl Producer {
         unsafe { done(c::rd_kafka_begin_transaction(self.raw), "begin") }
     }
 
-    /// Sends a value in the place of the record's own, which is copied.
+    /// Sends a value in the place of the record's own, which is copied, once there is room for it.
     pub(crate) fn send(&self, of: &Message<'_>, value: &[u8]) -> Result<()> {
         let key = of.key.unwrap_or_default();
         let settings = [
@@ -196,7 +196,7 @@ impl Producer {
             (
                 Vtype::RD_KAFKA_VTYPE_MSGFLAGS,
                 Union {
-                    i: c::RD_KAFKA_MSG_F_COPY,
+                    i: c::RD_KAFKA_MSG_F_COPY | c::RD_KAFKA_MSG_F_BLOCK,
                 },
             ),
             (

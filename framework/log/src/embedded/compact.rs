@@ -1,10 +1,10 @@
 //! Compaction: of each key only the newest record stays, at the offset it has.
 //!
 //! Where the front of a partition is cut off too, compaction is no duty: it is first looked whether
-//! it is worth it, unless the last pass was. A pass first reads the records that no pass has seen
-//! and remembers the newest offset of each of their keys, then rewrites all blocks below, leaving
-//! out what a newer record replaced. It goes in bounded steps. A crash between them loses the pass,
-//! not the log: the next one starts over.
+//! it is worth it, unless the last passes were (`worth.rs`). A pass first reads the records that no
+//! pass has seen and remembers the newest offset of each of their keys, then rewrites all blocks
+//! below, leaving out what a newer record replaced. It goes in bounded steps. A crash between them
+//! loses the pass, not the log: the next one starts over.
 //!
 //! Invariant: a reader that starts at the front ends with the newest value of each key, whenever it
 //! reads. A tombstone is kept for `delete.retention.ms` after the first pass that met it (as in
@@ -96,8 +96,9 @@ impl Shared {
         };
         let row = log.row;
         let half = row.dirty_bytes.saturating_mul(2) >= row.bytes;
-        let much = row.bytes >= self.limits.compact_bytes_min && log.worth.is_time(row.bytes);
-        if !half || !much || row.clean_until >= row.end {
+        let much = row.bytes >= self.limits.compact_bytes_min;
+        let waits = is_trimmed && !log.worth.is_time(row.bytes);
+        if !half || !much || waits || row.clean_until >= row.end {
             return Ok(None);
         }
         let dirty = row.clean_until.max(row.start);
@@ -161,7 +162,8 @@ impl Shared {
             row.dirty_bytes = dirty_bytes;
         })?;
         if let Some(log) = self.lock()?.partition_mut(spot) {
-            log.worth.finished(pass.removed, pass.indexed, upto);
+            let did = (pass.removed, pass.indexed);
+            log.worth.finished(did, upto, log.row.bytes);
         }
         Ok(())
     }

@@ -6,8 +6,8 @@
 //! look are judged together once they have come as far as it saw, because one that cannot remember
 //! all keys says nothing of those behind.
 //!
-//! Invariant: nothing is judged by some of its keys, and no more than sixteen times what was seen
-//! is written between two looks.
+//! Invariant: nothing is judged by some of its keys, and after a look or a pass that found too
+//! little no more than sixteen times what there was is waited for.
 
 use millstream_core::record::Offset;
 
@@ -19,7 +19,7 @@ const PATIENCE: u64 = 16;
 /// What is known of a partition since the program began.
 #[derive(Debug, Default)]
 pub(super) struct Worth {
-    /// How many bytes there were when keys were counted and too few came again, and how many were
+    /// How many bytes there were when too few of them were found to come again, and how many were
     /// written since then.
     seen_bytes: u64,
     fresh_bytes: u64,
@@ -55,8 +55,8 @@ impl Worth {
         false
     }
 
-    /// A look found that so many of `records`, of so many bytes up to `end`, could go; whether
-    /// that is worth a pass.
+    /// A look found that so many of the `records` up to `end` could go; whether that is worth a
+    /// pass. There are `bytes` now.
     pub(super) const fn seen(
         &mut self,
         repeated: u64,
@@ -68,19 +68,31 @@ impl Worth {
         if worth {
             self.judge_at(end);
         } else {
-            (self.seen_bytes, self.fresh_bytes) = (bytes, 0);
+            self.rest(bytes);
         }
         worth
     }
 
-    /// A pass came so far.
-    pub(super) const fn finished(&mut self, removed: u64, indexed: u64, upto: Offset) {
+    /// A pass came so far, and `bytes` are left.
+    pub(super) const fn finished(
+        &mut self,
+        (removed, indexed): (u64, u64),
+        upto: Offset,
+        bytes: u64,
+    ) {
         self.seen_bytes = 0;
         self.removed += removed;
         self.indexed += indexed;
         if upto >= self.judged_at {
             self.fruitful = is_worth(self.removed, self.indexed);
+            if !self.fruitful {
+                self.rest(bytes);
+            }
         }
+    }
+
+    const fn rest(&mut self, bytes: u64) {
+        (self.seen_bytes, self.fresh_bytes) = (bytes, 0);
     }
 
     const fn judge_at(&mut self, end: Offset) {
@@ -101,17 +113,19 @@ mod tests {
         let mut worth = Worth::default();
         assert!(worth.begin(0, 100), "nothing is known");
         assert!(worth.seen(20, 100, 5_000, 100));
-        worth.finished(0, 50, 50);
+        worth.finished((0, 50), 50, 5_000);
         assert!(
             !worth.begin(50, 300),
             "half of what was seen is still to come"
         );
-        worth.finished(20, 50, 100);
+        worth.finished((20, 50), 100, 4_000);
         assert!(!worth.begin(100, 300), "both together were worth it");
-        worth.finished(20, 100, 200);
+        worth.finished((20, 100), 200, 4_000);
         assert!(!worth.begin(200, 1_000), "and now as far as it went then");
-        worth.finished(0, 100, 300);
-        assert!(worth.begin(300, 1_000), "which was not");
+        assert!(worth.is_time(4_000));
+        worth.finished((0, 100), 300, 4_000);
+        assert!(!worth.is_time(4_000), "which was not");
+        assert!(worth.begin(300, 1_000));
     }
 
     #[test]

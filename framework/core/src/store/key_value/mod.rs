@@ -102,7 +102,8 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         }
     }
 
-    /// With entries whose keys are not those that records have on the log.
+    /// With entries whose keys are not those that records have on the log, where `wanted` says what
+    /// they are.
     pub(crate) const fn wanting(mut self, wanted: Option<Wanted>) -> Self {
         self.wanted = wanted;
         self

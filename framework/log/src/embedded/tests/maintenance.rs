@@ -185,6 +185,9 @@ fn what_is_only_compacted_does_not_wait() {
     let log = Compacted::new(roomy(), compacted);
     assert_eq!(log.write(0..100), 0);
     assert_eq!(log.write(0..100), 100);
+    // Also where a pass removed nothing.
+    assert_eq!(log.write(100..300), 0);
+    assert!(log.write(100..500) >= 200);
 }
 
 #[test]
