@@ -5,7 +5,7 @@
 
 use anyhow::{Context, Result};
 use millstream_runtime::clock::{Clock, SystemClock};
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{collections::BTreeMap, fs, process::Command, time::Duration};
 
 /// Figures of one run by name.
 pub type Figures = BTreeMap<String, f64>;
@@ -99,10 +99,12 @@ pub(super) fn rss_mb() -> Result<f64> {
 /// that is never quiet is not waited for longer than half a minute.
 ///
 /// # Errors
-/// As [`Meter::start`].
+/// As [`Meter::start`], and where there is no `sync`.
 pub(super) fn settle() -> Result<()> {
     const LOOK: Duration = Duration::from_millis(500);
     const LOOKS_MAX: usize = 60;
+    // While pages wait to be written, whoever writes more is held up, in time that counts as his.
+    Command::new("sync").status().context("sync")?;
     let mut before = machine()?;
     for _ in 0..LOOKS_MAX {
         std::thread::park_timeout(LOOK);

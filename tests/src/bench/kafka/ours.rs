@@ -76,9 +76,10 @@ pub(super) fn child(part: &str, _: &Path) -> Result<Figures> {
         Stage::Embedded => {
             let log = embedded(&job, &shared)?;
             let cleaner = Cleaner::start(&log);
-            let figures = run(Arc::new(log), &job, shared)?;
-            cleaner.stop()?;
-            Ok(figures)
+            let figures = run(Arc::new(log), &job, shared);
+            // Also where that failed: a process must not end while a thread has the storage open.
+            let stopped = cleaner.stop();
+            figures.and_then(|figures| stopped.map(|()| figures))
         }
         Stage::CarryIn => {
             carry_in(&*broker(&job)?, &embedded(&job, &shared)?, &job)?;
