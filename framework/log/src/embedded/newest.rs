@@ -64,13 +64,12 @@ impl Newest {
             Some((entry.hash, entry.key.clone(), entry.newest))
         });
         array::from_fn(|place| {
-            let (hash, key) = hashes[place]?;
-            match &entries[place] {
-                Some((of, at, newest)) if *of == hash && self.keys[at.clone()] == *key => {
-                    Some(*newest)
-                }
-                _ => Some(self.entries[self.find(hash, key)? as usize].newest),
+            let ((hash, key), (of, at, newest)) = (hashes[place]?, entries[place].as_ref()?);
+            if *of == hash && self.keys[at.clone()] == *key {
+                return Some(*newest);
             }
+            let number = self.find(hash, key)?;
+            Some(self.entries[number as usize].newest)
         })
     }
 
