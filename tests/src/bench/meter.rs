@@ -3,7 +3,7 @@
 //! Invariant: processor time is that of the whole process, threads that have ended and threads of
 //! the storage engine included, so that no work can be hidden in the background.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use millstream_runtime::clock::{Clock, SystemClock};
 use std::{collections::BTreeMap, fs, process::Command, time::Duration};
 
@@ -104,7 +104,8 @@ pub(super) fn settle() -> Result<()> {
     const LOOK: Duration = Duration::from_millis(500);
     const LOOKS_MAX: usize = 60;
     // While pages wait to be written, whoever writes more is held up, in time that counts as his.
-    Command::new("sync").status().context("sync")?;
+    let synced = Command::new("sync").status().context("sync")?;
+    ensure!(synced.success(), "sync: {synced}");
     let mut before = machine()?;
     for _ in 0..LOOKS_MAX {
         std::thread::park_timeout(LOOK);

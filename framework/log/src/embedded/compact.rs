@@ -23,7 +23,10 @@ use millstream_core::{
     batch::RecordBatch,
     record::{Offset, RawRecord},
 };
-use std::array;
+use std::{
+    array,
+    ops::{ControlFlow, Range},
+};
 
 /// A compaction under way. There is one at a time, so that its memory is bounded.
 pub(super) struct Pass {
@@ -53,18 +56,21 @@ enum Step {
 }
 
 impl Shared {
-    /// Begins a pass where one is due, and takes one further as far as the work's bytes go.
+    /// Begins a pass where one is due in a topic that is compacted, and takes one further as far as
+    /// the work's bytes go.
     pub(super) fn compact(
         &self,
         maintainer: &mut Maintainer,
         (spot, cleanup): (&Spot, Cleanup),
         work: &mut Work,
     ) -> Result<()> {
+        let Some(delete_retention_ms) = cleanup.compacts() else {
+            return Ok(());
+        };
         if maintainer.pass.is_none() {
             let is_trimmed = matches!(cleanup, Cleanup::CompactDelete { .. });
             maintainer.pass = self.due(spot, is_trimmed)?;
         }
-        let delete_retention_ms = cleanup.compacts().unwrap_or_default();
         let Some(pass) = maintainer.pass.as_mut().filter(|pass| pass.spot == *spot) else {
             return Ok(());
         };
@@ -112,42 +118,32 @@ impl Shared {
             upto: row.end,
             clean_until: row.clean_until,
             step: if look_first {
-                Step::Survey(row.start)
+                Step::Survey(0)
             } else {
-                Step::Index(dirty)
+                Step::Index(row.clean_until)
             },
         }))
     }
 
-    /// Looks at the keys of more blocks; once it has seen all, whether a pass is worth it.
+    /// Looks at the keys of more records; once it has seen all, whether a pass is worth it.
     fn survey(&self, pass: &mut Pass, from: Offset, work: &mut Work) -> Result<Option<bool>> {
-        let mut next = from;
-        self.blocks(&pass.spot, from, &mut |block| {
-            if block.head.base >= pass.upto || work.budget == 0 {
-                return more_if(false);
+        let Pass { spot, sketch, .. } = pass;
+        let next = self.records(spot, from..pass.upto, work, &mut |_, record| {
+            if let Some(key) = record.key {
+                sketch.add(key);
             }
-            if block.head.end <= from {
-                return more_if(true);
-            }
-            work.spend(block.head.bytes);
-            let records = block.records.iter().filter(|(offset, _)| *offset >= from);
-            let keys = records.filter_map(|(_, record)| record.key);
-            keys.for_each(|key| pass.sketch.add(key));
-            next = block.head.end;
             more_if(true)
         })?;
-        if work.budget == 0 {
+        if let Some(next) = next {
             pass.step = Step::Survey(next);
             return Ok(None);
         }
-        let dirty = self.row(&pass.spot)?.map_or(0, |row| row.start);
-        pass.step = Step::Index(pass.clean_until.max(dirty));
+        pass.step = Step::Index(pass.clean_until);
         let sketch = std::mem::take(&mut pass.sketch);
+        let found = (sketch.repeated(), sketch.records());
         let mut state = self.lock()?;
-        Ok(state.partition_mut(&pass.spot).map(|log| {
-            let (repeated, records) = (sketch.repeated(), sketch.records());
-            log.worth.seen(repeated, records, log.row.bytes, pass.upto)
-        }))
+        let log = state.partition_mut(&pass.spot);
+        Ok(log.map(|log| log.worth.seen(found, pass.upto, log.row.bytes)))
     }
 
     /// Records how far the partition is clean, and what came in since the pass began.
@@ -168,36 +164,53 @@ impl Shared {
         Ok(())
     }
 
-    /// Remembers the keys of more blocks, up to the bound on keys.
+    /// Remembers the keys of more records, up to the bound on keys.
     fn index(&self, pass: &mut Pass, from: Offset, work: &mut Work) -> Result<()> {
-        let (mut next, mut full) = (from, false);
-        let upto = pass.upto;
-        self.blocks(&pass.spot.clone(), from, &mut |block| {
-            if block.head.base >= upto || work.budget == 0 {
-                return more_if(false);
-            }
-            if block.head.end <= from {
-                return more_if(true);
-            }
-            work.spend(block.head.bytes);
-            for (offset, record) in block.records.iter().filter(|(offset, _)| *offset >= from) {
-                full = pass.newest.bytes() >= self.limits.compact_keys_bytes_max;
-                if full || offset >= upto {
-                    next = offset;
-                    return more_if(false);
-                }
+        let (spot, upto, mut full) = (pass.spot.clone(), pass.upto, false);
+        let next = self.records(&spot, from..upto, work, &mut |offset, record| {
+            full = pass.newest.bytes() >= self.limits.compact_keys_bytes_max;
+            if !full {
                 pass.remember(offset, record);
             }
-            next = block.head.end;
-            more_if(true)
+            more_if(!full)
         })?;
-        pass.step = if full || work.budget > 0 {
-            pass.upto = if full { next } else { upto };
-            Step::Rewrite(0)
-        } else {
-            Step::Index(next)
+        pass.step = match next {
+            Some(next) if !full => Step::Index(next),
+            next => {
+                pass.upto = next.unwrap_or(upto);
+                Step::Rewrite(0)
+            }
         };
         Ok(())
+    }
+
+    /// Shows the records of a stretch that are still there, as far as the work's bytes go and
+    /// `visit` wants them; where to go on, unless all were shown.
+    fn records(
+        &self,
+        spot: &Spot,
+        Range { start, end }: Range<Offset>,
+        work: &mut Work,
+        visit: &mut dyn FnMut(Offset, RawRecord<'_>) -> ControlFlow<()>,
+    ) -> Result<Option<Offset>> {
+        let from = self.row(spot)?.map_or(start, |row| row.start.max(start));
+        let (mut next, mut refused) = (from, None);
+        self.blocks(spot, from, &mut |block| {
+            if block.head.base >= end || work.budget == 0 {
+                return ControlFlow::Break(());
+            }
+            if block.head.end <= from {
+                return ControlFlow::Continue(());
+            }
+            work.spend(block.head.bytes);
+            let records = block.records.iter();
+            refused = records
+                .filter(|(offset, _)| (from..end).contains(offset))
+                .find_map(|(offset, record)| visit(offset, record).is_break().then_some(offset));
+            next = block.head.end;
+            more_if(refused.is_none())
+        })?;
+        Ok(refused.or((work.budget == 0).then_some(next)))
     }
 
     /// Leaves out of some more blocks what newer records replaced.
@@ -284,7 +297,7 @@ fn horizon(now: i64, delete_retention_ms: i64) -> i64 {
 struct Output {
     blocks: Vec<Block>,
     batch: RecordBatch,
-    covers: std::ops::Range<Offset>,
+    covers: Range<Offset>,
     horizon: Option<i64>,
     bytes_max: usize,
 }

@@ -92,9 +92,7 @@ impl Shared {
                 self.expire_records(spot, now.saturating_sub(retention))?;
             }
             self.trim(spot, &mut work)?;
-            if cleanup.compacts().is_some() {
-                self.compact(&mut maintainer, (spot, *cleanup), &mut work)?;
-            }
+            self.compact(&mut maintainer, (spot, *cleanup), &mut work)?;
             if maintainer
                 .pass
                 .as_ref()

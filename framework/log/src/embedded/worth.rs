@@ -59,10 +59,9 @@ impl Worth {
     /// pass. There are `bytes` now.
     pub(super) const fn seen(
         &mut self,
-        repeated: u64,
-        records: u64,
-        bytes: u64,
+        (repeated, records): (u64, u64),
         end: Offset,
+        bytes: u64,
     ) -> bool {
         let worth = is_worth(repeated, records);
         if worth {
@@ -112,7 +111,7 @@ mod tests {
     fn passes_that_cannot_remember_all_keys_are_judged_together() {
         let mut worth = Worth::default();
         assert!(worth.begin(0, 100), "nothing is known");
-        assert!(worth.seen(20, 100, 5_000, 100));
+        assert!(worth.seen((20, 100), 100, 5_000));
         worth.finished((0, 50), 50, 5_000);
         assert!(
             !worth.begin(50, 300),
@@ -132,14 +131,14 @@ mod tests {
     fn where_little_comes_again_much_must_come() {
         let mut worth = Worth::default();
         assert!(worth.is_time(100));
-        assert!(!worth.seen(12, 100, 100, 100));
+        assert!(!worth.seen((12, 100), 100, 100));
         worth.written(1_599);
         assert!(!worth.is_time(1_699));
         assert!(worth.is_time(99), "the front was cut off");
         worth.written(1);
         assert!(worth.is_time(1_700));
         assert!(worth.begin(0, 1_700));
-        assert!(worth.seen(13, 100, 1_700, 1_700));
+        assert!(worth.seen((13, 100), 1_700, 1_700));
         assert!(worth.is_time(1_700));
     }
 }

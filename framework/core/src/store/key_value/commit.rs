@@ -1,4 +1,7 @@
 //! A key-value store as its task sees it: looks ahead, commits, and aborts.
+//!
+//! Invariant: what was handed over stays in memory until the commit is known to have happened;
+//! after an abort nothing is there that was not committed.
 
 use super::{Freshness, KeyValueStore};
 use crate::{
