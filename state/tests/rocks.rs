@@ -110,17 +110,6 @@ fn columns_are_known_by_name_and_never_dropped() {
 }
 
 #[test]
-fn a_settled_database_lies_in_files() {
-    let (directory, shared) = (tempfile::tempdir().unwrap(), small());
-    let backend = open(directory.path(), &["a"], &shared);
-    put(&backend, 0, 7);
-    assert_eq!(backend.stats().disk_bytes, 0, "a row begins in memory");
-    backend.settle().unwrap();
-    assert!(backend.stats().disk_bytes > 0);
-    holds(&backend, 0, Some(7));
-}
-
-#[test]
 fn a_column_declared_twice_is_refused_before_anything_is_made() {
     let (directory, shared) = (tempfile::tempdir().unwrap(), small());
     let path = directory.path().join("task");

@@ -41,7 +41,7 @@ use crate::{
 };
 use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, ErrorKind, ReadOptions,
-    WaitForCompactOptions, WriteOptions, properties,
+    WriteOptions, properties,
 };
 use std::{
     collections::BTreeSet,
@@ -161,18 +161,6 @@ impl RocksBackend {
     /// They are kept untouched, positions included: a program that is rolled back finds them again.
     pub fn undeclared_columns(&self) -> &[String] {
         &self.undeclared
-    }
-
-    /// Writes what is in memory to table files, and waits until no compaction is due any more: what
-    /// a bulk load owes is paid here, and not by whoever uses the database next.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Storage`] where the engine cannot write, or stopped compacting after a failure.
-    pub fn settle(&self) -> Result<()> {
-        let mut options = WaitForCompactOptions::default();
-        options.set_flush(true);
-        self.db.wait_for_compact(&options).map_err(storage)
     }
 
     fn family(&self, column: Column) -> Result<&ColumnFamily> {

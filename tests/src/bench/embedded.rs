@@ -28,26 +28,13 @@ const IDLE_WAIT: Duration = Duration::from_millis(10);
 
 /// A log on disk as the facade opens it.
 pub(super) fn on_disk(directory: &Path, shared: &Shared) -> Result<EmbeddedLog> {
-    Ok(with_storage(directory, shared)?.0)
-}
-
-/// The same, with what it lies in.
-pub(super) fn with_storage(
-    directory: &Path,
-    shared: &Shared,
-) -> Result<(EmbeddedLog, Arc<RocksBackend>)> {
     let columns = EmbeddedLog::COLUMNS.map(str::to_owned);
-    let backend = Arc::new(RocksBackend::open(
-        directory.join("log"),
-        &columns,
-        &shared.for_a_log(),
-    )?);
+    let backend = RocksBackend::open(directory.join("log"), &columns, &shared.for_a_log())?;
     let limits = LogLimits {
         cache_bytes_max: LOG_CACHE_BYTES,
         ..LogLimits::default()
     };
-    let log = EmbeddedLog::open_with(Arc::<RocksBackend>::clone(&backend), limits)?;
-    Ok((log, backend))
+    Ok(EmbeddedLog::open_with(Arc::new(backend), limits)?)
 }
 
 /// An input to be written.

@@ -4,7 +4,7 @@
 //! the input of all others, and its output can be compared with theirs.
 
 use super::{
-    super::embedded::{on_disk, with_storage},
+    super::embedded::on_disk,
     job::{Job, PARTITIONS, SECONDS_MAX},
 };
 use anyhow::{Context, Result, anyhow};
@@ -60,11 +60,8 @@ impl Cleaner {
     }
 }
 
-/// Copies the inputs into the embedded log, and makes the output's topic there. The storage comes
-/// to rest before this ends: what the copying owes in compactions is not the measured program's to
-/// pay, which is the next to open it.
-pub(super) fn carry_in(cluster: &dyn Broker, job: &Job, shared: &Shared) -> Result<()> {
-    let (log, storage) = with_storage(&job.log(), shared)?;
+/// Copies the inputs into the embedded log, and makes the output's topic there.
+pub(super) fn carry_in(cluster: &dyn Broker, log: &EmbeddedLog, job: &Job) -> Result<()> {
     let topics = &job.topics;
     for name in [&topics.input, &topics.table, &topics.output] {
         log.create_topic(&TopicSpec {
@@ -73,11 +70,11 @@ pub(super) fn carry_in(cluster: &dyn Broker, job: &Job, shared: &Shared) -> Resu
             cleanup: Cleanup::Delete { retention_ms: None },
         })?;
     }
-    carry(cluster, &log, &topics.input)?;
+    carry(cluster, log, &topics.input)?;
     if job.workload.reads_table() {
-        carry(cluster, &log, &topics.table)?;
+        carry(cluster, log, &topics.table)?;
     }
-    Ok(storage.settle()?)
+    Ok(())
 }
 
 /// Copies a topic's records, which must be there in both places.

@@ -82,7 +82,7 @@ pub(super) fn child(part: &str, _: &Path) -> Result<Figures> {
             figures.and_then(|figures| stopped.map(|()| figures))
         }
         Stage::CarryIn => {
-            carry_in(&*broker(&job)?, &job, &shared)?;
+            carry_in(&*broker(&job)?, &embedded(&job, &shared)?, &job)?;
             Ok(Figures::new())
         }
         Stage::CarryOut => {
