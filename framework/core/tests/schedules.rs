@@ -163,6 +163,27 @@ fn a_start_says_when_the_first_call_is_due_and_the_others_count_from_it() {
 }
 
 #[test]
+fn a_wall_clock_that_is_put_back_calls_from_there_on_again() {
+    let mut bench = obeying();
+    bench.task.advance_wall_clock(1_000).unwrap();
+    told(
+        &mut bench,
+        &[("w w 100 1005", 0), ("w v 100", 0), ("w x 100 7000", 0)],
+    );
+    let mut at = |now| {
+        bench.task.advance_wall_clock(now).unwrap();
+        bench.texts("out")
+    };
+    assert_eq!(at(1_105), ["v1105", "w1105"]);
+    assert_eq!(at(500), [""; 0]);
+    assert_eq!(at(599), [""; 0]);
+    // What has a start keeps to it: as if the task began now.
+    assert_eq!(at(600), ["v600"]);
+    assert_eq!(at(1_005), ["v1005", "w1005"]);
+    assert_eq!(at(7_000), ["x7000", "v7000", "w7000"]);
+}
+
+#[test]
 fn who_is_cancelled_in_a_round_is_not_called_in_it() {
     let mut bench = obeying();
     let script = [

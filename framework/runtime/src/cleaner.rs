@@ -56,7 +56,9 @@ impl Cleaner {
         leases: &Arc<Leases>,
         now: Timestamp,
     ) -> Result<Vec<TaskId>> {
-        if now < self.next_look {
+        // One that lies further ahead than the delay is of a clock that was put back since.
+        let wait = self.next_look.saturating_sub(now);
+        if wait > 0 && wait <= self.delay_ms {
             return Ok(Vec::new());
         }
         self.next_look = now.saturating_add(self.delay_ms);
@@ -72,6 +74,8 @@ impl Cleaner {
             };
             let taken = leases.taken(task);
             let idle = self.idle.get(&task).filter(|idle| idle.taken == taken);
+            // A clock that was put back begins anew.
+            let idle = idle.filter(|idle| idle.since <= now);
             let Some(idle) = idle else {
                 self.idle.insert(task, Idle { since: now, taken });
                 continue;

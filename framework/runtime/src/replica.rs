@@ -273,7 +273,7 @@ impl Replica {
     /// # Errors
     /// As [`Replica::limit`].
     pub fn ask_for_limits(&mut self, log: &mut dyn Log, now: Timestamp) -> Result<()> {
-        let due = |asked: Timestamp| now.saturating_sub(asked) >= ASK_INTERVAL_MS;
+        let due = |asked: Timestamp| now < asked || now - asked >= ASK_INTERVAL_MS;
         let copies = self.stores.iter().filter(|s| s.column.copy.is_some());
         let inputs: Vec<_> = copies.map(|s| s.column.changelog.clone()).collect();
         if inputs.is_empty() || !self.asked_at.is_none_or(due) {

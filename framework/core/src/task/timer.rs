@@ -136,11 +136,15 @@ type Due = (Timestamp, u64);
 ///
 /// Stream-time calls are due at their start and whole intervals after it, so that a restarted task
 /// knows from its stream time alone which ones have been: nothing about timers needs to be logged.
-/// A gap of several intervals makes one call, not a burst, as in Kafka Streams.
+/// A gap of several intervals makes one call, not a burst, as in Kafka Streams. Where the wall
+/// clock is put back, as NTP and people do, its calls are due from there on again, and not only
+/// once it is where it was.
 #[derive(Default)]
 pub(crate) struct Timers {
     stream: BTreeMap<Due, Timer>,
     wall: BTreeMap<Due, Timer>,
+    /// What the wall clock said last.
+    told: Timestamp,
     /// Those of the wall clock, while nobody has told that.
     waiting: Vec<(u64, Timer)>,
     made: u64,
@@ -246,8 +250,15 @@ impl Timers {
             .insert((due, number), timer);
     }
 
-    /// The clock is told for the first time.
+    /// The wall clock is told, maybe for the first time.
     fn settle(&mut self, wall_clock: Timestamp) {
+        if wall_clock < self.told {
+            for ((due, number), timer) in std::mem::take(&mut self.wall) {
+                let again = first_of_wall(timer.of.schedule(), wall_clock);
+                self.insert(again.map(|again| again.min(due)), number, timer);
+            }
+        }
+        self.told = wall_clock;
         for (number, timer) in std::mem::take(&mut self.waiting) {
             self.insert(
                 first_of_wall(timer.of.schedule(), wall_clock),

@@ -80,7 +80,9 @@ impl IdleInputs {
             self.0[input] = None;
             return Supply::Unknown;
         }
-        let since = *self.0[input].get_or_insert(now);
+        // Where the clock was put back, the wait begins again.
+        let since = self.0[input].map_or(now, |since| since.min(now));
+        self.0[input] = Some(since);
         if now.saturating_sub(since) >= limits.max_task_idle_ms {
             Supply::Exhausted
         } else {

@@ -163,6 +163,8 @@ impl Worker {
         if self.last_commit == Timestamp::MIN {
             self.last_commit = now;
         }
+        // Where the clock was put back, no time has passed that could be waited for.
+        self.last_commit = self.last_commit.min(now);
         match self.try_step(now, wait) {
             Err(Error::Log(LogError::Fenced(why))) => {
                 tracing::warn!(member = %self.settings.member, why, "fenced: abandoning all tasks");

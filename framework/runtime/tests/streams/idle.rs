@@ -26,13 +26,16 @@ fn topology() -> Topology {
 }
 
 fn worker(world: &World) -> Worker {
+    worker_of(world, topology(), Settings::new("worker", "worker"))
+}
+
+fn worker_of(world: &World, topology: Topology, settings: Settings) -> Worker {
     let task = TaskConfig::new(APPLICATION);
-    let program = Program::prepare(Arc::new(topology()), task, &mut world.log.client()).unwrap();
+    let program = Program::prepare(Arc::new(topology), task, &mut world.log.client()).unwrap();
     let (log, backends) = (
         Box::new(world.log.client()),
         Arc::<MemoryBackends>::default(),
     );
-    let settings = Settings::new("worker", "worker");
     Worker::new(Arc::new(program), backends, log, settings)
 }
 
@@ -56,6 +59,32 @@ fn records_that_waited_out_a_pause_are_counted_before_windows_close() {
     work(&mut worker, late + 3 * IDLE_MS);
     assert_eq!(world.outputs()["a"], [2]);
     assert_eq!(worker.tasks()[0].dropped.late_record, 0);
+}
+
+#[test]
+fn a_clock_that_is_put_back_holds_nothing_up() {
+    let other: Topic<String, i64> = Topic::new("other", utf8(), i64_be());
+    let builder = StreamsBuilder::new();
+    let merged = builder.stream(&IN).merge(builder.stream(&other));
+    merged.to(&OUT);
+    let world = World::new(1);
+    create(&world.log, other.name, 1);
+    let mut settings = Settings::new("worker", "worker");
+    (settings.max_task_idle_ms, settings.commit_interval_ms) = (100, 1_000);
+    let mut worker = worker_of(&world, builder.build().unwrap(), settings);
+    world.feed([("a".to_owned(), 1)]);
+    // Waiting for the other topic began here, and so did the time until the commit.
+    work(&mut worker, 1_000_000);
+    for now in [0, 99] {
+        work(&mut worker, now);
+        assert_eq!(worker.stats().processed, 0);
+    }
+    work(&mut worker, 100);
+    assert_eq!(worker.stats().processed, 1);
+    work(&mut worker, 999);
+    assert!(world.outputs().is_empty());
+    work(&mut worker, 1_000);
+    assert_eq!(world.outputs()["a"], [1]);
 }
 
 #[test]
