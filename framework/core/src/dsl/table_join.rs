@@ -139,7 +139,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
         let combine = Arc::new(combine);
         let (both, rows) = (combine.clone(), (left_view.clone(), right_view.clone()));
         let (parents, operator) = (vec![left, right], NodeKind::Operator);
-        let bases: Vec<_> = facts.bases.iter().map(|(_, node)| *node).collect();
+        let writers = facts.writers();
         let node = builder.add(
             "table_join",
             operator,
@@ -147,7 +147,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
             facts.stores(),
             move |link| {
                 let down = Rc::new(RefCell::new(link.downstream()));
-                link.want_each_of(bases.iter().copied());
+                link.want_each_of(writers.iter().copied());
                 // Without the old rows it would be unknown whether a deletion must be told.
                 link.want_old();
                 let right = Side::new(link, right_told, &rows.0, &down);

@@ -128,6 +128,11 @@ impl Facts {
         self.bases.iter().map(|(store, _)| *store).collect()
     }
 
+    /// The nodes that write them.
+    pub(crate) fn writers(&self) -> Vec<NodeId> {
+        self.bases.iter().map(|(_, node)| *node).collect()
+    }
+
     /// What is known of a table that also reads a store of its own, if it can be read at all.
     pub(crate) fn with(mut self, store: StoreId, changed_by: NodeId) -> Self {
         if !self.bases.is_empty() {

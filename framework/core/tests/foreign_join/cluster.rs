@@ -7,7 +7,7 @@ use millstream_core::{
     batch::{RecordBatch, Records},
     prelude::*,
     record::{RawRecord, TopicPartition},
-    task::{Supply, Task, TaskConfig},
+    task::{Emission, Supply, Task, TaskConfig},
 };
 use millstream_state::{Backend, MemoryBackend, Position};
 use std::{
@@ -34,8 +34,15 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    pub(super) fn new(topology: &Topology, counts: impl Fn(&str) -> Option<u32>) -> Self {
-        let config = TaskConfig::new("app");
+    pub(super) fn new(
+        topology: &Topology,
+        emission: Emission,
+        counts: impl Fn(&str) -> Option<u32>,
+    ) -> Self {
+        let config = TaskConfig {
+            emission,
+            ..TaskConfig::new("app")
+        };
         let layout = topology.layout("app", counts).unwrap();
         let open = |spec: &millstream_core::topology::TaskSpec| {
             let sub = &topology.subtopologies()[spec.id.subtopology as usize];
@@ -113,28 +120,50 @@ impl Cluster {
             task.set_supply(input, Supply::Exhausted);
         }
         assert_eq!(task.process(1).unwrap(), 1);
-        let mut made = Vec::new();
-        for output in task.outputs() {
-            for (_, record) in output.records.iter() {
-                let (key, value) = (record.key.unwrap_or_default(), record.value);
-                let row = (key.to_vec(), value.map(<[u8]>::to_vec), record.timestamp);
-                made.push((output.topic.to_string(), row));
-            }
-            output.records.clear();
-        }
         if commit {
-            let position = Position {
-                offset: 0,
-                reach: 0,
-                topic_id: 0,
-                applied_at: 0,
-                transaction: 0,
-            };
-            task.prepare_commit().unwrap();
-            task.committed(|_| Some(position)).unwrap();
+            end_commit(task);
+        }
+        for (topic, row) in take_outputs(task) {
+            self.send(&topic, row);
+        }
+    }
+
+    /// Commits all tasks, and says whether that told anything that is to be delivered.
+    pub(super) fn commit(&mut self) -> bool {
+        let mut made = Vec::new();
+        for task in &mut self.tasks {
+            end_commit(task);
+            made.extend(take_outputs(task));
         }
         for (topic, row) in made {
             self.send(&topic, row);
         }
+        (self.partitions.values()).any(|partition| !partition.waiting.is_empty())
     }
+}
+
+fn end_commit(task: &mut Task) {
+    let position = Position {
+        offset: 0,
+        reach: 0,
+        topic_id: 0,
+        applied_at: 0,
+        transaction: 0,
+    };
+    task.prepare_commit().unwrap();
+    task.committed(|_| Some(position)).unwrap();
+}
+
+/// By topic, what the task has made since the last call.
+fn take_outputs(task: &mut Task) -> Vec<(String, Row)> {
+    let mut made = Vec::new();
+    for output in task.outputs() {
+        for (_, record) in output.records.iter() {
+            let (key, value) = (record.key.unwrap_or_default(), record.value);
+            let row = (key.to_vec(), value.map(<[u8]>::to_vec), record.timestamp);
+            made.push((output.topic.to_string(), row));
+        }
+        output.records.clear();
+    }
+    made
 }

@@ -4,7 +4,7 @@
 //! the tasks of several partitions run in any order, it is the join once all has been delivered.
 
 use super::{Driver, Join, LEFT, OUT, RIGHT, cluster::Cluster, inner, left, program};
-use millstream_core::prelude::*;
+use millstream_core::{prelude::*, task::Emission};
 use proptest::{collection::vec, prelude::*};
 use std::collections::BTreeMap;
 
@@ -90,7 +90,7 @@ fn tell(told: &mut BTreeMap<i64, String>, key: &[u8], value: Option<Vec<u8>>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 5_000, ..ProptestConfig::default() })]
 
     #[test]
     fn each_change_followed_to_its_end_leaves_the_join(script in vec(changes(), 0..40)) {
@@ -114,9 +114,11 @@ proptest! {
         script in vec((changes(), vec((0usize..100, any::<bool>()), 0..3)), 0..20),
         rest in vec(0usize..100, 1..20),
     ) {
-        for (join, every_row) in JOINS {
+        let tellings = [Emission::PerUpdate, Emission::PerCommit];
+        let runs = JOINS.into_iter().flat_map(|join| tellings.map(|telling| (join, telling)));
+        for ((join, every_row), emission) in runs {
             let counts = |topic: &str| Some(if topic == LEFT.name { 2 } else { 3 });
-            let mut cluster = Cluster::new(&program(join), counts);
+            let mut cluster = Cluster::new(&program(join), emission, counts);
             let mut rows = Rows::default();
             for (number, (change, steps)) in script.iter().enumerate() {
                 let (topic, key, row) = rows.apply(change, number);
@@ -126,7 +128,7 @@ proptest! {
                 }
             }
             let mut rest = rest.iter().cycle();
-            while cluster.step(*rest.next().unwrap(), false, |_| true) {}
+            while cluster.step(*rest.next().unwrap(), false, |_| true) || cluster.commit() {}
             let mut told = BTreeMap::new();
             for (key, value, _) in cluster.out.drain(..) {
                 tell(&mut told, &key, value);
@@ -138,7 +140,7 @@ proptest! {
 
 /// The left table's changes overtake all answers.
 fn hurried(rows: &[Option<&str>]) -> Vec<Option<String>> {
-    let mut cluster = Cluster::new(&program(inner), |_| Some(1));
+    let mut cluster = Cluster::new(&program(inner), Emission::PerUpdate, |_| Some(1));
     cluster.send(RIGHT.name, (b"x".to_vec(), Some(b"X".to_vec()), 0));
     while cluster.step(0, false, |_| true) {}
     for row in rows {
@@ -170,4 +172,34 @@ fn answers_for_earlier_rows_are_dropped() {
 fn an_answer_of_nothing_is_heeded_as_long_as_the_foreign_key_is_the_same() {
     let told = hurried(&[Some("x:a"), Some("y:a"), Some("y:b")]);
     assert_eq!(told, [None]);
+}
+
+/// A row that is told once per commit leaves its foreign key and comes back before the commit, and
+/// meanwhile the answer comes that what it named is gone: its result must go all the same.
+#[test]
+fn what_becomes_of_a_row_between_two_commits_hides_no_answer() {
+    let mut cluster = Cluster::new(&program(inner), Emission::PerCommit, |_| Some(1));
+    let mut settle = |sent: &[(&str, &[u8], Option<&str>)], commit: bool| {
+        for (topic, key, row) in sent {
+            let row = row.map(|row| row.as_bytes().to_vec());
+            cluster.send(topic, (key.to_vec(), row, 0));
+            while cluster.step(0, false, |_| true) {}
+        }
+        while commit && cluster.commit() {
+            while cluster.step(0, false, |_| true) {}
+        }
+        let told = cluster.out.drain(..).map(|(_, value, _)| value);
+        told.map(|value| String::from_utf8(value.unwrap_or_default()).unwrap())
+            .collect::<Vec<_>>()
+    };
+    let key = 1i64.to_be_bytes();
+    let rows = [
+        (RIGHT.name, &b"x"[..], Some("X")),
+        (LEFT.name, &key, Some("x:a")),
+    ];
+    assert_eq!(settle(&rows, true), ["x:a+X"]);
+    settle(&[(LEFT.name, &key, Some("y:b"))], false);
+    settle(&[(RIGHT.name, b"x", None)], true);
+    let told = settle(&[(LEFT.name, &key, Some("x:c"))], true);
+    assert!(told.iter().all(String::is_empty), "{told:?}");
 }

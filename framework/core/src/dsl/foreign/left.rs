@@ -246,13 +246,16 @@ where
 {
     let (builder, (view, facts)) = (told.builder, table.rows());
     let (parents, combine) = (vec![told.node, answers.node], Arc::new(combine));
-    let operator = NodeKind::Operator;
+    let (operator, writers) = (NodeKind::Operator, facts.writers());
     let node = builder.add(
         "foreign_result",
         operator,
         parents,
         facts.stores(),
         move |link| {
+            // Answers are judged by the row that the table has: the right side must know of each
+            // that it had, or one that came and went before the commit hides that an answer is due.
+            link.want_each_of(writers.iter().copied());
             let down = Rc::new(RefCell::new(link.downstream::<K, Change<W>>()));
             let (name, answered) = (link.name().to_owned(), down.clone());
             let (view, left, joined) = (view.clone(), left.clone(), combine.clone());

@@ -33,8 +33,11 @@ pub(super) fn subscribed<'b, K: Data, V: Data>(
     (key, value): (Serde<K>, Serde<V>),
 ) -> KStream<'b, SmallBytes, Answer> {
     let (view, facts) = table.rows();
-    let stores = [vec![store.id], facts.stores()].concat();
+    let (stores, writers) = ([vec![store.id], facts.stores()].concat(), facts.writers());
     subscriptions.operator("subscription_join", stores, move |link| {
+        // An answer made of a row that nobody is told of, because it went before the commit, would
+        // never be taken back.
+        link.want_each_of(writers.iter().copied());
         let mut desk = Desk {
             view: view.clone(),
             store: store.reference(),
