@@ -234,6 +234,16 @@ impl<'t> Linker<'t> {
         self.prompt.extend(nodes);
     }
 
+    /// Asks everything above the node in hand for that, as far as its subtopology reaches.
+    pub(crate) fn want_each_above(&mut self) {
+        let (mut seen, mut above) = (BTreeSet::new(), vec![self.node]);
+        while let Some(node) = above.pop() {
+            let parents = self.topology.nodes[node.0].parents.iter();
+            above.extend(parents.filter(|parent| seen.insert(**parent)));
+        }
+        self.prompt.append(&mut seen);
+    }
+
     /// Whether the node in hand is asked to.
     pub(crate) fn tells_each(&self) -> bool {
         self.prompt.contains(&self.node)

@@ -203,3 +203,39 @@ fn aggregates_take_back_what_they_were_told() {
         assert_eq!(totals(Emission::PerCommit, every), expected);
     }
 }
+
+/// A busy window is not a quiet one because its changes wait for the commit.
+#[test]
+fn only_windows_without_records_are_closed_by_the_wall_clock() {
+    let mut bench = bench(|builder| {
+        let windows = TimeWindows::of_size_with_no_grace(Duration::from_millis(100));
+        let windowed = builder.stream(&LEFT).group_by_key().windowed_by(windows);
+        let table = windowed.reduce("windows", |all, letter| all + &letter);
+        let closing = Suppressed::until_window_closes(BufferConfig::unbounded());
+        let closing = closing.close_when_idle(Duration::from_millis(10));
+        let shown = |key: Windowed<String>, all: Option<String>| (key.key, all.unwrap_or_default());
+        let table = table.suppress("closed", closing);
+        table.to_stream().map(shown).to(&OUT);
+    });
+    bench.task.advance_wall_clock(0).unwrap();
+    for (offset, letter) in ["x", "y", "z", "u"].into_iter().enumerate() {
+        feed(&mut bench, offset as i64, &[("a", letter, 1)]);
+        if offset % 2 == 0 {
+            bench.commit();
+        }
+        bench
+            .task
+            .advance_wall_clock(6 * (1 + offset as i64))
+            .unwrap();
+    }
+    bench.commit();
+    assert!(bench.outputs("out").is_empty());
+    // Where the clock is put back, the wait begins again, and does not stand still.
+    for now in [5, 6, 15] {
+        bench.task.advance_wall_clock(now).unwrap();
+        assert!(bench.outputs("out").is_empty());
+    }
+    bench.task.advance_wall_clock(16).unwrap();
+    assert_eq!(bench.texts("out"), ["axyzu"]);
+    assert_eq!(bench.task.dropped().late_record, 0);
+}

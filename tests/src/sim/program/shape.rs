@@ -118,8 +118,10 @@ impl Shape {
         let tables = [Self::Count, Self::Aggregate, Self::Reduce, Self::Cogroup];
         let moved = [Self::Merge, Self::Repartition, Self::GroupBy];
         let windows = matches!(self, Self::Windows(_) | Self::CogroupWindows(_));
-        let joins = matches!(self, Self::TableJoin(_) | Self::Asked(Asked::Changes));
-        tables.contains(&self) || moved.contains(&self) || windows || joins
+        let quiet = matches!(self, Self::Quiet(_));
+        let joins = matches!(self, Self::TableJoin(_) | Self::ForeignJoin(_));
+        let asked = self == Self::Asked(Asked::Changes);
+        tables.contains(&self) || moved.contains(&self) || windows || quiet || joins || asked
     }
 }
 

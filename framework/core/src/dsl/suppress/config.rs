@@ -119,6 +119,10 @@ impl UntilWindowCloses {
     /// Closes and tells all windows that wait when no change has come for so long by the wall
     /// clock. Later changes of them are dropped, and counted as those of windows that have closed.
     /// Kafka Streams has no counterpart.
+    ///
+    /// What is above in the same subtopology then tells every change when it is made, whatever
+    /// `statestore.cache.max.bytes` says. Records that come through a repartition topic come with
+    /// the commits of the tasks before it: wait longer than `commit.interval.ms` for them.
     #[must_use]
     pub const fn close_when_idle(self, idle: Duration) -> Self {
         Self {

@@ -151,6 +151,7 @@ impl<K: Data, V: Data> Node<K, V> {
             // The clock begins with the task, and again while records wait to be processed.
             self.last = now;
         }
+        self.last = self.last.min(now);
         if now.saturating_sub(self.last) < idle || ctx.store(self.store).is_empty() {
             return Ok(false);
         }
@@ -285,6 +286,8 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
                     last: Timestamp::MIN,
                 }));
                 if let Some(idle) = plan.idle {
+                    // Changes that wait for a commit above would look like quiet, and come late.
+                    link.want_each_above();
                     let node = node.clone();
                     let fire = move |ctx: &mut TaskContext, now| {
                         node.borrow_mut().tell_if_idle(ctx, now, idle)

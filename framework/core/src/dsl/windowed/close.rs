@@ -67,6 +67,7 @@ impl<K: Data, A: Data> Node<K, A> {
             // or held up was not without them, and they may belong to what is open.
             self.last = now;
         }
+        self.last = self.last.min(now);
         if self.emit != EmitStrategy::OnWindowClose || now.saturating_sub(self.last) < idle {
             return Ok(false);
         }

@@ -107,6 +107,10 @@ impl<'b, K: Data, V: Data, W: Windows> WindowedKStream<'b, K, V, W> {
     ///
     /// It needs [`EmitStrategy::OnWindowClose`]. Records for a window that was closed so are late,
     /// though they would have been in time otherwise. Kafka Streams has no counterpart.
+    ///
+    /// What is above in the same subtopology then tells every change when it is made, whatever
+    /// `statestore.cache.max.bytes` says. Records that come through a repartition topic come with
+    /// the commits of the tasks before it: wait longer than `commit.interval.ms` for them.
     #[track_caller]
     #[must_use = "windows are counted, reduced or aggregated"]
     pub fn close_when_idle(self, idle: Duration) -> Self {

@@ -99,6 +99,8 @@ impl<K: Data, A: Data> Plan<K, A> {
             last: Timestamp::MIN,
         }));
         if let Some(idle) = self.telling.idle {
+            // Changes that wait for a commit above would look like quiet, and come late.
+            link.want_each_above();
             link.residents.push(close::ticker(node.clone(), idle));
         }
         node
