@@ -62,6 +62,11 @@ impl Error {
         self.0.answered
     }
 
+    /// Whether it stops the thread, whatever a policy says of bad records.
+    pub(crate) fn is_final(&self) -> bool {
+        self.is_answered() || matches!(self.kind(), ErrorKind::State(_))
+    }
+
     /// A record's bytes are not what its serde expects.
     #[cold]
     pub fn deserialization(message: impl Into<String>) -> Self {

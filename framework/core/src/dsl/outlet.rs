@@ -143,7 +143,8 @@ impl<K: Data, V: Data> Flush for Rc<RefCell<Batch<K, V>>> {
         for Held { record, existed } in batch.changes.drain(..) {
             if existed || record.value.new.is_some() {
                 ctx.at_time(record.timestamp);
-                batch.down.push(ctx, record)?;
+                let held = (record.timestamp, record.headers.clone());
+                ctx.telling(held, |ctx| batch.down.push(ctx, record))?;
             }
         }
         Ok(())

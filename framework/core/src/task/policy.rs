@@ -24,7 +24,8 @@ pub enum ErrorPolicy {
     /// The record's bytes go to the dead-letter topic with headers that say why (KIP-1034), in the
     /// same commit; and it is counted. The bytes are those of the record as the task read it,
     /// whatever had become of it when it was refused. A result that was held back, as by
-    /// `suppress`, is no such record any more: its dead letter has its time and headers, and why.
+    /// `suppress` or until the commit, is no such record any more: its dead letter has its time
+    /// and headers, and why.
     DeadLetter,
     /// The same, in this topic in place of `errors.dead.letter.queue.topic.name`. It must be there,
     /// as any topic that the program writes.

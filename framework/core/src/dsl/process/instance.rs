@@ -74,10 +74,15 @@ impl<P> Instance<P> {
     }
 }
 
-/// An error that a user's `?` boxed is itself again.
+/// An error that a user's `?` boxed is itself again. Where words were put around one that stops
+/// the thread, it still does: the storage's failure is no bad record, whoever tells of it.
 pub(in crate::dsl) fn unboxed(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
-    match error.downcast::<Error>() {
-        Ok(own) => *own,
-        Err(foreign) => Error::processing(foreign),
-    }
+    let foreign = match error.downcast::<Error>() {
+        Ok(own) => return *own,
+        Err(foreign) => foreign,
+    };
+    let mut causes = std::iter::successors(foreign.source(), |cause| cause.source());
+    let is_final = causes.any(|cause| cause.downcast_ref().is_some_and(Error::is_final));
+    let error = Error::processing(foreign);
+    if is_final { error.answered() } else { error }
 }

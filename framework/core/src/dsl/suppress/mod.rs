@@ -138,6 +138,8 @@ impl<K: Data, V: Data> Node<K, V> {
             self.name,
             parts.join(", ")
         ))
+        // The program said what is to happen, whatever the policies above say of bad records.
+        .answered()
     }
 
     /// Lets everything out if no change has come for so long.
