@@ -73,7 +73,10 @@ fn processing_stops_at_the_number_asked_for() {
         (bench.task.process(2).unwrap(), bench.task.queued(0)),
         (1, 0)
     );
-    assert_eq!((bench.task.processed(), bench.task.next_offset(0)), (3, 3));
+    assert_eq!(
+        (bench.task.counts().processed, bench.task.next_offset(0)),
+        (3, 3)
+    );
 }
 
 #[test]

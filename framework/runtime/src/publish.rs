@@ -5,9 +5,9 @@
 use crate::{
     clock::Clock,
     streams::{State, ThreadView},
-    worker::{Meter, Phase, TaskRole, WorkerStats},
+    worker::{Meter, Phase, TaskRole, Totals, WorkerStats},
 };
-use millstream_core::task::Dropped;
+use millstream_core::{record::TaskId, task::Dropped};
 use millstream_metrics::{Metric, Registry};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,10 +32,9 @@ pub(crate) struct Publisher {
 #[derive(Default)]
 struct Last {
     threads: BTreeMap<usize, (Phase, WorkerStats)>,
-    processed: BTreeMap<String, u64>,
-    sent: BTreeMap<String, u64>,
-    lateness: BTreeMap<String, u64>,
-    dropped: BTreeMap<String, Dropped>,
+    /// What each thread had done for each task.
+    totals: BTreeMap<(usize, TaskId), Totals>,
+    global: Dropped,
     roles: BTreeMap<(usize, &'static str), u64>,
     /// The tasks that each thread held.
     tasks: BTreeMap<usize, BTreeSet<String>>,
@@ -68,6 +67,9 @@ impl Publisher {
 
     /// A meter for the thread of that index.
     pub(crate) fn meter(&self, index: usize, clock: Arc<dyn Clock>) -> Meter {
+        // It may be the successor of one that failed, and begins to count at nothing.
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.totals.retain(|(of, _), _| *of != index);
         Meter::new(clock, self.registry.clone(), &thread_name(index))
     }
 
@@ -105,14 +107,31 @@ impl Publisher {
             &[("state", "rebalancing")],
             (all - running) as u64,
         );
+        for (task, totals) in &view.totals {
+            let before = last.totals.entry((index, *task)).or_default();
+            self.totals(&task.to_string(), *totals, before);
+        }
         self.tasks(&mut last, index, view);
     }
 
     /// What was dropped of global tables' topics shows as a task of their own.
     pub(crate) fn globals(&self, dropped: Dropped) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = last.dropped.insert("global".to_owned(), dropped);
-        self.dropped("global", dropped, before.unwrap_or_default());
+        self.dropped("global", dropped, &mut last.global);
+    }
+
+    /// Counts what was done for a task since `before`, and takes note of it. An abort takes counts
+    /// back, which were published or not: what was is not published again.
+    fn totals(&self, task: &str, now: Totals, before: &mut Totals) {
+        let labels = [("task", task)];
+        let (counts, counted) = (now.counts, &mut before.counts);
+        let processed = growth(counts.processed, &mut counted.processed);
+        self.count(Metric::RecordsProcessed, &labels, processed);
+        let sent = growth(now.sent, &mut before.sent);
+        self.count(Metric::RecordsSent, &labels, sent);
+        let late = growth(counts.lateness_ms, &mut counted.lateness_ms);
+        self.time(Metric::RecordLateness, &labels, Duration::from_millis(late));
+        self.dropped(task, counts.dropped, &mut counted.dropped);
     }
 
     fn tasks(&self, last: &mut Last, index: usize, view: &ThreadView) {
@@ -128,22 +147,6 @@ impl Publisher {
             *last.roles.entry((index, role)).or_default() += 1;
             let name = task.id.to_string();
             let labels = [("task", name.as_str())];
-            if task.role == TaskRole::Active {
-                let before = last.processed.insert(name.clone(), task.processed);
-                let processed = since(task.processed, before.unwrap_or(0));
-                self.count(Metric::RecordsProcessed, &labels, processed);
-                let before = last.sent.insert(name.clone(), task.sent);
-                let sent = since(task.sent, before.unwrap_or(0));
-                self.count(Metric::RecordsSent, &labels, sent);
-                let before = last.lateness.insert(name.clone(), task.lateness_ms);
-                let late = since(task.lateness_ms, before.unwrap_or(0));
-                self.time(Metric::RecordLateness, &labels, Duration::from_millis(late));
-                let before = last
-                    .dropped
-                    .insert(name.clone(), task.dropped)
-                    .unwrap_or_default();
-                self.dropped(&name, task.dropped, before);
-            }
             let sizes = [
                 task.dirty_bytes as u64,
                 task.backend.disk_bytes,
@@ -214,28 +217,29 @@ impl Publisher {
         self.gauge(metric, &labels, amount);
     }
 
-    fn dropped(&self, task: &str, after: Dropped, before: Dropped) {
+    fn dropped(&self, task: &str, now: Dropped, before: &mut Dropped) {
         let reasons = [
             (
                 "deserialization",
-                after.deserialization,
-                before.deserialization,
+                now.deserialization,
+                &mut before.deserialization,
             ),
-            ("processing", after.processing, before.processing),
-            ("production", after.production, before.production),
-            ("null_key", after.null_key, before.null_key),
+            ("processing", now.processing, &mut before.processing),
+            ("production", now.production, &mut before.production),
+            ("null_key", now.null_key, &mut before.null_key),
             (
                 "invalid_timestamp",
-                after.invalid_timestamp,
-                before.invalid_timestamp,
+                now.invalid_timestamp,
+                &mut before.invalid_timestamp,
             ),
-            ("late_record", after.late_record, before.late_record),
+            ("late_record", now.late_record, &mut before.late_record),
+            ("lost", now.lost, &mut before.lost),
         ];
-        for (reason, after, before) in reasons {
+        for (reason, now, before) in reasons {
             let labels = [("task", task), ("reason", reason)];
-            self.count(Metric::RecordsDropped, &labels, since(after, before));
+            self.count(Metric::RecordsDropped, &labels, growth(now, before));
         }
-        let letters = since(after.dead_lettered, before.dead_lettered);
+        let letters = growth(now.dead_lettered, &mut before.dead_lettered);
         let labels = [("source", task), ("reason", "record")];
         self.count(Metric::DeadLetters, &labels, letters);
     }
@@ -265,6 +269,13 @@ impl Publisher {
 /// The number of a thread as labels show it, counted from 1 as in its name.
 fn thread_name(index: usize) -> String {
     format!("{}", index + 1)
+}
+
+/// How much a count is more than it ever was before.
+fn growth(now: u64, before: &mut u64) -> u64 {
+    let grown = now.saturating_sub(*before);
+    *before += grown;
+    grown
 }
 
 /// How much a count grew; one that began anew grew by all it is.

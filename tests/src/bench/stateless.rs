@@ -88,8 +88,9 @@ fn measure(
         task.process(usize::MAX)?;
     }
     let (records, cpu) = (BATCH * BATCHES, meter.cpu_seconds()?);
-    if task.processed() != records || sum.load(Ordering::Relaxed) == 0 {
-        bail!("{} of {records} records were processed", task.processed());
+    let processed = task.counts().processed;
+    if processed != records || sum.load(Ordering::Relaxed) == 0 {
+        bail!("{} of {records} records were processed", processed);
     }
     let figures = meter.figures(records)?;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]

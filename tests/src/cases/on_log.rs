@@ -17,7 +17,7 @@ use millstream_runtime::{
     backends::MemoryBackends,
     clock::SystemClock,
     program::Program,
-    worker::{self, Step, TaskRole, Worker},
+    worker::{self, Step, Worker},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -303,10 +303,9 @@ impl Engine for OnLog {
     }
 
     fn dropped(&self) -> Dropped {
-        let tasks = self.worker.tasks();
-        let active = tasks.iter().filter(|task| task.role == TaskRole::Active);
-        active
-            .map(|task| task.dropped)
+        let totals = self.worker.totals().into_values();
+        totals
+            .map(|total| total.counts.dropped)
             .fold(self.dropped, |a, b| a + b)
             + self.worker.globals().dropped()
     }

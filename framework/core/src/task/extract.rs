@@ -4,7 +4,7 @@
 //! goes next. Invariant: it is extracted once, and forgotten when the record has been processed or
 //! the queue goes back.
 
-use super::{Task, TaskContext, policy::Reason};
+use super::{TaskContext, policy::Reason};
 use crate::{
     error::{Error, Result},
     record::{Offset, RawRecord, Timestamp},
@@ -21,14 +21,6 @@ pub enum InvalidTimestamp {
     /// The record has the greatest time that its partition had so far; a first record stops the
     /// thread. Kafka's `UsePartitionTimeOnInvalidTimestamp`.
     UsePartitionTime,
-}
-
-impl Task {
-    /// Milliseconds by which records were older than the newest one before them, summed up since
-    /// the task was opened: over the records processed it is Kafka's `record-lateness-avg`.
-    pub fn lateness_ms(&self) -> u64 {
-        self.ctx.lateness
-    }
 }
 
 /// What is known of a record without decoding it.

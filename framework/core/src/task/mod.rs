@@ -10,6 +10,7 @@ mod calls;
 mod commit;
 mod config;
 mod context;
+mod counts;
 mod extract;
 mod input;
 mod place;
@@ -24,6 +25,8 @@ pub use commit::{Commit, StoreChanges};
 pub use config::{Emission, SourceChangelogs, TaskConfig, Topics};
 pub(crate) use context::OutputId;
 pub use context::{Output, RecordMetadata, TaskContext};
+pub use counts::Counts;
+use counts::Marks;
 pub use extract::InvalidTimestamp;
 pub(crate) use extract::{Extractor, Given};
 use input::Input;
@@ -64,6 +67,7 @@ pub struct Task {
     commit: Commit,
     batch: WriteBatch,
     processed: u64,
+    marks: Marks,
     touched: bool,
 }
 
@@ -149,6 +153,7 @@ impl Task {
             commit,
             batch: WriteBatch::new(),
             processed: 0,
+            marks: Marks::default(),
             touched: false,
         })
     }
@@ -335,16 +340,6 @@ impl Task {
         self.ctx.commit_requested
     }
 
-    /// What was dropped since the task was opened.
-    pub fn dropped(&self) -> Dropped {
-        self.ctx.dropped
-    }
-
-    /// How many records were processed since the task was opened.
-    pub fn processed(&self) -> u64 {
-        self.processed
-    }
-
     /// The greatest timestamp seen.
     pub fn stream_time(&self) -> Timestamp {
         self.ctx.stream_time
@@ -385,6 +380,7 @@ impl Task {
     /// Where a value in a store cannot be encoded, and those of [`Task::flush`].
     pub fn prepare_commit(&mut self) -> Result<&Commit> {
         self.flush()?;
+        self.mark_handed_over();
         let Self {
             ctx,
             commit,
@@ -429,6 +425,7 @@ impl Task {
         &mut self,
         position: impl Fn(&TopicPartition) -> Option<Position>,
     ) -> Result<()> {
+        self.mark_committed();
         self.batch.clear();
         let (mut newest, mut forgetful) = (0, Vec::new());
         for changes in &mut self.commit.changes {
@@ -485,6 +482,7 @@ impl Task {
         for calls in &mut self.calls {
             calls.clear();
         }
+        self.take_back_counts();
         self.stop();
         self.ctx.failures.clear();
         (self.ctx.unread, self.ctx.held) = (0, None);

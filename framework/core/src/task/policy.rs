@@ -99,6 +99,8 @@ pub struct Dropped {
     /// joined with those of another stream; for a history that does not reach back so far; or, out
     /// of order, for a join of tables.
     pub late_record: u64,
+    /// Records that the log had deleted before they were processed, by their offsets.
+    pub lost: u64,
     /// How many records were written to dead-letter topics.
     pub dead_lettered: u64,
 }
@@ -340,6 +342,7 @@ impl std::ops::Add for Dropped {
             null_key: self.null_key + other.null_key,
             invalid_timestamp: self.invalid_timestamp + other.invalid_timestamp,
             late_record: self.late_record + other.late_record,
+            lost: self.lost + other.lost,
             dead_lettered: self.dead_lettered + other.dead_lettered,
         }
     }

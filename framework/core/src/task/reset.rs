@@ -10,6 +10,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Where a source begins, in a partition of which the program has committed no place yet: Kafka's
 /// `auto.offset.reset`. Topics of the program's own always begin at their first record.
+///
+/// It also says where the source goes on where the log has deleted records before they were
+/// processed, as retention does to a program that stood for too long. These are counted as
+/// [`Dropped::lost`](super::Dropped), except where the program stops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OffsetReset {
     /// At the first record that is there.

@@ -5,7 +5,7 @@ use millstream_core::{
     batch::{RecordBatch, Records},
     prelude::*,
     record::{RawRecord, TaskId, TopicPartition},
-    task::{Emission, Place, Task, TaskConfig},
+    task::{Emission, Place, Policies, Task, TaskConfig},
 };
 use millstream_state::{Backend, MemoryBackend, Position};
 use std::sync::Arc;
@@ -29,6 +29,7 @@ pub(crate) struct Bench {
     pub(crate) task: Task,
     pub(crate) cache_bytes: usize,
     pub(crate) emission: Emission,
+    pub(crate) policies: Policies,
     topology: Topology,
     backend: Arc<dyn Backend>,
 }
@@ -47,6 +48,7 @@ impl Bench {
             task,
             cache_bytes: config.cache_bytes,
             emission: config.emission,
+            policies: config.policies,
             topology,
             backend,
         }
@@ -57,6 +59,7 @@ impl Bench {
         let config = TaskConfig {
             cache_bytes: self.cache_bytes,
             emission: self.emission,
+            policies: self.policies,
             ..TaskConfig::new("test")
         };
         self.task = Task::open(&self.topology, ID, &config, self.backend.clone()).unwrap();

@@ -16,11 +16,12 @@ use crate::{
     error::{Error, Result},
     global::GlobalProgress,
     program::Program,
-    worker::{Phase, TaskView, WorkerStats},
+    worker::{Phase, TaskView, Totals, WorkerStats},
 };
 use millstream_core::record::TaskId;
 use shared::Shared;
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     thread::JoinHandle,
     time::Duration,
@@ -46,6 +47,8 @@ pub struct ThreadView {
     pub stats: WorkerStats,
     /// Its tasks.
     pub tasks: Vec<TaskView>,
+    /// What it has done for each task since it began, also for those that are elsewhere by now.
+    pub totals: BTreeMap<TaskId, Totals>,
 }
 
 /// A program with its threads, from start to end.

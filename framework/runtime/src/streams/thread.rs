@@ -100,7 +100,7 @@ fn live(shared: &Arc<Shared>, index: usize) -> Result<()> {
     }
     publish(shared, index, &worker);
     let closed = worker.close(shared.clock.now());
-    // The last commit counts too; its tasks were counted before they were given up.
+    // The last commit counts too.
     publish(shared, index, &worker);
     closed
 }
@@ -130,6 +130,7 @@ fn publish(shared: &Shared, index: usize, worker: &Worker) {
         phase: worker.phase(),
         stats: *worker.stats(),
         tasks: worker.tasks(),
+        totals: worker.totals(),
     };
     shared.publisher.thread(index, &view);
     if !shared.program.topology.globals().is_empty() {

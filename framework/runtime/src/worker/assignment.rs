@@ -205,8 +205,10 @@ impl Worker {
                 return Ok(());
             }
         }
+        let revoking = std::mem::take(&mut self.revoking);
+        self.give_up_tasks(|task| revoking.contains(task));
+        self.revoking = revoking;
         for task in &self.revoking {
-            self.active.remove(task);
             self.restoring.remove(task);
             if let Some(assigning) = &mut self.assigning {
                 assigning.active.retain(|assigned| assigned != task);
@@ -220,7 +222,7 @@ impl Worker {
 
     /// Drops all tasks and everything uncommitted, and joins the group anew at the next step.
     pub(super) fn abandon(&mut self) {
-        self.active.clear();
+        self.give_up_tasks(|_| true);
         self.restoring.clear();
         self.standby.clear();
         self.unresolved = None;
@@ -301,7 +303,12 @@ pub(super) fn resume(
 }
 
 /// Where an input begins of which no place was committed.
-fn start(task: &Task, input: usize, log: &mut dyn Log, now: Timestamp) -> Result<Offset> {
+pub(super) fn start(
+    task: &Task,
+    input: usize,
+    log: &mut dyn Log,
+    now: Timestamp,
+) -> Result<Offset> {
     let partition = &task.inputs()[input];
     Ok(match task.offset_reset(input) {
         OffsetReset::Earliest => log.start(partition)?,

@@ -1,9 +1,10 @@
 //! Keeping a task's queues filled, and deciding how long an empty one holds the others up.
 
+use super::assignment;
 use crate::error::{Error, Result};
 use millstream_core::{
     record::{Offset, Timestamp, TopicPartition},
-    task::{Supply, Task},
+    task::{OffsetReset, Supply, Task},
 };
 use millstream_log::{Error as LogError, Log};
 
@@ -54,10 +55,13 @@ impl IdleInputs {
                     if offset > end {
                         return Err(beyond(offset, end, &partition));
                     }
-                    // auto.offset.reset=earliest: what retention took cannot be processed any more.
-                    let lost = start - task.next_offset(input);
-                    tracing::error!(%partition, lost, "retention removed unprocessed records");
-                    log.seek(&partition, start)?;
+                    if offset < start {
+                        go_on_after_loss(task, input, (offset, start), log, now)?;
+                    } else {
+                        // Whoever said so knew less of the partition than is known by now.
+                        tracing::warn!(%partition, offset, start, end, "asking again for a place");
+                        log.seek(&partition, offset)?;
+                    }
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -89,6 +93,33 @@ impl IdleInputs {
             Supply::Unknown
         }
     }
+}
+
+/// Goes on with an input whose records from `offset` up to `start` were deleted before they were
+/// processed, where its source begins when there is no place: `auto.offset.reset`, as in Kafka.
+/// What is passed over is counted ([`Dropped::lost`](millstream_core::task::Dropped)).
+#[cold]
+fn go_on_after_loss(
+    task: &mut Task,
+    input: usize,
+    (offset, start): (Offset, Offset),
+    log: &mut dyn Log,
+    now: Timestamp,
+) -> Result<()> {
+    let partition = task.inputs()[input].clone();
+    if task.offset_reset(input) == OffsetReset::Fail {
+        let text = format!(
+            "the records of {partition} from {offset} on were deleted before they were processed, \
+             up to {start}, and the program is not to begin anywhere else (auto.offset.reset=none)"
+        );
+        return Err(LogError::Fatal(text).into());
+    }
+    let next = assignment::start(task, input, log, now)?.max(start);
+    let lost = u64::try_from(next - offset).unwrap_or(0);
+    tracing::error!(%partition, lost, next, "records were deleted before they were processed");
+    task.lose(input, lost, next);
+    log.seek(&partition, next)?;
+    Ok(())
 }
 
 /// What is to become of a place behind the end nobody but a person can say: a topic that was made

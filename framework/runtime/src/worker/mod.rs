@@ -16,7 +16,7 @@ mod stats;
 
 pub use meter::Meter;
 pub use settings::{CommitOrder, Settings};
-pub use stats::{TaskRole, TaskView, WorkerStats};
+pub use stats::{TaskRole, TaskView, Totals, WorkerStats};
 
 use crate::{
     backends::Backends,
@@ -88,6 +88,8 @@ pub struct Worker {
     subscribed: bool,
     assigned: bool,
     active: BTreeMap<TaskId, Active>,
+    /// What was done for tasks that were active here.
+    given_up: BTreeMap<TaskId, Totals>,
     /// Active tasks whose stores are being replayed; the newest information wins over order.
     restoring: BTreeMap<TaskId, Restoring>,
     standby: BTreeMap<TaskId, Replica>,
@@ -132,6 +134,7 @@ impl Worker {
             subscribed: false,
             assigned: false,
             active: BTreeMap::new(),
+            given_up: BTreeMap::new(),
             restoring: BTreeMap::new(),
             standby: BTreeMap::new(),
             transaction: 0,
@@ -310,6 +313,24 @@ impl Worker {
         &self.stats
     }
 
+    /// What it has done for each task since it began, also for those that are elsewhere by now.
+    pub fn totals(&self) -> BTreeMap<TaskId, Totals> {
+        let mut totals = self.given_up.clone();
+        for (&id, active) in &self.active {
+            let total = totals.entry(id).or_default();
+            total.add(active.task.counts(), active.sent);
+        }
+        totals
+    }
+
+    /// Gives active tasks up. Of what they have done, only what was committed counts.
+    fn give_up_tasks(&mut self, of: impl Fn(&TaskId) -> bool) {
+        for (id, active) in self.active.extract_if(.., |id, _| of(id)) {
+            let total = self.given_up.entry(id).or_default();
+            total.add(active.task.committed_counts(), active.sent);
+        }
+    }
+
     /// The worker's tasks, for people.
     pub fn tasks(&self) -> Vec<TaskView> {
         stats::views(&self.active, &self.restoring, &self.standby)
@@ -332,7 +353,7 @@ impl Worker {
         for active in self.active.values() {
             active.backend.flush()?;
         }
-        self.active.clear();
+        self.give_up_tasks(|_| true);
         self.restoring.clear();
         self.standby.clear();
         self.log.leave()?;

@@ -4,7 +4,7 @@ use super::{Active, Restoring};
 use crate::replica::{Replica, StoreProgress};
 use millstream_core::{
     record::{Offset, TaskId, Timestamp, TopicPartition},
-    task::Dropped,
+    task::{Counts, Dropped},
 };
 use millstream_state::{Backend, BackendStats};
 use std::{collections::BTreeMap, sync::Arc};
@@ -78,6 +78,22 @@ pub struct TaskView {
     pub committed: Arc<dyn Backend>,
 }
 
+/// What a worker has done for a task, also where it has given the task away since.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// What the task has done. Of one that was given away, what was committed.
+    pub counts: Counts,
+    /// Records sent to output and repartition topics.
+    pub sent: u64,
+}
+
+impl Totals {
+    pub(super) fn add(&mut self, counts: Counts, sent: u64) {
+        self.counts = self.counts + counts;
+        self.sent += sent;
+    }
+}
+
 pub(super) fn views(
     active: &BTreeMap<TaskId, Active>,
     restoring: &BTreeMap<TaskId, Restoring>,
@@ -94,10 +110,10 @@ pub(super) fn views(
             .map(|(changelog, start)| (changelog.clone(), start))
             .collect(),
         restore: Vec::new(),
-        processed: active.task.processed(),
+        processed: active.task.counts().processed,
         sent: active.sent,
-        lateness_ms: active.task.lateness_ms(),
-        dropped: active.task.dropped(),
+        lateness_ms: active.task.counts().lateness_ms,
+        dropped: active.task.counts().dropped,
         dirty_bytes: active.task.dirty_bytes(),
         stream_time: active.task.stream_time(),
         backend: active.backend.stats(),

@@ -1,7 +1,7 @@
 //! Code that panics and records that are bad: what becomes of the thread, the client and the work.
 
 use super::harness::*;
-use millstream_core::prelude::*;
+use millstream_core::{prelude::*, task::Emission};
 use millstream_metrics::Metric;
 use millstream_runtime::{
     Error,
@@ -57,6 +57,27 @@ fn a_bad_record_under_the_policy_to_fail_stops_the_client() {
         failure.contains("in-0") || failure.contains("\"in\""),
         "{failure}"
     );
+}
+
+#[test]
+fn what_is_dropped_by_the_last_commit_is_counted_too() {
+    let world = World::new(1);
+    let builder = StreamsBuilder::new();
+    let last = builder.stream(&IN).group_by_key();
+    let last = last.reduce("last", |_, new| new).to_stream();
+    let refused = last.try_map_values(|_| Err::<i64, _>("no"));
+    refused.on_error(ErrorPolicy::Skip).to(&OUT);
+    let mut config = config("a");
+    config.task.emission = Emission::PerCommit;
+    config.settings.commit_interval_ms = i64::MAX;
+    let registry = config.registry.clone();
+    let streams = world.streams(builder.build().unwrap(), config);
+    start(&streams);
+    world.feed([("a".to_owned(), 1)]);
+    world.until("the record", || processed(&streams) == 1);
+    assert_eq!(registry.total(Metric::RecordsDropped), 0.0);
+    assert_eq!(streams.close(), State::NotRunning);
+    assert_eq!(registry.total(Metric::RecordsDropped), 1.0);
 }
 
 #[test]

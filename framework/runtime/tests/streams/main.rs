@@ -19,6 +19,7 @@ mod harness;
 mod idle;
 mod joins;
 mod lifecycle;
+mod lost;
 mod marks;
 mod metrics;
 mod patterns;
