@@ -13,8 +13,9 @@ use millstream_core::{
 use millstream_log::{Cleanup, Error as LogError, Log, TaskInputs, TopicInfo, TopicSpec};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// `delete.retention.ms` of changelogs: how long a tombstone outlives the key it deletes. A replica
-/// that is older than this may have missed deletions and is restored from the start.
+/// `delete.retention.ms` of the changelogs that a program makes: how long a tombstone outlives the
+/// key it deletes. A replica that is older than that may have missed deletions and is restored from
+/// the start.
 pub const TOMBSTONE_RETENTION_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// A program ready to run.
@@ -28,6 +29,9 @@ pub struct Program {
     /// The identities of the changelog topics, by full name, and of the topics that stand in for
     /// some.
     pub changelog_ids: BTreeMap<String, u128>,
+    /// How many milliseconds each changelog keeps a deletion. Whoever runs the log may have set
+    /// that otherwise than this program does.
+    tombstones_ms: BTreeMap<String, i64>,
     /// The user's topics of which stores are copies, whether or not they are restored from there.
     copied: BTreeMap<String, TopicInfo>,
     /// The global tables' topics, in the order of the tables: their identities, and how many
@@ -95,6 +99,7 @@ impl Program {
             .filter(|(name, _)| task.source_changelogs.cover(name))
             .map(|(name, info)| (name.clone(), info.id))
             .collect();
+        let mut kept_deletions = BTreeMap::new();
         for topic in &layout.internal {
             let info = made(topic, log).map_err(|error| match error {
                 LogError::Fatal(why) if patterns.is_some() => LogError::Fatal(format!(
@@ -110,6 +115,7 @@ impl Program {
                 task.untrimmed.insert(name.clone());
             }
             if topic.kind != InternalKind::Repartition {
+                kept_deletions.insert(name.clone(), tombstones_ms(&info));
                 changelog_ids.insert(name, info.id);
             }
         }
@@ -126,6 +132,7 @@ impl Program {
             layout,
             task,
             changelog_ids,
+            tombstones_ms: kept_deletions,
             copied,
             patterns,
         })
@@ -217,6 +224,7 @@ impl Program {
             }
             let source = store.source.as_ref();
             let source = source.and_then(|copy| self.copied.get(&copy.topic));
+            let kept_deletions = self.tombstones_ms.get(&*changelog.topic).copied();
             let kept = self.task.untrimmed.contains(&*changelog.topic);
             Some(ChangelogColumn {
                 store: store.name.clone(),
@@ -225,7 +233,7 @@ impl Program {
                 topic_id,
                 tombstones_ms: match (copy, source) {
                     (Some(_), Some(info)) => tombstones_ms(info),
-                    _ => TOMBSTONE_RETENTION_MS,
+                    _ => kept_deletions.unwrap_or(TOMBSTONE_RETENTION_MS),
                 },
                 expires: store.expires.filter(|_| !kept),
                 disused: source.filter(|_| copy.is_none()).map(|info| info.id),

@@ -387,6 +387,9 @@ fn check_source(store: &ChangelogColumn, position: Option<Position>) -> Result<(
     )))
 }
 
+/// By how much a clock may be put back without anything being made of it.
+const CLOCK_ERROR_MS: i64 = 60_000;
+
 /// Whether a stored position can be trusted.
 pub(crate) fn judge(
     position: Position,
@@ -394,7 +397,9 @@ pub(crate) fn judge(
     (log, end): (&mut dyn Log, Offset),
     now: Timestamp,
 ) -> Result<Option<FullRestore>> {
-    let old = now.saturating_sub(position.applied_at) > store.tombstones_ms;
+    // One from the future says nothing of its age: since then the clock was put back.
+    let age = now.saturating_sub(position.applied_at);
+    let old = age > store.tombstones_ms || age < -CLOCK_ERROR_MS;
     let why = if position.topic_id != store.topic_id {
         Some(FullRestore::TopicReplaced)
     } else if position.reach.max(position.offset) > end {

@@ -120,8 +120,9 @@ impl State {
 
     pub(super) fn create(&mut self, spec: &TopicSpec, disk: Option<&Disk>) -> Result<TopicInfo> {
         if let Some(topic) = self.topics.get(spec.name.as_str()) {
-            // Here records can be deleted from the front of any topic.
-            let ways = |spec: &TopicSpec| (spec.cleanup.compacts(), spec.cleanup.ages());
+            // Here records can be deleted from the front of any topic; and how long a deletion is
+            // kept is the topic's affair, which whoever asks is told.
+            let ways = |spec: &TopicSpec| (spec.cleanup.compacts().is_some(), spec.cleanup.ages());
             if topic.info.spec.partitions == spec.partitions && ways(&topic.info.spec) == ways(spec)
             {
                 return Ok(topic.info.clone());

@@ -40,7 +40,10 @@ fn left() -> Left {
 }
 
 fn left_by(topology: fn() -> Topology, records: Vec<(String, i64)>) -> Left {
-    let world = World::new(1);
+    left_in(World::new(1), topology, records)
+}
+
+fn left_in(world: World, topology: fn() -> Topology, records: Vec<(String, i64)>) -> Left {
     let disk = Arc::new(MemoryBackends::default());
     let streams = world.streams_on(&disk, topology(), config("a"));
     start(&streams);
@@ -125,7 +128,7 @@ fn a_position_behind_replays_only_what_follows() {
 #[test]
 fn positions_that_cannot_be_trusted_restore_from_the_start_and_say_why() {
     type Change = fn(&mut Position);
-    let cases: [(Change, FullRestore); 4] = [
+    let cases: [(Change, FullRestore); 5] = [
         (
             |position| position.topic_id ^= 1,
             FullRestore::TopicReplaced,
@@ -139,6 +142,14 @@ fn positions_that_cannot_be_trusted_restore_from_the_start_and_say_why() {
             },
             FullRestore::TooOld,
         ),
+        (
+            // The clock was put back since, nobody knows by how much more.
+            |position| {
+                position.offset -= 1;
+                position.applied_at = NOW + 3_600_000;
+            },
+            FullRestore::TooOld,
+        ),
     ];
     for (change, why) in cases {
         let left = left();
@@ -146,6 +157,27 @@ fn positions_that_cannot_be_trusted_restore_from_the_start_and_say_why() {
         let (began, ended) = left.replay();
         assert_eq!((began.full, began.from), (Some(why), 0), "{why}");
         assert_eq!(ended.records, 8, "{why}");
+    }
+}
+
+#[test]
+fn a_store_is_old_when_its_changelog_may_have_forgotten_a_deletion() {
+    for (kept, full) in [(10_000, None), (9_999, Some(FullRestore::TooOld))] {
+        let world = World::new(1);
+        let changelog = TopicSpec {
+            name: "app-sums-changelog".to_owned(),
+            partitions: 1,
+            cleanup: Cleanup::Compact {
+                delete_retention_ms: kept,
+            },
+        };
+        world.log.create_topic(&changelog).unwrap();
+        let left = left_in(world, sums, ones(8, 1));
+        left.move_position(|position| {
+            position.offset -= 1;
+            position.applied_at = NOW - 10_000;
+        });
+        assert_eq!(left.replay().0.full, full, "{kept}");
     }
 }
 
@@ -200,7 +232,7 @@ fn a_store_without_a_position_is_new() {
 #[test]
 fn a_store_behind_the_start_of_its_changelog_begins_anew() {
     let left = left();
-    left.move_position(|position| position.offset = 2);
+    left.move_position(|position| (position.offset, position.applied_at) = (2, NOW));
     let changelog = TopicPartition::new("app-sums-changelog", 0);
     left.world.log.delete_records(&changelog, 3).unwrap();
     let (began, ended) = left.replay();
@@ -231,7 +263,10 @@ fn a_replica_of_windows_forgets_by_itself() {
     let numbers = (0..100).map(|n| (format!("key-{n}"), n)).collect();
     let left = left_by(windows, numbers);
     assert!(left.rows() > 90, "nobody swept yet: {}", left.rows());
-    left.move_position(|position| position.offset -= 1);
+    left.move_position(|position| {
+        position.offset -= 1;
+        position.applied_at = NOW - 1;
+    });
     let (began, ended) = left.replay();
     assert_eq!((began.full, ended.full, ended.records), (None, None, 1));
     assert_eq!(left.rows(), 11, "those of the last window, and the clock");
