@@ -1,7 +1,7 @@
 # Every command of the project; each does its own set-up, and quickly when there is nothing to do.
 #
 #   make demo   the flagship on real reviews, at http://127.0.0.1:8080     make clean-demo  forgets it
-#   make test   all tests, simulation, storm, lints: what .ci/run runs     make lint        lints only
+#   make test   all tests, simulation, storm, lints, doc: what .ci/run runs  make lint       lints only
 #   make bench  every benchmark, one line of JSON each                  make doc     the API pages
 
 SHELL := /bin/bash
@@ -43,11 +43,12 @@ test:
 	tests/setup/packages build test
 	tests/setup/kafka || [[ "$${CI:-}" != true ]] # Without it suites are skipped, and counted.
 	apps/sentiment/fetch-data
+	apps/retail/fetch-data
 	: >$(skipped)
 	SKIPPED_SUITES=$(skipped) $(checked) $(cargo) test --release --workspace
 	$(checked) $(cargo) run --release -p millstream-tests --bin simulate -- --seeds $(simulation_seeds)
 	SKIPPED_SUITES=$(skipped) $(checked) $(cargo) run --release -p millstream-tests --bin chaos -- $(storm)
-	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory lint doc
 	@sort -u $(skipped)
 	@echo "$$(cut -d : -f 1 $(skipped) | sort -u | wc -l) suites skipped"
 

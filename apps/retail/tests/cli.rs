@@ -10,6 +10,7 @@
 use millstream::sink::{Location, Reader};
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     process::{Command, Stdio},
 };
@@ -168,6 +169,59 @@ fn kills_leave_no_trace_in_any_table() {
         expected["forecast_mae"].as_f64() < expected["naive_mae"].as_f64(),
         "{expected}"
     );
+}
+
+/// What `apps/retail/fetch-data` has fetched, which `make test` calls first.
+fn purchases() -> Option<PathBuf> {
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let file = cache.or_else(home)?.join("millstream/data/cdnow.csv");
+    let wanted = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+    assert!(file.is_file() || !wanted, "apps/retail/fetch-data makes it");
+    file.is_file().then_some(file)
+}
+
+fn in_millionths(price: &str) -> i64 {
+    let (whole, part) = price.split_once('.').unwrap_or((price, ""));
+    format!("{whole}{part:0<6}").parse().unwrap()
+}
+
+#[test]
+fn real_purchases_add_up() {
+    let Some(file) = purchases() else {
+        return;
+    };
+    let (mut lines, mut sales, mut units, mut millionths) = (0, 0, 0, 0);
+    let mut days = BTreeMap::<_, i64>::new();
+    for line in std::fs::read_to_string(&file).unwrap().lines().skip(1) {
+        let fields: Vec<_> = line.split(',').collect();
+        let (quantity, price) = (fields[3].parse::<i64>().unwrap(), in_millionths(fields[5]));
+        lines += 1;
+        if quantity != 0 && price != 0 {
+            sales += 1;
+            units += quantity;
+            millionths += quantity * price;
+            *days.entry(fields[4][..10].to_owned()).or_default() += quantity;
+        }
+    }
+    let home = Home::new();
+    let told = home.sell(&["--input", file.to_str().unwrap()]);
+    let cents = (millionths as f64 / 1e4).round() / 100.0;
+    let expected = [
+        ("records", json!(lines)),
+        ("malformed", json!(0)),
+        ("sales", json!(sales)),
+        ("units", json!(units)),
+        ("revenue", json!(cents)),
+        ("product_days", json!(days.len())),
+    ];
+    for (field, value) in expected {
+        assert_eq!(told[field], value, "{field}");
+    }
+    let rows = home.rows("sales_per_day");
+    let sold: Vec<_> = rows.iter().map(|row| row["units"].as_i64()).collect();
+    let by_day: Vec<_> = days.into_values().map(Some).collect();
+    assert_eq!(sold, by_day);
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub struct Report {
     pub divergences: Vec<String>,
 }
 
-/// What the programs of many seeds must have made, each at least once; see [`Tally::made`].
+/// What the programs of many seeds must have made, each at least once; see `Tally::made`.
 pub fn wanted() -> Vec<String> {
     program::wanted()
 }

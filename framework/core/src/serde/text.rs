@@ -159,7 +159,7 @@ fn unhex(digits: &str, out: &mut Vec<u8>) -> Option<()> {
     rest.is_empty().then_some(())
 }
 
-/// The codec behind [`unit`]. It is no [`ConstCodec`]: `Option<()>` would be null twice over.
+/// The codec behind [`unit()`]. It is no [`ConstCodec`]: `Option<()>` would be null twice over.
 #[derive(Clone, Copy, Debug)]
 pub struct Unit;
 

@@ -94,7 +94,7 @@ pub trait StateStore: Any {
     /// The commit was refused: back to what the backend holds.
     fn abort(&mut self) -> Result<()>;
 
-    /// For the typed access through [`StoreRef`](crate::store::StoreRef).
+    /// For the typed access through [`StoreRef`].
     fn as_any_mut(&mut self) -> &mut dyn Any;
 }
 
