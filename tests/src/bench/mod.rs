@@ -13,6 +13,7 @@ mod learn;
 mod meter;
 mod operators;
 mod restart;
+mod retention;
 mod scene;
 mod sink_postgres;
 mod stateless;
@@ -46,7 +47,9 @@ pub const ALL: &[Bench] = &[
     operators::SESSION,
     operators::STREAM_JOIN,
     operators::FOREIGN_JOIN,
-    operators::WINDOW_MEMORY,
+    retention::TUMBLING,
+    retention::SESSION,
+    retention::STREAM_JOIN,
     stateless::SIX,
     learn::IMDB,
     restart::GIGABYTE,
