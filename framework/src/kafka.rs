@@ -65,11 +65,10 @@ fn settings(config: &Config, process_id: &str) -> KafkaConfig {
             // The core refuses what is larger; librdkafka must take what is not.
             let size = config.max_request_size().max(MESSAGE_BYTES_MIN);
             let limit = ("message.max.bytes".to_owned(), size.to_string());
-            let mut producer: Vec<_> = config
-                .get("max.request.size")
-                .map(|_| limit)
-                .into_iter()
-                .collect();
+            // What commit.interval.ms was compared with is what holds.
+            let timeout = config.transaction_timeout_ms().to_string();
+            let mut producer = vec![("transaction.timeout.ms".to_owned(), timeout)];
+            producer.extend(config.get("max.request.size").map(|_| limit));
             producer.extend(under("producer."));
             producer
         },
@@ -182,7 +181,11 @@ mod tests {
         ]);
         assert_eq!(made.client, client);
         assert_eq!(made.consumer, pairs(&[("fetch.min.bytes", "1")]));
-        let producer = [("message.max.bytes", "5000000"), ("linger.ms", "2")];
+        let producer = [
+            ("transaction.timeout.ms", "10000"),
+            ("message.max.bytes", "5000000"),
+            ("linger.ms", "2"),
+        ];
         assert_eq!(made.producer, pairs(&producer));
         assert_eq!(made.admin, pairs(&[("sasl.username", "root")]));
         assert_eq!(made.application_id, "app");

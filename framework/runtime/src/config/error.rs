@@ -52,6 +52,22 @@ pub enum Error {
         /// The key that it needs.
         needs: &'static str,
     },
+    /// Transactions would be given up before they are committed.
+    #[error(
+        "commit.interval.ms = {interval} ({interval_origin}) must be less than \
+         producer.transaction.timeout.ms = {timeout} ({timeout_origin}): the brokers abort a \
+         transaction that is open for so long, and nothing would ever be committed"
+    )]
+    NeverCommitted {
+        /// `commit.interval.ms`, in milliseconds.
+        interval: i64,
+        /// Where it was found.
+        interval_origin: Source,
+        /// `producer.transaction.timeout.ms`.
+        timeout: i64,
+        /// Where it was found.
+        timeout_origin: Source,
+    },
     /// A file cannot be read.
     #[error("configuration file {path}: {reason}")]
     File {

@@ -44,6 +44,12 @@ pub enum Durability {
 const COMMIT_EXACTLY_ONCE: &str = "100";
 const COMMIT_AT_LEAST_ONCE: &str = "30000";
 
+/// How long a transaction may stay open where nobody says otherwise, as in Kafka Streams: a minute,
+/// which is the producer's own default, would hold up everybody behind an instance that died.
+const TRANSACTION_TIMEOUT_MS: i64 = 10_000;
+/// Its key.
+const TRANSACTION_TIMEOUT: &str = "producer.transaction.timeout.ms";
+
 /// librdkafka's default for `message.max.bytes`.
 const RECORD_BYTES_KAFKA: usize = 1_000_000;
 /// What the embedded log takes.
@@ -72,9 +78,30 @@ impl Config {
             };
             self.entries.insert("commit.interval.ms".into(), entry);
         }
+        self.check_transactions()?;
         self.check_dead_letters("deserialization.exception.handler")?;
         self.check_dead_letters("processing.exception.handler")?;
         self.check_dead_letters("production.exception.handler")
+    }
+
+    /// A cluster aborts transactions that are open for too long, so one that is to be committed
+    /// later than that never is. Kafka Streams refuses it as well (`StreamsConfig`). The embedded
+    /// log lets a transaction take its time.
+    fn check_transactions(&self) -> Result<()> {
+        let (interval, timeout) = (self.commit_interval_ms(), self.transaction_timeout_ms());
+        if self.bootstrap_servers().is_none()
+            || self.processing_guarantee() != ProcessingGuarantee::ExactlyOnceV2
+            || interval < timeout
+        {
+            return Ok(());
+        }
+        let origin = |key| self.source(key).cloned().unwrap_or(Source::BuiltIn);
+        Err(Error::NeverCommitted {
+            interval,
+            interval_origin: origin("commit.interval.ms"),
+            timeout,
+            timeout_origin: origin(TRANSACTION_TIMEOUT),
+        })
     }
 
     /// Records cannot go to a topic that has no name.
@@ -192,6 +219,14 @@ impl Config {
                 own.unwrap_or(RECORD_BYTES_KAFKA)
             }
         }
+    }
+
+    /// `producer.transaction.timeout.ms`: for so long the cluster lets a transaction be open. A
+    /// value that is no number counts as not set here; the client refuses it.
+    pub fn transaction_timeout_ms(&self) -> i64 {
+        let own = self.get(TRANSACTION_TIMEOUT);
+        let own = own.and_then(|text| text.trim().parse().ok());
+        own.unwrap_or(TRANSACTION_TIMEOUT_MS)
     }
 
     /// `replication.factor`; -1: the cluster's default.

@@ -115,7 +115,8 @@ pub static KEYS: &[Key] = &[
     unset(
         "commit.interval.ms",
         MILLIS,
-        "How long work may stay uncommitted. Default: 100 ms under exactly_once_v2, else 30 s.",
+        "How long work may stay uncommitted. Default: 100 ms under exactly_once_v2, else 30 s. \
+         Exactly once on a cluster: less than producer.transaction.timeout.ms (10 s if not set).",
     ),
     key(
         "default.dsl.store",

@@ -179,6 +179,41 @@ fn the_keys_of_a_cluster_are_read_and_checked() {
 }
 
 #[test]
+fn transactions_that_a_cluster_would_give_up_are_refused() {
+    let build = |settings: &[&str]| {
+        let set = settings
+            .iter()
+            .try_fold(named(), |b, setting| b.set(setting));
+        set.and_then(ConfigBuilder::build)
+    };
+    let (cluster, ten) = ("bootstrap.servers=a:1", "commit.interval.ms=10s");
+    assert_eq!(
+        build(&[cluster, ten]).unwrap_err().to_string(),
+        "commit.interval.ms = 10000 (--set) must be less than producer.transaction.timeout.ms = \
+         10000 (built-in default): the brokers abort a transaction that is open for so long, and \
+         nothing would ever be committed"
+    );
+    let longer = "producer.transaction.timeout.ms=10001";
+    assert_eq!(
+        build(&[cluster, ten, longer])
+            .unwrap()
+            .transaction_timeout_ms(),
+        10_001
+    );
+    let shorter = "producer.transaction.timeout.ms= 100";
+    let said = build(&[cluster, shorter]).unwrap_err().to_string();
+    assert!(
+        said.contains("commit.interval.ms = 100 (built-in default)")
+            && said.contains("producer.transaction.timeout.ms = 100 (--set)"),
+        "{said}"
+    );
+    build(&[cluster, "commit.interval.ms=9999"]).unwrap();
+    // Neither without transactions nor on the embedded log does anybody give up.
+    build(&[cluster, ten, "processing.guarantee=at_least_once"]).unwrap();
+    build(&[ten]).unwrap();
+}
+
+#[test]
 fn the_stronger_source_wins_whatever_the_order_of_calls() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("app.properties");
