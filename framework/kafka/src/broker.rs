@@ -211,6 +211,7 @@ impl Cluster {
         self.offset(at, LATEST, Isolation::ReadCommitted)
     }
 
+    /// The end with what open transactions have written (Kafka's high watermark).
     pub(crate) fn end_uncommitted(&self, at: &TopicPartition) -> Result<Offset> {
         self.offset(at, LATEST, Isolation::ReadUncommitted)
     }

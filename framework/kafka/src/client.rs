@@ -341,6 +341,11 @@ impl Log for KafkaClient {
         self.patient(end)
     }
 
+    fn end_uncommitted(&mut self, partition: &TopicPartition) -> Result<Offset> {
+        let end = self.cluster.end_uncommitted(partition);
+        self.patient(end)
+    }
+
     fn start(&mut self, partition: &TopicPartition) -> Result<Offset> {
         let start = self.cluster.start(partition);
         self.patient(start)

@@ -286,6 +286,13 @@ pub trait Log: Send {
     /// The offset after the last committed record, or after what the log itself wrote behind it.
     fn end(&mut self, partition: &TopicPartition) -> Result<Offset>;
 
+    /// As [`Log::end`], with what open transactions have written: no offset that the partition has
+    /// ever given out is beyond it. Right behind a commit a cluster shows the old [`Log::end`] for
+    /// a moment, until it has marked the transaction in each partition.
+    fn end_uncommitted(&mut self, partition: &TopicPartition) -> Result<Offset> {
+        self.end(partition)
+    }
+
     /// The first offset there is.
     fn start(&mut self, partition: &TopicPartition) -> Result<Offset>;
 

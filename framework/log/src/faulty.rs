@@ -184,6 +184,12 @@ impl<L: Log> Log for FaultyLog<L> {
         self.inner.end(partition)
     }
 
+    fn end_uncommitted(&mut self, partition: &TopicPartition) -> Result<Offset> {
+        self.faults.alive()?;
+        self.faults.retry("end")?;
+        self.inner.end_uncommitted(partition)
+    }
+
     fn start(&mut self, partition: &TopicPartition) -> Result<Offset> {
         self.faults.alive()?;
         self.faults.retry("start")?;

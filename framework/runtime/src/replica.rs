@@ -400,9 +400,12 @@ pub(crate) fn judge(
     // One from the future says nothing of its age: since then the clock was put back.
     let age = now.saturating_sub(position.applied_at);
     let old = age > store.tombstones_ms || age < -CLOCK_ERROR_MS;
+    let reach = position.reach.max(position.offset);
     let why = if position.topic_id != store.topic_id {
         Some(FullRestore::TopicReplaced)
-    } else if position.reach.max(position.offset) > end {
+    // Our own last commit may be ahead of what the log shows as committed, for as long as the log
+    // takes to mark it; what the log has lost is beyond what it has written.
+    } else if reach > end && reach > log.end_uncommitted(&store.changelog)? {
         // The log has lost what the column holds, or what it needs to be right.
         Some(FullRestore::BeyondEnd)
     } else if old && missed(position.offset, store, log, end)? {

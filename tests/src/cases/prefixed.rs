@@ -155,6 +155,11 @@ impl Log for Prefixed<Box<dyn Log>> {
         self.told(found)
     }
 
+    fn end_uncommitted(&mut self, partition: &TopicPartition) -> Result<Offset> {
+        let found = self.inner.end_uncommitted(&self.there(partition));
+        self.told(found)
+    }
+
     fn start(&mut self, partition: &TopicPartition) -> Result<Offset> {
         let found = self.inner.start(&self.there(partition));
         self.told(found)

@@ -25,6 +25,8 @@ pub(crate) struct Asked {
 pub(crate) struct Marked {
     log: EmbeddedClient,
     pub(crate) asked: Arc<Asked>,
+    /// So many of the last records count as not committed yet.
+    pub(crate) unmarked: Offset,
 }
 
 impl Marked {
@@ -33,12 +35,25 @@ impl Marked {
 
     pub(crate) fn new(log: EmbeddedClient) -> Self {
         let asked = Arc::default();
-        Self { log, asked }
+        let unmarked = 0;
+        Self {
+            log,
+            asked,
+            unmarked,
+        }
     }
 }
 
 impl Log for Marked {
     fn end(&mut self, partition: &TopicPartition) -> Result<Offset> {
+        let end = self.log.end(partition)?;
+        match self.unmarked {
+            0 => Ok(end + Self::MARKS),
+            unmarked => Ok(end - unmarked),
+        }
+    }
+
+    fn end_uncommitted(&mut self, partition: &TopicPartition) -> Result<Offset> {
         Ok(self.log.end(partition)? + Self::MARKS)
     }
 

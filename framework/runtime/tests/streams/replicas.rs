@@ -200,6 +200,21 @@ fn an_old_store_that_only_marks_of_the_log_lie_behind_has_missed_nothing() {
 }
 
 #[test]
+fn a_commit_that_the_log_has_not_marked_yet_is_not_beyond_the_changelog() {
+    let left = left();
+    let mut log = Marked::new(left.world.log.client());
+    log.unmarked = 3;
+    let (began, ended) = left.replay_from(&mut log);
+    assert!(began.position > began.end, "the commit is not marked yet");
+    assert_eq!((began.full, ended.records), (None, 0));
+
+    // What the log never wrote is beyond it all the same.
+    left.move_position(|position| position.offset += Marked::MARKS + 1);
+    let (began, _) = left.replay_from(&mut log);
+    assert_eq!(began.full, Some(FullRestore::BeyondEnd));
+}
+
+#[test]
 fn a_task_that_restores_asks_for_its_places_once() {
     let left = left();
     let log = Marked::new(left.world.log.client());
