@@ -33,8 +33,9 @@ const SERVE_EVERY: u32 = 1_000;
 struct Target {
     topic: Topic,
     name: Arc<str>,
-    /// One for each partition; they never move, because librdkafka has their addresses.
-    slots: Box<[Slot]>,
+    /// One for each partition, each in a place of its own, because librdkafka has their addresses
+    /// and a topic may get more.
+    slots: Vec<Arc<Slot>>,
     /// The partition of the next record without a key.
     turn: u32,
 }
@@ -163,13 +164,13 @@ impl Producer {
     ) -> Result<()> {
         let handle = self.begin()?;
         let number = self.target(&handle, topic)?;
+        if let Some(partition) = partition {
+            self.widen(number, partition)?;
+        }
         let target = &mut self.targets[number];
         let count = u32::try_from(target.slots.len()).unwrap_or(u32::MAX);
         let partition = match (partition, record.key) {
-            (Some(partition), _) if partition < count => partition,
-            (Some(partition), _) => {
-                return Err(Error::UnknownTopic(format!("{topic}-{partition}")));
-            }
+            (Some(partition), _) => partition,
             (None, Some(key)) => murmur2::partition(key, count),
             (None, None) => {
                 let turn = target.turn % count;
@@ -229,14 +230,12 @@ impl Producer {
             self.recent = number;
             return Ok(number);
         }
-        let found = self.cluster.describe(name)?;
-        let Some(found) = found.filter(|topic| topic.partitions > 0) else {
-            return Err(Error::UnknownTopic(name.to_owned()));
-        };
+        let topic = Topic::new(handle, name).map_err(fatal)?;
+        let count = self.partitions(&topic, name, 0)?;
         let target = Target {
-            topic: Topic::new(handle, name).map_err(fatal)?,
+            topic,
             name: name.into(),
-            slots: (0..found.partitions).map(|_| Slot::new()).collect(),
+            slots: (0..count).map(|_| Arc::new(Slot::new())).collect(),
             turn: 0,
         };
         self.names
@@ -244,6 +243,36 @@ impl Producer {
         self.targets.push(target);
         self.recent = self.targets.len() - 1;
         Ok(self.recent)
+    }
+
+    /// Makes sure that a topic has a partition: it may have got it since it was looked up.
+    fn widen(&mut self, number: usize, partition: Partition) -> Result<()> {
+        let target = &self.targets[number];
+        if (partition as usize) < target.slots.len() {
+            return Ok(());
+        }
+        let count = self.partitions(&target.topic, &target.name, partition)?;
+        let slots = &mut self.targets[number].slots;
+        slots.resize_with(count as usize, || Arc::new(Slot::new()));
+        Ok(())
+    }
+
+    /// How many partitions a topic has, if it has this one. The producer itself must know it, which
+    /// asks any broker; one that does not know it yet may hear of it.
+    fn partitions(&self, topic: &Topic, name: &str, partition: Partition) -> Result<Partition> {
+        let known = topic.partitions(REQUEST);
+        let known = known.map_err(|error| refused("asking for a topic", &error))?;
+        if let Some(count) = known.filter(|count| partition < *count) {
+            return Ok(count);
+        }
+        let there = self.cluster.describe(name)?;
+        match there.map_or(0, |topic| topic.partitions) {
+            0 => Err(Error::UnknownTopic(name.to_owned())),
+            count if partition < count => {
+                Err(Error::Retry(format!("{name}-{partition} is not known yet")))
+            }
+            _ => Err(Error::UnknownTopic(format!("{name}-{partition}"))),
+        }
     }
 
     /// Whether there is anything to commit.

@@ -429,6 +429,30 @@ fn topics_are_verified_and_unknown_ones_named() {
 }
 
 #[test]
+fn a_topic_that_got_more_partitions_is_written_to_in_all_of_them() {
+    if !can_run() {
+        return;
+    }
+    let app = unique("wider");
+    let log = log(&app, "p");
+    let mut client = log.client();
+    topic(&mut client, &app, 1);
+    client.send(&app, Some(0), value(b"a")).unwrap();
+    let missing = client.send(&app, Some(2), value(b"x")).unwrap_err();
+    assert!(matches!(missing, Error::UnknownTopic(_)), "{missing}");
+    let alter = ["--alter", "--topic", &app, "--partitions", "3"];
+    let cluster = servers::kafka().unwrap();
+    cluster.tool("topics", &alter).unwrap();
+    patiently(|| client.send(&app, Some(2), value(b"b")));
+    let mut ends = client.commit(1, &[]).unwrap().ends;
+    ends.sort();
+    assert_eq!(ends, [(at(&app, 0), 1), (at(&app, 2), 1)]);
+    let mut reader = log.client();
+    patiently(|| reader.end(&at(&app, 2)));
+    assert_eq!(values(&mut reader, &at(&app, 2), 0), b"b");
+}
+
+#[test]
 fn it_speaks_tls_and_logs_in_with_scram() {
     if !can_run() {
         return;

@@ -1,8 +1,8 @@
 //! The producing half: records, and the five calls of a transaction.
 //!
 //! Records are sent one by one with `produceva`: the batch call of librdkafka cannot carry a
-//! record's own timestamp or headers. Invariant: the slot that a record's delivery is told to lives
-//! in a box that the producer keeps until the handle is gone.
+//! record's own timestamp or headers. Invariant: the slot that a record's delivery is told to does
+//! not move, and the producer keeps it until the handle is gone.
 
 use super::{
     c_string,

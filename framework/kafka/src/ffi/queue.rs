@@ -4,6 +4,7 @@
 //! the flow control. Pausing would throw away what was fetched and fetch it again.
 
 use super::{
+    admin::is_unknown_topic,
     c_string,
     conf::no_memory,
     error::{Code, KafkaError},
@@ -178,6 +179,33 @@ impl Topic {
 
     pub(super) fn raw(&self) -> *mut rd_kafka_topic_t {
         self.raw.as_ptr()
+    }
+
+    /// How many partitions the topic has, which its handle knows as well from here on; `None` where
+    /// the broker that is asked knows no such topic.
+    pub(crate) fn partitions(&self, wait: Duration) -> Result<Option<Partition>, KafkaError> {
+        let (handle, mut found) = (self.handle.raw(), std::ptr::null());
+        // SAFETY: handle and topic live; what is found is ours and freed here.
+        unsafe {
+            let (topic, wait) = (self.raw(), millis(wait));
+            let asked = c::rd_kafka_metadata(handle, 0, topic, &raw mut found, wait);
+            KafkaError::check(asked)?;
+            let metadata = &*found;
+            let told = match metadata.topic_cnt {
+                0 => Ok(None),
+                _ => {
+                    let topic = &*metadata.topics;
+                    let count = Partition::try_from(topic.partition_cnt).unwrap_or(0);
+                    match KafkaError::check(topic.err) {
+                        Ok(()) => Ok((count > 0).then_some(count)),
+                        Err(error) if is_unknown_topic(error.code) => Ok(None),
+                        Err(error) => Err(error),
+                    }
+                }
+            };
+            c::rd_kafka_metadata_destroy(found);
+            told
+        }
     }
 
     /// Starts to fetch a partition from an offset on, into the partition's queue.
