@@ -4,6 +4,8 @@
 //! this member and that it has not given back.
 
 mod commit;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     broker::Cluster,
@@ -59,6 +61,8 @@ pub struct KafkaClient {
     sending: Patience,
     /// The last commit made or tried, to answer [`Log::resolve`] with its ends.
     last: Option<(u64, Commit)>,
+    /// Without transactions: ends of what was acknowledged while its places are not committed.
+    unplaced: BTreeMap<TopicPartition, Offset>,
 }
 
 impl KafkaClient {
@@ -83,6 +87,7 @@ impl KafkaClient {
             revoking: BTreeSet::new(),
             sources: None,
             last: None,
+            unplaced: BTreeMap::new(),
         }
     }
 
@@ -431,26 +436,7 @@ impl Log for KafkaClient {
         transaction: u64,
         places: &[(TopicPartition, Committed)],
     ) -> Result<Outcome> {
-        let group = self.subscription()?.group.clone();
-        // A new producer of our name: the cluster first ends what the old one left open.
-        let settled = self.producer()?.settle();
-        self.patient(settled)?;
-        let partitions: Vec<_> = places.iter().map(|(at, _)| at.clone()).collect();
-        let found = self.cluster.places(&group, &partitions);
-        let found = self.patient(found)?;
-        let numbers = found.iter().flatten().filter_map(Committed::transaction);
-        let newest = numbers.max();
-        if newest.is_some_and(|number| number > transaction) {
-            self.fenced();
-            return Err(Error::Fenced("others have committed since".into()));
-        }
-        if newest != Some(transaction) {
-            return Ok(Outcome::Aborted);
-        }
-        // Ends that were not told cost a short replay after the next start, and nothing else.
-        let known = self.last.take_if(|(number, _)| *number == transaction);
-        let commit = known.map(|(_, commit)| commit).unwrap_or_default();
-        Ok(Outcome::Committed(commit))
+        self.settle(transaction, places)
     }
 
     fn read(&mut self, partition: &TopicPartition, from: Offset, max_bytes: usize) -> Result<Page> {

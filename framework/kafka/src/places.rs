@@ -7,7 +7,7 @@
 use crate::errors::{fatal, refused};
 use crate::ffi::{Entry, PartitionList};
 use millstream_core::record::TopicPartition;
-use millstream_log::{Committed, Result};
+use millstream_log::{Committed, Error, Result};
 use std::fmt::Write;
 
 /// In front of the digits: who wrote them, and in which form.
@@ -76,6 +76,30 @@ pub(crate) fn found(
     Ok(places)
 }
 
+/// What found places say of a commit that had these: whether it happened.
+///
+/// Two members that took over the same places number their next commits alike, so a commit is known
+/// by its whole places, and what is neither it nor older is another member's.
+///
+/// # Errors
+/// `Fenced` where somebody else has committed since, or where there are no places to go by.
+pub(crate) fn happened(
+    transaction: u64,
+    places: &[(TopicPartition, Committed)],
+    found: &[Option<Committed>],
+) -> Result<bool> {
+    let ours = places.iter().map(|(_, place)| Some(place));
+    if !places.is_empty() && ours.eq(found.iter().map(Option::as_ref)) {
+        return Ok(true);
+    }
+    let mut numbers = found.iter().flatten().filter_map(Committed::transaction);
+    if places.is_empty() || numbers.any(|number| number >= transaction) {
+        let why = format!("what became of transaction {transaction} is for others to say");
+        return Err(Error::Fenced(why));
+    }
+    Ok(false)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,5 +124,23 @@ mod tests {
         ] {
             assert_eq!(read(text), [0u8; 0], "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_commit_is_known_by_its_whole_places() {
+        let at = |partition| TopicPartition::new("t", partition);
+        let place = |offset, number| Committed::new(offset, number, b"time");
+        let ours = [(at(0), place(5, 7)), (at(1), place(9, 7))];
+        let told = |found: [Option<Committed>; 2]| happened(7, &ours, &found);
+        let others = |found| matches!(told(found), Err(Error::Fenced(_)));
+        assert_eq!(told([Some(place(5, 7)), Some(place(9, 7))]), Ok(true));
+        assert_eq!(told([Some(place(4, 6)), None]), Ok(false));
+        assert_eq!(told([None, None]), Ok(false));
+        // Whoever took over the places before ours has the same number, and went less far.
+        assert!(others([Some(place(4, 7)), Some(place(9, 7))]));
+        assert!(others([Some(Committed::new(5, 7, b"")), Some(place(9, 7))]));
+        assert!(others([Some(place(5, 7)), Some(place(8, 6))]), "a half");
+        assert!(others([Some(place(5, 8)), Some(place(9, 7))]));
+        assert!(matches!(happened(7, &[], &[]), Err(Error::Fenced(_))));
     }
 }

@@ -62,6 +62,8 @@ pub(crate) struct Producer {
     names: BTreeMap<Arc<str>, usize>,
     /// Partitions written to in this transaction, as places in `targets` and their slots.
     touched: Vec<(usize, Partition)>,
+    /// Where a transaction ended of which it is not known whether it was committed.
+    tried: Vec<(TopicPartition, Offset)>,
     recent: usize,
     unserved: u32,
 }
@@ -78,6 +80,7 @@ impl Producer {
             targets: Vec::new(),
             names: BTreeMap::new(),
             touched: Vec::new(),
+            tried: Vec::new(),
             recent: 0,
             unserved: 0,
         }
@@ -318,9 +321,15 @@ impl Producer {
         if error.abortable {
             return Err(self.give_up("committing", &error));
         }
-        // It may have been committed all the same.
+        // It may have been committed all the same, and then these are its ends.
+        self.tried = self.ends();
         self.discard();
         Err(Error::UnknownOutcome(format!("committing: {error}")))
+    }
+
+    /// Where the transaction ended whose outcome is unknown.
+    pub(crate) fn take_tried(&mut self) -> Vec<(TopicPartition, Offset)> {
+        std::mem::take(&mut self.tried)
     }
 
     /// A transaction that cannot be committed any more. Whether it is worth trying again is for the

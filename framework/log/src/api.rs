@@ -98,10 +98,11 @@ const TRANSACTION_BYTES: usize = size_of::<u64>();
 /// A group's place in an input partition.
 ///
 /// The convention of the metadata: the first 8 bytes are the number of the transaction that stored
-/// the place, big-endian; [`Log::resolve`] reads nothing else to tell whether a commit happened.
-/// So a number must name one commit of a place: a member that takes a place over goes on above the
-/// number it finds there, whoever stored it. What follows (stream time, say) is the caller's. A log
-/// stores the bytes as they are and neither checks nor adds anything.
+/// the place, big-endian. By it [`Log::resolve`] tells an older commit of a place from a newer one:
+/// a member that takes a place over goes on above the number it finds there, whoever stored it.
+/// Members that do not know of each other may use the same number, so what became of a commit is
+/// told by its whole places. What follows (stream time, say) is the caller's. A log stores the bytes
+/// as they are and neither checks nor adds anything.
 ///
 /// ```
 /// use millstream_log::Committed;

@@ -12,7 +12,7 @@ use crate::{
     producer::Producer,
 };
 use millstream_core::record::TopicPartition;
-use millstream_log::{Commit, Committed, Error, Result};
+use millstream_log::{Commit, Committed, Error, Outcome, Result};
 use std::{sync::Arc, time::Duration};
 
 /// How long a producer that is committing is waited for, by whoever needs it before it is back:
@@ -64,6 +64,7 @@ impl KafkaClient {
         }
         // Nobody will ask any more.
         (self.finished, self.begun) = (None, None);
+        self.unplaced.clear();
     }
 
     /// Refuses a commit of what is not ours to commit.
@@ -121,16 +122,47 @@ impl KafkaClient {
         }
         let carried = fenced.as_ref().map(|(list, proof)| (list, &**proof));
         let ends = self.producer()?.commit(carried)?;
-        if self.cluster.config.guarantee == Guarantee::AtLeastOnce
-            && let Some((list, _)) = &fenced
-        {
+        if self.cluster.config.guarantee == Guarantee::ExactlyOnceV2 {
+            return Ok(Commit { ends });
+        }
+        // Records are acknowledged once, and their places may have to be committed several times.
+        self.unplaced.extend(ends);
+        if let Some((list, _)) = &fenced {
             match (alone, &self.group) {
                 (Some(group), _) => self.cluster.store_places(group, places)?,
                 (None, Some(group)) => group.commit_places(list)?,
                 (None, None) => {}
             }
         }
+        let ends = std::mem::take(&mut self.unplaced).into_iter().collect();
         Ok(Commit { ends })
+    }
+
+    /// What became of a commit whose answer was lost.
+    pub(super) fn settle(
+        &mut self,
+        transaction: u64,
+        places: &[(TopicPartition, Committed)],
+    ) -> Result<Outcome> {
+        let group = self.subscription()?.group.clone();
+        // A new producer of our name: the cluster first ends what the old one left open.
+        let settled = self.producer()?.settle();
+        self.patient(settled)?;
+        let partitions: Vec<_> = places.iter().map(|(at, _)| at.clone()).collect();
+        let found = self.cluster.places(&group, &partitions);
+        let found = self.patient(found)?;
+        match places::happened(transaction, places, &found) {
+            Ok(true) => {
+                let known = self.last.take_if(|(number, _)| *number == transaction);
+                let commit = known.map(|(_, commit)| commit).unwrap_or_default();
+                Ok(Outcome::Committed(commit))
+            }
+            Ok(false) => Ok(Outcome::Aborted),
+            Err(error) => {
+                self.fenced();
+                Err(error)
+            }
+        }
     }
 
     /// Takes note of a commit's end.
@@ -144,6 +176,12 @@ impl KafkaClient {
                     others.for_each(|at| sources.close(at));
                 }
                 self.last = Some((transaction, commit.clone()));
+            }
+            Err(Error::UnknownOutcome(_)) => {
+                // Should it turn out to have happened.
+                let ends = self.producer.as_mut().map(Producer::take_tried);
+                let ends = ends.unwrap_or_default();
+                self.last = Some((transaction, Commit { ends }));
             }
             Err(Error::Fenced(_)) => self.fenced(),
             Err(_) => {}

@@ -1,0 +1,160 @@
+//! Commits that go wrong, on librdkafka's own mock of a cluster, which fails as it is told to.
+//!
+//! It keeps neither places nor marks of transactions: what a commit comes to is asked of real
+//! brokers elsewhere.
+
+use super::*;
+use crate::{
+    broker::KafkaLog,
+    config::KafkaConfig,
+    errors::fatal,
+    ffi::{GroupMetadata, PartitionList},
+};
+use millstream_core::record::Headers;
+use millstream_log::{Assignment, TaskInputs};
+use rdkafka::{
+    mocking::MockCluster,
+    producer::DefaultProducerContext,
+    types::{RDKafkaApiKey, RDKafkaRespErr},
+};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+const TOPIC: &str = "topic";
+const TASK: TaskId = TaskId {
+    subtopology: 0,
+    partition: 0,
+};
+/// `task.timeout.ms`.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A cluster of one broker and one topic, and a clock that stands still.
+struct Mock {
+    cluster: MockCluster<'static, DefaultProducerContext>,
+    seconds: Arc<AtomicU64>,
+}
+
+impl Mock {
+    fn start() -> Self {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic(TOPIC, 1, 1).unwrap();
+        let seconds = Arc::default();
+        Self { cluster, seconds }
+    }
+
+    fn log(&self, guarantee: Guarantee, producer: &[(&str, &str)]) -> KafkaLog {
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let servers = self.cluster.bootstrap_servers();
+        let config = KafkaConfig {
+            application_id: "app".into(),
+            process_id: "p".into(),
+            guarantee,
+            replication_factor: -1,
+            task_timeout: TIMEOUT,
+            client: vec![("bootstrap.servers".into(), servers)],
+            producer: producer.iter().map(owned).collect(),
+            ..KafkaConfig::default()
+        };
+        let seconds = Arc::clone(&self.seconds);
+        let elapsed = move || Duration::from_secs(seconds.load(Ordering::Relaxed));
+        KafkaLog::connect(config, Arc::new(elapsed)).unwrap()
+    }
+
+    /// A client that is a member of a group, which gave it its task.
+    fn member(&self, guarantee: Guarantee, group: Group) -> KafkaClient {
+        let mut client = self.log(guarantee, &[]).client();
+        client.subscription = Some(Subscription {
+            group: "app".into(),
+            member: "m".into(),
+            instance: "i".into(),
+            tasks: vec![TaskInputs {
+                task: TASK,
+                inputs: vec![TopicPartition::new(TOPIC, 0)],
+                stateful: true,
+            }],
+            standbys: 0,
+        });
+        client.group = Some(Box::new(group));
+        client.assigned(&Assignment {
+            active: vec![TASK],
+            standby: Vec::new(),
+        });
+        client
+    }
+}
+
+/// A group in which nothing happens, and which takes no places so many times.
+#[derive(Clone, Default)]
+struct Group {
+    refusals: Arc<AtomicUsize>,
+}
+
+impl Membership for Group {
+    fn poll(&mut self) -> Result<Option<Change>> {
+        Ok(None)
+    }
+
+    fn let_go(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn proof(&self) -> Option<Arc<GroupMetadata>> {
+        let proof = GroupMetadata::without_members("app").map_err(fatal);
+        proof.ok().map(Arc::new)
+    }
+
+    fn commit_places(&self, _: &PartitionList) -> Result<()> {
+        let left = &self.refusals;
+        let refused = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        refused.map_or(Ok(()), |_| Err(Error::Retry("not now".into())))
+    }
+}
+
+fn send(client: &mut KafkaClient) {
+    let record = RawRecord {
+        key: None,
+        value: Some(b"a record"),
+        timestamp: 1,
+        headers: &Headers::NONE,
+    };
+    client.send(TOPIC, Some(0), record).unwrap();
+}
+
+fn places(number: u64) -> [(TopicPartition, Committed); 1] {
+    let place = Committed::new(1, number, b"");
+    [(TopicPartition::new(TOPIC, 0), place)]
+}
+
+#[test]
+fn the_ends_of_a_commit_with_an_unknown_outcome_are_kept() {
+    let mock = Mock::start();
+    let mut client = mock.member(Guarantee::ExactlyOnceV2, Group::default());
+    send(&mut client);
+    // A producer that is finished while it ends a transaction cannot say what became of that.
+    let fenced = RDKafkaRespErr::RD_KAFKA_RESP_ERR_PRODUCER_FENCED;
+    (mock.cluster).request_errors(RDKafkaApiKey::EndTxn, &[fenced]);
+    let told = client.commit(7, &places(7));
+    assert!(matches!(told, Err(Error::UnknownOutcome(_))), "{told:?}");
+    let ends = vec![(TopicPartition::new(TOPIC, 0), 1)];
+    assert_eq!(client.last, Some((7, Commit { ends })));
+}
+
+#[test]
+fn without_transactions_ends_are_kept_until_the_places_are_committed() {
+    let mock = Mock::start();
+    let group = Group::default();
+    let mut client = mock.member(Guarantee::AtLeastOnce, group.clone());
+    group.refusals.store(2, Ordering::Relaxed);
+    send(&mut client);
+    for _ in 0..2 {
+        let told = client.commit(1, &places(1));
+        assert!(matches!(told, Err(Error::Retry(_))), "{told:?}");
+    }
+    let ends = client.commit(1, &places(1)).unwrap().ends;
+    assert_eq!(ends, [(TopicPartition::new(TOPIC, 0), 1)]);
+    // What was dropped is not told with what comes after it.
+    group.refusals.store(1, Ordering::Relaxed);
+    send(&mut client);
+    client.commit(2, &places(2)).unwrap_err();
+    client.abort().unwrap();
+    assert_eq!(client.commit(3, &places(3)).unwrap().ends, []);
+}
