@@ -14,7 +14,8 @@ use millstream_http::{
 use millstream_log::{Broker, Commit, Error as LogError, Log};
 use millstream_runtime::{
     clock::{Clock, SystemClock},
-    streams::{State, Streams},
+    error::Error as RuntimeError,
+    streams::{Cursor, State, StoreRow, Streams},
     worker::{TaskRole, TaskView},
 };
 use serde_json::Value;
@@ -80,9 +81,23 @@ impl Inspector {
         Ok(info.spec.partitions)
     }
 
-    fn has_store(&self, name: &str) -> bool {
+    /// Whether a store can be asked now.
+    fn readable(&self, name: &str) -> Result<(), QueryError> {
         let topology = self.topology();
-        topology.find_store(name).is_some() || topology.find_global(name).is_some()
+        match topology.find_store(name) {
+            None if topology.find_global(name).is_none() => {
+                return Err(QueryError::UnknownStore(name.to_owned()));
+            }
+            Some((_, _, spec)) if spec.query.is_none() => {
+                let why = format!("the store {name:?} has no rows that can be shown by key");
+                return Err(QueryError::Refused(why));
+            }
+            _ => {}
+        }
+        match self.streams.state() {
+            State::Rebalancing | State::Running => Ok(()),
+            state => Err(QueryError::NotReady(format!("the client is {state}"))),
+        }
     }
 
     fn topology(&self) -> &Topology {
@@ -161,12 +176,11 @@ fn internal(error: impl std::fmt::Display) -> QueryError {
     QueryError::Internal(error.to_string())
 }
 
-/// What a person wrote as a key: JSON if it is JSON, else text.
-fn candidates(key: &str) -> Vec<Value> {
-    let text = Value::String(key.to_owned());
-    match serde_json::from_str::<Value>(key) {
-        Ok(json) if json != text => vec![text, json],
-        _ => vec![text],
+/// Whose fault it is that a store was not read.
+fn unanswered(error: RuntimeError) -> QueryError {
+    match error {
+        RuntimeError::BadKey(why) => QueryError::BadKey(why),
+        other => internal(other),
     }
 }
 
@@ -238,48 +252,41 @@ impl Introspect for Inspector {
     }
 
     fn get(&self, store: &str, key: &str) -> Result<Option<Value>, QueryError> {
-        if !self.has_store(store) {
-            return Err(QueryError::UnknownStore(store.to_owned()));
-        }
-        let mut refused = None;
-        for key in candidates(key) {
-            match self.streams.get(store, &key) {
-                Ok(Some(row)) => return Ok(Some(row.value)),
-                Ok(None) => refused = Some(None),
-                Err(error) if refused.is_none() => refused = Some(Some(error.to_string())),
-                Err(_) => {}
+        self.readable(store)?;
+        for key in self.streams.readings(store, key).map_err(unanswered)? {
+            if let Some(row) = self.streams.get(store, &key).map_err(unanswered)? {
+                return Ok(Some(row.value));
             }
         }
-        match refused.flatten() {
-            Some(why) => Err(QueryError::BadKey(why)),
-            None => Ok(None),
-        }
+        Ok(None)
     }
 
     fn range(&self, store: &str, range: &Range) -> Result<RangePage, QueryError> {
-        if !self.has_store(store) {
-            return Err(QueryError::UnknownStore(store.to_owned()));
-        }
-        let from = range.from.as_deref().map(candidates).unwrap_or_default();
-        let to = range.to.as_deref().map(candidates).unwrap_or_default();
-        let bounds = (from.first(), to.first());
-        let rows = self
+        self.readable(store)?;
+        let read = |key: &Option<String>| match key {
+            Some(key) => {
+                let mut readings = self.streams.readings(store, key).map_err(unanswered)?;
+                Ok(readings.drain(..).next())
+            }
+            None => Ok(None),
+        };
+        let (from, to) = (read(&range.from)?, read(&range.to)?);
+        let cursor = range.cursor.as_deref().map(str::parse::<Cursor>);
+        let cursor = cursor
+            .transpose()
+            .map_err(|error| QueryError::BadCursor(error.to_string()))?;
+        let bounds = (from.as_ref(), to.as_ref());
+        let page = self
             .streams
-            .rows(store, bounds, range.limit + 1)
-            .map_err(internal)?;
-        let mut entries: Vec<_> = rows
-            .into_iter()
-            .map(|row| Entry {
-                key: written(&row.key),
-                value: row.value,
-            })
-            .collect();
-        let next = (entries.len() > range.limit)
-            .then(|| entries.pop())
-            .flatten();
+            .rows(store, bounds, cursor.as_ref(), range.limit)
+            .map_err(unanswered)?;
+        let entry = |row: StoreRow| Entry {
+            key: written(&row.key),
+            value: row.value,
+        };
         Ok(RangePage {
-            entries,
-            next: next.map(|entry| entry.key),
+            entries: page.rows.into_iter().map(entry).collect(),
+            next: page.next.map(|cursor| cursor.to_string()),
         })
     }
 

@@ -69,6 +69,7 @@ impl From<QueryError> for ApiError {
             QueryError::UnknownTopic(_) => (StatusCode::NOT_FOUND, "unknown_topic"),
             QueryError::UnknownPartition { .. } => (StatusCode::NOT_FOUND, "unknown_partition"),
             QueryError::BadKey(_) => (StatusCode::BAD_REQUEST, "bad_key"),
+            QueryError::BadCursor(_) => (StatusCode::BAD_REQUEST, "bad_cursor"),
             QueryError::BadRecord(_) => (StatusCode::BAD_REQUEST, "bad_record"),
             QueryError::Refused(_) => (StatusCode::FORBIDDEN, "refused"),
             QueryError::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),

@@ -31,7 +31,8 @@ pub trait Introspect: Send + Sync {
     /// One value of a store, by its key as people write it.
     fn get(&self, store: &str, key: &str) -> Result<Option<Value>, QueryError>;
 
-    /// Entries of a store in the order of its keys, at most `range.limit`.
+    /// Entries of a store, at most `range.limit`: partition after partition, in the order of the
+    /// keys' bytes within each.
     fn range(&self, store: &str, range: &Range) -> Result<RangePage, QueryError>;
 
     /// The topics of the program, in order.
@@ -155,6 +156,8 @@ pub struct Range {
     pub from: Option<String>,
     /// The last key, included, or to the end.
     pub to: Option<String>,
+    /// Where to go on: the [`RangePage::next`] of the page before.
+    pub cursor: Option<String>,
     /// The most entries wanted.
     pub limit: usize,
 }
@@ -162,9 +165,10 @@ pub struct Range {
 /// Entries of a store.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RangePage {
-    /// The entries, in the order of their keys.
+    /// The entries, in order.
     pub entries: Vec<Entry>,
-    /// The key to go on from, when the range holds more.
+    /// What to ask with as `cursor` for the next page of the same range, when it holds more. What
+    /// is in it is the program's own business: a place in one of the store's partitions.
     pub next: Option<String>,
 }
 
@@ -287,6 +291,9 @@ pub enum QueryError {
     /// The key is not what the store's keys look like. Status 400.
     #[error("bad key: {0}")]
     BadKey(String),
+    /// The cursor is of no page. Status 400.
+    #[error("bad cursor: {0}")]
+    BadCursor(String),
     /// A record is not what the topic's serdes take. Status 400.
     #[error("bad record: {0}")]
     BadRecord(String),

@@ -143,6 +143,7 @@ fn stores_are_listed_and_answer_by_key() {
         ("/stores/counts?limit=501", 400, "bad_request"),
         ("/stores/counts?limit=many", 400, "bad_request"),
         ("/stores/counts?form=a", 400, "bad_request"),
+        ("/stores/counts?cursor=a", 400, "bad_cursor"),
     ] {
         let answer = get(address, path);
         assert_eq!(
@@ -165,8 +166,14 @@ fn ranges_are_ordered_and_can_be_continued() {
     assert_eq!(page["entries"][0], json!({ "key": "a b/c", "value": 3 }));
     assert_eq!(
         (&page["entries"][1]["key"], &page["next"]),
-        (&json!("apple"), &json!("größe"))
+        (&json!("apple"), &json!("at:größe"))
     );
+    let page = get(
+        server.local_addr(),
+        "/stores/counts?cursor=at%3Agr%C3%B6%C3%9Fe",
+    );
+    let page = page.json();
+    assert_eq!(page["entries"].as_array().map(Vec::len), Some(1));
     let page = get(server.local_addr(), "/stores/counts?from=b").json();
     assert_eq!(
         page,

@@ -25,6 +25,9 @@ pub enum Error {
     /// The user's code panicked; the message is the panic's.
     #[error("the program panicked: {0}")]
     Panicked(String),
+    /// What a query asked for as a key, or as a cursor, is none of the store's.
+    #[error("{0}")]
+    BadKey(String),
     /// The call is not possible in the present state.
     #[error("{0}")]
     IllegalState(String),

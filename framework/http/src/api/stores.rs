@@ -50,18 +50,23 @@ pub(crate) async fn value(
 pub(crate) struct RangeQuery {
     from: Option<String>,
     to: Option<String>,
+    cursor: Option<String>,
     limit: Option<usize>,
 }
 
-/// `GET /stores/{name}?from=&to=&limit=`.
+/// `GET /stores/{name}?from=&to=&cursor=&limit=`.
 pub(crate) async fn range(
     State(app): State<Arc<App>>,
     path: Result<Path<String>, PathRejection>,
     query: Result<Query<RangeQuery>, QueryRejection>,
 ) -> ApiResult<Json<RangePage>> {
-    let (Path(store), Query(RangeQuery { from, to, limit })) = (path?, query?);
-    let limit = app.page_size(limit, USUAL_PAGE)?;
-    let range = Range { from, to, limit };
+    let (Path(store), Query(query)) = (path?, query?);
+    let range = Range {
+        limit: app.page_size(query.limit, USUAL_PAGE)?,
+        from: query.from,
+        to: query.to,
+        cursor: query.cursor,
+    };
     let page = app
         .ask(move |program| program.range(&store, &range))
         .await??;

@@ -115,8 +115,14 @@ impl Introspect for Fake {
         if store != "counts" {
             return Err(QueryError::UnknownStore(store.into()));
         }
+        // The fake program's cursor is the next key behind a mark.
+        let cursor = match range.cursor.as_deref().map(|text| text.strip_prefix("at:")) {
+            Some(None) => return Err(QueryError::BadCursor("no mark".into())),
+            other => other.flatten(),
+        };
         let within = |key: &str| {
-            range.from.as_deref().is_none_or(|from| from <= key)
+            cursor.is_none_or(|first| first <= key)
+                && range.from.as_deref().is_none_or(|from| from <= key)
                 && range.to.as_deref().is_none_or(|to| key <= to)
         };
         let mut entries = self.counts.iter().filter(|(key, _)| within(key));
@@ -128,7 +134,7 @@ impl Introspect for Fake {
         let page = page.map(entry).collect();
         Ok(RangePage {
             entries: page,
-            next: entries.next().map(|(key, _)| key.clone()),
+            next: entries.next().map(|(key, _)| format!("at:{key}")),
         })
     }
 

@@ -2,12 +2,14 @@
 
 mod builder;
 mod query;
+mod rows;
 mod shared;
 mod state;
 mod thread;
 
 pub use builder::StreamsConfig;
-pub use query::StoreRow;
+pub use query::{Cursor, RowPage};
+pub use rows::{StoreHome, StoreRow, StoreRows, StoredRow};
 pub use shared::{LogSource, StateListener, UncaughtHandler};
 pub use state::State;
 

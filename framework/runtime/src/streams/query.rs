@@ -4,34 +4,67 @@
 //! A backend holds only what was committed, so any thread may read it while tasks run. Reads see
 //! the partitions that this instance has, active or standby.
 
-use super::{State, Streams};
-use crate::error::{Error, Result};
-use millstream_core::{record::Timestamp, store::TimedShape, topology::StoreQuery};
-use millstream_state::{Backend, Column, Direction, Presence};
-use serde_json::Value;
-use std::{
-    collections::BTreeMap,
-    ops::{Bound, ControlFlow},
-    sync::Arc,
+use super::{
+    State, Streams,
+    rows::{StoreHome, StoreRow, StoreRows},
 };
+use crate::error::{Error, Result};
+use millstream_state::Backend;
+use serde_json::Value;
+use std::{collections::BTreeMap, fmt, ops::Bound, str::FromStr, sync::Arc};
 
-/// A row of a store as people see it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StoreRow {
-    /// The key.
-    pub key: Value,
-    /// The value.
-    pub value: Value,
-    /// When it last changed, in milliseconds.
-    pub timestamp: Timestamp,
+/// Where the next page of a store's rows begins: a partition, and the bytes of a key there.
+///
+/// As text it is for whoever asked to give back, and means nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The partition; 0 for a global table, whose rows lie together.
+    partition: u32,
+    key: Vec<u8>,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.", self.partition)?;
+        (self.key.iter()).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let pair = |pair: &[u8]| match pair {
+            [high, low] => {
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
+            }
+            _ => None,
+        };
+        let read = || {
+            let (partition, key) = text.split_once('.')?;
+            Some(Self {
+                partition: partition.parse().ok()?,
+                key: key.as_bytes().chunks(2).map(pair).collect::<Option<_>>()?,
+            })
+        };
+        read().ok_or_else(|| Error::BadKey(format!("not a cursor of a page of rows: {text:?}")))
+    }
+}
+
+/// Rows of a store, some of those that were asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RowPage {
+    /// The rows.
+    pub rows: Vec<StoreRow>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<Cursor>,
 }
 
 struct Found {
-    query: Arc<dyn StoreQuery>,
-    /// What its rows are, where they expire.
-    expires: Option<TimedShape>,
-    column: Column,
-    backends: Vec<Arc<dyn Backend>>,
+    rows: StoreRows,
+    /// The backends here, by partition.
+    backends: BTreeMap<u32, Arc<dyn Backend>>,
 }
 
 impl Streams {
@@ -41,22 +74,28 @@ impl Streams {
     /// # Errors
     /// For an unknown store, a key that is none, a client that does not run, and failing storage.
     pub fn get(&self, store: &str, key: &Value) -> Result<Option<StoreRow>> {
-        let found = self.find(store)?;
-        let bytes = found.query.key(key)?;
-        let mut stored = Vec::new();
-        for backend in &found.backends {
-            if backend.get(found.column, &bytes, &mut stored)? == Presence::Found {
-                if found.expired(&**backend)?(&bytes) {
-                    return Ok(None);
-                }
-                return row(&*found.query, &bytes, &stored).map(Some);
+        let Found { rows, backends } = self.find(store)?;
+        let key = rows.key(key)?;
+        for backend in backends.values() {
+            if let Some(row) = rows.get(&**backend, &key)? {
+                return rows.show(&row).map(Some);
             }
         }
         Ok(None)
     }
 
-    /// The first `limit` committed rows between two keys, both included, `None` being without end;
-    /// partition after partition, in key order within each.
+    /// The keys of a store that a text may stand for, as [`StoreRows::readings`] says.
+    ///
+    /// # Errors
+    /// For an unknown store, and a text that stands for none.
+    pub fn readings(&self, store: &str, written: &str) -> Result<Vec<Value>> {
+        StoreRows::of(&self.shared.program.topology, store)?.readings(written)
+    }
+
+    /// At most `limit` committed rows between two keys, both included, `None` being without end;
+    /// partition after partition, in the order of the keys' bytes within each. With the
+    /// [`RowPage::next`] of a page as `cursor` it goes on where that page ended, so that pages have
+    /// every row once that does not change meanwhile, as long as its partition stays here.
     ///
     /// # Errors
     /// As [`Streams::get`].
@@ -64,45 +103,33 @@ impl Streams {
         &self,
         store: &str,
         (from, to): (Option<&Value>, Option<&Value>),
+        cursor: Option<&Cursor>,
         limit: usize,
-    ) -> Result<Vec<StoreRow>> {
-        let found = self.find(store)?;
-        let bytes = |key: Option<&Value>| key.map(|key| found.query.key(key)).transpose();
+    ) -> Result<RowPage> {
+        let Found { rows, backends } = self.find(store)?;
+        let bytes = |key: Option<&Value>| key.map(|key| rows.key(key)).transpose();
         let (from, to) = (bytes(from)?, bytes(to)?);
-        let from = from.as_deref().map_or(Bound::Unbounded, Bound::Included);
         let to = to.as_deref().map_or(Bound::Unbounded, Bound::Included);
-        let mut rows = Vec::new();
-        let mut failed = None;
-        for backend in &found.backends {
-            let (expired, mut seen) = (found.expired(&**backend)?, Vec::new());
-            backend.scan(
-                found.column,
-                (from, to),
-                Direction::Ascending,
-                &mut |key, stored| {
-                    if rows.len() + seen.len() >= limit {
-                        return ControlFlow::Break(());
-                    }
-                    if !found.query.is_row(key) || expired(key) {
-                        return ControlFlow::Continue(());
-                    }
-                    match row(&*found.query, key, stored) {
-                        Ok(row) => seen.push((key.to_vec(), row)),
-                        Err(error) => failed = Some(error),
-                    }
-                    if failed.is_some() {
-                        ControlFlow::Break(())
-                    } else {
-                        ControlFlow::Continue(())
-                    }
-                },
-            )?;
-            // Of what has expired meanwhile the scan may have found an older row.
-            let expired = found.expired(&**backend)?;
-            let alive = seen.into_iter().filter(|(key, _)| !expired(key));
-            rows.extend(alive.map(|(_, row)| row));
+        let mut page = RowPage::default();
+        let first = cursor.map_or(0, |cursor| cursor.partition);
+        for (&partition, backend) in backends.range(first..) {
+            let at = cursor.filter(|cursor| cursor.partition == partition);
+            let at = at.map(|cursor| &*cursor.key).max(from.as_deref());
+            let from = at.map_or(Bound::Unbounded, Bound::Included);
+            // One more than there is room for says whether there is another page.
+            let room = limit - page.rows.len();
+            let mut found = rows.scan(&**backend, (from, to), room.saturating_add(1))?;
+            let beyond = (found.len() > room).then(|| found.swap_remove(room));
+            for row in &found {
+                page.rows.push(rows.show(row)?);
+            }
+            if let Some(row) = beyond {
+                let key = row.key;
+                page.next = Some(Cursor { partition, key });
+                break;
+            }
         }
-        failed.map_or(Ok(rows), Err)
+        Ok(page)
     }
 
     fn find(&self, store: &str) -> Result<Found> {
@@ -112,58 +139,18 @@ impl Streams {
                 "the stores of a client that is {state} cannot be read"
             )));
         }
-        let topology = &self.shared.program.topology;
-        let unknown = || Error::IllegalState(format!("the program has no store {store:?}"));
-        if let Some((column, global)) = topology.find_global(store) {
-            let backend = self.shared.settings.globals.backend();
-            return Ok(Found {
-                query: global.query.clone(),
-                expires: None,
-                column: Column(column),
-                backends: backend.into_iter().collect(),
-            });
-        }
-        let (subtopology, column, spec) = topology.find_store(store).ok_or_else(unknown)?;
-        let no_rows = || {
-            Error::IllegalState(format!(
-                "the store {store:?} has no rows that can be shown by key"
-            ))
+        let rows = StoreRows::of(&self.shared.program.topology, store)?;
+        let backends = match rows.home {
+            StoreHome::Global => {
+                let backend = self.shared.settings.globals.backend();
+                backend.into_iter().map(|backend| (0, backend)).collect()
+            }
+            // A task that passes between two threads may show in both, over the same rows.
+            StoreHome::Tasks(subtopology) => (self.tasks().into_iter())
+                .filter(|task| task.id.subtopology == subtopology)
+                .map(|task| (task.id.partition, task.committed))
+                .collect(),
         };
-        let query = spec.query.clone().ok_or_else(no_rows)?;
-        // A task that passes between two threads may show in both, over the same rows.
-        let tasks: BTreeMap<_, _> = (self.tasks().into_iter())
-            .filter(|task| task.id.subtopology == subtopology)
-            .map(|task| (task.id, task.committed))
-            .collect();
-        let backends = tasks.into_values().collect();
-        Ok(Found {
-            query,
-            expires: spec.expires,
-            column: Column(column),
-            backends,
-        })
+        Ok(Found { rows, backends })
     }
-}
-
-impl Found {
-    /// Which rows have expired by the committed time of a partition, deleted or not.
-    fn expired(&self, backend: &dyn Backend) -> Result<impl Fn(&[u8]) -> bool> {
-        let horizon = match self.expires {
-            Some(shape) => Some((shape, shape.committed_horizon(backend, self.column)?)),
-            None => None,
-        };
-        Ok(move |key: &[u8]| {
-            horizon.is_some_and(|(shape, horizon)| shape.has_expired(key, horizon))
-        })
-    }
-}
-
-fn row(query: &dyn StoreQuery, key: &[u8], stored: &[u8]) -> Result<StoreRow> {
-    let broken = || Error::IllegalState("a stored value without its timestamp".to_owned());
-    let (stamp, value) = stored.split_first_chunk::<8>().ok_or_else(broken)?;
-    Ok(StoreRow {
-        key: query.show_key(key)?,
-        value: query.show_value(value)?,
-        timestamp: Timestamp::from_be_bytes(*stamp),
-    })
 }

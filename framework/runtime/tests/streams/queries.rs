@@ -37,7 +37,7 @@ fn rows_come_once_each_between_two_keys_up_to_a_limit() {
     world.feed(ones(5, 1));
     world.until("commits", || sum_of(&streams, "key-4").is_some());
     let keys = |from: Option<&Value>, to: Option<&Value>, limit| {
-        let rows = streams.rows("sums", (from, to), limit).unwrap();
+        let rows = streams.rows("sums", (from, to), None, limit).unwrap().rows;
         rows.into_iter().map(|row| row.key).collect::<Vec<_>>()
     };
     let (from, to) = (json!("key-1"), json!("key-3"));
@@ -56,7 +56,10 @@ fn rows_of_all_tasks_of_an_instance_are_found() {
     let streams = world.streams(sums(), config);
     start(&streams);
     world.feed(ones(30, 1));
-    let rows = || streams.rows("sums", (None, None), 100).unwrap().len();
+    let rows = || {
+        let page = streams.rows("sums", (None, None), None, 100).unwrap();
+        page.rows.len()
+    };
     world.until("all rows", || rows() == 30);
     // Tasks pass between the threads, and are seen with both for a moment.
     world.log.expire(APPLICATION, "a-1").unwrap();
@@ -85,7 +88,7 @@ fn what_cannot_be_asked_is_told() {
     assert!(streams.get("sums", &json!({"no": "key"})).is_err());
     streams.close();
     let error = streams
-        .rows("sums", (None, None), 1)
+        .rows("sums", (None, None), None, 1)
         .unwrap_err()
         .to_string();
     assert!(error.contains("NOT_RUNNING"), "{error}");
