@@ -3,13 +3,15 @@
 //! Data goes to standard output, everything else to standard error; verbs that destroy something
 //! print what they would do and need `--execute`.
 
+mod state;
+
 use crate::program::{Program, clean_up, tasks_dir};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use millstream_core::{
     record::TopicPartition,
     task::Place,
-    topology::{Evolution, Format, StoreQuery, Topology, Verdict},
+    topology::{Evolution, Format, Topology, Verdict},
 };
 use millstream_log::Committed;
 use millstream_runtime::{
@@ -17,10 +19,8 @@ use millstream_runtime::{
     config::{Config, ConfigBuilder},
     patience::patiently,
 };
-use millstream_state::{Backend, Column, Direction, Limits, RocksBackend, Shared, StateDir};
-use serde_json::{Value, json};
+use millstream_state::StateDir;
 use std::{
-    ops::{Bound, ControlFlow},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -116,7 +116,7 @@ pub enum Inspect {
     State {
         /// The store; without it, all stores are listed
         store: Option<String>,
-        /// Only this key
+        /// Only this key, as it is shown: text, or JSON where the store's keys are no text
         #[arg(long)]
         key: Option<String>,
         /// At most this many rows
@@ -212,8 +212,8 @@ impl Inspect {
                 tell_plan(&clean_up(&dir, execute)?, execute);
             }
             Self::State { store: None, .. } => {
-                for store in topology.stores() {
-                    println!("{}\t{}", store.name, store.format);
+                for (name, format) in state::stores(&topology) {
+                    println!("{name}\t{format}");
                 }
             }
             Self::State {
@@ -222,7 +222,7 @@ impl Inspect {
                 limit,
                 verb: None,
             } => {
-                for row in rows(&topology, &config, &store, key.as_deref(), limit)? {
+                for row in state::rows(&topology, &config, &store, key.as_deref(), limit)? {
                     println!("{row}");
                 }
             }
@@ -273,69 +273,6 @@ fn retire(topology: &Topology, config: &Config, store: &str) -> Result<Vec<Strin
         bail!("no task has a store {store:?} that is not known to be out already");
     }
     Ok(had)
-}
-
-/// Rows of a stopped program's store, each as JSON.
-fn rows(
-    topology: &Topology,
-    config: &Config,
-    store: &str,
-    key: Option<&str>,
-    limit: usize,
-) -> Result<Vec<Value>> {
-    let (number, column, spec) = (topology.find_store(store))
-        .with_context(|| format!("the program has no store {store:?}"))?;
-    let query = (spec.query.as_deref())
-        .with_context(|| format!("the store {store:?} has no rows that can be shown by key"))?;
-    let names: Vec<_> = (topology.subtopologies()[number as usize].stores.iter())
-        .map(|id| topology.store(*id).name.clone())
-        .collect();
-    let dir = StateDir::open(tasks_dir(config))?;
-    let shared = Shared::new(Limits::default());
-    let wanted = key
-        .map(|key| query.key(&Value::String(key.to_owned())))
-        .transpose()?;
-    let bound = || wanted.as_deref().map_or(Bound::Unbounded, Bound::Included);
-    let mut found = Vec::new();
-    for task in dir
-        .tasks()?
-        .iter()
-        .filter(|task| task.starts_with(&format!("{number}_")))
-    {
-        let backend = RocksBackend::open(dir.task_path(task)?, &names, &shared)?;
-        backend.scan(
-            Column(column),
-            (bound(), bound()),
-            Direction::Ascending,
-            &mut |k, v| {
-                found.push(shown(query, task, k, v));
-                if found.len() < limit {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                }
-            },
-        )?;
-        if found.len() >= limit {
-            break;
-        }
-    }
-    Ok(found)
-}
-
-/// A row for people; bytes that cannot be read say so in place of the value.
-fn shown(query: &dyn StoreQuery, task: &str, key: &[u8], stored: &[u8]) -> Value {
-    let told = |read: millstream_core::Result<Value>| {
-        read.unwrap_or_else(|error| json!({ "error": error.to_string() }))
-    };
-    let (stamp, value) = stored.split_at(stored.len().min(8));
-    let timestamp = stamp.first_chunk().copied().map(i64::from_be_bytes);
-    json!({
-        "task": task,
-        "key": told(query.show_key(key)),
-        "value": told(query.show_value(value)),
-        "timestamp": timestamp,
-    })
 }
 
 /// Forgets a stopped program's progress; returns what was, or would be, done.

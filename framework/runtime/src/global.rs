@@ -13,7 +13,7 @@ use crate::{
 use millstream_core::{
     record::{Offset, Timestamp, TopicPartition},
     task::Dropped,
-    topology::GlobalWriter,
+    topology::{GlobalWriter, Topology},
 };
 use millstream_log::{Error as LogError, Log};
 use millstream_state::{Backend, Column, Position, Presence, WriteBatch};
@@ -160,9 +160,7 @@ impl Tables {
         now: Timestamp,
     ) -> Result<Self> {
         let globals = program.topology.globals();
-        let mut columns: Vec<_> = globals.iter().map(|global| global.name.clone()).collect();
-        columns.push(PLACES.to_owned());
-        let backend = backends.open_global(&columns)?;
+        let backend = backends.open_global(&columns(&program.topology))?;
         let numbered = (0u16..).map(Column).zip(globals);
         let writers = numbered.map(|(column, global)| global.writer(&backend, column));
         let mut tables = Self {
@@ -340,6 +338,15 @@ impl Followed {
         bytes.extend(self.made.as_bytes());
         bytes
     }
+}
+
+/// The columns of the backend in which a program's global tables lie: theirs, in order, and the
+/// places'.
+pub fn columns(topology: &Topology) -> Vec<String> {
+    let globals = topology.globals().iter();
+    let mut columns: Vec<_> = globals.map(|global| global.name.clone()).collect();
+    columns.push(PLACES.to_owned());
+    columns
 }
 
 fn places_column(tables: usize) -> Column {
