@@ -223,7 +223,7 @@ fn mistakes_are_told_before_anything_runs() {
     let with = Materialized::from("rates").versioned(std::time::Duration::from_secs(1));
     builder.global_table(&RATES, with);
     let error = builder.build().err().unwrap().to_string();
-    assert!(error.contains("no versions"), "{error}");
+    assert!(error.contains("cannot have versions"), "{error}");
 
     let id = TaskId {
         subtopology: 0,

@@ -120,13 +120,7 @@ impl StreamsBuilder {
             history,
             retention,
         } = materialized;
-        if history.is_some() {
-            let text = format!(
-                "the store {name:?} cannot have versions: only those of table(..), to_table(..) \
-                 and materialize(..) do"
-            );
-            self.mistake(at, text);
-        }
+        self.no_versions(&name, history, at);
         self.no_retention(&name, retention, at);
         let format = format!("key-value/{}/{}", key.codec().name(), value.codec().name());
         self.add_store(StoreSpec {
@@ -180,9 +174,10 @@ impl StreamsBuilder {
             key,
             value,
             logging,
+            history,
             retention,
-            ..
         } = materialized;
+        self.no_versions(&name, history, at);
         let asked = retention.map_or(0, |retention| {
             Timestamp::try_from(retention.as_millis()).unwrap_or(Timestamp::MAX)
         });
@@ -239,8 +234,17 @@ impl StreamsBuilder {
             key,
             value,
             logging,
-            ..
+            history,
+            retention,
         } = materialized.into();
+        let at = Location::caller();
+        // A table's store says its history twice, in the same words.
+        self.no_versions(
+            &name,
+            history.filter(|asked| *asked != history_retention),
+            at,
+        );
+        self.no_retention(&name, retention, at);
         let formats = (key.codec().name(), value.codec().name());
         let format = format!("versioned/{}/{}", formats.0, formats.1);
         let retention =
@@ -251,26 +255,13 @@ impl StreamsBuilder {
             logging,
             format,
             expires: None,
-            at: Location::caller(),
+            at,
             source: None,
             query: Some(Arc::new(VersionedFormats { key, value })),
             open: Arc::new(move |env| {
                 Ok(Box::new(VersionedStore::open(key, value, retention, env)?))
             }),
         })
-    }
-
-    /// Only stores of windows forget.
-    pub(super) fn no_retention(
-        &self,
-        name: &str,
-        retention: Option<Duration>,
-        at: &'static Location<'static>,
-    ) {
-        if retention.is_some() {
-            let text = format!("the store {name:?} is not one of windows, so it has no retention");
-            self.mistake(at, text);
-        }
     }
 
     /// Declares a store of rows in the order of their bytes, all held in memory: what waits there

@@ -118,15 +118,20 @@ impl StreamsBuilder {
             name,
             key,
             value,
+            // There is no changelog besides the topic, so nothing is logged either way.
+            logging: _,
             history,
-            ..
+            retention,
         } = materialized;
-        if times.is_some() || history.is_some() || reset.is_some() {
-            let text = "a global table has its whole topic, with the topic's times, and no \
-                        versions: leave out with_offset_reset(..), with_timestamp(..) and \
-                        versioned(..)";
-            self.mistake(at, text.to_owned());
+        if times.is_some() || reset.is_some() {
+            let text = format!(
+                "the global table {name:?} has its whole topic, with the topic's times: leave out \
+                 with_offset_reset(..) and with_timestamp(..)"
+            );
+            self.mistake(at, text);
         }
+        self.no_versions(&name, history, at);
+        self.no_retention(&name, retention, at);
         let mut format = format!("key-value/{}/{}", key.codec().name(), value.codec().name());
         if matches!(making, Making::Processed(_)) {
             // Rows that were copied are not what a processor makes, whatever their serdes.

@@ -74,10 +74,7 @@ impl StreamsBuilder {
             let text = format!("the store {name:?} is to have at most 0 entries: it holds nothing");
             self.mistake(at, text);
         }
-        if history.is_some() {
-            let text = format!("the store {name:?} forgets by use, so it cannot have versions");
-            self.mistake(at, text);
-        }
+        self.no_versions(&name, history, at);
         self.no_retention(&name, retention, at);
         let formats = (key.codec().name(), value.codec().name());
         self.add_store(StoreSpec {

@@ -34,6 +34,7 @@ mod suppress;
 mod table;
 mod table_join;
 mod times;
+mod unfit;
 mod versioned;
 mod view;
 mod windowed;

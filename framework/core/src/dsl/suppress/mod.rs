@@ -179,9 +179,10 @@ impl StreamsBuilder {
             key,
             value,
             logging,
+            history,
             retention,
-            ..
         } = materialized;
+        self.no_versions(&name, history, at);
         self.no_retention(&name, retention, at);
         let formats = (key.codec().name(), value.codec().name());
         self.add_store(StoreSpec {
