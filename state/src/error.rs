@@ -1,5 +1,6 @@
 //! What can go wrong below a store, named after what the caller can do about it.
 
+use crate::shown_apart;
 use std::path::PathBuf;
 
 /// The result of a backend call.
@@ -31,9 +32,11 @@ pub enum Error {
     },
     /// A store's rows were written in another format than the program declares.
     #[error(
-        "the store {store:?} of task {task} holds {found}, and the program declares {declared}: \
+        "the store {store:?} of task {task} holds {}, and the program declares {}: \
          its rows would be misread; give the store another name, or forget the old state with \
-         `reset --execute`"
+         `reset --execute`",
+        shown_apart(found, declared).0,
+        shown_apart(found, declared).1
     )]
     StoreFormat {
         /// The task, as `0_3`.

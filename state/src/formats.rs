@@ -3,7 +3,7 @@
 //! Invariant: a format is noted before the first row of its store is written, and stays noted for
 //! as long as the rows may be there, also while no program declares the store.
 
-use crate::{Error, Result};
+use crate::{Error, Fit, Result};
 use std::{collections::BTreeMap, fmt};
 
 /// The version of the text form.
@@ -41,7 +41,7 @@ impl StoreFormats {
     /// are noted and not declared stay noted.
     ///
     /// # Errors
-    /// [`Error::StoreFormat`] for a store that is noted with another format,
+    /// [`Error::StoreFormat`] for a store that is noted with a format that does not [fit](Fit),
     /// [`Error::StoreRenamed`] where one has gone and one of its format has come; then nothing
     /// changes.
     pub fn declare(&mut self, task: &str, stores: &[(String, String)]) -> Result<bool> {
@@ -52,7 +52,7 @@ impl StoreFormats {
             .collect();
         for (store, format) in &declared {
             match self.0.get(*store) {
-                Some(found) if found.format == *format => {}
+                Some(found) if Fit::between(&found.format, format).is_readable() => {}
                 Some(found) => {
                     return Err(Error::StoreFormat {
                         task: task.to_owned(),
@@ -85,7 +85,8 @@ impl StoreFormats {
         declared: &BTreeMap<&String, String>,
     ) -> Result<()> {
         let gone = self.0.iter().find(|(name, noted)| {
-            !noted.retired && noted.format == format && !declared.contains_key(name)
+            let same = || Fit::between(&noted.format, format).is_readable();
+            !noted.retired && !declared.contains_key(name) && same()
         });
         gone.map_or(Ok(()), |(was, _)| {
             Err(Error::StoreRenamed {

@@ -14,6 +14,7 @@ pub mod contract;
 #[cfg(feature = "fs")]
 mod dir;
 mod error;
+mod fit;
 mod formats;
 mod horizon;
 mod memory;
@@ -28,6 +29,7 @@ pub use buffered::{BufferBudget, Buffered};
 #[cfg(feature = "fs")]
 pub use dir::{FORMAT, StateDir};
 pub use error::{Error, Result};
+pub use fit::{Fit, shown_apart};
 pub use formats::StoreFormats;
 pub use horizon::Horizon;
 pub use memory::MemoryBackend;

@@ -4,6 +4,7 @@
 
 use millstream_core::{
     prelude::*,
+    store::Storable,
     topology::{Evolution, Format, Verdict},
 };
 
@@ -193,4 +194,141 @@ fn global_tables_are_read_again_where_they_changed() {
     assert_eq!(changes(counts, with("rows")), ["restore global rows"]);
     assert_eq!(changes(with("rows"), counts), ["compatible global rows"]);
     assert_eq!(changes(with("rows"), other_value), ["restore global rows"]);
+}
+
+/// The findings that are about stores and topics, with their reasons.
+fn reasons(old: &str, new: &str) -> String {
+    let evolution = Evolution::between(old, new).unwrap();
+    let told = (evolution.findings.iter()).filter(|finding| finding.kind != "subtopology");
+    told.map(|f| format!("{} {} {}", f.verdict.word(), f.name, f.why))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Rows of a type in bincode.
+fn kept<T: Storable>(builder: &StreamsBuilder) {
+    let rows = Materialized::with("rows", utf8(), bincode::<T>());
+    let words = builder.stream(&WORDS).group_by_key();
+    let _ = words.aggregate(rows, || unreachable!(), |_, _, _: &mut T| ());
+}
+
+#[test]
+fn a_value_of_another_type_needs_a_reset_and_a_variant_more_does_not() {
+    let between = |old: fn(&StreamsBuilder), new: fn(&StreamsBuilder)| {
+        reasons(&described(old), &described(new))
+    };
+    let told = between(kept::<(u64, String)>, kept::<(u64, String, Option<bool>)>);
+    assert_eq!(
+        told,
+        "reset rows holds key-value/utf8/bincode(u64,str,?bool) and not \
+         key-value/utf8/bincode(u64,str) any more: the program would not start with the old rows. \
+         Give the new store another name, or reset"
+    );
+    // A `Bound` has the variants of this `Result`, and one more behind them.
+    type Two = Result<(), u64>;
+    type Three = std::ops::Bound<u64>;
+    let told = between(kept::<Vec<Two>>, kept::<Vec<Three>>);
+    assert!(
+        told.starts_with("compatible rows has enums with further variants"),
+        "{told}"
+    );
+    assert!(told.contains("bincode([<()|u64*2>]), was") && told.contains("bincode([<()|u64>])"));
+    assert!(between(kept::<Vec<Three>>, kept::<Vec<Two>>).starts_with("reset rows"));
+    // Fields have no names in bincode, and a part of a part is a part.
+    assert_eq!(
+        between(kept::<(u64, String)>, kept::<((u64,), String)>),
+        "compatible rows is unchanged"
+    );
+}
+
+#[test]
+fn a_description_without_shapes_says_nothing_against_a_type() {
+    let new = described(kept::<(u64, String)>);
+    let old = new.replace("bincode(u64,str)", "bincode");
+    let told = reasons(&old, &new);
+    assert!(
+        told.starts_with("compatible rows is key-value/utf8/bincode(u64,str) now"),
+        "{told}"
+    );
+    assert!(reasons(&new, &old).starts_with("reset rows"));
+}
+
+#[test]
+fn a_store_of_another_type_is_not_taken_for_a_renamed_one() {
+    let other = |builder: &StreamsBuilder| {
+        let rows = Materialized::with("other", utf8(), bincode::<(u8, u8)>());
+        let words = builder.stream(&WORDS).group_by_key();
+        let _ = words.aggregate(rows, || (0, 0), |_, _, _| ());
+    };
+    let told = reasons(&described(kept::<(u64, String)>), &described(other));
+    assert!(told.starts_with("compatible rows is removed"), "{told}");
+}
+
+#[test]
+fn a_name_that_the_program_gives_a_format_stands_for_it() {
+    let named = |name: &'static str| {
+        move |builder: &StreamsBuilder| {
+            let value = json::<String>().named(name);
+            let _ = builder.table(&WORDS, Materialized::with("rows", utf8(), value));
+        }
+    };
+    assert_eq!(changes(named("price-1"), named("price-1")), [""; 0]);
+    assert_eq!(
+        changes(named("price-1"), named("price-2")),
+        ["reset store rows"]
+    );
+}
+
+#[test]
+fn repartition_topics_are_compared_by_what_they_carry() {
+    let through = |value: Serde<String>| {
+        move |builder: &StreamsBuilder| {
+            let words = builder.stream(&WORDS);
+            let _ = words.repartition(Repartitioned::with("by", utf8(), value));
+        }
+    };
+    let (text, packed) = (described(through(utf8())), described(through(bincode())));
+    assert_eq!(
+        reasons(&text, &packed),
+        "reset by-repartition carries utf8/bincode(str) and not utf8/utf8 any more: records that \
+         wait there would be misread. Let the old program run until its input is used up, give \
+         the topic another name, or reset"
+    );
+    assert_eq!(
+        reasons(&text, &text),
+        "compatible by-repartition is unchanged"
+    );
+    // Descriptions from before do not tell what topics carry.
+    let before = text.replace("\"format\": \"utf8/utf8\"", "\"was\": 0");
+    assert_ne!(before, text);
+    assert_eq!(
+        reasons(&before, &packed),
+        "compatible by-repartition is unchanged"
+    );
+}
+
+#[test]
+fn what_joins_and_groups_of_tables_send_is_told_too() {
+    static LEFT: Topic<u64, (String, u8)> = Topic::new("left", u64_be(), bincode());
+    static RIGHT: Topic<String, String> = Topic::new("right", utf8(), utf8());
+    let text = described(|builder| {
+        let (left, right) = (builder.table(&LEFT, "left"), builder.table(&RIGHT, "right"));
+        let foreign_key = |_: &u64, row: &(String, u8)| Some(row.0.clone());
+        let _ = left.foreign_key_join(right, foreign_key, |_, _| 0_u8, "pairs");
+        let by_key = |_: &u64, row: &(String, u8)| (row.0.clone(), row.1);
+        let _ = left.group_by(by_key).count("grouped");
+    });
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let topics = json["repartitions"].as_array().unwrap().iter();
+    let formats: Vec<_> = topics
+        .map(|topic| topic["format"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        formats,
+        [
+            "utf8/subscription<u64_be>",
+            "u64_be/answer<utf8>",
+            "utf8/change<bincode(u8)>",
+        ]
+    );
 }

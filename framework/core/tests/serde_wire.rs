@@ -359,7 +359,10 @@ fn a_value_that_cannot_be_written_leaves_nothing_behind() {
 #[test]
 fn names_tell_formats_apart() {
     assert_eq!(REVIEWS.value.codec().name(), "option<json>");
-    assert_eq!(STATE.value.codec().name(), "option<bincode>");
+    assert_eq!(
+        STATE.value.codec().name(),
+        "option<bincode(u8,?str,<()|[u16]|(f32,bool)>)>"
+    );
     assert_ne!(ordered_i64().codec().name(), i64_be().codec().name());
     assert_eq!(format!("{:?}", utf8()), "Serde(utf8)");
 }

@@ -374,11 +374,13 @@ impl StreamsBuilder {
         &self,
         name: &str,
         partitions: Option<u32>,
+        format: String,
         at: &'static Location<'static>,
     ) -> TopicName {
         let topic = Repartition {
             name: name.to_owned(),
             partitions,
+            format,
         };
         let declared = (topic, self.place(at));
         self.draft.borrow_mut().repartitions.push(declared);

@@ -165,7 +165,9 @@ impl<'b, K2: Data, V2: Data> KGroupedTable<'b, K2, V2> {
     fn through(self, store: &str) -> KStream<'b, K2, Change<V2>> {
         let Grouped { key, value, .. } = self.serdes;
         let (builder, name) = (self.changes.builder, self.serdes.name_or(store));
-        let topic = builder.add_repartition(name, None, std::panic::Location::caller());
+        let formats = (key.codec().name(), value.codec().name());
+        let format = format!("{}/change<{}>", formats.0, formats.1);
+        let topic = builder.add_repartition(name, None, format, std::panic::Location::caller());
         let write = move |change: &Change<V2>, out: &mut Vec<u8>| encode(value, change, out);
         self.changes.sink(topic.clone(), key, write, None);
         builder.read_back(topic, key, move |bytes| decode(value, bytes))

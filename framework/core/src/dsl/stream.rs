@@ -329,10 +329,10 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         partitions: Option<u32>,
         partitioner: Option<Partitioner<K, V>>,
     ) -> Self {
-        let topic = self
-            .builder
-            .add_repartition(name, partitions, Location::caller());
         let Grouped { key, value, .. } = serdes;
+        let format = format!("{}/{}", key.codec().name(), value.codec().name());
+        let at = Location::caller();
+        let topic = self.builder.add_repartition(name, partitions, format, at);
         self.builder.add_format(topic.clone(), key, value);
         let encode = move |v: &V, out: &mut Vec<u8>| value.encode(v, out);
         self.sink(topic.clone(), key, encode, partitioner.map(of_streams));

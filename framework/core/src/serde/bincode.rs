@@ -3,7 +3,7 @@
 //! Invariant: the first byte names the format of the rest, so that a later format can be told
 //! from this one; and decoding works within limits that depend on the input's length alone.
 
-use super::{Codec, ConstCodec, Encoded, Serde, found, guard, invalid, present};
+use super::{Codec, ConstCodec, Encoded, Serde, found, guard, invalid, present, shape};
 use crate::error::{Error, Result};
 use ::bincode::{
     config::{self, Configuration, Fixint, LittleEndian},
@@ -27,6 +27,25 @@ const CONFIG: Configuration<LittleEndian, Fixint> = config::legacy();
 ///
 /// The format does not describe itself: a changed type is a changed format. Fields that serde
 /// may skip (`skip_serializing_if`), untagged enums and `serde_json::Value` do not survive it.
+///
+/// So the format's name tells the type's *shape*, what is read one after the other: a store whose
+/// type has another shape than its rows were written with is refused at start, and
+/// `topology diff` says so before. Names are not written and not in it; parts of parts stand beside
+/// the others, so that to take fields out into a struct of their own changes nothing.
+///
+/// | in the shape | what it is |
+/// |---|---|
+/// | `u64`, `str`, `(a,b)`, `a*4` | a plain value, parts, four times the same |
+/// | `?a`, `[a]`, `{k:v}` | an option, a list, a map |
+/// | `<a\|b>` | an enum with its variants; one more at the end leaves old rows readable |
+/// | `@1(..^1..)` | a type that contains itself |
+/// | `..` | not known: the type refused the values that its `Deserialize` was tried with |
+/// | `#0123456789abcdef` | the hash of a shape of more than a thousand characters |
+///
+/// To find it, a type's `Deserialize` is run with a few small values while a program is declared.
+/// The shape is of what is read: where a `Serialize` or `Deserialize` written by hand is changed, or
+/// a field comes to mean something else, give the format another name ([`Serde::named`]).
+///
 /// Three limits make hostile bytes harmless, and bind what can be read back: a value is at most
 /// 64 MiB long and 256 levels deep, and at most 1024 elements of its collections occupy no bytes.
 ///
@@ -38,6 +57,7 @@ const CONFIG: Configuration<LittleEndian, Fixint> = config::legacy();
 /// pairs.encode(&(7, "ab".into()), &mut out)?;
 /// assert_eq!(out, b"\x01\x07\x00\x02\x00\x00\x00\x00\x00\x00\x00ab");
 /// assert_eq!(pairs.decode(Some(&out))?, (7, "ab".into()));
+/// assert_eq!(pairs.codec().name(), "bincode(u16,str)");
 /// # Ok::<(), millstream_core::Error>(())
 /// ```
 pub const fn bincode<T: Serialize + DeserializeOwned + 'static>() -> Serde<T> {
@@ -82,7 +102,7 @@ impl<T: Serialize + DeserializeOwned + 'static> Codec for Bincode<T> {
     }
 
     fn name(&self) -> String {
-        "bincode".into()
+        format!("bincode{}", shape::suffix::<T>())
     }
 
     fn to_json(&self, bytes: Option<&[u8]>) -> Result<Value> {

@@ -15,6 +15,12 @@ use std::marker::PhantomData;
 /// where they can occur. A key should be of a type whose fields have one order (no `HashMap`),
 /// because equal keys must have equal bytes.
 ///
+/// The format's name does not tell the type, as that of [`bincode`](super::bincode()) does: fields
+/// have names here, so they may change places, and one that has a default or is an option may be
+/// missing in old bytes, one that is gone is skipped. A change that old bytes do not survive is told
+/// by an error for each of them; to have it refused at start, name the format
+/// ([`Serde::named`]), and give it another name then.
+///
 /// ```
 /// use millstream_core::{serde::{json, utf8}, topic::Topic};
 /// use serde::{Deserialize, Serialize};

@@ -5,8 +5,10 @@
 mod bincode;
 mod guard;
 mod json;
+mod named;
 mod numbers;
 mod option;
+mod shape;
 mod text;
 pub(crate) mod windowed;
 
@@ -57,7 +59,9 @@ pub trait Codec: Sync + 'static {
         false
     }
 
-    /// The format's name, for errors, descriptions and the check of a store's format at start.
+    /// The format's name, for errors, descriptions and the check of a store's format at start: what
+    /// is written otherwise must be called otherwise (`order-v2`). One that wraps another says the
+    /// other's name too.
     fn name(&self) -> String;
 
     /// What a person sees of the bytes: in the page, in `curl`, on the terminal.

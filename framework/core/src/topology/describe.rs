@@ -137,7 +137,7 @@ impl Topology {
         });
         let repartitions = self.repartitions.iter().map(|topic| {
             let shown = TopicName::Repartition(topic.name.clone()).shown();
-            json!({ "name": shown, "partitions": topic.partitions })
+            json!({ "name": shown, "partitions": topic.partitions, "format": topic.format })
         });
         let globals = self.globals.iter().map(|global| {
             json!({

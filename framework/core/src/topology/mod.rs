@@ -256,6 +256,8 @@ pub trait RecordFormat: Send + Sync {
 pub(crate) struct Repartition {
     pub(crate) name: String,
     pub(crate) partitions: Option<u32>,
+    /// What its records are: the formats of keys and values.
+    pub(crate) format: String,
 }
 
 /// A connected part of the program: what one task runs for one partition.

@@ -28,3 +28,4 @@ mod programs;
 mod queries;
 mod replicas;
 mod sources;
+mod types;

@@ -151,9 +151,13 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
             builder.mistake(at, text.to_owned());
             return nothing(handle(builder, NodeId(0), None));
         };
-        let topic =
-            |side: &str| builder.add_repartition(&format!("{name}-subscription-{side}"), None, at);
-        let (registration, response) = (topic("registration"), topic("response"));
+        let topic = |side: &str, format: String| {
+            builder.add_repartition(&format!("{name}-subscription-{side}"), None, format, at)
+        };
+        let keys = (key.codec().name(), right_key.codec().name());
+        let asked = format!("{}/subscription<{}>", keys.1, keys.0);
+        let told = format!("{}/answer<{}>", keys.0, right.codec().name());
+        let (registration, response) = (topic("registration", asked), topic("response", told));
         let store = Materialized::with(
             format!("{name}-subscription-store"),
             wire::raw(),

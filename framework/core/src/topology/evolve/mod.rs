@@ -4,12 +4,15 @@
 //! those of stores and topics are all that reaches disks and logs. Invariant: where it is not known
 //! that old state fits, it is not said to.
 
+mod described;
+mod kept;
+
 use crate::error::{Error, Result};
+use described::{Described, StoreIn, Sub};
+use kept::{kept, rerouted};
+use millstream_state::Fit;
 use serde_json::{Value, json};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::fmt;
 
 /// What must be done before the new program may go on with the old one's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,7 +129,10 @@ impl Evolution {
                 self.tell(verdict, "store", was.name, why);
                 continue;
             }
-            let same = |is: &StoreIn<'_>| is.store == was.store;
+            let same = |is: &StoreIn<'_>| {
+                let fits = Fit::between(&was.store.format, &is.store.format).is_readable();
+                fits && is.store.logged == was.store.logged
+            };
             let near = fresh
                 .iter()
                 .position(|is| same(is) && is.sub.id == was.sub.id);
@@ -181,7 +187,6 @@ impl Evolution {
     }
 
     fn topics(&mut self, old: &Described, new: &Described) {
-        let shown = |n: &Option<u64>| n.map_or("as many as upstream".to_owned(), |n| n.to_string());
         for (name, was) in &old.repartitions {
             let (verdict, why) = match new.repartitions.get(name) {
                 None => (
@@ -190,16 +195,7 @@ impl Evolution {
                      Let the program run until its input is used up, or reset"
                         .to_owned(),
                 ),
-                Some(is) if is == was => (Verdict::Compatible, "is unchanged".to_owned()),
-                Some(is) => (
-                    Verdict::Reset,
-                    format!(
-                        "has other partitions ({}, was {}): the topic that exists does not fit, \
-                         and keys would move to other tasks",
-                        shown(is),
-                        shown(was)
-                    ),
-                ),
+                Some(is) => rerouted(was, is),
             };
             self.tell(verdict, "topic", name, why);
         }
@@ -264,161 +260,8 @@ impl fmt::Display for Evolution {
     }
 }
 
-/// What becomes of a store that both programs have.
-fn kept(was: &StoreIn<'_>, is: &StoreIn<'_>) -> (Verdict, String) {
-    let (before, now) = (was.store, is.store);
-    if before.format != now.format {
-        let why = format!(
-            "holds {} and not {} any more: the program would not start with the old rows. Give the \
-             new store another name, or reset",
-            now.format, before.format
-        );
-        return (Verdict::Reset, why);
-    }
-    if before.logged && !now.logged {
-        let why = "is no longer logged: what is not on this disk already cannot be brought back";
-        return (Verdict::Reset, why.to_owned());
-    }
-    if !before.logged && now.logged {
-        let why = "is logged now: its changelog begins empty, and so will the store";
-        return (Verdict::Reset, why.to_owned());
-    }
-    if was.sub.sources.is_disjoint(&is.sub.sources) {
-        let list = |sub: &Sub| sub.sources.iter().cloned().collect::<Vec<_>>().join(", ");
-        let why = format!(
-            "is made from {} and not from {} any more: its rows may be in other partitions than \
-             the records that change them",
-            list(is.sub),
-            list(was.sub)
-        );
-        return (Verdict::Reset, why);
-    }
-    match (was.sub.id == is.sub.id, now.logged) {
-        (true, _) => (Verdict::Compatible, "is unchanged".to_owned()),
-        (false, true) => (
-            Verdict::Restore,
-            format!(
-                "moves from subtopology {} to {}: it is restored from its changelog",
-                was.sub.id, is.sub.id
-            ),
-        ),
-        (false, false) => (
-            Verdict::Reset,
-            format!(
-                "moves from subtopology {} to {}, and has no changelog to be restored from",
-                was.sub.id, is.sub.id
-            ),
-        ),
-    }
-}
-
 fn unreadable(which: &str, why: &str) -> Error {
     Error::topology(format!(
         "the {which} program is not described as `topology --format json` does it: {why}"
     ))
-}
-
-#[derive(PartialEq, Eq)]
-struct Store {
-    format: String,
-    logged: bool,
-}
-
-struct Sub {
-    id: u64,
-    sources: BTreeSet<String>,
-    stores: BTreeMap<String, Store>,
-}
-
-impl Sub {
-    /// How many stores and topics two have in common; a store says more than a topic.
-    fn shares(&self, other: &Self) -> usize {
-        let stores = self
-            .stores
-            .keys()
-            .filter(|name| other.stores.contains_key(*name));
-        2 * stores.count() + self.sources.intersection(&other.sources).count()
-    }
-}
-
-/// A store and where it is.
-struct StoreIn<'d> {
-    name: &'d str,
-    sub: &'d Sub,
-    store: &'d Store,
-}
-
-/// What is read of a description.
-struct Described {
-    subs: Vec<Sub>,
-    repartitions: BTreeMap<String, Option<u64>>,
-    /// Topic and format by name.
-    globals: BTreeMap<String, (String, String)>,
-}
-
-impl Described {
-    fn parse(text: &str) -> std::result::Result<Self, String> {
-        let json: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        let mut subs = Vec::new();
-        for sub in list(&json, "subtopologies")? {
-            let id = sub["id"].as_u64().ok_or("a subtopology has no number")?;
-            let (mut sources, mut stores) = (BTreeSet::new(), BTreeMap::new());
-            for node in list(sub, "nodes")? {
-                if node["kind"] == "source" {
-                    sources.insert(text_of(node, "topic")?);
-                }
-            }
-            for store in list(sub, "stores")? {
-                let format = text_of(store, "format")?;
-                let logged = !store["changelog"].is_null();
-                stores.insert(text_of(store, "name")?, Store { format, logged });
-            }
-            subs.push(Sub {
-                id,
-                sources,
-                stores,
-            });
-        }
-        let mut repartitions = BTreeMap::new();
-        for topic in list(&json, "repartitions")? {
-            repartitions.insert(text_of(topic, "name")?, topic["partitions"].as_u64());
-        }
-        let mut globals = BTreeMap::new();
-        for global in list(&json, "globals")? {
-            let made = (text_of(global, "topic")?, text_of(global, "format")?);
-            globals.insert(text_of(global, "name")?, made);
-        }
-        Ok(Self {
-            subs,
-            repartitions,
-            globals,
-        })
-    }
-
-    fn stores(&self) -> impl Iterator<Item = StoreIn<'_>> {
-        self.subs.iter().flat_map(|sub| {
-            let stores = sub.stores.iter();
-            stores.map(move |(name, store)| StoreIn { name, sub, store })
-        })
-    }
-
-    fn store(&self, name: &str) -> Option<StoreIn<'_>> {
-        self.stores().find(|store| store.name == name)
-    }
-
-    /// All topics that the program reads.
-    fn sources(&self) -> BTreeSet<String> {
-        let sources = self.subs.iter().flat_map(|sub| &sub.sources);
-        sources.cloned().collect()
-    }
-}
-
-fn list<'v>(json: &'v Value, name: &str) -> std::result::Result<&'v [Value], String> {
-    let list = json[name].as_array().map(Vec::as_slice);
-    list.ok_or_else(|| format!("there is no list {name:?}"))
-}
-
-fn text_of(json: &Value, name: &str) -> std::result::Result<String, String> {
-    let text = json[name].as_str().map(str::to_owned);
-    text.ok_or_else(|| format!("there is no text {name:?}"))
 }

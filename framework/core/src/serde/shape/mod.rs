@@ -1,0 +1,73 @@
+//! What a type's bytes are in bincode, as a text: found by watching the type read itself.
+//!
+//! bincode writes no names and no kinds, so that a struct with one field more reads rows of the old
+//! one as garbage or not at all. The *shape* of a type is what its `Deserialize` asks for, part by
+//! part; two types of one shape read each other's bytes. It is part of the format's name, so that
+//! descriptions and the check at start see a type change.
+//!
+//! Invariant: a shape depends on the type alone, neither on the run nor on the order of hash maps,
+//! and finding it ends, whatever a `Deserialize` does, within the limits of [`trace`].
+
+mod reader;
+mod text;
+mod trace;
+
+use ::serde::de::DeserializeOwned;
+use std::{
+    any::TypeId,
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Mutex, PoisonError},
+};
+use trace::{ROOT, Trace};
+
+/// A shape whose text is longer is told by its hash: names of formats are shown, and stored.
+const SHOWN: usize = 1000;
+
+/// The shapes of this process, by type. Each is found once.
+static KNOWN: Mutex<BTreeMap<TypeId, String>> = Mutex::new(BTreeMap::new());
+
+/// What follows `bincode` in the name of a type's format: the shape in parentheses, or, where that
+/// is long, `#` and its FNV-1a hash.
+pub(super) fn suffix<T: DeserializeOwned + 'static>() -> String {
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let id = TypeId::of::<T>();
+    if let Some(found) = known().get(&id) {
+        return found.clone();
+    }
+    // The lock is not held: the type's own code runs here.
+    let shape = of::<T>();
+    let suffix = match shape.len() {
+        0..=SHOWN => format!("({shape})"),
+        _ => format!("#{:016x}", fnv1a(shape.as_bytes())),
+    };
+    known().insert(id, suffix.clone());
+    suffix
+}
+
+/// The shape of a type.
+fn of<T: DeserializeOwned>() -> String {
+    let mut trace = Trace::new();
+    // Each pass sees variants, or answers that a type would not take, which the one before left.
+    while trace.begin() {
+        let read = || T::deserialize(trace.reader(ROOT, false)).is_ok();
+        // A type that panics at a value it does not like is known as far as it came.
+        let Ok(read) = catch_unwind(AssertUnwindSafe(read)) else {
+            break;
+        };
+        if !trace.end(read) {
+            break;
+        }
+    }
+    text::of(&trace)
+}
+
+/// 64-bit FNV-1a, which is the same on all machines and in all versions.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! Types and their shapes.
+
+use super::{of, suffix};
+use ::serde::{Deserialize, Deserializer, de::Error};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    net::IpAddr,
+    num::NonZeroU32,
+    time::Duration,
+};
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only read")]
+struct Order {
+    id: u64,
+    name: String,
+    price: Option<i32>,
+    tags: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only read")]
+struct Wide {
+    first: u8,
+    inner: Id,
+    pair: (Unit, (f64, Id)),
+    rows: HashMap<String, Vec<(u8, bool)>>,
+    last: char,
+}
+
+#[derive(Deserialize)]
+struct Id(#[expect(dead_code, reason = "only read")] u64);
+
+#[derive(Deserialize)]
+struct Unit;
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only read")]
+enum Event {
+    Begun,
+    Paid(u64),
+    Sent { to: String, at: i64 },
+    Left(u8, Nested),
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only read")]
+enum Nested {
+    A,
+    B(Option<Box<Self>>, u8),
+    C(Result<u16, String>),
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only read")]
+enum Expr {
+    Add(Box<Self>, Box<Self>, u8),
+    Call { args: Vec<Self>, name: String },
+    Number(f64),
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only read")]
+struct List {
+    next: Option<Box<Self>>,
+    value: u64,
+}
+
+#[derive(Deserialize)]
+struct Tree(#[expect(dead_code, reason = "only read")] Vec<Self>);
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only read")]
+struct Endless {
+    a: Box<Self>,
+    b: Box<Self>,
+}
+
+/// Two types that contain each other, the first variant of one being a way round only.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only read")]
+enum Ping {
+    Again(Pong, u64),
+    End(bool),
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only read")]
+enum Pong {
+    Again(Box<Ping>, u32),
+}
+
+#[derive(Deserialize)]
+enum Never {}
+
+/// A type that checks its text after it has been read.
+struct Checked;
+
+impl<'de> Deserialize<'de> for Checked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.parse::<u8>() {
+            Ok(_) => Ok(Self),
+            Err(cause) => Err(D::Error::custom(cause)),
+        }
+    }
+}
+
+/// A type that takes nothing it is told.
+struct Picky;
+
+impl<'de> Deserialize<'de> for Picky {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u64::deserialize(deserializer)?;
+        Err(D::Error::custom("never"))
+    }
+}
+
+/// A type that panics at what it is told.
+struct Fragile;
+
+impl<'de> Deserialize<'de> for Fragile {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u64::deserialize(deserializer)? {
+            0 => panic!("zero is not expected"),
+            _ => Ok(Self),
+        }
+    }
+}
+
+#[test]
+fn a_shape_is_what_is_read_in_its_order() {
+    assert_eq!(of::<u64>(), "u64");
+    assert_eq!(of::<String>(), "str");
+    assert_eq!(of::<()>(), "");
+    assert_eq!(of::<(u64, String)>(), "u64,str");
+    assert_eq!(of::<Order>(), "u64,str,?i32,[str]");
+    assert_eq!(of::<Vec<u8>>(), "[u8]");
+    assert_eq!(of::<HashSet<u8>>(), "[u8]");
+    assert_eq!(of::<BTreeMap<String, (u8, i8)>>(), "{str:(u8,i8)}");
+    assert_eq!(of::<Option<(u8, u8)>>(), "?(u8*2)");
+    assert_eq!(of::<[u8; 32]>(), "u8*32");
+    assert_eq!(of::<[[u8; 2]; 20]>(), "u8*40");
+    assert_eq!(of::<[(u8, bool); 20]>(), "(u8,bool)*20");
+    assert_eq!(of::<Duration>(), "u64,u32");
+    assert_eq!(of::<IpAddr>(), "<(u8*4)|(u8*16)>");
+}
+
+#[test]
+fn what_has_the_same_bytes_has_the_same_shape() {
+    assert_eq!(of::<Id>(), "u64");
+    assert_eq!(of::<Wide>(), "u8,u64,f64,u64,{str:[(u8,bool)]},char");
+    assert_eq!(of::<(u8, (u8, Unit, (u8,)))>(), of::<[u8; 3]>());
+}
+
+#[test]
+fn every_variant_is_seen_whatever_is_in_it() {
+    assert_eq!(
+        of::<Event>(),
+        "<()|u64|(str,i64)|(u8,@1<()|(?^1,u8)|<u16|str>>)>"
+    );
+    assert_eq!(of::<Result<Option<bool>, ()>>(), "<?bool|()>");
+    assert_eq!(of::<(Nested, Nested)>().matches("<u16|str>").count(), 2);
+    assert_eq!(of::<Never>(), "<>");
+    assert_eq!(of::<(u8, Never, u8)>(), "u8,<>,..");
+}
+
+#[test]
+fn a_type_that_contains_itself_ends() {
+    assert_eq!(of::<List>(), "@1(?^1,u64)");
+    assert_eq!(of::<Tree>(), "@1[^1]");
+    assert_eq!(of::<Expr>(), "@1<(^1*2,u8)|([^1],str)|f64>");
+    assert_eq!(of::<(u8, List, u8)>(), "u8,@1(?^1,u64),u8");
+    assert_eq!(of::<Endless>(), "@1(^1,..)");
+    assert_eq!(of::<Ping>(), "@1<(<(^1,u32)>,u64)|bool>");
+    assert_eq!(of::<Pong>(), "@1<(<(^1,u64)|bool>,u32)>");
+}
+
+#[test]
+fn types_that_check_what_they_read_are_tried_with_other_values() {
+    assert_eq!(of::<(NonZeroU32, u8)>(), "u32,u8");
+    assert_eq!(of::<(Checked, Checked, u8)>(), "str*2,u8");
+    assert_eq!(of::<Option<(Checked, u8)>>(), "?(str,u8)");
+    // What takes nothing is where the trail ends, and what is beside it is seen all the same.
+    assert_eq!(of::<(u8, Picky, u8)>(), "u8,u64,..");
+    assert_eq!(of::<(Option<Picky>, u8)>(), "?u64,u8");
+    assert_eq!(of::<Result<(Picky, u8), Vec<Picky>>>(), "<(u64,..)|[u64]>");
+    assert_eq!(of::<(u8, Fragile, u8)>(), "u8,u64,..");
+    // bincode reads none of these either.
+    assert_eq!(of::<(u8, serde_json::Value)>(), "u8,..");
+}
+
+#[test]
+fn sizes_are_bounded_and_the_result_is_always_the_same() {
+    type Two<T> = (T, T);
+    type Many = Two<Two<Two<Two<Two<Two<Two<Two<Two<Two<Two<Two<Two<u8>>>>>>>>>>>>>;
+    assert!(of::<Many>().contains(",.."), "{}", of::<Many>());
+    let long = suffix::<[Two<[Event; 9]>; 8]>();
+    assert!(long.starts_with('#') && long.len() == 17, "{long}");
+    assert_eq!(suffix::<Event>(), format!("({})", of::<Event>()));
+    assert_eq!(of::<Wide>(), of::<Wide>());
+}

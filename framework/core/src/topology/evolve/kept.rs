@@ -1,0 +1,106 @@
+//! What becomes of the stores and topics that both programs have.
+
+use super::{
+    Verdict,
+    described::{Repartition, StoreIn, Sub},
+};
+use millstream_state::{Fit, shown_apart};
+
+/// What becomes of a repartition topic that both programs have.
+pub(super) fn rerouted(was: &Repartition, is: &Repartition) -> (Verdict, String) {
+    let shown = |topic: &Repartition| {
+        let many = topic.partitions.map(|number| number.to_string());
+        many.unwrap_or_else(|| "as many as upstream".to_owned())
+    };
+    if is.partitions != was.partitions {
+        let why = format!(
+            "has other partitions ({}, was {}): the topic that exists does not fit, and keys \
+             would move to other tasks",
+            shown(is),
+            shown(was)
+        );
+        return (Verdict::Reset, why);
+    }
+    let (Some(before), Some(now)) = (&was.format, &is.format) else {
+        return (Verdict::Compatible, "is unchanged".to_owned());
+    };
+    match grown(before, now) {
+        Some(why) => (Verdict::Compatible, why),
+        None => {
+            let (before, now) = shown_apart(before, now);
+            let why = format!(
+                "carries {now} and not {before} any more: records that wait there would be \
+                 misread. Let the old program run until its input is used up, give the topic \
+                 another name, or reset"
+            );
+            (Verdict::Reset, why)
+        }
+    }
+}
+
+/// Why bytes of a format are read by one that declares another; `None` where they are not.
+fn grown(before: &str, now: &str) -> Option<String> {
+    Some(match Fit::between(before, now) {
+        Fit::Same => "is unchanged".to_owned(),
+        Fit::Appended => {
+            let (before, now) = shown_apart(before, now);
+            format!(
+                "has enums with further variants at their ends, so old bytes mean what they \
+                 meant: {now}, was {before}. There is no way back to the old program"
+            )
+        }
+        Fit::Undescribed => format!(
+            "is {now} now, and was described when the shapes of types were not told: nothing \
+             is known against it"
+        ),
+        Fit::Other => return None,
+    })
+}
+
+/// What becomes of a store that both programs have.
+pub(super) fn kept(was: &StoreIn<'_>, is: &StoreIn<'_>) -> (Verdict, String) {
+    let (before, now) = (was.store, is.store);
+    let Some(format) = grown(&before.format, &now.format) else {
+        let (before, now) = shown_apart(&before.format, &now.format);
+        let why = format!(
+            "holds {now} and not {before} any more: the program would not start with the old \
+             rows. Give the new store another name, or reset"
+        );
+        return (Verdict::Reset, why);
+    };
+    if before.logged && !now.logged {
+        let why = "is no longer logged: what is not on this disk already cannot be brought back";
+        return (Verdict::Reset, why.to_owned());
+    }
+    if !before.logged && now.logged {
+        let why = "is logged now: its changelog begins empty, and so will the store";
+        return (Verdict::Reset, why.to_owned());
+    }
+    if was.sub.sources.is_disjoint(&is.sub.sources) {
+        let list = |sub: &Sub| sub.sources.iter().cloned().collect::<Vec<_>>().join(", ");
+        let why = format!(
+            "is made from {} and not from {} any more: its rows may be in other partitions than \
+             the records that change them",
+            list(is.sub),
+            list(was.sub)
+        );
+        return (Verdict::Reset, why);
+    }
+    match (was.sub.id == is.sub.id, now.logged) {
+        (true, _) => (Verdict::Compatible, format),
+        (false, true) => (
+            Verdict::Restore,
+            format!(
+                "moves from subtopology {} to {}: it is restored from its changelog",
+                was.sub.id, is.sub.id
+            ),
+        ),
+        (false, false) => (
+            Verdict::Reset,
+            format!(
+                "moves from subtopology {} to {}, and has no changelog to be restored from",
+                was.sub.id, is.sub.id
+            ),
+        ),
+    }
+}

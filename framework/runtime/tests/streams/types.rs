@@ -1,0 +1,115 @@
+//! A program whose types changed, started on the state that the old one left on disk.
+
+use super::harness::*;
+use millstream_core::{prelude::*, store::Storable};
+use millstream_runtime::{backends::RocksBackends, streams::Streams};
+use millstream_state::{Limits, Shared};
+use serde_json::{Value, json};
+use std::{ops::Bound, path::Path, sync::Arc};
+
+/// The last of each key's numbers, as `make` keeps it.
+fn kept<T: Storable>(make: fn(i64) -> T) -> Topology {
+    let builder = StreamsBuilder::new();
+    let grouped = builder.stream(&IN).group_by_key();
+    let keep = move |_: &String, n: i64, row: &mut T| *row = make(n);
+    let _ = grouped.aggregate("kept", move || make(0), keep);
+    builder.build().unwrap()
+}
+
+fn streams(world: &World, dir: &Path, topology: Topology) -> Streams {
+    let disk = RocksBackends::open(dir, Shared::new(Limits::default())).unwrap();
+    Streams::new(
+        Arc::new(topology),
+        config("a"),
+        world.source(),
+        Arc::new(disk),
+    )
+    .unwrap()
+}
+
+fn row_of(streams: &Streams, key: &str) -> Option<Value> {
+    streams
+        .get("kept", &json!(key))
+        .ok()
+        .flatten()
+        .map(|row| row.value)
+}
+
+#[test]
+fn a_struct_with_one_field_more_is_refused_with_both_shapes() {
+    let (world, dir) = (World::new(1), tempfile::tempdir().unwrap());
+    let old = || kept(|n| (n, n.to_string()));
+    let first = streams(&world, dir.path(), old());
+    start(&first);
+    world.feed(ones(2, 1));
+    world.until("a row", || row_of(&first, "key-1") == Some(json!([1, "1"])));
+    drop(first);
+
+    let new = kept(|n| (n, n.to_string(), true));
+    let changed = streams(&world, dir.path(), new);
+    changed.start().unwrap();
+    world.until("the refusal", || changed.failure().is_some());
+    let failure = changed.failure().unwrap();
+    let said = [
+        "\"kept\"",
+        "bincode(i64,str)",
+        "bincode(i64,str,bool)",
+        "reset --execute",
+    ];
+    for part in said {
+        assert!(failure.contains(part), "{failure} does not say {part:?}");
+    }
+    drop(changed);
+
+    // Nothing was lost: the old program goes on.
+    let again = streams(&world, dir.path(), old());
+    start(&again);
+    world.until("the row", || {
+        row_of(&again, "key-1") == Some(json!([1, "1"]))
+    });
+}
+
+#[test]
+fn an_enum_with_one_variant_more_goes_on_and_cannot_go_back() {
+    let (world, dir) = (World::new(1), tempfile::tempdir().unwrap());
+    // serde writes the three variants of a `Bound` as these two of a `Result`, and then one more.
+    let two = || kept(Err::<(), i64>);
+    let three = || kept(Bound::Included);
+    let first = streams(&world, dir.path(), two());
+    start(&first);
+    world.feed(ones(2, 1));
+    world.until("a row", || {
+        row_of(&first, "key-1") == Some(json!({"Err": 1}))
+    });
+    drop(first);
+
+    let more = streams(&world, dir.path(), three());
+    start(&more);
+    world.until("the row", || {
+        row_of(&more, "key-1") == Some(json!({"Included": 1}))
+    });
+    drop(more);
+
+    let back = streams(&world, dir.path(), two());
+    back.start().unwrap();
+    world.until("the refusal", || back.failure().is_some());
+    let failure = back.failure().unwrap();
+    assert!(failure.contains("bincode(<()|i64*2>)"), "{failure}");
+}
+
+#[test]
+fn state_from_before_shapes_were_noted_is_taken_for_what_is_declared_and_then_noted() {
+    let (world, dir) = (World::new(1), tempfile::tempdir().unwrap());
+    let pairs = || kept(|n| (n, true));
+    drop({
+        let first = streams(&world, dir.path(), pairs());
+        start(&first);
+        first
+    });
+    let note = dir.path().join("0_0/STORES");
+    let noted = std::fs::read_to_string(&note).unwrap();
+    assert_eq!(noted, "1\nkept\tkey-value/utf8/bincode(i64,bool)\n");
+    std::fs::write(&note, noted.replace("(i64,bool)", "")).unwrap();
+    start(&streams(&world, dir.path(), pairs()));
+    assert_eq!(std::fs::read_to_string(&note).unwrap(), noted);
+}

@@ -1,0 +1,215 @@
+//! Whether rows of one format can be read as another, as far as their names tell.
+//!
+//! A format's name is a text that the floors above make. What is known of it here: it may hold
+//! `bincode`, and behind that the *shape* of a type, what is written one after the other, as
+//! `bincode(u64,str,<()|u64>)`, or a shape's hash, as `bincode#0123456789abcdef`. Invariant: what
+//! cannot be understood fits only what is equal to it.
+
+mod shape;
+
+use shape::Shape;
+
+/// The word before a shape.
+const BINCODE: &str = "bincode";
+
+/// How long a format may be to be shown whole.
+const SHOWN: usize = 200;
+
+/// How much is shown before the first difference of longer ones.
+const BEFORE: usize = 40;
+
+/// What stands for what is left out.
+const LEFT_OUT: &str = "...";
+
+/// What rows of one format are to a program that declares another.
+///
+/// ```
+/// use millstream_state::Fit;
+///
+/// let fit = |old, new| Fit::between(old, new);
+/// assert_eq!(fit("bincode(u64)", "bincode(u64)"), Fit::Same);
+/// assert_eq!(fit("bincode(<()|u64>)", "bincode(<()|u64|str>)"), Fit::Appended);
+/// assert_eq!(fit("bincode", "bincode(u64)"), Fit::Undescribed);
+/// assert_eq!(fit("bincode(u64)", "bincode(u64,str)"), Fit::Other);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// They are of one format.
+    Same,
+    /// Enums have further variants at their ends, so that the rows mean what they meant. Rows of
+    /// the new format are none of the old one.
+    Appended,
+    /// The old format was noted when the shapes of types were not: nothing is known against it.
+    Undescribed,
+    /// The rows would be misread.
+    Other,
+}
+
+impl Fit {
+    /// What rows of the format `old` are to a program that declares `new`.
+    pub fn between(old: &str, new: &str) -> Self {
+        if old == new {
+            return Self::Same;
+        }
+        let (old, new) = (pieces(old), pieces(new));
+        if old.len() != new.len() {
+            return Self::Other;
+        }
+        let fits = old.iter().zip(&new).map(|(old, new)| old.fit(new));
+        fits.fold(Self::Same, |all, fit| match (all, fit) {
+            (Self::Other, _) | (_, Self::Other) => Self::Other,
+            (Self::Undescribed, _) | (_, Self::Undescribed) => Self::Undescribed,
+            (Self::Appended, _) | (_, Self::Appended) => Self::Appended,
+            (Self::Same, Self::Same) => Self::Same,
+        })
+    }
+
+    /// Whether a program that declares the new format may go on with the rows of the old one.
+    pub fn is_readable(self) -> bool {
+        self != Self::Other
+    }
+}
+
+/// Two formats for a person's eyes: where they are long, from shortly before they differ.
+pub fn shown_apart(old: &str, new: &str) -> (String, String) {
+    let same = old.chars().zip(new.chars()).take_while(|(a, b)| a == b);
+    let from = same.count().saturating_sub(BEFORE);
+    let show = |format: &str| {
+        if format.len() <= SHOWN {
+            return format.to_owned();
+        }
+        let start = if from == 0 { "" } else { LEFT_OUT };
+        let mut rest = format.chars().skip(from);
+        let shown: String = rest.by_ref().take(SHOWN).collect();
+        let end = rest.next().map_or("", |_| LEFT_OUT);
+        format!("{start}{shown}{end}")
+    };
+    (show(old), show(new))
+}
+
+/// A part of a format's name.
+enum Piece<'t> {
+    /// Anything else.
+    Text(&'t str),
+    /// bincode of a type of which nothing is said.
+    Undescribed,
+    /// bincode of a type whose shape is told.
+    Shaped(Shape<'t>),
+}
+
+impl Piece<'_> {
+    fn fit(&self, new: &Self) -> Fit {
+        match (self, new) {
+            (Self::Text(old), Self::Text(new)) if old == new => Fit::Same,
+            (Self::Undescribed, Self::Undescribed) => Fit::Same,
+            // A hash is a text that stands by itself, behind the word.
+            (Self::Undescribed, Self::Shaped(_)) => Fit::Undescribed,
+            (Self::Undescribed, Self::Text(hash)) if hash.starts_with('#') => Fit::Undescribed,
+            (Self::Shaped(old), Self::Shaped(new)) if old == new => Fit::Same,
+            (Self::Shaped(old), Self::Shaped(new)) if new.extends(old) => Fit::Appended,
+            _ => Fit::Other,
+        }
+    }
+}
+
+/// Takes a name apart at what is said of bincode.
+fn pieces(format: &str) -> Vec<Piece<'_>> {
+    let (mut pieces, mut rest) = (Vec::new(), format);
+    while let Some(at) = word(rest) {
+        let (before, after) = (&rest[..at], &rest[at + BINCODE.len()..]);
+        pieces.push(Piece::Text(before));
+        let (piece, left) = match after.as_bytes().first() {
+            Some(b'(') => match Shape::parse(after) {
+                Some((shape, left)) => (Piece::Shaped(shape), left),
+                None => (Piece::Text(after), ""),
+            },
+            Some(b'#') => {
+                let hash = after[1..].find(|c: char| !c.is_ascii_hexdigit());
+                let (hash, left) = after.split_at(hash.map_or(after.len(), |len| len + 1));
+                (Piece::Text(hash), left)
+            }
+            _ => (Piece::Undescribed, after),
+        };
+        pieces.push(piece);
+        rest = left;
+    }
+    pieces.push(Piece::Text(rest));
+    pieces
+}
+
+/// Where the word stands by itself.
+fn word(text: &str) -> Option<usize> {
+    let part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    let found = text.match_indices(BINCODE).find(|(at, _)| {
+        let (before, after) = (&text[..*at], &text[at + BINCODE.len()..]);
+        !before.ends_with(part) && !after.starts_with(part)
+    });
+    found.map(|(at, _)| at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fit(old: &str, new: &str) -> Fit {
+        Fit::between(old, new)
+    }
+
+    #[test]
+    fn plain_formats_fit_only_themselves() {
+        assert_eq!(
+            fit("key-value/utf8/u64_be", "key-value/utf8/u64_be"),
+            Fit::Same
+        );
+        assert_eq!(
+            fit("key-value/utf8/u64_be", "key-value/utf8/utf8"),
+            Fit::Other
+        );
+        assert_eq!(fit("", "bincode(u8)"), Fit::Other);
+        assert_eq!(fit("my-bincode", "my-bincode(u8)"), Fit::Other);
+        assert_eq!(fit("bincode2", "bincode2(u8)"), Fit::Other);
+        assert!(!fit("a", "b").is_readable() && fit("a", "a").is_readable());
+    }
+
+    #[test]
+    fn what_was_noted_without_shapes_is_taken_for_what_is_declared() {
+        let old = "key-value/bincode/option<bincode>";
+        assert_eq!(fit(old, old), Fit::Same);
+        let new = "key-value/bincode(u64)/option<bincode(u8,str)>";
+        assert_eq!(fit(old, new), Fit::Undescribed);
+        assert_eq!(fit(new, old), Fit::Other);
+        assert_eq!(
+            fit("a/bincode", "a/bincode#0123456789abcdef"),
+            Fit::Undescribed
+        );
+        // But not for another serde, or another kind of store.
+        assert_eq!(fit(old, "key-value/utf8/option<bincode(u8)>"), Fit::Other);
+        assert_eq!(
+            fit("lru/bincode/utf8", "key-value/bincode(u8)/utf8"),
+            Fit::Other
+        );
+        assert_eq!(fit("bincode", "bincode(no shape"), Fit::Other);
+    }
+
+    #[test]
+    fn hashes_are_equal_or_not() {
+        let (a, b) = (
+            "x/bincode#0123456789abcdef/y",
+            "x/bincode#0123456789abcdee/y",
+        );
+        assert_eq!(fit(a, a), Fit::Same);
+        assert_eq!(fit(a, b), Fit::Other);
+        assert_eq!(fit(a, "x/bincode(u8)/y"), Fit::Other);
+        let keyed = |key| format!("bincode({key})/bincode#00");
+        assert_eq!(fit(&keyed("<u8>"), &keyed("<u8|u8>")), Fit::Appended);
+    }
+
+    #[test]
+    fn long_formats_are_shown_from_where_they_differ() {
+        assert_eq!(shown_apart("a", "b"), ("a".into(), "b".into()));
+        let long = |end: &str| format!("{}{end}{}", "é".repeat(300), "x".repeat(300));
+        let (old, new) = shown_apart(&long("1"), &long("2"));
+        let shown = |c| format!("...{}{c}{}...", "é".repeat(40), "x".repeat(159));
+        assert_eq!((old, new), (shown('1'), shown('2')));
+    }
+}
