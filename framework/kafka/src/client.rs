@@ -59,6 +59,8 @@ pub struct KafkaClient {
     patience: Patience,
     /// How long nothing could be sent: what is read may be answered meanwhile.
     sending: Patience,
+    /// How long nothing could be committed, whatever else is answered.
+    committing: Patience,
     /// The last commit made or tried, to answer [`Log::resolve`] with its ends.
     last: Option<(u64, Commit)>,
     /// Without transactions: ends of what was acknowledged while its places are not committed.
@@ -76,6 +78,7 @@ impl KafkaClient {
             begun: None,
             patience: patience(),
             sending: patience(),
+            committing: patience(),
             cluster: Arc::clone(cluster),
             waker,
             id,
@@ -133,8 +136,9 @@ impl KafkaClient {
 
     /// Takes over what the group gave.
     fn assigned(&mut self, assignment: &millstream_log::Assignment) {
-        // What could not be sent before was other work, and perhaps long ago.
+        // What could not be sent or committed before was other work, and perhaps long ago.
         self.sending.answered();
+        self.committing.answered();
         self.active = assignment.active.iter().copied().collect();
         self.revoking.clear();
         self.inputs.clear();

@@ -3,7 +3,7 @@
 //! Invariant: a commit that began is ended before anything else is done with the producer, and its
 //! answer is kept until it is asked for.
 
-use super::KafkaClient;
+use super::{FAILED_WAIT, KafkaClient};
 use crate::{
     config::Guarantee,
     errors::fatal,
@@ -176,6 +176,7 @@ impl KafkaClient {
                     others.for_each(|at| sources.close(at));
                 }
                 self.last = Some((transaction, commit.clone()));
+                self.committing.answered();
             }
             Err(Error::UnknownOutcome(_)) => {
                 // Should it turn out to have happened.
@@ -186,6 +187,13 @@ impl KafkaClient {
             Err(Error::Fenced(_)) => self.fenced(),
             Err(_) => {}
         }
-        self.patient(result)
+        match result {
+            Err(error @ Error::Retry(_)) => {
+                self.waker.wait(FAILED_WAIT);
+                // Between two tries the work is done again, in which much else is answered.
+                Err(self.committing.failed(error))
+            }
+            other => self.patient(other),
+        }
     }
 }

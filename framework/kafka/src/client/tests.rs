@@ -158,3 +158,38 @@ fn without_transactions_ends_are_kept_until_the_places_are_committed() {
     client.abort().unwrap();
     assert_eq!(client.commit(3, &places(3)).unwrap().ends, []);
 }
+
+#[test]
+fn commits_that_come_to_nothing_are_not_tried_for_ever() {
+    let mock = Mock::start();
+    let group = Group::default();
+    let mut client = mock.member(Guarantee::AtLeastOnce, group.clone());
+    group.refusals.store(usize::MAX, Ordering::Relaxed);
+    for seconds in [0, TIMEOUT.as_secs() - 1, TIMEOUT.as_secs()] {
+        mock.seconds.store(seconds, Ordering::Relaxed);
+        send(&mut client);
+        let told = client.commit(1, &places(1)).unwrap_err();
+        let limit = seconds == TIMEOUT.as_secs();
+        assert_eq!(matches!(told, Error::Fatal(_)), limit, "{told}");
+        client.abort().unwrap();
+        // The cluster answers everything else.
+        client.topic_names().unwrap();
+    }
+}
+
+#[test]
+fn new_tasks_have_all_the_time_to_be_committed() {
+    let mock = Mock::start();
+    let group = Group::default();
+    let mut client = mock.member(Guarantee::AtLeastOnce, group.clone());
+    for seconds in [0, TIMEOUT.as_secs()] {
+        mock.seconds.store(seconds, Ordering::Relaxed);
+        group.refusals.store(1, Ordering::Relaxed);
+        let told = client.commit(1, &places(1));
+        assert!(matches!(told, Err(Error::Retry(_))), "{told:?}");
+        client.assigned(&Assignment {
+            active: vec![TASK],
+            standby: Vec::new(),
+        });
+    }
+}
