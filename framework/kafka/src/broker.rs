@@ -88,6 +88,11 @@ impl KafkaLog {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn cluster(&self) -> &Arc<Cluster> {
+        &self.cluster
+    }
+
     /// A client.
     pub fn client(&self) -> KafkaClient {
         let cluster = &self.cluster;

@@ -121,10 +121,15 @@ const PRODUCER: Fixed = &[
 /// old.
 const ADMIN: Fixed = &[("metadata.max.age.ms", "5000")];
 
+/// Each batch at its place and none twice, to partitions as Kafka's producer chooses them. Of lost
+/// connections and requests that timed out librdkafka tells in its log only, which must have them.
 const PRODUCER_MUST: Fixed = &[
     ("enable.idempotence", "true"),
     ("acks", "all"),
     ("partitioner", "murmur2_random"),
+    ("log_level", "6"),
+    ("log.queue", "false"),
+    ("log.connection.close", "true"),
     ("allow.auto.create.topics", "false"),
 ];
 

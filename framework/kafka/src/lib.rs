@@ -15,6 +15,8 @@ mod config;
 mod errors;
 mod ffi;
 mod membership;
+#[cfg(test)]
+mod mock;
 mod placement;
 mod places;
 mod producer;

@@ -5,6 +5,9 @@
 //! with the transaction protocol that librdkafka speaks a late request could fall into that one; a
 //! commit of which it is not known whether it happened is called unknown and nothing else.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     broker::Cluster,
     config::Guarantee,
@@ -135,8 +138,12 @@ impl Producer {
             Standing::Failed(why) => return Err(Error::Retry(why.clone())),
             Standing::Closed => {}
         }
+        if self.transactional() && self.handle.as_deref().is_some_and(was_troubled) {
+            tracing::debug!(id = self.id, "replacing a producer after trouble");
+            self.discard();
+        }
         let handle = self.ready()?;
-        // What happened between transactions is of no concern to this one.
+        // What was refused between transactions is of no concern to this one.
         handle.context().take_refusal();
         if self.transactional()
             && let Err(error) = handle.begin_transaction()
@@ -307,7 +314,7 @@ impl Producer {
         }
         self.standing = Standing::Closed;
         let ends = self.ends();
-        if handle.context().take_trouble() {
+        if was_troubled(&handle) {
             tracing::debug!(id = self.id, "replacing a producer after trouble");
             self.discard();
         }
@@ -369,7 +376,7 @@ impl Producer {
             && let Some(handle) = self.handle.clone()
         {
             let aborted = again(|| handle.abort_transaction(REQUEST));
-            if aborted.is_err() || handle.context().take_trouble() {
+            if aborted.is_err() || was_troubled(&handle) {
                 // The next producer of our name ends what is still open.
                 self.discard();
             }
@@ -401,6 +408,12 @@ impl Drop for Producer {
     fn drop(&mut self) {
         self.discard();
     }
+}
+
+/// Whether there was trouble since the last call, also of what was not heard yet.
+fn was_troubled(handle: &Handle) -> bool {
+    handle.serve(Duration::ZERO);
+    handle.context().take_trouble()
 }
 
 /// Sends a record, waiting for room where there is none.

@@ -1,85 +1,41 @@
-//! Commits that go wrong, on librdkafka's own mock of a cluster, which fails as it is told to.
-//!
-//! It keeps neither places nor marks of transactions: what a commit comes to is asked of real
-//! brokers elsewhere.
+//! Commits that go wrong.
 
 use super::*;
 use crate::{
-    broker::KafkaLog,
-    config::KafkaConfig,
     errors::fatal,
     ffi::{GroupMetadata, PartitionList},
+    mock::{Mock, TIMEOUT, TOPIC},
 };
 use millstream_core::record::Headers;
 use millstream_log::{Assignment, TaskInputs};
-use rdkafka::{
-    mocking::MockCluster,
-    producer::DefaultProducerContext,
-    types::{RDKafkaApiKey, RDKafkaRespErr},
-};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-const TOPIC: &str = "topic";
 const TASK: TaskId = TaskId {
     subtopology: 0,
     partition: 0,
 };
-/// `task.timeout.ms`.
-const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A cluster of one broker and one topic, and a clock that stands still.
-struct Mock {
-    cluster: MockCluster<'static, DefaultProducerContext>,
-    seconds: Arc<AtomicU64>,
-}
-
-impl Mock {
-    fn start() -> Self {
-        let cluster = MockCluster::new(1).unwrap();
-        cluster.create_topic(TOPIC, 1, 1).unwrap();
-        let seconds = Arc::default();
-        Self { cluster, seconds }
-    }
-
-    fn log(&self, guarantee: Guarantee, producer: &[(&str, &str)]) -> KafkaLog {
-        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-        let servers = self.cluster.bootstrap_servers();
-        let config = KafkaConfig {
-            application_id: "app".into(),
-            process_id: "p".into(),
-            guarantee,
-            replication_factor: -1,
-            task_timeout: TIMEOUT,
-            client: vec![("bootstrap.servers".into(), servers)],
-            producer: producer.iter().map(owned).collect(),
-            ..KafkaConfig::default()
-        };
-        let seconds = Arc::clone(&self.seconds);
-        let elapsed = move || Duration::from_secs(seconds.load(Ordering::Relaxed));
-        KafkaLog::connect(config, Arc::new(elapsed)).unwrap()
-    }
-
-    /// A client that is a member of a group, which gave it its task.
-    fn member(&self, guarantee: Guarantee, group: Group) -> KafkaClient {
-        let mut client = self.log(guarantee, &[]).client();
-        client.subscription = Some(Subscription {
-            group: "app".into(),
-            member: "m".into(),
-            instance: "i".into(),
-            tasks: vec![TaskInputs {
-                task: TASK,
-                inputs: vec![TopicPartition::new(TOPIC, 0)],
-                stateful: true,
-            }],
-            standbys: 0,
-        });
-        client.group = Some(Box::new(group));
-        client.assigned(&Assignment {
-            active: vec![TASK],
-            standby: Vec::new(),
-        });
-        client
-    }
+/// A client that is a member of a group, which gave it its task.
+fn member(mock: &Mock, guarantee: Guarantee, group: Group) -> KafkaClient {
+    let mut client = mock.log(guarantee, &[]).client();
+    client.subscription = Some(Subscription {
+        group: "app".into(),
+        member: "m".into(),
+        instance: "i".into(),
+        tasks: vec![TaskInputs {
+            task: TASK,
+            inputs: vec![TopicPartition::new(TOPIC, 0)],
+            stateful: true,
+        }],
+        standbys: 0,
+    });
+    client.group = Some(Box::new(group));
+    client.assigned(&Assignment {
+        active: vec![TASK],
+        standby: Vec::new(),
+    });
+    client
 }
 
 /// A group in which nothing happens, and which takes no places so many times.
@@ -127,7 +83,7 @@ fn places(number: u64) -> [(TopicPartition, Committed); 1] {
 #[test]
 fn the_ends_of_a_commit_with_an_unknown_outcome_are_kept() {
     let mock = Mock::start();
-    let mut client = mock.member(Guarantee::ExactlyOnceV2, Group::default());
+    let mut client = member(&mock, Guarantee::ExactlyOnceV2, Group::default());
     send(&mut client);
     // A producer that is finished while it ends a transaction cannot say what became of that.
     let fenced = RDKafkaRespErr::RD_KAFKA_RESP_ERR_PRODUCER_FENCED;
@@ -142,7 +98,7 @@ fn the_ends_of_a_commit_with_an_unknown_outcome_are_kept() {
 fn without_transactions_ends_are_kept_until_the_places_are_committed() {
     let mock = Mock::start();
     let group = Group::default();
-    let mut client = mock.member(Guarantee::AtLeastOnce, group.clone());
+    let mut client = member(&mock, Guarantee::AtLeastOnce, group.clone());
     group.refusals.store(2, Ordering::Relaxed);
     send(&mut client);
     for _ in 0..2 {
@@ -163,7 +119,7 @@ fn without_transactions_ends_are_kept_until_the_places_are_committed() {
 fn commits_that_come_to_nothing_are_not_tried_for_ever() {
     let mock = Mock::start();
     let group = Group::default();
-    let mut client = mock.member(Guarantee::AtLeastOnce, group.clone());
+    let mut client = member(&mock, Guarantee::AtLeastOnce, group.clone());
     group.refusals.store(usize::MAX, Ordering::Relaxed);
     for seconds in [0, TIMEOUT.as_secs() - 1, TIMEOUT.as_secs()] {
         mock.seconds.store(seconds, Ordering::Relaxed);
@@ -181,7 +137,7 @@ fn commits_that_come_to_nothing_are_not_tried_for_ever() {
 fn new_tasks_have_all_the_time_to_be_committed() {
     let mock = Mock::start();
     let group = Group::default();
-    let mut client = mock.member(Guarantee::AtLeastOnce, group.clone());
+    let mut client = member(&mock, Guarantee::AtLeastOnce, group.clone());
     for seconds in [0, TIMEOUT.as_secs()] {
         mock.seconds.store(seconds, Ordering::Relaxed);
         group.refusals.store(1, Ordering::Relaxed);

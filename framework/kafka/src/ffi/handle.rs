@@ -45,7 +45,8 @@ pub(crate) struct Context {
     /// Ends a wait as soon as there is something to look at; shared by the handles of a client.
     waker: Arc<Waker>,
     /// A request timed out or a connection was lost since this was last asked: with old transaction
-    /// protocols, a late request could then fall into the next transaction.
+    /// protocols, a late request could then fall into the next transaction. librdkafka reports both
+    /// in its log only, where the cause is an ordinary one.
     troubled: AtomicBool,
     /// Why the cluster would not let us in, when it last did not.
     denied: Mutex<Option<KafkaError>>,
@@ -189,19 +190,41 @@ unsafe fn context<'a>(opaque: *mut c_void) -> &'a Context {
 }
 
 unsafe extern "C" fn on_log(
-    _: *const rd_kafka_t,
+    handle: *const rd_kafka_t,
     level: c_int,
     facility: *const c_char,
     text: *const c_char,
 ) {
     // SAFETY: both are strings that librdkafka has for the time of the call.
     let (facility, text) = unsafe { (owned(facility), owned(text)) };
+    if !handle.is_null() && is_trouble(&facility, &text) {
+        // SAFETY: the handle lives, and what it keeps for us is the pointer that we set.
+        let context = unsafe { context(c::rd_kafka_opaque(handle)) };
+        context.troubled.store(true, Ordering::Release);
+    }
     match level {
         0..=3 => tracing::error!(target: "millstream_kafka::client", facility, "{text}"),
         4 => tracing::warn!(target: "millstream_kafka::client", facility, "{text}"),
         5 | 6 => tracing::info!(target: "millstream_kafka::client", facility, "{text}"),
         _ => tracing::debug!(target: "millstream_kafka::client", facility, "{text}"),
     }
+}
+
+/// Whether a line of librdkafka's log says that a request timed out or a connection was lost.
+fn is_trouble(facility: &str, text: &str) -> bool {
+    match facility {
+        "REQTMOUT" => true,
+        "FAIL" => was_connected(text),
+        _ => false,
+    }
+}
+
+/// Whether a broker's failure is one of a connection over which requests may have gone. One that
+/// never came about says in which state it was, as in "Connection refused (after 0ms in state
+/// CONNECT)": while a broker is away there are many such, and they harm nothing.
+fn was_connected(text: &str) -> bool {
+    let state = text.rsplit_once("in state ").map(|(_, state)| state);
+    state.is_none_or(|state| state.starts_with("UP") || state.starts_with("REAUTH"))
 }
 
 unsafe extern "C" fn on_error(
@@ -225,7 +248,9 @@ unsafe extern "C" fn on_error(
             *denied = Some(KafkaError::new(denial, reason.clone()));
         }
     }
-    context.troubled.store(true, Ordering::Release);
+    if was_connected(&reason) {
+        context.troubled.store(true, Ordering::Release);
+    }
     context.waker().wake();
 }
 
@@ -269,5 +294,47 @@ unsafe extern "C" fn on_delivery(
         } else {
             context(opaque).refuse(message.err);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_connections_and_late_answers_are_trouble_and_brokers_that_are_away_are_none() {
+        let trouble = [
+            (
+                "REQTMOUT",
+                "Timed out 1 in-flight, 0 retry-queued, 0 out-queue",
+            ),
+            ("FAIL", "b:1/1: Disconnected (after 70ms in state UP)"),
+            (
+                "FAIL",
+                "b:1/1: reset (after 7ms in state UP, 1 identical error(s) suppressed)",
+            ),
+            ("FAIL", "b:1/1: what nobody has seen yet"),
+        ];
+        let none = [
+            (
+                "FAIL",
+                "b:1/1: Connect failed: Connection refused (after 0ms in state CONNECT)",
+            ),
+            (
+                "FAIL",
+                "b:1/1: Disconnected (after 1ms in state APIVERSION_QUERY)",
+            ),
+            ("CONFWARN", "a setting has no effect"),
+        ];
+        assert!(
+            trouble
+                .iter()
+                .all(|(facility, text)| is_trouble(facility, text))
+        );
+        assert!(
+            !none
+                .iter()
+                .any(|(facility, text)| is_trouble(facility, text))
+        );
     }
 }

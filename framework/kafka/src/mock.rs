@@ -1,0 +1,56 @@
+//! librdkafka's own mock of a cluster, for tests: it fails as it is told to.
+//!
+//! It keeps neither places nor marks of transactions: what a commit comes to is asked of real
+//! brokers elsewhere.
+
+use crate::{
+    broker::KafkaLog,
+    config::{Guarantee, KafkaConfig},
+};
+use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// The topic that there is.
+pub(crate) const TOPIC: &str = "topic";
+/// `task.timeout.ms`.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A cluster of three brokers, the first of which leads the one topic, and a clock that stands still.
+pub(crate) struct Mock {
+    pub(crate) cluster: MockCluster<'static, DefaultProducerContext>,
+    pub(crate) seconds: Arc<AtomicU64>,
+}
+
+impl Mock {
+    pub(crate) fn start() -> Self {
+        let cluster = MockCluster::new(3).unwrap();
+        cluster.create_topic(TOPIC, 1, 1).unwrap();
+        cluster.partition_leader(TOPIC, 0, Some(1)).unwrap();
+        let seconds = Arc::default();
+        Self { cluster, seconds }
+    }
+
+    pub(crate) fn log(&self, guarantee: Guarantee, producer: &[(&str, &str)]) -> KafkaLog {
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let servers = self.cluster.bootstrap_servers();
+        let config = KafkaConfig {
+            application_id: "app".into(),
+            process_id: "p".into(),
+            guarantee,
+            replication_factor: -1,
+            task_timeout: TIMEOUT,
+            client: vec![("bootstrap.servers".into(), servers)],
+            producer: producer.iter().map(owned).collect(),
+            ..KafkaConfig::default()
+        };
+        let seconds = Arc::clone(&self.seconds);
+        let elapsed = move || Duration::from_secs(seconds.load(Ordering::Relaxed));
+        KafkaLog::connect(config, Arc::new(elapsed)).unwrap()
+    }
+}
