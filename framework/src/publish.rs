@@ -85,6 +85,8 @@ struct Metrics {
     told: BTreeMap<(Metric, Vec<String>), u64>,
     /// The partitions whose lag was shown last.
     lagging: BTreeSet<TopicPartition>,
+    /// The versions of the models that were shown last.
+    versions: BTreeMap<String, String>,
 }
 
 impl Metrics {
@@ -94,6 +96,7 @@ impl Metrics {
             client,
             told: BTreeMap::new(),
             lagging: BTreeSet::new(),
+            versions: BTreeMap::new(),
         }
     }
 
@@ -144,9 +147,7 @@ impl Metrics {
         for gone in before.difference(&self.lagging) {
             let partition = gone.partition.to_string();
             let labels = [("topic", &*gone.topic), ("partition", &*partition)];
-            if let Err(error) = (self.registry).remove(Metric::ConsumerLagRecords, &labels) {
-                tracing::debug!(%error, "a metric was refused");
-            }
+            self.remove(Metric::ConsumerLagRecords, &labels);
         }
     }
 
@@ -187,6 +188,12 @@ impl Metrics {
 
     fn model(&mut self, model: &ModelStatus) {
         let name = ("model", model.name.as_str());
+        let version = model.version.clone();
+        let before = self.versions.insert(model.name.clone(), version);
+        if let Some(old) = before.filter(|old| *old != model.version) {
+            self.remove(Metric::ModelInfo, &[name, ("version", &old)]);
+        }
+        self.gauge(Metric::ModelInfo, &[name, ("version", &model.version)], 1.0);
         self.count(Metric::ModelPredictions, &[name], model.predictions);
         self.count(Metric::ModelLearned, &[name], model.learned);
         for grade in model.quality.iter().filter(|grade| !grade.value.is_nan()) {
@@ -207,6 +214,12 @@ impl Metrics {
         match self.registry.counter(metric, labels) {
             Ok(counter) => counter.add(total.checked_sub(before).unwrap_or(total)),
             Err(error) => tracing::debug!(%error, "a metric was refused"),
+        }
+    }
+
+    fn remove(&self, metric: Metric, labels: &[(&str, &str)]) {
+        if let Err(error) = self.registry.remove(metric, labels) {
+            tracing::debug!(%error, "a metric was refused");
         }
     }
 

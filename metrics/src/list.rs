@@ -1,6 +1,6 @@
 //! The list itself: each metric of the system once, with its help as its documentation.
 //!
-//! To add one, add an entry here; nothing else needs to be told. Kafka Streams ships averages and
+//! To add one, add an entry here and write it somewhere: a rule of the architecture asks for that. Kafka Streams ships averages and
 //! rates over JMX; here are counters and histograms, and the reader's query does the arithmetic.
 
 use crate::metric::{
@@ -54,8 +54,6 @@ metrics! {
         "StreamThreads by the state they are in.";
     ThreadFailures = "streams_thread_failures_total", One, Counter, [],
         "StreamThreads that ended by an error.";
-    ThreadBusySeconds = "streams_thread_busy_seconds_total", Seconds, Counter, ["thread", "phase"],
-        "Time a StreamThread spent in each phase of its loop.";
 
     // Records.
     RecordsProcessed = "streams_records_processed_total", One, Counter, ["task"],
@@ -72,8 +70,6 @@ metrics! {
         "Time to process one batch of records.";
     ConsumerLagRecords = "streams_consumer_lag_records", One, Gauge, ["topic", "partition"],
         "Records of an input partition that are committed there but not yet processed here.";
-    ConsumerLagSeconds = "streams_consumer_lag_seconds", Seconds, Gauge, ["topic", "partition"],
-        "Age of the newest processed record of an input partition that lags, 0 when none lags.";
 
     // Tasks, rebalances and restore.
     Tasks = "streams_tasks", One, Gauge, ["role", "state"],
@@ -81,7 +77,7 @@ metrics! {
     Rebalances = "streams_rebalances_total", One, Counter, ["reason"],
         "Changes of the assignment that this client took part in.";
     RebalanceDuration = "streams_rebalance_duration_seconds", Seconds, Histogram(LONG), [],
-        "Time from a revocation to the assignment that follows it.";
+        "Time from joining the group, or a revocation, to the assignment that follows it.";
     RestoreRecords = "streams_restore_records_total", One, Counter, ["store", "partition"],
         "Changelog records replayed into a store, to restore it or as a standby.";
     RestoreBytes = "streams_restore_bytes_total", Bytes, Counter, ["store", "partition"],
@@ -104,10 +100,6 @@ metrics! {
     // Stores.
     TaskDirtyBytes = "streams_task_dirty_bytes", Bytes, Gauge, ["task"],
         "Size of the changes to a task's stores that are not committed yet.";
-    CacheHits = "streams_cache_hits_total", One, Counter, ["store"],
-        "Reads of a store that its overlay of decoded values could answer.";
-    CacheMisses = "streams_cache_misses_total", One, Counter, ["store"],
-        "Reads of a store that had to go to its backend.";
     RocksdbDiskBytes = "streams_rocksdb_disk_bytes", Bytes, Gauge, ["task"],
         "Size of the files that RocksDB keeps for a task.";
     RocksdbMemoryBytes = "streams_rocksdb_memory_bytes", Bytes, Gauge, ["task"],
@@ -116,8 +108,6 @@ metrics! {
     // Sinks.
     SinkRows = "streams_sink_rows_total", One, Counter, ["sink", "outcome"],
         "Rows a sink has handled: written, skipped or refused.";
-    SinkFlushDuration = "streams_sink_flush_duration_seconds", Seconds, Histogram(WORK), ["sink"],
-        "Time of one transaction of a sink with its database.";
     SinkPendingRows = "streams_sink_pending_rows", One, Gauge, ["sink"],
         "Rows that wait on the output topic for a sink.";
 
@@ -130,8 +120,6 @@ metrics! {
         "Labelled examples a model has learned from.";
     ModelQuality = "streams_model_quality", One, Gauge, ["model", "metric", "window"],
         "Grade of a model's predictions made before it learned the label.";
-    ModelDriftEvents = "streams_model_drift_events_total", One, Counter, ["model", "detector"],
-        "Alarms of a drift detector.";
 
     // The connections to a log behind a network.
     LogRequests = "streams_log_requests_total", One, Counter, ["client"],

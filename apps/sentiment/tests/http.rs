@@ -117,6 +117,7 @@ fn metrics_tell_of_records_commits_sinks_and_the_model() {
         ("streams_sink_rows_total", "outcome=\"refused\"", 0.0),
         ("streams_model_predictions_total", "sentiment", counts),
         ("streams_restore_remaining_records", "", 0.0),
+        ("streams_model_info", "model=\"sentiment\"", 1.0),
         ("streams_build_info", "version=", 1.0),
     ] {
         // A series that would only say that something never happened need not be there.

@@ -309,6 +309,36 @@ fn no_file_names_a_registry() {
 }
 
 #[test]
+fn every_metric_of_the_list_is_written() {
+    const LIST: &str = "metrics/src/list.rs";
+    let files = sources();
+    let list = files.iter().find(|file| file.path == LIST);
+    let listed = list.map_or("", |file| &*file.text).lines();
+    let listed: Vec<_> = listed
+        .filter_map(|line| line.split_once(" = \"streams_"))
+        .map(|(name, _)| name.trim())
+        .collect();
+    assert!(
+        listed.len() > 20,
+        "{LIST} does not look as it did: {listed:?}"
+    );
+    let programs = files
+        .iter()
+        .filter(|file| file.path != LIST && !file.path.contains("tests/"));
+    let written: BTreeSet<String> = programs
+        .flat_map(|file| {
+            let (code, _) = always_compiled(&file.text);
+            let named = code.split("Metric::").skip(1);
+            let names = named.map(|rest| rest.split(|c| !is_word(c)).next().map(str::to_owned));
+            names.flatten().collect::<Vec<_>>()
+        })
+        .collect();
+    let mut offenders = listed;
+    offenders.retain(|name| !written.contains(*name));
+    pass("a metric that nothing writes is a promise", &offenders);
+}
+
+#[test]
 fn nothing_is_marked_unfinished() {
     let marks: Vec<String> = UNFINISHED.iter().map(|(a, b)| format!("{a}{b}")).collect();
     let mut offenders = Vec::new();

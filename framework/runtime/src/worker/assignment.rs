@@ -1,6 +1,6 @@
 //! How tasks come and go: assigned, restored, promoted from standby, revoked, lost.
 
-use super::{Active, Restoring, Worker, fetch::IdleInputs, meter::Replayed};
+use super::{Active, Meter, Restoring, Worker, fetch::IdleInputs, meter::Replayed};
 use crate::{
     error::{Error, Result},
     replica::{Replay, Replica},
@@ -69,6 +69,7 @@ impl Worker {
         }
         self.assigned = true;
         self.stats.rebalances += 1;
+        self.meter.iter_mut().for_each(Meter::assigned);
         Ok(())
     }
 

@@ -29,6 +29,8 @@ pub struct Meter {
     batches: BTreeMap<TaskId, Option<Histogram>>,
     /// When the replay of a task began. At most one entry for each task of the program.
     replays: BTreeMap<TaskId, Duration>,
+    /// Since when an assignment is waited for.
+    rebalancing: Option<Duration>,
 }
 
 impl Meter {
@@ -41,6 +43,7 @@ impl Meter {
             commits,
             batches: BTreeMap::new(),
             replays: BTreeMap::new(),
+            rebalancing: None,
         }
     }
 
@@ -66,6 +69,23 @@ impl Meter {
         });
         if let Some(batches) = batches {
             batches.observe_duration(took);
+        }
+    }
+
+    /// An assignment will come: the group was joined, or has asked for tasks. What it asks for
+    /// meanwhile belongs to the same rebalance.
+    pub(super) fn rebalances(&mut self) {
+        let now = self.moment();
+        self.rebalancing.get_or_insert(now);
+    }
+
+    /// It has come, and was taken over.
+    pub(super) fn assigned(&mut self) {
+        let Some(began) = self.rebalancing.take() else {
+            return;
+        };
+        if let Some(rebalances) = histogram(&self.registry, Metric::RebalanceDuration, &[]) {
+            rebalances.observe_duration(self.since(began));
         }
     }
 

@@ -203,7 +203,10 @@ impl Worker {
             // a group for.
             match self.subscription.tasks[..] {
                 [] => self.assigned = true,
-                _ => self.log.subscribe(self.subscription.clone())?,
+                _ => {
+                    self.log.subscribe(self.subscription.clone())?;
+                    self.meter.iter_mut().for_each(Meter::rebalances);
+                }
             }
             self.subscribed = true;
         }
@@ -242,6 +245,7 @@ impl Worker {
                 self.finish_assignment(now)?;
             }
             Event::Revoked(tasks) => {
+                self.meter.iter_mut().for_each(Meter::rebalances);
                 self.revoking.extend(tasks);
                 self.finish_revocation(now)?;
             }

@@ -36,6 +36,7 @@ fn a_run_leaves_the_series_that_dashboards_read() {
     assert!(registry.total(Metric::RecordsProcessed) == 12.0);
     assert!(registry.total(Metric::Commits) >= 1.0);
     assert!(registry.total(Metric::Rebalances) >= 1.0);
+    assert!(registry.total(Metric::RebalanceDuration) >= 1.0);
     assert!(registry.total(Metric::ThreadFailures) == 0.0);
     // Each commit that the log answered was measured, and each batch that was not empty.
     assert!(registry.total(Metric::CommitDuration) >= registry.total(Metric::Commits));
