@@ -68,8 +68,12 @@ const CONSUMER: Fixed = &[
     ("statistics.interval.ms", "5000"),
 ];
 
-/// What fetches must see committed records only, hear of the end, and choose no place by itself.
+/// What fetches must see committed records only, hear of the end, and choose no place by itself. It
+/// tells of lost connections in its log only, and must.
 const CONSUMER_MUST: Fixed = &[
+    ("log_level", "6"),
+    ("log.queue", "false"),
+    ("log.connection.close", "true"),
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
     ("isolation.level", "read_committed"),

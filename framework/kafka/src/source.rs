@@ -7,6 +7,9 @@
 //! what holds no records (aborted transactions, markers) only when librdkafka has said that it is
 //! at the end.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     broker::Cluster,
     errors::{Reaction, reaction, refused},
@@ -357,7 +360,13 @@ impl Sources {
 
     /// The end of a partition as far as it is known without asking: exact once everything was
     /// handed out, else somewhere after it.
+    ///
+    /// Of a partition whose broker went away nobody knows the end, and what comes to it meanwhile
+    /// is not quiet.
     pub(crate) fn end(&mut self, at: &TopicPartition) -> Option<Offset> {
+        if self.handle.context().take_trouble() {
+            self.doubt_ends();
+        }
         let source = self.open.get_mut(at)?;
         source.pump();
         if source.at_end && source.stash.is_empty() {
@@ -365,6 +374,24 @@ impl Sources {
         }
         let known = source.topic.known_end(&at.topic, at.partition);
         Some(known.unwrap_or(0).max(source.next + 1))
+    }
+
+    /// Fetches anew where all was handed out, since librdkafka says only once that there is no
+    /// more: a broker that answers again says so again.
+    #[cold]
+    fn doubt_ends(&mut self) {
+        let at_end = |source: &Source| source.at_end && source.stash.is_empty();
+        let ended = self.open.iter().filter(|(_, source)| at_end(source));
+        let ended: Vec<_> = ended
+            .map(|(at, source)| (at.clone(), source.next))
+            .collect();
+        for (at, next) in ended {
+            self.close(&at);
+            if let Err(error) = self.start(&at, next) {
+                // Whoever reads it next starts it again.
+                tracing::debug!(%at, %error, "starting to fetch");
+            }
+        }
     }
 
     /// The end of a partition when the cluster was last asked, open transactions included; asks if
