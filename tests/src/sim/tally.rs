@@ -14,6 +14,8 @@ pub struct Tally {
     pub deaths: BTreeMap<String, u64>,
     /// Members that went on after their session had ended.
     pub zombies: u64,
+    /// Times that the wall clock was put back.
+    pub clocks: u64,
     /// Commits whose answer was lost, and which had been done.
     pub unknown_committed: u64,
     /// Commits whose answer was lost, and which had not been done.
@@ -72,6 +74,7 @@ impl AddAssign<&Self> for Tally {
             *self.made.entry(what.clone()).or_default() += times;
         }
         self.zombies += other.zombies;
+        self.clocks += other.clocks;
         self.unknown_committed += other.unknown_committed;
         self.unknown_aborted += other.unknown_aborted;
         self.compactions += other.compactions;
@@ -122,8 +125,9 @@ impl std::fmt::Display for Tally {
         let (done, not) = (self.unknown_committed, self.unknown_aborted);
         write!(
             f,
-            "{} zombies, {} unknown outcomes ",
+            "{} zombies, {} clocks put back, {} unknown outcomes ",
             self.zombies,
+            self.clocks,
             done + not
         )?;
         write!(f, "({done} committed, {not} aborted)")

@@ -258,6 +258,7 @@ impl World {
                     };
                     self.start(self.instances.len(), rates, 5)?;
                 }
+                9 => self.put_the_clock_back(),
                 _ => busy = self.step(number)?,
             }
         }

@@ -1,4 +1,5 @@
-//! What befalls instances: they die, close, freeze past their session, or lose their disk.
+//! What befalls instances: they die, close, freeze past their session, lose their disk, or hear
+//! that it is earlier than it was.
 //!
 //! Invariant: what a process leaves behind is counted and checked before the next one begins.
 
@@ -53,6 +54,12 @@ impl World {
         *sleep = self.ground.expire(worker.member(), &mut self.rng)?;
         self.tally.zombies += 1;
         Ok(())
+    }
+
+    /// Somebody finds that it is earlier than was thought.
+    pub(super) fn put_the_clock_back(&mut self) {
+        self.tally.clocks += 1;
+        self.now = (self.now - self.rng.below(2_000) as i64).max(0);
     }
 
     pub(super) fn lose_disk(&mut self, number: usize) -> Result<()> {
