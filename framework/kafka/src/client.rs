@@ -409,7 +409,7 @@ impl Log for KafkaClient {
         if self.committer.is_none() {
             self.committer = Some(Committer::start(&self.id, &self.waker)?);
         }
-        if let (Some(committer), Some(producer)) = (&self.committer, self.producer.take()) {
+        if let (Some(committer), Some(producer)) = (&mut self.committer, self.producer.take()) {
             committer.begin(Job { producer, places })?;
             (self.begun, self.finished) = (Some(transaction), None);
         }

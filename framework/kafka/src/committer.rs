@@ -38,6 +38,8 @@ pub(crate) struct Committer {
     jobs: Option<SyncSender<Job>>,
     answers: Receiver<Answer>,
     thread: Option<JoinHandle<()>>,
+    /// How long the commit that was begun last may take.
+    limit: Duration,
 }
 
 impl Committer {
@@ -64,14 +66,21 @@ impl Committer {
             jobs: Some(jobs),
             answers,
             thread: Some(thread),
+            limit: Duration::ZERO,
         })
     }
 
     /// Begins a commit. There is one at a time.
-    pub(crate) fn begin(&self, job: Job) -> Result<()> {
+    pub(crate) fn begin(&mut self, job: Job) -> Result<()> {
+        self.limit = job.producer.commit_limit();
         let jobs = self.jobs.as_ref();
         let sent = jobs.is_some_and(|jobs| jobs.send(job).is_ok());
         if sent { Ok(()) } else { Err(gone()) }
+    }
+
+    /// How long the commit that was begun last may take.
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
     }
 
     /// The answer, if it comes within the wait.

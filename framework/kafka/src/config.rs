@@ -115,10 +115,12 @@ const PRODUCER: Fixed = &[
     ("retry.backoff.ms", "10"),
     ("retry.backoff.max.ms", "1000"),
     ("transaction.timeout.ms", "10000"),
-    ("message.timeout.ms", "10000"),
     ("sticky.partitioning.linger.ms", "0"),
     ("statistics.interval.ms", "5000"),
 ];
+
+/// For so long delivery of a record is tried without transactions.
+const MESSAGE_TIMEOUT_MS: &str = "10000";
 
 /// Recommended for requests about topics and groups: what is known of partitions' leaders is not
 /// kept for a quarter of an hour, since these requests do not find out by themselves that it is
@@ -179,7 +181,11 @@ impl KafkaConfig {
         settings.push(("client.id".into(), format!("{client}-producer")));
         match transactional_id {
             Some(id) => settings.push(("transactional.id".into(), id.into())),
-            None => settings.retain(|(key, _)| key != "transaction.timeout.ms"),
+            None => {
+                settings.retain(|(key, _)| key != "transaction.timeout.ms");
+                // With transactions it is as long as one may be open, if nobody says otherwise.
+                settings.insert(0, ("message.timeout.ms".into(), MESSAGE_TIMEOUT_MS.into()));
+            }
         }
         build(settings, Kind::Producer, context)
     }

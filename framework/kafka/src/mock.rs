@@ -21,10 +21,13 @@ pub(crate) const TOPIC: &str = "topic";
 /// `task.timeout.ms`.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A cluster of three brokers, the first of which leads the one topic, and a clock that stands still.
+/// A cluster of three brokers, the first of which leads the one topic, and a clock that stands still if it is
+/// not told otherwise.
 pub(crate) struct Mock {
     pub(crate) cluster: MockCluster<'static, DefaultProducerContext>,
     pub(crate) seconds: Arc<AtomicU64>,
+    /// How far the clock goes on whenever somebody looks at it.
+    pub(crate) step: Arc<AtomicU64>,
 }
 
 impl Mock {
@@ -32,8 +35,12 @@ impl Mock {
         let cluster = MockCluster::new(3).unwrap();
         cluster.create_topic(TOPIC, 1, 1).unwrap();
         cluster.partition_leader(TOPIC, 0, Some(1)).unwrap();
-        let seconds = Arc::default();
-        Self { cluster, seconds }
+        let (seconds, step) = (Arc::default(), Arc::default());
+        Self {
+            cluster,
+            seconds,
+            step,
+        }
     }
 
     pub(crate) fn log(&self, guarantee: Guarantee, producer: &[(&str, &str)]) -> KafkaLog {
@@ -49,8 +56,11 @@ impl Mock {
             producer: producer.iter().map(owned).collect(),
             ..KafkaConfig::default()
         };
-        let seconds = Arc::clone(&self.seconds);
-        let elapsed = move || Duration::from_secs(seconds.load(Ordering::Relaxed));
+        let (seconds, step) = (Arc::clone(&self.seconds), Arc::clone(&self.step));
+        let elapsed = move || {
+            let step = step.load(Ordering::Relaxed);
+            Duration::from_secs(seconds.fetch_add(step, Ordering::Relaxed))
+        };
         KafkaLog::connect(config, Arc::new(elapsed)).unwrap()
     }
 }

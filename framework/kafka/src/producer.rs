@@ -11,7 +11,7 @@ mod tests;
 use crate::{
     broker::Cluster,
     config::Guarantee,
-    errors::{Reaction, answer, fatal, refused},
+    errors::{Elapsed, Reaction, answer, fatal, refused},
     ffi::{Code, Context, GroupMetadata, Handle, KafkaError, Outgoing, PartitionList, Slot, Topic},
     wake::Waker,
 };
@@ -24,10 +24,10 @@ const REQUEST: Duration = Duration::from_secs(5);
 /// How often a request that says it may be made again is made again, before the transaction is
 /// given up or its outcome called unknown.
 const AGAIN_MAX: usize = 6;
-/// How long acknowledgements are waited for: longer than librdkafka tries to deliver.
-const FLUSH: Duration = Duration::from_secs(15);
-/// A full queue is waited for so many times so long.
-const FULL_ROUNDS: usize = 200;
+/// How much longer than librdkafka tries to deliver a record it is waited for: it looks once a second
+/// which ones are too old, and a request on its way is waited for.
+const SETTLE: Duration = Duration::from_secs(5);
+/// How long a full queue is waited for at a time.
 const FULL_WAIT: Duration = Duration::from_millis(50);
 /// Deliveries are looked at after so many records at the latest.
 const SERVE_EVERY: u32 = 1_000;
@@ -59,6 +59,8 @@ pub(crate) struct Producer {
     /// The transactional id and the `client.id`.
     id: String,
     handle: Option<Arc<Handle>>,
+    /// Within this time every record of the handle's is acknowledged or given up.
+    settles: Duration,
     initialised: bool,
     standing: Standing,
     targets: Vec<Target>,
@@ -78,6 +80,7 @@ impl Producer {
             waker: Arc::clone(waker),
             id,
             handle: None,
+            settles: SETTLE,
             initialised: false,
             standing: Standing::Closed,
             targets: Vec::new(),
@@ -112,6 +115,7 @@ impl Producer {
                 let id = self.transactional().then_some(&*self.id);
                 let handle = self.cluster.config.producer(&self.id, id, context)?;
                 (self.initialised, self.standing) = (false, Standing::Closed);
+                self.settles = self.delivery_limit(&handle) + SETTLE;
                 self.handle = Some(Arc::clone(&handle));
                 handle
             }
@@ -127,6 +131,17 @@ impl Producer {
             self.initialised = true;
         }
         Ok(handle)
+    }
+
+    /// For how long librdkafka tries to deliver a record. Where that is without end, it tries no
+    /// longer than a transaction lives, or than a cluster is waited for at all.
+    fn delivery_limit(&self, handle: &Handle) -> Duration {
+        let positive = |key| handle.setting(key).filter(|millis| *millis > 0);
+        let millis = positive("message.timeout.ms").or_else(|| {
+            let transactional = self.transactional();
+            positive("transaction.timeout.ms").filter(|_| transactional)
+        });
+        millis.map_or(self.cluster.config.task_timeout, Duration::from_millis)
     }
 
     fn begin(&mut self) -> Result<Arc<Handle>> {
@@ -199,7 +214,8 @@ impl Producer {
             timestamp: record.timestamp,
             headers: record.headers,
         };
-        if let Err(error) = produce(&handle, &outgoing) {
+        let limit = (self.settles, &self.cluster.elapsed);
+        if let Err(error) = produce(&handle, &outgoing, limit) {
             return Err(self.not_sent(topic, &record, &error));
         }
         if slot.first_touch() {
@@ -285,6 +301,12 @@ impl Producer {
         }
     }
 
+    /// How long a commit may take: acknowledgements, and three requests.
+    pub(crate) fn commit_limit(&self) -> Duration {
+        let requests = u32::try_from(3 * AGAIN_MAX).unwrap_or(u32::MAX);
+        self.settles + REQUEST * requests
+    }
+
     /// Whether there is anything to commit.
     pub(crate) fn is_open(&self) -> bool {
         self.standing != Standing::Closed
@@ -297,7 +319,7 @@ impl Producer {
         places: Option<(&PartitionList, &GroupMetadata)>,
     ) -> Result<Vec<(TopicPartition, Offset)>> {
         let handle = self.begin()?;
-        if let Err(error) = handle.flush(FLUSH) {
+        if let Err(error) = handle.flush(self.settles) {
             return Err(self.give_up("waiting for acknowledgements", &error));
         }
         if let Some(error) = handle.context().take_refusal() {
@@ -416,17 +438,26 @@ fn was_troubled(handle: &Handle) -> bool {
     handle.context().take_trouble()
 }
 
-/// Sends a record, waiting for room where there is none.
-fn produce(handle: &Handle, record: &Outgoing<'_>) -> std::result::Result<(), KafkaError> {
-    for _ in 0..FULL_ROUNDS {
+/// Sends a record, waiting for room where there is none: for as long as librdkafka may take to make
+/// some, by delivering or giving up what is before it.
+fn produce(
+    handle: &Handle,
+    record: &Outgoing<'_>,
+    (limit, elapsed): (Duration, &Elapsed),
+) -> std::result::Result<(), KafkaError> {
+    let mut since = None;
+    loop {
         match handle.produce(record) {
             Err(error) if error.code == Code::RD_KAFKA_RESP_ERR__QUEUE_FULL => {
+                let now = elapsed();
+                if now.saturating_sub(*since.get_or_insert(now)) >= limit {
+                    return Err(error);
+                }
                 handle.serve(FULL_WAIT);
             }
             settled => return settled,
         }
     }
-    Err(KafkaError::of(Code::RD_KAFKA_RESP_ERR__QUEUE_FULL))
 }
 
 /// Makes a request that may be made again, a bounded number of times.

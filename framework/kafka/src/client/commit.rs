@@ -5,6 +5,7 @@
 
 use super::{FAILED_WAIT, KafkaClient};
 use crate::{
+    committer::Committer,
     config::Guarantee,
     errors::fatal,
     ffi::{GroupMetadata, PartitionList},
@@ -15,15 +16,15 @@ use millstream_core::record::TopicPartition;
 use millstream_log::{Commit, Committed, Error, Outcome, Result};
 use std::{sync::Arc, time::Duration};
 
-/// How long a producer that is committing is waited for, by whoever needs it before it is back:
-/// longer than a commit can take.
-const AWAY_ROUNDS: usize = 120;
+/// A producer that is committing is waited for so long at a time, by whoever needs it before it is
+/// back.
 const AWAY_WAIT: Duration = Duration::from_secs(1);
 
 impl KafkaClient {
     /// The producer; one that is at the committer is waited for, and its answer kept.
     pub(super) fn producer(&mut self) -> Result<&mut Producer> {
-        for _ in 0..AWAY_ROUNDS {
+        let limit = self.committer.as_ref().map(Committer::limit);
+        for _ in 0..=limit.unwrap_or_default().as_secs() {
             if self.producer.is_some() || !self.bring_back(AWAY_WAIT)? {
                 break;
             }

@@ -4,12 +4,15 @@
 //! after librdkafka has ended the handle's threads.
 
 use super::{
+    c_string,
     error::{Code, KafkaError},
     millis, owned,
 };
 use crate::{statistics, wake::Waker};
 use millstream_log::ClientStatistics;
-use rdkafka::bindings::{self as c, rd_kafka_conf_t, rd_kafka_message_t, rd_kafka_t};
+use rdkafka::bindings::{
+    self as c, rd_kafka_conf_res_t, rd_kafka_conf_t, rd_kafka_message_t, rd_kafka_t,
+};
 use std::{
     ffi::{c_char, c_int, c_void},
     ptr::NonNull,
@@ -133,6 +136,23 @@ impl Handle {
     pub(crate) fn serve(&self, wait: Duration) {
         // SAFETY: the handle lives; callbacks touch only the context, which lives with it.
         unsafe { c::rd_kafka_poll(self.raw(), millis(wait)) };
+    }
+
+    /// What holds of a setting that is a number, whoever set it; `None` where there is no such one.
+    pub(crate) fn setting(&self, key: &str) -> Option<u64> {
+        let (name, mut text) = (c_string(key), [0 as c_char; super::ERROR_TEXT_BYTES]);
+        let mut size = text.len();
+        // SAFETY: the handle lives, the name ends with a zero byte, and the buffer is as long as we
+        // say.
+        let found = unsafe {
+            let conf = c::rd_kafka_conf(self.raw());
+            c::rd_kafka_conf_get(conf, name.as_ptr(), text.as_mut_ptr(), &raw mut size)
+        };
+        if found != rd_kafka_conf_res_t::RD_KAFKA_CONF_OK {
+            return None;
+        }
+        // SAFETY: librdkafka ended the text with a zero byte.
+        unsafe { owned(text.as_ptr()) }.parse().ok()
     }
 
     /// The error that made the handle useless, if there is one.
