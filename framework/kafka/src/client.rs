@@ -111,7 +111,8 @@ impl KafkaClient {
 
     fn sources(&mut self) -> Result<&mut Sources> {
         if self.sources.is_none() {
-            self.sources = Some(Sources::new(&self.cluster, &self.id, &self.waker)?);
+            let client = (&*self.id, self.subscription.is_some());
+            self.sources = Some(Sources::new(&self.cluster, client, &self.waker)?);
         }
         (self.sources.as_mut()).ok_or_else(|| Error::Fatal("no reader".into()))
     }
@@ -194,6 +195,7 @@ impl KafkaClient {
     }
 
     fn news(&mut self) -> bool {
+        self.producer.iter().for_each(Producer::serve);
         let Some(sources) = &mut self.sources else {
             return false;
         };
@@ -242,14 +244,17 @@ impl Log for KafkaClient {
         }
         self.id = client_id(&self.cluster.config.process_id, &subscription);
         let id = self.id.clone();
-        self.producer()?.rename(id);
+        self.producer()?.join(id);
         // Whoever used our name before is fenced, and its open transaction ended, before the group
         // gives us any task.
         let settled = self.producer()?.settle();
         self.patient(settled)?;
         let joined = ClassicGroup::join(&self.cluster, subscription.clone(), &self.waker)?;
         self.group = Some(Box::new(joined));
-        self.subscription = Some(subscription);
+        if self.subscription.replace(subscription).is_none() {
+            // What was read before is read on by a reader that has statistics.
+            self.sources = None;
+        }
         self.lost = false;
         Ok(())
     }

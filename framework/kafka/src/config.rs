@@ -160,25 +160,32 @@ impl KafkaConfig {
         build(settings, Kind::Member, context)
     }
 
-    /// A consumer of partitions, in no group.
-    pub(crate) fn reader(&self, client: &str, context: Arc<Context>) -> Result<Arc<Handle>> {
+    /// A consumer of partitions, in no group. One that tells has statistics, and must be served.
+    pub(crate) fn reader(
+        &self,
+        client: &str,
+        tells: bool,
+        context: Arc<Context>,
+    ) -> Result<Arc<Handle>> {
         let mut settings = self.layers(CONSUMER, &self.consumer, CONSUMER_MUST, &|key| {
             let of_members = ["session.", "heartbeat.", "max.poll."];
             !of_members.iter().any(|prefix| key.starts_with(prefix))
         });
         settings.push(("client.id".into(), format!("{client}-reader")));
+        settings.extend((!tells).then(silence));
         build(settings, Kind::Consumer, context)
     }
 
-    /// A producer; with an id it is transactional.
+    /// A producer; with an id it is transactional. One that tells has statistics, and must be served.
     pub(crate) fn producer(
         &self,
-        client: &str,
+        (client, tells): (&str, bool),
         transactional_id: Option<&str>,
         context: Arc<Context>,
     ) -> Result<Arc<Handle>> {
         let mut settings = self.layers(PRODUCER, &self.producer, PRODUCER_MUST, &|_| true);
         settings.push(("client.id".into(), format!("{client}-producer")));
+        settings.extend((!tells).then(silence));
         match transactional_id {
             Some(id) => settings.push(("transactional.id".into(), id.into())),
             None => {
@@ -224,6 +231,11 @@ impl KafkaConfig {
         all.extend(fixed(must));
         all
     }
+}
+
+/// No statistics.
+fn silence() -> (String, String) {
+    ("statistics.interval.ms".into(), "0".into())
 }
 
 fn build(

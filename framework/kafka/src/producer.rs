@@ -58,6 +58,8 @@ pub(crate) struct Producer {
     waker: Arc<Waker>,
     /// The transactional id and the `client.id`.
     id: String,
+    /// Whether there are statistics. They wait in memory until somebody serves the handle.
+    tells: bool,
     handle: Option<Arc<Handle>>,
     /// Within this time every record of the handle's is acknowledged or given up.
     settles: Duration,
@@ -79,6 +81,7 @@ impl Producer {
             cluster: Arc::clone(cluster),
             waker: Arc::clone(waker),
             id,
+            tells: false,
             handle: None,
             settles: SETTLE,
             initialised: false,
@@ -96,11 +99,19 @@ impl Producer {
         self.cluster.config.guarantee == Guarantee::ExactlyOnceV2
     }
 
-    /// A producer under another name; what was open is gone.
-    pub(crate) fn rename(&mut self, id: String) {
-        if self.id != id {
+    /// A member's producer, under its name; what was open is gone. A member is polled often, and
+    /// its producer served with it, so that it may have statistics.
+    pub(crate) fn join(&mut self, id: String) {
+        if self.id != id || !self.tells {
             self.discard();
-            self.id = id;
+            (self.id, self.tells) = (id, true);
+        }
+    }
+
+    /// Hears what there is to hear.
+    pub(crate) fn serve(&self) {
+        if let Some(handle) = &self.handle {
+            handle.serve(Duration::ZERO);
         }
     }
 
@@ -111,9 +122,14 @@ impl Producer {
             Some(handle) => Arc::clone(handle),
             None => {
                 let context = Context::new(Arc::clone(&self.waker));
-                self.cluster.tellers.add(&context);
-                let id = self.transactional().then_some(&*self.id);
-                let handle = self.cluster.config.producer(&self.id, id, context)?;
+                if self.tells {
+                    self.cluster.tellers.add(&context);
+                }
+                let (id, client) = (
+                    self.transactional().then_some(&*self.id),
+                    (&*self.id, self.tells),
+                );
+                let handle = self.cluster.config.producer(client, id, context)?;
                 (self.initialised, self.standing) = (false, Standing::Closed);
                 self.settles = self.delivery_limit(&handle) + SETTLE;
                 self.handle = Some(Arc::clone(&handle));

@@ -24,6 +24,7 @@ use millstream_log::{Error, Result};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 /// Room that a new batch has for its records' bytes, at first.
@@ -149,12 +150,19 @@ impl Drop for Sources {
 }
 
 impl Sources {
-    pub(crate) fn new(cluster: &Arc<Cluster>, client: &str, waker: &Arc<Waker>) -> Result<Self> {
+    /// `tells`: whether there are statistics, for whoever serves the handle often.
+    pub(crate) fn new(
+        cluster: &Arc<Cluster>,
+        (client, tells): (&str, bool),
+        waker: &Arc<Waker>,
+    ) -> Result<Self> {
         let context = Context::new(Arc::clone(waker));
-        cluster.tellers.add(&context);
+        if tells {
+            cluster.tellers.add(&context);
+        }
         Ok(Self {
             cluster: Arc::clone(cluster),
-            handle: cluster.config.reader(client, context)?,
+            handle: cluster.config.reader(client, tells, context)?,
             topics: BTreeMap::new(),
             open: BTreeMap::new(),
         })
@@ -293,6 +301,8 @@ impl Sources {
         from: Offset,
         bytes_max: usize,
     ) -> Result<Option<Records>> {
+        // Its reader may never poll.
+        self.handle.serve(Duration::ZERO);
         if let Some(source) = self.open.get(at)
             && let Some((asked, page)) = &source.page
             && (*asked..source.next).contains(&from)

@@ -149,3 +149,26 @@ fn new_tasks_have_all_the_time_to_be_committed() {
         });
     }
 }
+
+#[test]
+fn only_who_is_polled_has_statistics_and_there_they_are_heard() {
+    let mock = Mock::start();
+    let often = [("statistics.interval.ms", "50")];
+    let log = mock.log(Guarantee::AtLeastOnce, &often);
+    let mut client = log.client();
+    send(&mut client);
+    client.commit(1, &[]).unwrap();
+    let reader = Arc::clone(client.sources().unwrap().handle());
+    for handle in [&reader, client.producer().unwrap().handle()] {
+        assert_eq!(handle.setting("statistics.interval.ms"), Some(0));
+    }
+    client.producer().unwrap().join("m".to_owned());
+    send(&mut client);
+    let told = || log.cluster().tellers.told();
+    assert_eq!(told(), [], "nobody has listened yet");
+    let mut polled = |_| {
+        client.poll(Duration::from_millis(20)).unwrap();
+        !told().is_empty()
+    };
+    assert!((0..500).any(&mut polled), "what was told is not heard");
+}

@@ -124,6 +124,8 @@ impl Handle {
         request: impl FnOnce(*const rd_kafka_AdminOptions_t, *mut rd_kafka_queue_t),
         tune: impl FnOnce(*mut rd_kafka_AdminOptions_t),
     ) -> Result<Event, KafkaError> {
+        // Callbacks of such a handle are served here only, and would pile up.
+        self.serve(Duration::ZERO);
         let (options, queue) = (Options::new(self, op, limit)?, Queue::answers(self)?);
         tune(options.0.as_ptr());
         request(options.0.as_ptr(), queue.raw());

@@ -16,6 +16,12 @@ const RECORD: RawRecord<'_> = RawRecord {
     headers: &Headers::NONE,
 };
 
+impl Producer {
+    pub(crate) fn handle(&self) -> &Arc<Handle> {
+        self.handle.as_ref().unwrap()
+    }
+}
+
 fn producer(mock: &Mock, settings: &[(&str, &str)]) -> Producer {
     producer_of(mock, Guarantee::ExactlyOnceV2, settings)
 }
