@@ -388,6 +388,21 @@ fn what_a_punctuation_makes_may_be_too_large_too() {
     assert!(matches!(error.kind(), ErrorKind::RecordTooLarge(_)));
 }
 
+/// A policy behind it would be about nothing: that of the table is meant.
+#[test]
+fn a_stream_of_changes_has_no_error_policy() {
+    let builder = StreamsBuilder::new();
+    let counts = builder.stream(&TEXTS).group_by_key().count("counts");
+    let policy = ErrorPolicy::Skip;
+    (counts.to_stream().on_error(policy)).for_each(|_, _| ());
+    let error = builder.build().map(drop).unwrap_err().to_string();
+    assert!(error.contains("to_stream(..) refuses no record"), "{error}");
+    let builder = StreamsBuilder::new();
+    let counts = builder.stream(&TEXTS).group_by_key().count("counts");
+    let _ = counts.on_error(policy);
+    builder.build().unwrap();
+}
+
 #[test]
 fn mistakes_about_policies_are_found_before_any_record() {
     let builder = StreamsBuilder::new();

@@ -27,7 +27,7 @@ use std::{
 };
 
 /// Operators that let every record pass, or drop it without a word.
-const REFUSE_NOTHING: [&str; 12] = [
+const REFUSE_NOTHING: [&str; 13] = [
     "filter",
     "map_values",
     "map",
@@ -40,6 +40,7 @@ const REFUSE_NOTHING: [&str; 12] = [
     "branch_child",
     "child",
     "fused",
+    "to_stream",
 ];
 
 /// Where a program declares its streams, tables and stores.

@@ -32,8 +32,9 @@ impl<K, V> Consumed<K, V> {
         }
     }
 
-    /// What time the records have; overrides the one they have on the log, and with it
-    /// `default.timestamp.extractor`. A topic of which the times are extracted is read once only.
+    /// What time the records have, in place of the one they have on the log. There is no
+    /// `default.timestamp.extractor` for all sources: each says so itself. A topic of which the
+    /// times are extracted is read once only.
     #[must_use]
     pub fn with_timestamp(self, extractor: TimestampExtractor<K, V>) -> Self {
         Self {
@@ -52,8 +53,10 @@ impl<K, V> Consumed<K, V> {
         }
     }
 
-    /// What becomes of records that cannot be decoded or that the program refuses; overrides
-    /// `deserialization.exception.handler`.
+    /// What becomes of this source's bad records: of those that cannot be decoded, and of those
+    /// that an operator or a sink refuses which has no policy of its own. For this source it is in
+    /// place of all three of the program's, `deserialization.exception.handler`,
+    /// `processing.exception.handler` and `production.exception.handler`.
     #[must_use]
     pub fn on_error(self, policy: ErrorPolicy) -> Self {
         Self {
