@@ -5,7 +5,7 @@
 //! process.
 
 use anyhow::{Context, Result};
-use millstream_log::{Cleanup, EmbeddedLog, Limits as LogLimits, TopicSpec};
+use millstream_log::{Cleanup, EmbeddedLog, Limits as LogLimits, TopicInfo, TopicSpec};
 use millstream_runtime::config::{Config, Durability, PREFIXES, Source};
 use millstream_state::{self as state, RocksBackend, Shared};
 use std::{path::Path, sync::Arc};
@@ -49,6 +49,14 @@ pub(crate) fn open(config: &Config, root: &Path, shared: &Shared) -> Result<Embe
 /// log is in this process.
 pub(crate) fn create_topics(log: &EmbeddedLog, names: &[String], config: &Config) -> Result<()> {
     let known = log.topics()?;
+    for (topic, partitions) in otherwise(&known, names, config) {
+        tracing::warn!(
+            topic,
+            partitions,
+            wanted = config.embedded_partitions(),
+            "the topic is there and keeps its partitions: embedded.partitions is for new ones"
+        );
+    }
     for name in names {
         if known.iter().any(|info| info.spec.name == *name) {
             continue;
@@ -60,6 +68,21 @@ pub(crate) fn create_topics(log: &EmbeddedLog, names: &[String], config: &Config
         })?;
     }
     Ok(())
+}
+
+/// Topics that are there with other numbers of partitions than somebody asks for. The records of a
+/// key would not stay together if partitions were added, and state is by partition.
+fn otherwise<'t>(known: &'t [TopicInfo], names: &[String], config: &Config) -> Vec<(&'t str, u32)> {
+    let source = config.source("embedded.partitions");
+    if matches!(source, None | Some(Source::BuiltIn)) {
+        return Vec::new();
+    }
+    let specs = known.iter().map(|info| &info.spec);
+    specs
+        .filter(|spec| names.contains(&spec.name))
+        .filter(|spec| spec.partitions != config.embedded_partitions())
+        .map(|spec| (&*spec.name, spec.partitions))
+        .collect()
 }
 
 /// Settings that somebody wrote down and that nothing will come of.
@@ -77,6 +100,31 @@ fn unused(config: &Config) -> Vec<String> {
 mod tests {
     use super::*;
     use millstream_runtime::config::ConfigBuilder;
+
+    #[test]
+    fn topics_that_keep_other_partitions_are_found() {
+        let log = EmbeddedLog::in_memory();
+        let config = |set: &[&str]| {
+            let builder = ConfigBuilder::new().defaults(&[("application.id", "app")]);
+            let set = set
+                .iter()
+                .try_fold(builder, |builder, set| builder.set(set));
+            set.and_then(ConfigBuilder::build).unwrap()
+        };
+        let names = ["old".to_owned(), "new".to_owned()];
+        create_topics(&log, &names[..1], &config(&["embedded.partitions=2"])).unwrap();
+        let found = |set: &[&str]| {
+            let topics = log.topics().unwrap();
+            let found = otherwise(&topics, &names, &config(set));
+            found
+                .iter()
+                .map(|(name, n)| (name.to_string(), *n))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(found(&["embedded.partitions=3"]), [("old".to_owned(), 2)]);
+        assert!(found(&["embedded.partitions=2"]).is_empty());
+        assert!(found(&[]).is_empty(), "nobody asked for any number");
+    }
 
     #[test]
     fn settings_that_nothing_comes_of_are_found() {

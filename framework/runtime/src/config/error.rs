@@ -2,7 +2,7 @@
 //!
 //! Invariant: a message names the key and where its value came from, and shows no credentials.
 
-use super::{keys::KEYS, source::Source};
+use super::{clients, keys::KEYS, source::Source};
 
 /// The result of building a configuration.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -97,7 +97,11 @@ pub enum Error {
 impl Error {
     /// No key has this name.
     pub(super) fn unknown(key: String, origin: Source) -> Self {
-        let hint = nearest(&key).map_or(String::new(), |name| format!("; did you mean {name}?"));
+        let hint = match (clients::written(&key), nearest(&key)) {
+            (Some(written), _) => format!("; it is one of Kafka's clients: write {written}"),
+            (None, Some(name)) => format!("; did you mean {name}?"),
+            (None, None) => String::new(),
+        };
         Self::Unknown { key, origin, hint }
     }
 }

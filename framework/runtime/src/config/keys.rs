@@ -1,7 +1,8 @@
 //! Every key there is: name, form, default and meaning, in one list.
 //!
 //! Invariant: names are sorted, every default is a value of its kind (both tested), and a key that
-//! Kafka Streams has too means the same here.
+//! Kafka Streams has too means the same here, but for two, which say what differs:
+//! `application.server` and `statestore.cache.max.bytes`.
 
 use super::value::Kind;
 
@@ -87,7 +88,8 @@ pub static KEYS: &[Key] = &[
         "application.server",
         Kind::Address,
         "127.0.0.1:8080",
-        "Where this instance serves metrics, probes, queries and its page.",
+        "Where this instance listens, to serve metrics, probes, queries and its page. Kafka \
+         Streams only tells other instances what is written here.",
     ),
     key(
         "auto.offset.reset",
@@ -261,8 +263,9 @@ pub static KEYS: &[Key] = &[
         "statestore.cache.max.bytes",
         Kind::Bytes,
         "0",
-        "0: tables tell each change. More: they tell one for each key and commit, from the row \
-         before to the last one.",
+        "0: tables tell each change. More, however much: they tell one for each key and commit, \
+         from the row before to the last one. Kafka Streams takes it as a size, and tells \
+         earlier what does not fit.",
     ),
     key(
         "statestore.read.cache.max.bytes",

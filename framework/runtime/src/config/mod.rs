@@ -22,6 +22,7 @@
 //! ```
 
 mod builder;
+mod clients;
 mod error;
 mod explain;
 mod file;

@@ -280,6 +280,31 @@ fn names_of_variables() {
 }
 
 #[test]
+fn settings_of_kafkas_clients_are_known_by_heart() {
+    let build = |b: Result<ConfigBuilder>| b.and_then(ConfigBuilder::build).unwrap_err();
+    let table = [
+        (
+            build(named().set("session.timeout.ms=9000")),
+            "unknown key \"session.timeout.ms\" (--set); it is one of Kafka's clients: write \
+             consumer.session.timeout.ms",
+        ),
+        (
+            build(named().env(env("MILLSTREAM_LINGER_MS", "5"))),
+            "unknown key \"linger.ms\" (environment variable MILLSTREAM_LINGER_MS); it is one of \
+             Kafka's clients: write producer.linger.ms",
+        ),
+        (
+            build(named().set("socket.timeout.ms=5")),
+            "unknown key \"socket.timeout.ms\" (--set); it is one of Kafka's clients: write \
+             consumer.socket.timeout.ms or producer.socket.timeout.ms",
+        ),
+    ];
+    for (error, expected) in table {
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+#[test]
 fn errors_say_what_where_and_how_else() {
     let build = |b: Result<ConfigBuilder>| b.and_then(ConfigBuilder::build).unwrap_err();
     let table = [
