@@ -19,7 +19,10 @@ use millstream_runtime::{
     worker::{TaskRole, TaskView},
 };
 use serde_json::Value;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU32, Ordering},
+};
 
 /// Bytes of a topic read for one page of records.
 const READ_BYTES: usize = 1 << 20;
@@ -28,6 +31,8 @@ pub(crate) struct Inspector {
     pub(crate) streams: Arc<Streams>,
     pub(crate) log: Arc<dyn Broker>,
     pub(crate) client: Mutex<Client>,
+    /// How many records without a key were appended: they go round the partitions.
+    pub(crate) keyless: AtomicU32,
     pub(crate) application_id: String,
     pub(crate) predictions_topic: Option<String>,
     pub(crate) models: Option<Arc<ModelsView>>,
@@ -326,9 +331,9 @@ impl Introspect for Inspector {
                 value => format.read_value(value).map_err(bad)?,
             };
             // Chosen here rather than by the log, so that the answer can say where it went.
-            let partition = record.partition.unwrap_or_else(|| {
-                let key = key.as_deref().unwrap_or_default();
-                millstream_log::murmur2::partition(key, partitions)
+            let partition = record.partition.unwrap_or_else(|| match key.as_deref() {
+                Some(key) => millstream_log::murmur2::partition(key, partitions),
+                None => self.keyless.fetch_add(1, Ordering::Relaxed) % partitions.max(1),
             });
             if partition >= partitions {
                 return Err(QueryError::UnknownPartition {

@@ -25,7 +25,7 @@ use millstream_runtime::{
 use millstream_sink::{Sink, SinkHandle};
 use millstream_state::StateDir;
 use std::{
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::AtomicU32},
     time::Duration,
 };
 
@@ -247,6 +247,7 @@ impl Node {
         let inspector = Arc::new(Inspector {
             streams: self.streams.clone(),
             client: Inspector::client(self.log.clone()),
+            keyless: AtomicU32::new(0),
             log: self.log.clone(),
             application_id: self.config.application_id().to_owned(),
             predictions_topic: self.predictions_topic.clone(),

@@ -156,6 +156,27 @@ fn pages_have_every_row_of_all_partitions_once() {
 }
 
 #[test]
+fn records_without_a_key_go_round_the_partitions() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, address) = served(dir.path());
+    let mut partitions = Vec::new();
+    for _ in 0..3 {
+        let body = r#"{"records":[{"value":"a"},{"value":"b"}]}"#;
+        let (status, said) = ask(address, "POST", "/topics/lines/records", body);
+        assert_eq!(status, 200, "{said}");
+        let places = said["offsets"].as_array().unwrap();
+        partitions.extend(
+            places
+                .iter()
+                .filter_map(|place| place["partition"].as_u64()),
+        );
+    }
+    partitions.sort_unstable();
+    assert_eq!(partitions, [0, 0, 1, 1, 2, 2]);
+    node.close().unwrap();
+}
+
+#[test]
 fn ranges_are_of_keys_as_the_store_has_them() {
     let dir = tempfile::tempdir().unwrap();
     let (node, address) = served(dir.path());

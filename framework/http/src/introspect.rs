@@ -92,7 +92,8 @@ pub struct TaskStatus {
     pub id: String,
     /// Whether it processes or stands by.
     pub role: Role,
-    /// `CREATED`, `RESTORING`, `RUNNING`, `SUSPENDED` or `CLOSED`.
+    /// `RESTORING` until its stores are what their changelogs say, then `RUNNING`; one that stands
+    /// by is `RUNNING`.
     pub state: String,
     /// Input records that are committed but not yet processed, when known.
     pub lag: Option<u64>,
@@ -134,9 +135,10 @@ pub struct RestoreProgress {
 pub struct StoreStatus {
     /// Its name.
     pub name: String,
-    /// What it is: `key-value`, `window`, `session` and so on.
+    /// What it is: `key-value`, `timed` (of windows, sessions or joins), `versioned`, `suppress`,
+    /// `buffer`, `lru`, `weights` (a model), `global`, or what a program's own store says.
     pub kind: String,
-    /// How many keys it holds here, about, when known.
+    /// How many keys it holds here, about; null where the program does not know.
     pub keys: Option<u64>,
 }
 
@@ -193,7 +195,8 @@ pub struct NewRecord {
     pub value: Value,
     /// Milliseconds since 1970 UTC; the time of arrival when absent.
     pub timestamp: Option<i64>,
-    /// Its partition; the key chooses when absent.
+    /// Its partition. Where it is absent the key chooses as Kafka's producers do, and records
+    /// without a key go round.
     pub partition: Option<u32>,
 }
 
