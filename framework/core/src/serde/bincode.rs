@@ -43,8 +43,8 @@ const CONFIG: Configuration<LittleEndian, Fixint> = config::legacy();
 /// | `#0123456789abcdef` | the hash of a shape of more than a thousand characters |
 ///
 /// To find it, a type's `Deserialize` is run with a few small values while a program is declared.
-/// The shape is of what is read: where a `Serialize` or `Deserialize` written by hand is changed, or
-/// a field comes to mean something else, give the format another name ([`Serde::named`]).
+/// The shape is of what is read: where a `Serialize` or `Deserialize` written by hand is changed,
+/// or a field comes to mean something else, give the format another name ([`Serde::named`]).
 ///
 /// Three limits make hostile bytes harmless, and bind what can be read back: a value is at most
 /// 64 MiB long and 256 levels deep, and at most 1024 elements of its collections occupy no bytes.

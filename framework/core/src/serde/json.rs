@@ -17,8 +17,8 @@ use std::marker::PhantomData;
 ///
 /// The format's name does not tell the type, as that of [`bincode`](super::bincode()) does: fields
 /// have names here, so they may change places, and one that has a default or is an option may be
-/// missing in old bytes, one that is gone is skipped. A change that old bytes do not survive is told
-/// by an error for each of them; to have it refused at start, name the format
+/// missing in old bytes, one that is gone is skipped. A change that old bytes do not survive is
+/// told by an error for each of them; to have it refused at start, name the format
 /// ([`Serde::named`]), and give it another name then.
 ///
 /// ```

@@ -10,7 +10,8 @@
 //! Where a type refuses a value, or what it makes of it, the last value told is another one in the
 //! next pass, until there is none; then what lies behind it stays unknown.
 //!
-//! Invariant: every pass but the last learns something, and there is a limit to what can be learned.
+//! Invariant: every pass but the last learns something, and there is a limit to how many steps all
+//! of them take.
 
 use super::reader::Reader;
 
