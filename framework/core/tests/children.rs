@@ -113,10 +113,10 @@ fn children_are_seen_by_their_names_in_every_description() {
     let topology = builder.build().unwrap();
     let text = topology.describe(Format::Text);
     let lines = [
-        "      --> odd, all, KSTREAM-SINK-0000000004\n",
-        "    Processor: odd (stores: [])\n      --> KSTREAM-SINK-0000000005\n      \
-         <-- KSTREAM-PROCESS-0000000001\n",
-        "    Processor: all (stores: [])\n      --> KSTREAM-SINK-0000000006\n",
+        "      --> odd, all, sink-out\n",
+        "    Processor: odd (stores: [])\n      --> sink-texts\n      \
+         <-- process-after-source-in\n",
+        "    Processor: all (stores: [])\n      --> sink-counts\n",
     ];
     for line in lines {
         assert!(text.contains(line), "{line} is not in\n{text}");
@@ -137,7 +137,11 @@ fn children_are_seen_by_their_names_in_every_description() {
 
 #[test]
 fn a_name_that_is_empty_or_used_is_a_mistake_where_the_child_is_declared() {
-    for (odd, all, name) in [("", "b", "\"\""), ("a", "a", "\"a\"")] {
+    let wrong = [
+        ("", "b", "\"\" is empty"),
+        ("a", "a", "\"a\" is used already"),
+    ];
+    for (odd, all, why) in wrong {
         let builder = StreamsBuilder::new();
         let new = |(), (odd, all)| Sorting { odd, all };
         let line = line!() + 1;
@@ -145,10 +149,7 @@ fn a_name_that_is_empty_or_used_is_a_mistake_where_the_child_is_declared() {
         let error = builder.build().err().unwrap().to_string();
         let expected = format!("children.rs:{line}:");
         assert!(error.contains(&expected), "{error}");
-        assert!(
-            error.contains(&format!("{name} is empty or used already")),
-            "{error}"
-        );
+        assert!(error.contains(why), "{error}");
     }
     let builder = StreamsBuilder::new();
     sorting(&builder);

@@ -1,4 +1,5 @@
-//! What a topology looks like to people and tools, to the byte: the text is Kafka Streams' own.
+//! What a topology looks like to people and tools, to the byte: the text is Kafka Streams'
+//! own but for the operators' names, which are made of what is stable about them.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -25,34 +26,34 @@ fn topology() -> Topology {
 const TEXT_FORMAT: &str = "\
 Topologies:
    Sub-topology: 0
-    Source: KSTREAM-SOURCE-0000000000 (topics: [text])
-      --> KSTREAM-JOIN-0000000003, KSTREAM-KEYSELECT-0000000005, KSTREAM-SINK-0000000010
-    Source: KSTREAM-SOURCE-0000000001 (topics: [rows])
-      --> KSTREAM-TABLE-0000000002
-    Processor: KSTREAM-TABLE-0000000002 (stores: [rows])
+    Source: source-text (topics: [text])
+      --> join-rows-after-source-text, key-select-after-source-text, sink-after-source-text
+    Source: source-rows (topics: [rows])
+      --> table-rows
+    Processor: table-rows (stores: [rows])
       --> none
-      <-- KSTREAM-SOURCE-0000000001
-    Processor: KSTREAM-JOIN-0000000003 (stores: [rows])
-      --> KSTREAM-SINK-0000000004
-      <-- KSTREAM-SOURCE-0000000000
-    Sink: KSTREAM-SINK-0000000004 (topic: out)
-      <-- KSTREAM-JOIN-0000000003
-    Processor: KSTREAM-KEYSELECT-0000000005 (stores: [])
-      --> KSTREAM-SINK-0000000006
-      <-- KSTREAM-SOURCE-0000000000
-    Sink: KSTREAM-SINK-0000000006 (topic: words-repartition)
-      <-- KSTREAM-KEYSELECT-0000000005
-    Sink: KSTREAM-SINK-0000000010 (extractor class: chosen per record)
-      <-- KSTREAM-SOURCE-0000000000
+      <-- source-rows
+    Processor: join-rows-after-source-text (stores: [rows])
+      --> sink-out
+      <-- source-text
+    Sink: sink-out (topic: out)
+      <-- join-rows-after-source-text
+    Processor: key-select-after-source-text (stores: [])
+      --> sink-words-repartition
+      <-- source-text
+    Sink: sink-words-repartition (topic: words-repartition)
+      <-- key-select-after-source-text
+    Sink: sink-after-source-text (extractor class: chosen per record)
+      <-- source-text
 
   Sub-topology: 1
-    Source: KSTREAM-SOURCE-0000000007 (topics: [words-repartition])
-      --> KSTREAM-AGGREGATE-0000000008
-    Processor: KSTREAM-AGGREGATE-0000000008 (stores: [words])
-      --> KSTREAM-SINK-0000000009
-      <-- KSTREAM-SOURCE-0000000007
-    Sink: KSTREAM-SINK-0000000009 (topic: counts)
-      <-- KSTREAM-AGGREGATE-0000000008
+    Source: source-words-repartition (topics: [words-repartition])
+      --> aggregate-words
+    Processor: aggregate-words (stores: [words])
+      --> sink-counts
+      <-- source-words-repartition
+    Sink: sink-counts (topic: counts)
+      <-- aggregate-words
 
 ";
 
@@ -62,10 +63,10 @@ digraph topology {
   node [fontname=sans];
   subgraph cluster_0 {
     label=\"Sub-topology 0\";
-    n0 [shape=box,label=\"KSTREAM-SOURCE-0000000000\"];
-    n1 [shape=box,label=\"KSTREAM-FILTER-0000000001\"];
-    n2 [shape=box,label=\"KSTREAM-AGGREGATE-0000000002\"];
-    n3 [shape=box,label=\"KSTREAM-SINK-0000000003\"];
+    n0 [shape=box,label=\"source-text\"];
+    n1 [shape=box,label=\"filter-after-source-text\"];
+    n2 [shape=box,label=\"aggregate-counts\"];
+    n3 [shape=box,label=\"sink-counts\"];
     s0 [shape=cylinder,label=\"counts\"];
   }
   \"counts\" [shape=cds];
@@ -82,10 +83,10 @@ digraph topology {
 const MERMAID: &str = "\
 flowchart LR
   subgraph sub0[\"Sub-topology 0\"]
-    n0[\"KSTREAM-SOURCE-0000000000\"]
-    n1[\"KSTREAM-FILTER-0000000001\"]
-    n2[\"KSTREAM-AGGREGATE-0000000002\"]
-    n3[\"KSTREAM-SINK-0000000003\"]
+    n0[\"source-text\"]
+    n1[\"filter-after-source-text\"]
+    n2[\"aggregate-counts\"]
+    n3[\"sink-counts\"]
     s0[(\"counts\")]
   end
   t0>\"counts\"]
@@ -106,31 +107,31 @@ fn small() -> Topology {
 }
 
 #[test]
-fn the_text_is_kafkas() {
+fn the_text_is_kafkas_but_for_the_names() {
     assert_eq!(topology().describe(Format::Text), TEXT_FORMAT);
 }
 
 const JOINED_TABLES: &str = "\
 Topologies:
    Sub-topology: 0
-    Source: KSTREAM-SOURCE-0000000000 (topics: [rows])
-      --> KSTREAM-TABLE-0000000001
-    Processor: KSTREAM-TABLE-0000000001 (stores: [rows])
-      --> KSTREAM-TABLEJOIN-0000000004
-      <-- KSTREAM-SOURCE-0000000000
-    Source: KSTREAM-SOURCE-0000000002 (topics: [more])
-      --> KSTREAM-TABLE-0000000003
-    Processor: KSTREAM-TABLE-0000000003 (stores: [more])
-      --> KSTREAM-TABLEJOIN-0000000004
-      <-- KSTREAM-SOURCE-0000000002
-    Processor: KSTREAM-TABLEJOIN-0000000004 (stores: [rows, more])
-      --> KSTREAM-MATERIALIZE-0000000005
-      <-- KSTREAM-TABLE-0000000001, KSTREAM-TABLE-0000000003
-    Processor: KSTREAM-MATERIALIZE-0000000005 (stores: [joined])
-      --> KSTREAM-SINK-0000000006
-      <-- KSTREAM-TABLEJOIN-0000000004
-    Sink: KSTREAM-SINK-0000000006 (topic: sums)
-      <-- KSTREAM-MATERIALIZE-0000000005
+    Source: source-rows (topics: [rows])
+      --> table-rows
+    Processor: table-rows (stores: [rows])
+      --> table-join-more-after-table-rows
+      <-- source-rows
+    Source: source-more (topics: [more])
+      --> table-more
+    Processor: table-more (stores: [more])
+      --> table-join-more-after-table-rows
+      <-- source-more
+    Processor: table-join-more-after-table-rows (stores: [rows, more])
+      --> materialize-joined
+      <-- table-rows, table-more
+    Processor: materialize-joined (stores: [joined])
+      --> sink-sums
+      <-- table-join-more-after-table-rows
+    Sink: sink-sums (topic: sums)
+      <-- materialize-joined
 
 ";
 
@@ -160,7 +161,7 @@ fn json_has_all_of_it() {
     assert_eq!(aggregate["label"], "aggregate");
     assert_eq!(aggregate["kind"], "operator");
     assert_eq!(aggregate["stores"][0], "words");
-    assert_eq!(aggregate["successors"][0], "KSTREAM-SINK-0000000009");
+    assert_eq!(aggregate["successors"][0], "sink-counts");
     assert!(aggregate["at"].as_str().unwrap().contains("describe.rs:"));
     assert_eq!(subs[1]["nodes"][0]["topic"], "words-repartition");
     assert_eq!(subs[0]["stores"][0]["changelog"], "rows-changelog");
@@ -177,4 +178,114 @@ fn names_of_formats_are_read_and_others_refused() {
             .unwrap_err()
             .contains("text, json, dot or mermaid")
     );
+}
+
+/// The names of all operators.
+fn names(declare: impl Fn(&StreamsBuilder)) -> Vec<String> {
+    let builder = StreamsBuilder::new();
+    declare(&builder);
+    let topology = builder.build().unwrap();
+    topology.nodes().iter().map(|n| n.name.clone()).collect()
+}
+
+#[test]
+fn an_operator_that_comes_elsewhere_changes_no_other_name() {
+    let program = |more: bool| {
+        move |builder: &StreamsBuilder| {
+            let mut text = builder.stream(&TEXT);
+            if more {
+                text = text.peek(|_, _| ());
+                text.group_by_key().count("early").to(&COUNTS);
+            }
+            let rows = builder.table(&ROWS, "rows");
+            let kept = text.filter(|_, _| true).filter(|_, _| true);
+            kept.join(rows, |text, _| text).to(&OUT);
+            let words = kept.group_by(|_, text| text.clone());
+            words.count("words").to_stream().for_each(|_, _| ());
+            let _ = rows.join(rows, |a, b| a + b).materialize("doubled");
+        }
+    };
+    let (before, after) = (names(program(false)), names(program(true)));
+    assert_eq!(
+        before,
+        [
+            "source-text",
+            "source-rows",
+            "table-rows",
+            "filter-after-source-text",
+            "filter-after-source-text-2",
+            "join-rows-after-source-text",
+            "sink-out",
+            "key-select-after-source-text",
+            "sink-words-repartition",
+            "source-words-repartition",
+            "aggregate-words",
+            "to-stream-after-aggregate-words",
+            "foreach-after-aggregate-words",
+            "table-join-after-table-rows",
+            "materialize-doubled",
+        ]
+    );
+    let came: Vec<_> = after.iter().filter(|name| !before.contains(name)).collect();
+    assert_eq!(
+        came,
+        ["peek-after-source-text", "aggregate-early", "sink-counts"]
+    );
+    assert_eq!(after.len(), before.len() + came.len());
+}
+
+#[test]
+fn what_is_below_an_operator_with_a_name_is_named_after_that() {
+    let named = names(|builder| {
+        let lines = builder.stream(&TEXT).named("lines");
+        let clean = lines.filter(|_, _| true).named("clean");
+        let _ = clean.map_values(|text| text).filter(|_, _| true);
+        let counts = clean.group_by_key().count("counts").named("counting");
+        counts.filter(|_, _| true).to(&COUNTS);
+        let _ = builder.global_table(&ROWS, "everywhere");
+    });
+    let expected = [
+        "lines",
+        "clean",
+        "map-values-after-clean",
+        "filter-after-clean",
+        "counting",
+    ];
+    assert_eq!(named[..5], expected);
+    assert!(
+        named[5..]
+            .iter()
+            .all(|name| name.ends_with("-after-counting") || name == "sink-counts")
+    );
+    // What the program chose is not taken by what is made.
+    let taken = names(|builder| {
+        let all = builder.stream(&TEXT).filter(|_, _| true);
+        let _ = all.peek(|_, _| ()).named("filter-after-source-text");
+    });
+    let expected = [
+        "source-text",
+        "filter-after-source-text-2",
+        "filter-after-source-text",
+    ];
+    assert_eq!(taken, expected);
+}
+
+#[test]
+fn names_are_legal_unique_and_given_once() {
+    let builder = StreamsBuilder::new();
+    let text = builder.stream(&TEXT).named("text");
+    let _ = text.filter(|_, _| true).named("text");
+    let _ = text.named("again");
+    let _ = text.peek(|_, _| ()).named("");
+    let _ = text.peek(|_, _| ()).named("a b");
+    let told = builder.build().err().unwrap().to_string();
+    for part in [
+        "the operator has the name \"text\" already, from ",
+        "the operator name \"text\" is used already at ",
+        "the operator name \"\" is empty",
+        "the operator name \"a b\" may only hold",
+    ] {
+        assert!(told.contains(part), "{told} does not say {part:?}");
+    }
+    assert_eq!(told.matches("describe.rs:").count(), 6, "{told}");
 }

@@ -322,40 +322,43 @@ fn topics_are_as_large_as_the_tables_they_lead_to() {
 const DESCRIBED: &str = "\
 Topologies:
    Sub-topology: 0
-    Source: KSTREAM-SOURCE-0000000000 (topics: [left])
-      --> KSTREAM-TABLE-0000000001
-    Processor: KSTREAM-TABLE-0000000001 (stores: [l])
-      --> KSTREAM-SUBSCRIBE-0000000004
-      <-- KSTREAM-SOURCE-0000000000
-    Processor: KSTREAM-SUBSCRIBE-0000000004 (stores: [])
-      --> KSTREAM-SINK-0000000005, KSTREAM-FOREIGNRESULT-0000000011
-      <-- KSTREAM-TABLE-0000000001
-    Sink: KSTREAM-SINK-0000000005 (topic: fk-subscription-registration-repartition)
-      <-- KSTREAM-SUBSCRIBE-0000000004
-    Source: KSTREAM-SOURCE-0000000010 (topics: [fk-subscription-response-repartition])
-      --> KSTREAM-FOREIGNRESULT-0000000011
-    Processor: KSTREAM-FOREIGNRESULT-0000000011 (stores: [l])
-      --> KSTREAM-SINK-0000000012
-      <-- KSTREAM-SUBSCRIBE-0000000004, KSTREAM-SOURCE-0000000010
-    Sink: KSTREAM-SINK-0000000012 (topic: out)
-      <-- KSTREAM-FOREIGNRESULT-0000000011
+    Source: source-left (topics: [left])
+      --> table-l
+    Processor: table-l (stores: [l])
+      --> subscribe-after-table-l
+      <-- source-left
+    Processor: subscribe-after-table-l (stores: [])
+      --> sink-fk-subscription-registration-repartition, foreign-result-l-after-table-l
+      <-- table-l
+    Sink: sink-fk-subscription-registration-repartition \
+                                (topic: fk-subscription-registration-repartition)
+      <-- subscribe-after-table-l
+    Source: source-fk-subscription-response-repartition \
+                                (topics: [fk-subscription-response-repartition])
+      --> foreign-result-l-after-table-l
+    Processor: foreign-result-l-after-table-l (stores: [l])
+      --> sink-out
+      <-- subscribe-after-table-l, source-fk-subscription-response-repartition
+    Sink: sink-out (topic: out)
+      <-- foreign-result-l-after-table-l
 
   Sub-topology: 1
-    Source: KSTREAM-SOURCE-0000000002 (topics: [right])
-      --> KSTREAM-TABLE-0000000003
-    Processor: KSTREAM-TABLE-0000000003 (stores: [r])
-      --> KSTREAM-FOREIGNJOIN-0000000008
-      <-- KSTREAM-SOURCE-0000000002
-    Source: KSTREAM-SOURCE-0000000006 (topics: [fk-subscription-registration-repartition])
-      --> KSTREAM-SUBSCRIPTIONJOIN-0000000007
-    Processor: KSTREAM-SUBSCRIPTIONJOIN-0000000007 (stores: [fk-subscription-store, r])
-      --> KSTREAM-SINK-0000000009
-      <-- KSTREAM-SOURCE-0000000006
-    Processor: KSTREAM-FOREIGNJOIN-0000000008 (stores: [fk-subscription-store])
-      --> KSTREAM-SINK-0000000009
-      <-- KSTREAM-TABLE-0000000003
-    Sink: KSTREAM-SINK-0000000009 (topic: fk-subscription-response-repartition)
-      <-- KSTREAM-SUBSCRIPTIONJOIN-0000000007, KSTREAM-FOREIGNJOIN-0000000008
+    Source: source-right (topics: [right])
+      --> table-r
+    Processor: table-r (stores: [r])
+      --> foreign-join-fk-subscription-store-after-table-r
+      <-- source-right
+    Source: source-fk-subscription-registration-repartition \
+                                (topics: [fk-subscription-registration-repartition])
+      --> subscription-join-fk-subscription-store
+    Processor: subscription-join-fk-subscription-store (stores: [fk-subscription-store, r])
+      --> sink-fk-subscription-response-repartition
+      <-- source-fk-subscription-registration-repartition
+    Processor: foreign-join-fk-subscription-store-after-table-r (stores: [fk-subscription-store])
+      --> sink-fk-subscription-response-repartition
+      <-- table-r
+    Sink: sink-fk-subscription-response-repartition (topic: fk-subscription-response-repartition)
+      <-- subscription-join-fk-subscription-store, foreign-join-fk-subscription-store-after-table-r
 
 ";
 

@@ -321,7 +321,7 @@ fn an_interval_below_a_millisecond_is_an_error_wherever_it_is_asked_for() {
         let error = driver.err().unwrap();
         assert!(matches!(error.kind(), ErrorKind::Processing(_)), "{error}");
         let text = error.to_string();
-        let node = "init of KSTREAM-PROCESSVALUES-0000000001";
+        let node = "init of process-values-after-source-left";
         assert!(text.contains(node) && text.contains(why), "{text}");
     }
 }

@@ -305,7 +305,7 @@ impl StreamsBuilder {
         self.source(kind, key, value)
     }
 
-    /// Adds a node. Its name follows Kafka's pattern, for tools that read `describe()`.
+    /// Adds a node, which gets its name when the program is built.
     #[track_caller]
     pub(crate) fn add(
         &self,
@@ -317,9 +317,8 @@ impl StreamsBuilder {
     ) -> NodeId {
         let mut draft = self.draft.borrow_mut();
         let number = draft.nodes.len();
-        let word = label.to_ascii_uppercase().replace('_', "");
         draft.nodes.push(Node {
-            name: format!("KSTREAM-{word}-{number:010}"),
+            name: String::new(),
             label,
             kind,
             parents,
@@ -335,11 +334,12 @@ impl StreamsBuilder {
     /// Gives a node the name that the program chose for it, as Kafka's `Named` does.
     pub(crate) fn rename(&self, node: NodeId, name: &str, at: &'static Location<'static>) {
         let mut draft = self.draft.borrow_mut();
-        if name.is_empty() || draft.nodes.iter().any(|other| other.name == name) {
-            let text = format!("the operator name {name:?} is empty or used already");
+        if let Some((before, first)) = draft.names.get(&node) {
+            let text = format!("the operator has the name {before:?} already, from {first}");
             draft.mistakes.push(Mistake { at, text });
+        } else {
+            draft.names.insert(node, (name.to_owned(), at));
         }
-        name.clone_into(&mut draft.nodes[node.0].name);
     }
 
     /// Declares a global table; its number.

@@ -48,6 +48,36 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         self.builder
     }
 
+    /// Says what the operator before this is called (Kafka's `Named`) in descriptions, errors and
+    /// dead letters. What is below it, and has no store or topic to be named after, is named after
+    /// that.
+    ///
+    /// Without it operators are called after their stores and topics, and others after their kind
+    /// and what is above them: names that stay when operators come or go elsewhere in the program.
+    /// Only equal operators at one place are numbered, which a name of their own saves them from.
+    /// Names are unique and of the characters that topics have.
+    ///
+    /// ```
+    /// use millstream_core::prelude::*;
+    ///
+    /// static LINES: Topic<String, String> = Topic::new("lines", utf8(), utf8());
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let full = builder.stream(&LINES).filter(|_, line| !line.is_empty()).named("not-empty");
+    /// full.peek(|_, line| println!("{line}"));
+    /// full.group_by_key().count("counts");
+    /// let topology = builder.build()?;
+    /// let names: Vec<_> = topology.nodes().iter().map(|node| node.name.as_str()).collect();
+    /// let expected = ["source-lines", "not-empty", "peek-after-not-empty", "aggregate-counts"];
+    /// assert_eq!(names, expected);
+    /// # Ok::<(), millstream_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn named(self, name: &str) -> Self {
+        self.builder.rename(self.node, name, Location::caller());
+        self
+    }
+
     /// The one primitive that every operator is written in: a closure that, given the linker, takes
     /// what lies downstream and becomes what to do with a record. Extensions of the DSL use it too.
     #[track_caller]

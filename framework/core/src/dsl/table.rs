@@ -256,6 +256,13 @@ impl<'b, K: Storable, V: Storable> KStream<'b, K, Option<V>> {
 }
 
 impl<'b, K: Data, V: Data> KTable<'b, K, V> {
+    /// Says what the operator before this is called, as [`KStream::named`] does.
+    #[track_caller]
+    pub fn named(self, name: &str) -> Self {
+        self.changes.named(name);
+        self
+    }
+
     /// The table's own store, for queries and processors; derived tables have none.
     pub fn store(self) -> Option<StoreHandle<KeyValueStore<K, V>>> {
         self.store

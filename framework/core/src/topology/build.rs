@@ -2,7 +2,7 @@
 
 use super::{
     GlobalSpec, Node, NodeId, NodeKind, Repartition, StoreId, StoreSpec, Subtopology, TopicFormat,
-    TopicName, Topology,
+    TopicName, Topology, naming::Given,
 };
 use crate::{
     error::{Error, Result},
@@ -15,7 +15,7 @@ use std::{
 };
 
 /// Kafka's limit for a topic name.
-const TOPIC_LENGTH_MAX: usize = 249;
+pub(super) const TOPIC_LENGTH_MAX: usize = 249;
 /// Names that become part of a topic's leave room for `application.id` and suffix.
 const NAME_LENGTH_MAX: usize = 150;
 
@@ -41,6 +41,8 @@ pub(crate) struct Draft {
     pub(crate) extracting: Vec<(TopicName, &'static Location<'static>)>,
     /// How long behind their ends the windows that come out of a node stay open.
     pub(crate) graces: BTreeMap<NodeId, Timestamp>,
+    /// What the program calls its operators.
+    pub(crate) names: BTreeMap<NodeId, Given>,
     pub(crate) mistakes: Vec<Mistake>,
 }
 
@@ -50,6 +52,7 @@ impl Draft {
     /// # Errors
     /// `Topology`, listing every mistake with the user's file and line.
     pub(crate) fn build(mut self) -> Result<Topology> {
+        self.name_nodes();
         self.check_names();
         self.check_sources();
         self.check_stores();
@@ -357,7 +360,7 @@ pub(crate) fn check_topic(name: &str) -> std::result::Result<(), String> {
 }
 
 /// The same for store and repartition names, which become part of topic names.
-fn check_name(name: &str, length_max: usize) -> std::result::Result<(), String> {
+pub(super) fn check_name(name: &str, length_max: usize) -> std::result::Result<(), String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty() {
         Err("is empty".to_owned())

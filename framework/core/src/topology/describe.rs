@@ -1,7 +1,7 @@
 //! A topology for eyes and tools: Kafka's text format, JSON, DOT and Mermaid.
 //!
-//! The text is what Kafka Streams' `Topology#describe()` prints, so that tools which draw that keep
-//! working.
+//! The text is what Kafka Streams' `Topology#describe()` prints, but for the operators' names, so
+//! that tools which draw that keep working.
 
 use super::{Logging, Node, NodeId, NodeKind, TopicName, Topology};
 use serde_json::{Value, json};
@@ -95,11 +95,11 @@ impl Topology {
             let _ = write!(
                 out,
                 "  Sub-topology: {id} for global store (will not generate tasks)\n    \
-                 Source: GLOBAL-SOURCE-{number:010} (topics: [{topic}])\n      \
-                 --> GLOBAL-TABLE-{number:010}\n    \
-                 Processor: GLOBAL-TABLE-{number:010} (stores: [{store}])\n      \
+                 Source: global-source-{store} (topics: [{topic}])\n      \
+                 --> global-table-{store}\n    \
+                 Processor: global-table-{store} (stores: [{store}])\n      \
                  --> none\n      \
-                 <-- GLOBAL-SOURCE-{number:010}\n\n"
+                 <-- global-source-{store}\n\n"
             );
         }
         out

@@ -10,6 +10,7 @@ mod evolve;
 pub(crate) mod formats;
 pub(crate) mod global;
 mod layout;
+mod naming;
 mod pattern;
 
 pub(crate) use build::{Draft, Mistake, check_topic};
@@ -102,7 +103,9 @@ pub(crate) type OpenStore = Arc<dyn Fn(StoreEnv) -> Result<Box<dyn StateStore>> 
 /// One operator of the program.
 #[derive(Clone)]
 pub struct Node {
-    /// Unique in the topology and only for people: nothing on the log depends on it.
+    /// Unique in the topology, and the same in the next version of the program unless the operator
+    /// is another one: `aggregate-words`, `filter-after-source-lines`, or what the program calls
+    /// it. It is only for people: nothing on the log depends on it.
     pub name: String,
     /// The operator's word: `filter`, `aggregate`.
     pub label: &'static str,

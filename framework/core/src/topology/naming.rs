@@ -1,0 +1,103 @@
+//! The names of operators: made of what is stable about each, never of how many came before it.
+//!
+//! A source or a sink is named after its topic, an operator after the store that it is the first
+//! to use, and any other one after its kind and the nearest of these above it: `source-lines`,
+//! `filter-after-source-lines`, `aggregate-word-counts`, `sink-counts`. Where operators are equal
+//! in all of that, those behind the first are numbered in the order of the program:
+//! `filter-after-source-lines-2`. The program may say what an operator is called (Kafka's
+//! `Named`), and what is below it is then named after that.
+//!
+//! Invariant: a name is unique in its topology; and an operator that comes or goes changes the
+//! names only of those that are of its kind and at its place, or that are named after it.
+
+use super::{
+    Draft, Mistake, Node, NodeKind,
+    build::{TOPIC_LENGTH_MAX, check_name},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::Location,
+};
+
+/// The name that a program gives an operator, and where it does.
+pub(crate) type Given = (String, &'static Location<'static>);
+
+impl Draft {
+    /// Names all nodes.
+    pub(super) fn name_nodes(&mut self) {
+        let mut taken = self.take_given_names();
+        let (mut known, mut anchors) = (BTreeSet::new(), Vec::new());
+        for number in 0..self.nodes.len() {
+            let node = &self.nodes[number];
+            let first = node.stores.iter().find(|store| !known.contains(*store));
+            let own = first.and_then(|id| Some(self.stores.get(id.0)?.name.clone()));
+            known.extend(node.stores.iter().copied());
+            let parent = node.parents.first().map(|parent| parent.0);
+            let above = parent.and_then(|parent| anchors.get(parent).cloned());
+            let above: String = above.unwrap_or_default();
+            let (name, is_anchor) = match node.name.is_empty() {
+                false => (node.name.clone(), true),
+                true => {
+                    let (name, is_anchor) = self.made_of(node, own.as_deref(), &above);
+                    (unused(&mut taken, name), is_anchor)
+                }
+            };
+            anchors.push(if is_anchor { name.clone() } else { above });
+            self.nodes[number].name = name;
+        }
+    }
+
+    /// Gives nodes the names that the program gives them; all of these.
+    fn take_given_names(&mut self) -> BTreeSet<String> {
+        let mut first: BTreeMap<String, &Location<'_>> = BTreeMap::new();
+        for (node, (name, at)) in std::mem::take(&mut self.names) {
+            if let Err(why) = check_name(&name, TOPIC_LENGTH_MAX) {
+                let text = format!("the operator name {name:?} {why}");
+                self.mistakes.push(Mistake { at, text });
+                continue;
+            }
+            if let Some(first) = first.insert(name.clone(), at) {
+                let text = format!("the operator name {name:?} is used already at {first}");
+                self.mistakes.push(Mistake { at, text });
+            }
+            self.nodes[node.0].name = name;
+        }
+        first.into_keys().collect()
+    }
+
+    /// The name of a node to which the program gives none, given the first store that is its own
+    /// and what is nearest above it; and whether others may be named after it.
+    fn made_of(&self, node: &Node, own: Option<&str>, above: &str) -> (String, bool) {
+        let word = node.label.replace('_', "-");
+        match (&node.kind, own) {
+            (NodeKind::Source { topic, .. } | NodeKind::Sink { topic: Some(topic) }, _) => {
+                (format!("{word}-{}", topic.shown()), true)
+            }
+            (_, Some(store)) => (format!("{word}-{store}"), true),
+            (NodeKind::Operator | NodeKind::Sink { topic: None }, None) => {
+                let met = self.looked_up(node).map(|name| format!("-{name}"));
+                let met = met.unwrap_or_default();
+                (format!("{word}{met}-after-{above}"), false)
+            }
+        }
+    }
+
+    /// What a node that has no store of its own looks up: the last one of the others', or the first
+    /// global table.
+    fn looked_up(&self, node: &Node) -> Option<&str> {
+        let store = node.stores.last().and_then(|id| self.stores.get(id.0));
+        let global = node.globals.first();
+        let global = global.and_then(|number| self.globals.get(usize::from(*number)));
+        let global = global.map(|global| global.name.as_str());
+        store.map(|store| store.name.as_str()).or(global)
+    }
+}
+
+/// The name, with a number where it is taken.
+fn unused(taken: &mut BTreeSet<String>, name: String) -> String {
+    let numbered = (2..).map(|number: u64| format!("{name}-{number}"));
+    let mut names = std::iter::once(name.clone()).chain(numbered);
+    let free = names.find(|name| !taken.contains(name)).unwrap_or(name);
+    taken.insert(free.clone());
+    free
+}
