@@ -27,7 +27,7 @@ fn wait_until_known(sources: &mut Sources, at: &TopicPartition, known: bool) {
 fn an_end_is_not_known_while_its_broker_is_away() {
     let mock = Mock::start();
     let log = mock.log(Guarantee::AtLeastOnce, &[]);
-    let mut sources = Sources::new(log.cluster(), "client", &Arc::default()).unwrap();
+    let mut sources = Sources::new(log.cluster(), ("client", true), &Arc::default()).unwrap();
     let at = TopicPartition::new(TOPIC, 0);
     sources.seek(&at, 0).unwrap();
     wait_until_known(&mut sources, &at, true);
