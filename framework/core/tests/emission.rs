@@ -239,3 +239,30 @@ fn only_windows_without_records_are_closed_by_the_wall_clock() {
     assert_eq!(bench.texts("out"), ["axyzu"]);
     assert_eq!(bench.task.dropped().late_record, 0);
 }
+
+/// What the commit tells is held back like what a buffer lets out: its letter says whose it is.
+#[test]
+fn the_letter_of_what_the_commit_brings_forth_has_its_time_and_headers() {
+    let builder = StreamsBuilder::new();
+    let last = builder.stream(&LEFT).group_by_key();
+    let last = last.reduce("last", |_, new| new).to_stream();
+    let parsed = last.try_map_values(|text| text.unwrap_or_default().parse::<u64>());
+    parsed
+        .on_error(ErrorPolicy::DeadLetterTo("dead"))
+        .to(&COUNTS);
+    let config = TaskConfig {
+        emission: Emission::PerCommit,
+        ..TaskConfig::new("app")
+    };
+    let mut driver = TopologyTestDriver::with_config(builder.build().unwrap(), &config).unwrap();
+    let mut record = Record::new("k".to_owned(), "x".to_owned(), 7);
+    record.headers.push("made", Some(b"here".to_vec()));
+    driver.pipe_record(&LEFT, &record).unwrap();
+    let letters = driver.read_raw("dead");
+    assert_eq!(letters.len(), 1);
+    let (_, _, time, headers) = &letters[0];
+    let made = headers
+        .last("made")
+        .and_then(|header| header.value.as_deref());
+    assert_eq!((*time, made), (7, Some(&b"here"[..])));
+}

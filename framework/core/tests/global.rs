@@ -196,11 +196,11 @@ fn a_global_table_is_no_input_and_is_described() {
 
     let text = topology.describe(Format::Text);
     let global = "  Sub-topology: 1 for global store (will not generate tasks)\n    \
-        Source: GLOBAL-SOURCE-0000000000 (topics: [rates])\n      \
-        --> GLOBAL-TABLE-0000000000\n    \
-        Processor: GLOBAL-TABLE-0000000000 (stores: [rates])\n      \
+        Source: global-source-rates (topics: [rates])\n      \
+        --> global-table-rates\n    \
+        Processor: global-table-rates (stores: [rates])\n      \
         --> none\n      \
-        <-- GLOBAL-SOURCE-0000000000\n\n";
+        <-- global-source-rates\n\n";
     assert!(text.ends_with(global), "{text}");
     let json: Value = serde_json::from_str(&topology.describe(Format::Json)).unwrap();
     assert_eq!(json["globals"][0]["topic"], "rates");

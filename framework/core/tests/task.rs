@@ -73,10 +73,8 @@ fn processing_stops_at_the_number_asked_for() {
         (bench.task.process(2).unwrap(), bench.task.queued(0)),
         (1, 0)
     );
-    assert_eq!(
-        (bench.task.counts().processed, bench.task.next_offset(0)),
-        (3, 3)
-    );
+    let processed = bench.task.counts().processed;
+    assert_eq!((processed, bench.task.next_offset(0)), (3, 3));
 }
 
 #[test]

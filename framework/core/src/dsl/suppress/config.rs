@@ -184,7 +184,8 @@ mod sealed {
     }
 }
 
-/// What [`KTable::suppress`](crate::dsl::KTable::suppress) takes for a table with keys of this type.
+/// What [`KTable::suppress`](crate::dsl::KTable::suppress) takes for a table with keys of this
+/// type.
 pub trait Suppression<K>: sealed::Sealed + Copy + Send + Sync + 'static {
     #[doc(hidden)]
     #[expect(private_interfaces, reason = "nobody else implements it")]
