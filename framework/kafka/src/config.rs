@@ -176,7 +176,8 @@ impl KafkaConfig {
         build(settings, Kind::Consumer, context)
     }
 
-    /// A producer; with an id it is transactional. One that tells has statistics, and must be served.
+    /// A producer; with an id it is transactional. One that tells has statistics, and must be
+    /// served.
     pub(crate) fn producer(
         &self,
         (client, tells): (&str, bool),

@@ -21,8 +21,8 @@ pub(crate) const TOPIC: &str = "topic";
 /// `task.timeout.ms`.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A cluster of three brokers, the first of which leads the one topic, and a clock that stands still if it is
-/// not told otherwise.
+/// A cluster of three brokers, the first of which leads the one topic, and a clock that stands
+/// still if it is not told otherwise.
 pub(crate) struct Mock {
     pub(crate) cluster: MockCluster<'static, DefaultProducerContext>,
     pub(crate) seconds: Arc<AtomicU64>,

@@ -24,8 +24,8 @@ const REQUEST: Duration = Duration::from_secs(5);
 /// How often a request that says it may be made again is made again, before the transaction is
 /// given up or its outcome called unknown.
 const AGAIN_MAX: usize = 6;
-/// How much longer than librdkafka tries to deliver a record it is waited for: it looks once a second
-/// which ones are too old, and a request on its way is waited for.
+/// How much longer than librdkafka tries to deliver a record it is waited for: it looks once a
+/// second which ones are too old, and a request on its way is waited for.
 const SETTLE: Duration = Duration::from_secs(5);
 /// How long a full queue is waited for at a time.
 const FULL_WAIT: Duration = Duration::from_millis(50);

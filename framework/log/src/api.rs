@@ -101,8 +101,8 @@ const TRANSACTION_BYTES: usize = size_of::<u64>();
 /// the place, big-endian. By it [`Log::resolve`] tells an older commit of a place from a newer one:
 /// a member that takes a place over goes on above the number it finds there, whoever stored it.
 /// Members that do not know of each other may use the same number, so what became of a commit is
-/// told by its whole places. What follows (stream time, say) is the caller's. A log stores the bytes
-/// as they are and neither checks nor adds anything.
+/// told by its whole places. What follows (stream time, say) is the caller's. A log stores the
+/// bytes as they are and neither checks nor adds anything.
 ///
 /// ```
 /// use millstream_log::Committed;

@@ -209,6 +209,9 @@ unsafe fn context<'a>(opaque: *mut c_void) -> &'a Context {
     unsafe { &*opaque.cast::<Context>() }
 }
 
+/// The level of lines that say also what was planned, such as the end of an idle connection.
+const DEBUG: c_int = 7;
+
 unsafe extern "C" fn on_log(
     handle: *const rd_kafka_t,
     level: c_int,
@@ -217,7 +220,7 @@ unsafe extern "C" fn on_log(
 ) {
     // SAFETY: both are strings that librdkafka has for the time of the call.
     let (facility, text) = unsafe { (owned(facility), owned(text)) };
-    if !handle.is_null() && is_trouble(&facility, &text) {
+    if level < DEBUG && !handle.is_null() && is_trouble(&facility, &text) {
         // SAFETY: the handle lives, and what it keeps for us is the pointer that we set.
         let context = unsafe { context(c::rd_kafka_opaque(handle)) };
         context.troubled.store(true, Ordering::Release);
