@@ -98,7 +98,7 @@ fn what_a_join_with_a_grace_period_held_back() {
     let waited = builder
         .stream(&IN)
         .left_join_with(table, joined, |value, _| value);
-    waited.try_map_values(refuse);
+    let _ = waited.try_map_values(refuse);
     let mut driver = run(builder);
     let headers = Headers::from_iter([Header {
         name: "h".to_owned(),
@@ -127,7 +127,7 @@ fn what_suppress_held_back() {
     let until = Suppressed::until_time_limit(ms(10), BufferConfig::unbounded());
     let held = builder.table(&IN, "rows").suppress("held", until);
     let told = held.to_stream().map_values(Option::unwrap_or_default);
-    told.try_map_values(refuse);
+    let _ = told.try_map_values(refuse);
     let mut driver = run(builder);
     pipe(&mut driver, &IN, &[(1, 0), (2, 3), (3, 15)]);
     assert_eq!(letters(&mut driver), [held_back(15, "refused 3")]);
@@ -140,8 +140,8 @@ fn what_an_outer_join_told_when_its_window_had_closed() {
     let joined = StreamJoined::with("join", utf8(), i64_be(), i64_be());
     let (left, right) = (builder.stream(&IN), builder.stream(&OTHER));
     let sum = |l: Option<&i64>, r: Option<&i64>| l.unwrap_or(&100) + r.unwrap_or(&200);
-    left.outer_join_stream(right, windows, joined, sum)
-        .try_map_values(refuse);
+    let told = left.outer_join_stream(right, windows, joined, sum);
+    let _ = told.try_map_values(refuse);
     let mut driver = run(builder);
     pipe(&mut driver, &IN, &[(1, 0), (2, 20)]);
     pipe(&mut driver, &OTHER, &[(3, 20)]);
@@ -163,7 +163,7 @@ fn what_windows_told_when_they_closed() {
     let told = closed
         .to_stream()
         .map_values(|count| count.map_or(0, |count| count as i64));
-    told.try_map_values(refuse);
+    let _ = told.try_map_values(refuse);
     let mut driver = run(builder);
     pipe(&mut driver, &IN, &[(1, 1), (2, 2), (3, 30)]);
     assert_eq!(letters(&mut driver), [held_back(2, "refused 2")]);

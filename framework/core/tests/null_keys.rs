@@ -83,7 +83,7 @@ fn windows() -> (JoinWindows, StreamJoined<Key, i64, i64>) {
 fn a_left_join_of_streams_lets_them_through_on_both_sides() {
     let told = joined_and_beside(|left, right| {
         let (windows, joined) = windows();
-        left.left_join_stream(right, windows, joined, |l, _| *l);
+        let _ = left.left_join_stream(right, windows, joined, |l, _| *l);
     });
     // The join itself drops it, since it comes from the right.
     assert_eq!(told, (vec![1], 1));
@@ -93,7 +93,7 @@ fn a_left_join_of_streams_lets_them_through_on_both_sides() {
 fn an_inner_join_of_streams_does_not() {
     let told = joined_and_beside(|left, right| {
         let (windows, joined) = windows();
-        left.join_stream(right, windows, joined, |l, _| *l);
+        let _ = left.join_stream(right, windows, joined, |l, _| *l);
     });
     assert_eq!(told, (vec![], 1));
 }

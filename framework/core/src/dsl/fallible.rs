@@ -53,6 +53,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
 
     /// Makes any number of records of each record, or refuses it.
     #[track_caller]
+    #[must_use = "a mapped stream goes nowhere by itself"]
     pub fn try_flat_map<K2: Data, V2: Data, I, E>(
         self,
         map: impl Fn(K, V) -> Result<I, E> + Fun,
@@ -66,6 +67,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
 
     /// Makes another key and value of each record, or refuses it.
     #[track_caller]
+    #[must_use = "a mapped stream goes nowhere by itself"]
     pub fn try_map<K2: Data, V2: Data, E: Into<BoxError>>(
         self,
         map: impl Fn(K, V) -> Result<(K2, V2), E> + Fun,
@@ -76,6 +78,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
 
     /// Gives each record another key, or refuses it.
     #[track_caller]
+    #[must_use = "a rekeyed stream goes nowhere by itself"]
     pub fn try_select_key<K2: Data, E: Into<BoxError>>(
         self,
         select: impl Fn(&K, &V) -> Result<K2, E> + Fun,
@@ -86,6 +89,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
 
     /// Makes another value of each value, or refuses the record.
     #[track_caller]
+    #[must_use = "a mapped stream goes nowhere by itself"]
     pub fn try_map_values<V2: Data, E: Into<BoxError>>(
         self,
         map: impl Fn(V) -> Result<V2, E> + Fun,
@@ -97,6 +101,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
 
     /// Makes any number of values of each value, or refuses the record.
     #[track_caller]
+    #[must_use = "a mapped stream goes nowhere by itself"]
     pub fn try_flat_map_values<I: IntoIterator<Item: Data>, E: Into<BoxError>>(
         self,
         map: impl Fn(V) -> Result<I, E> + Fun,

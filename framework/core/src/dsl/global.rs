@@ -185,6 +185,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     /// # Ok::<(), millstream_core::Error>(())
     /// ```
     #[track_caller]
+    #[must_use = "a joined stream goes nowhere by itself"]
     pub fn join_global<GK: Data, GV: Data, S: Into<Option<GK>>, W: Data>(
         self,
         table: GlobalKTable<'b, GK, GV>,
@@ -198,6 +199,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     /// Joins each record with the row of the key that `select` makes of it, or with `None` where
     /// there is no row, or no key.
     #[track_caller]
+    #[must_use = "a joined stream goes nowhere by itself"]
     pub fn left_join_global<GK: Data, GV: Data, S: Into<Option<GK>>, W: Data>(
         self,
         table: GlobalKTable<'b, GK, GV>,

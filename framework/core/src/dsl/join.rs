@@ -33,6 +33,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     /// null key are dropped and counted. A table with versions shows the row that its key had at
     /// the record's time.
     #[track_caller]
+    #[must_use = "a joined stream goes nowhere by itself"]
     pub fn join<T: Data, W: Data>(
         self,
         table: KTable<'b, K, T>,
@@ -43,6 +44,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
 
     /// As [`KStream::join`], with a joiner that sees the key.
     #[track_caller]
+    #[must_use = "a joined stream goes nowhere by itself"]
     pub fn join_with_key<T: Data, W: Data>(
         self,
         table: KTable<'b, K, T>,
@@ -54,6 +56,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
 
     /// Joins each record with its key's row, or with `None` where there is no row.
     #[track_caller]
+    #[must_use = "a joined stream goes nowhere by itself"]
     pub fn left_join<T: Data, W: Data>(
         self,
         table: KTable<'b, K, T>,
@@ -64,6 +67,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
 
     /// As [`KStream::left_join`], with a joiner that sees the key.
     #[track_caller]
+    #[must_use = "a joined stream goes nowhere by itself"]
     pub fn left_join_with_key<T: Data, W: Data>(
         self,
         table: KTable<'b, K, T>,
@@ -100,6 +104,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     /// # Ok::<(), millstream_core::Error>(())
     /// ```
     #[track_caller]
+    #[must_use = "a joined stream goes nowhere by itself"]
     pub fn join_with<T: Data, W: Data>(
         self,
         table: KTable<'b, K, T>,
@@ -112,6 +117,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
 
     /// As [`KStream::left_join`], with a name and perhaps a grace period.
     #[track_caller]
+    #[must_use = "a joined stream goes nowhere by itself"]
     pub fn left_join_with<T: Data, W: Data>(
         self,
         table: KTable<'b, K, T>,

@@ -132,6 +132,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
 
     /// Makes another value of each value. Key, timestamp and headers stay.
     #[track_caller]
+    #[must_use = "a mapped stream goes nowhere by itself"]
     pub fn map_values<V2: Data>(self, map: impl Fn(V) -> V2 + Fun) -> KStream<'b, K, V2> {
         self.map_values_with_key(move |_, value| map(value))
     }
@@ -155,6 +156,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     /// # Ok::<(), millstream_core::Error>(())
     /// ```
     #[track_caller]
+    #[must_use = "a mapped stream goes nowhere by itself"]
     pub fn map_values_with_key<V2: Data>(
         self,
         map: impl Fn(&K, V) -> V2 + Fun,
@@ -185,6 +187,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
 
     /// Makes another key and value of each record. What needs the key next repartitions.
     #[track_caller]
+    #[must_use = "a mapped stream goes nowhere by itself"]
     pub fn map<K2: Data, V2: Data>(
         self,
         map: impl Fn(K, V) -> (K2, V2) + Fun,
@@ -211,6 +214,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
 
     /// Makes any number of values of each value.
     #[track_caller]
+    #[must_use = "a mapped stream goes nowhere by itself"]
     pub fn flat_map_values<I: IntoIterator<Item: Data>>(
         self,
         map: impl Fn(V) -> I + Fun,
@@ -220,6 +224,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
 
     /// As [`KStream::flat_map_values`], seeing the key too.
     #[track_caller]
+    #[must_use = "a mapped stream goes nowhere by itself"]
     pub fn flat_map_values_with_key<I: IntoIterator<Item: Data>>(
         self,
         map: impl Fn(&K, V) -> I + Fun,
@@ -253,6 +258,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
 
     /// Makes any number of records of each record.
     #[track_caller]
+    #[must_use = "a mapped stream goes nowhere by itself"]
     pub fn flat_map<K2: Data, V2: Data, I: IntoIterator<Item = (K2, V2)>>(
         self,
         map: impl Fn(K, V) -> I + Fun,
@@ -282,6 +288,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
 
     /// Gives each record another key. What needs the key next repartitions.
     #[track_caller]
+    #[must_use = "a rekeyed stream goes nowhere by itself"]
     pub fn select_key<K2: Data>(self, select: impl Fn(&K, &V) -> K2 + Fun) -> KStream<'b, K2, V> {
         let select = Arc::new(select);
         let selected = self.operator("key_select", vec![], move |link| {

@@ -313,6 +313,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
 
     /// Another row for each row.
     #[track_caller]
+    #[must_use = "a mapped table goes nowhere by itself"]
     pub fn map_values<V2: Data>(self, map: impl Fn(&K, V) -> V2 + Fun) -> KTable<'b, K, V2> {
         self.derive("map_values", Silence::Broken, move |key, row| {
             Some(map(key, row))

@@ -61,6 +61,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     /// # Ok::<(), millstream_core::Error>(())
     /// ```
     #[track_caller]
+    #[must_use = "a joined table goes nowhere by itself"]
     pub fn join<V2: Data, W: Data>(
         self,
         other: KTable<'b, K, V2>,
@@ -74,6 +75,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     /// The keys that this table has, with a row made of its row and the other's, if there is one.
     /// Everything else is as in [`join`](KTable::join).
     #[track_caller]
+    #[must_use = "a joined table goes nowhere by itself"]
     pub fn left_join<V2: Data, W: Data>(
         self,
         other: KTable<'b, K, V2>,
@@ -87,6 +89,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     /// The keys that either table has, with a row made of the one or two rows that there are.
     /// Everything else is as in [`join`](KTable::join); `join` is never called with two `None`s.
     #[track_caller]
+    #[must_use = "a joined table goes nowhere by itself"]
     pub fn outer_join<V2: Data, W: Data>(
         self,
         other: KTable<'b, K, V2>,

@@ -94,6 +94,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     /// # Ok::<(), millstream_core::Error>(())
     /// ```
     #[track_caller]
+    #[must_use = "a joined table goes nowhere by itself"]
     pub fn foreign_key_join<K2: Data, V2: Data, W: Data>(
         self,
         other: KTable<'b, K2, V2>,
@@ -109,6 +110,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     /// in the other table, if there is one. A row whose `foreign_key` is `None` has a result too.
     /// Everything else is as in [`foreign_key_join`](KTable::foreign_key_join).
     #[track_caller]
+    #[must_use = "a joined table goes nowhere by itself"]
     pub fn foreign_key_left_join<K2: Data, V2: Data, W: Data>(
         self,
         other: KTable<'b, K2, V2>,

@@ -49,6 +49,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     /// # Ok::<(), millstream_core::Error>(())
     /// ```
     #[track_caller]
+    #[must_use = "a joined stream goes nowhere by itself"]
     pub fn join_stream<V2: Data, W: Data>(
         self,
         other: KStream<'b, K, V2>,
@@ -63,6 +64,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
 
     /// As [`KStream::join_stream`], with a joiner that sees the key.
     #[track_caller]
+    #[must_use = "a joined stream goes nowhere by itself"]
     pub fn join_stream_with_key<V2: Data, W: Data>(
         self,
         other: KStream<'b, K, V2>,
@@ -114,6 +116,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     /// # Ok::<(), millstream_core::Error>(())
     /// ```
     #[track_caller]
+    #[must_use = "a joined stream goes nowhere by itself"]
     pub fn left_join_stream<V2: Data, W: Data>(
         self,
         other: KStream<'b, K, V2>,
@@ -128,6 +131,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
 
     /// As [`KStream::left_join_stream`], with a joiner that sees the key.
     #[track_caller]
+    #[must_use = "a joined stream goes nowhere by itself"]
     pub fn left_join_stream_with_key<V2: Data, W: Data>(
         self,
         other: KStream<'b, K, V2>,
@@ -145,6 +149,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     /// As [`KStream::left_join_stream`] for both sides: the joiner gets at least one of the two. Of
     /// results with one and the same time, those of right records come first.
     #[track_caller]
+    #[must_use = "a joined stream goes nowhere by itself"]
     pub fn outer_join_stream<V2: Data, W: Data>(
         self,
         other: KStream<'b, K, V2>,
@@ -159,6 +164,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
 
     /// As [`KStream::outer_join_stream`], with a joiner that sees the key.
     #[track_caller]
+    #[must_use = "a joined stream goes nowhere by itself"]
     pub fn outer_join_stream_with_key<V2: Data, W: Data>(
         self,
         other: KStream<'b, K, V2>,
