@@ -1,7 +1,8 @@
 //! The list itself: each metric of the system once, with its help as its documentation.
 //!
-//! To add one, add an entry here and write it somewhere: a rule of the architecture asks for that. Kafka Streams ships averages and
-//! rates over JMX; here are counters and histograms, and the reader's query does the arithmetic.
+//! To add one, add an entry here and write it somewhere: a rule of the architecture asks for that.
+//! Kafka Streams ships averages and rates over JMX; here are counters and histograms, and the
+//! reader's query does the arithmetic.
 
 use crate::metric::{
     Kind::{self, Counter, Gauge, Histogram},

@@ -1,3 +1,5 @@
+//! What is shown of the disk of a program that ran.
+
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use super::{rows, stores};
