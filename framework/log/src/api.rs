@@ -252,8 +252,9 @@ pub trait Log: Send {
         Err(Error::Fatal("this log cannot list its topics".into()))
     }
 
-    /// Makes a topic; an equal one that exists already is fine, a different one is `Fatal`. One that
-    /// keeps deletions for another time is an equal one, and what is returned says for how long.
+    /// Makes a topic; an equal one that exists already is fine, a different one is `Fatal`. One
+    /// that keeps deletions for another time is an equal one, and what is returned says for how
+    /// long.
     fn create_topic(&mut self, spec: &TopicSpec) -> Result<TopicInfo>;
 
     /// Joins the group. Assignments come through `poll`.
