@@ -161,16 +161,19 @@ impl World {
         settled && running.len() == self.program.layout.tasks.len()
     }
 
-    /// The tasks of the workers that do not run all of theirs, with how far their stores are.
+    /// The workers that do not run all of their tasks, with what they have counted and how far
+    /// their tasks' stores are.
     pub(super) fn unsettled(&self) -> String {
         let workers = self.instances.iter().flat_map(|i| &i.workers);
         let unsettled = workers.filter(|(worker, _)| worker.phase() != Phase::Running);
         let unsettled: Vec<_> = unsettled
-            .flat_map(|(worker, _)| worker.tasks())
-            .map(|task| {
-                let places = task.restore.iter();
-                let places: Vec<_> = places.map(|store| (store.position, store.end)).collect();
-                (task.id, task.role, places)
+            .map(|(worker, _)| {
+                let tasks = worker.tasks().into_iter().map(|task| {
+                    let places = task.restore.iter();
+                    let places: Vec<_> = places.map(|store| (store.position, store.end)).collect();
+                    (task.id, task.role, places)
+                });
+                (worker.member(), worker.stats(), tasks.collect::<Vec<_>>())
             })
             .collect();
         format!("{unsettled:?}")
