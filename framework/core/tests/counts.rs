@@ -48,3 +48,21 @@ fn what_an_abort_takes_back_is_counted_once() {
     bench.commit();
     assert_eq!(bench.task.committed_counts(), counts);
 }
+
+#[test]
+fn what_is_lost_is_lost_once_and_the_task_goes_on_behind_it() {
+    let mut bench = counting();
+    bench.task.add(0, records(0, &[("a", "", 1), ("b", "", 2)]));
+    bench.task.process(1).unwrap();
+    // One record is queued: it is not among those that are gone.
+    assert_eq!(bench.task.lose(0, 9), 7);
+    assert_eq!((bench.task.next_offset(0), bench.task.queued(0)), (1, 1));
+    assert_eq!(
+        bench.task.begun(0),
+        Some(9),
+        "there it begins after an abort"
+    );
+    bench.task.abort().unwrap();
+    assert_eq!(bench.task.dropped().lost, 7);
+    assert_eq!(bench.task.counts().processed, 0);
+}

@@ -329,8 +329,10 @@ impl Log for KafkaClient {
         self.owned(partition)?;
         if !self.sources()?.is_open(partition) {
             let place = self.committed(std::slice::from_ref(partition))?;
-            let from = match place.into_iter().flatten().next() {
-                Some(place) => place.offset,
+            let place = place.into_iter().flatten().next();
+            let place = place.map(|place| place.offset);
+            let from = match self.sources()?.broken_off(partition).or(place) {
+                Some(place) => place,
                 None => self.cluster.start(partition)?,
             };
             self.sources()?.seek(partition, from)?;

@@ -46,6 +46,8 @@ struct Source {
     bare: Offset,
     /// Everything before `next` was handed out and there was nothing more.
     at_end: bool,
+    /// Whether a connection failed since reading began: the end may have been heard of before.
+    doubted: bool,
     /// Whether the reader was told of what is in the stash.
     told: bool,
     /// The end when the cluster was last asked for it, open transactions included.
@@ -141,6 +143,8 @@ pub(crate) struct Sources {
     handle: Arc<Handle>,
     topics: BTreeMap<Arc<str>, Arc<Topic>>,
     open: BTreeMap<TopicPartition, Source>,
+    /// Where reading was of partitions of which that is out of range.
+    broken_off: BTreeMap<TopicPartition, Offset>,
 }
 
 impl Drop for Sources {
@@ -165,6 +169,7 @@ impl Sources {
             handle: cluster.config.reader(client, tells, context)?,
             topics: BTreeMap::new(),
             open: BTreeMap::new(),
+            broken_off: BTreeMap::new(),
         })
     }
 
@@ -214,12 +219,14 @@ impl Sources {
             next: offset,
             bare: offset,
             at_end: false,
+            doubted: false,
             told: false,
             asked_end: None,
             page: None,
             spares: Vec::new(),
         };
         self.open.insert(at.clone(), source);
+        self.broken_off.remove(at);
         Ok(())
     }
 
@@ -341,6 +348,7 @@ impl Sources {
         let next = self.open.get(at).map_or(0, |source| source.next);
         self.close(at);
         if out_of_range {
+            self.broken_off.insert(at.clone(), next);
             return Err(self.out_of_range(at, next));
         }
         if is_unknown_topic(error.code) {
@@ -361,6 +369,11 @@ impl Sources {
         }
     }
 
+    /// Where reading of a partition was broken off, because the log has nothing there any more.
+    pub(crate) fn broken_off(&self, at: &TopicPartition) -> Option<Offset> {
+        self.broken_off.get(at).copied()
+    }
+
     /// Where reading a partition goes on.
     pub(crate) fn position(&mut self, at: &TopicPartition) -> Option<Offset> {
         let source = self.open.get_mut(at)?;
@@ -374,34 +387,27 @@ impl Sources {
     /// Of a partition whose broker went away nobody knows the end, and what comes to it meanwhile
     /// is not quiet.
     pub(crate) fn end(&mut self, at: &TopicPartition) -> Option<Offset> {
-        if self.handle.context().take_trouble() {
-            self.doubt_ends();
+        if self.handle.context().take_doubt() {
+            // Also where the news of the end waits behind records that were not taken yet.
+            let open = self.open.values_mut();
+            open.for_each(|source| source.doubted = true);
         }
         let source = self.open.get_mut(at)?;
         source.pump();
         if source.at_end && source.stash.is_empty() {
-            return Some(source.next);
-        }
-        let known = source.topic.known_end(&at.topic, at.partition);
-        Some(known.unwrap_or(0).max(source.next + 1))
-    }
-
-    /// Fetches anew where all was handed out, since librdkafka says only once that there is no
-    /// more: a broker that answers again says so again.
-    #[cold]
-    fn doubt_ends(&mut self) {
-        let at_end = |source: &Source| source.at_end && source.stash.is_empty();
-        let ended = self.open.iter().filter(|(_, source)| at_end(source));
-        let ended: Vec<_> = ended
-            .map(|(at, source)| (at.clone(), source.next))
-            .collect();
-        for (at, next) in ended {
-            self.close(&at);
-            if let Err(error) = self.start(&at, next) {
-                // Whoever reads it next starts it again.
+            if !source.doubted {
+                return Some(source.next);
+            }
+            // librdkafka says only once that there is no more, so it is asked for more again.
+            let next = source.next;
+            self.close(at);
+            if let Err(error) = self.start(at, next) {
                 tracing::debug!(%at, %error, "starting to fetch");
             }
         }
+        let source = self.open.get_mut(at)?;
+        let known = source.topic.known_end(&at.topic, at.partition);
+        Some(known.unwrap_or(0).max(source.next + 1))
     }
 
     /// The end of a partition when the cluster was last asked, open transactions included; asks if

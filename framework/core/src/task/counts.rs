@@ -58,11 +58,16 @@ impl Task {
         self.marks.committed
     }
 
-    /// Says that records of an input are gone that were not processed: `lost` of them, up to
-    /// `offset`.
-    pub fn lose(&mut self, input: usize, lost: u64, offset: Offset) {
+    /// Says that an input goes on at `offset`, and that what lies between that and what it has is
+    /// lost; returns how much that is. After an abort it goes on there again, or what has come since
+    /// then might be passed over, and is not counted again.
+    pub fn lose(&mut self, input: usize, offset: Offset) -> u64 {
+        let input = &mut self.inputs[input];
+        let lost = u64::try_from(offset - input.reach()).unwrap_or(0);
         self.ctx.dropped.lost += lost;
-        self.inputs[input].pass(offset);
+        input.begun = Some(offset);
+        input.pass(offset);
+        lost
     }
 
     pub(super) fn mark_handed_over(&mut self) {
@@ -81,6 +86,8 @@ impl Task {
         } = self.marks.committed;
         self.marks.handed_over = self.marks.committed;
         self.processed = processed;
-        (self.ctx.lateness, self.ctx.dropped) = (lateness_ms, dropped);
+        self.ctx.lateness = lateness_ms;
+        let lost = self.ctx.dropped.lost;
+        self.ctx.dropped = Dropped { lost, ..dropped };
     }
 }

@@ -96,6 +96,11 @@ impl Input {
         }
     }
 
+    /// The offset after all that was processed or queued.
+    pub(super) fn reach(&self) -> Offset {
+        self.end.max(self.next)
+    }
+
     /// There are no records below `offset`: with nothing queued, the next one is there or after.
     pub(super) fn pass(&mut self, offset: Offset) {
         if self.queued == 0 && offset > self.next {

@@ -99,7 +99,8 @@ pub struct Dropped {
     /// joined with those of another stream; for a history that does not reach back so far; or, out
     /// of order, for a join of tables.
     pub late_record: u64,
-    /// Records that the log had deleted before they were processed, by their offsets.
+    /// Records that the log had deleted before they were processed, by their offsets; and those
+    /// that were passed over then, where the source's `auto.offset.reset` says so.
     pub lost: u64,
     /// How many records were written to dead-letter topics.
     pub dead_lettered: u64,

@@ -35,7 +35,8 @@ impl Task {
         self.inputs[input].reset
     }
 
-    /// Where [`Task::begin`] has put an input that does not begin at the first record.
+    /// Where [`Task::begin`] has put an input that does not begin at the first record, or
+    /// [`Task::lose`] one of which records are gone.
     pub fn begun(&self, input: usize) -> Option<Offset> {
         self.inputs[input].begun
     }

@@ -333,11 +333,11 @@ impl Task {
     pub fn advance_wall_clock(&mut self, now: Timestamp) -> Result<()> {
         self.ctx.wall_clock = now;
         self.ensure_started()?;
+        self.ctx.timers.settle(now);
         if !self.ctx.timers.ignore_wall_clock() {
             let mut inputs = self.inputs.iter();
             self.ctx.has_work = self.outstanding_calls() > 0
                 || inputs.any(|input| input.more || input.is_waiting());
-            self.ctx.timers.settle(now);
             self.punctuate(PunctuationType::WallClockTime, now)?;
         }
         // A schedule of stream time that no record has made may be due all the same.

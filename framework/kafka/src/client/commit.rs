@@ -154,11 +154,19 @@ impl KafkaClient {
         let found = self.patient(found)?;
         match places::happened(transaction, places, &found) {
             Ok(true) => {
+                self.committing.answered();
                 let known = self.last.take_if(|(number, _)| *number == transaction);
                 let commit = known.map(|(_, commit)| commit).unwrap_or_default();
                 Ok(Outcome::Committed(commit))
             }
-            Ok(false) => Ok(Outcome::Aborted),
+            Ok(false) => {
+                // It came to nothing, like one that was refused.
+                let why = Error::Retry("a commit without an answer did not happen".into());
+                match self.committing.failed(why) {
+                    Error::Retry(_) => Ok(Outcome::Aborted),
+                    error => Err(error),
+                }
+            }
             Err(error) => {
                 self.fenced();
                 Err(error)

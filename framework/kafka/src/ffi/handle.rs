@@ -51,6 +51,10 @@ pub(crate) struct Context {
     /// protocols, a late request could then fall into the next transaction. librdkafka reports both
     /// in its log only, where the cause is an ordinary one.
     troubled: AtomicBool,
+    /// Something failed since this was last asked, whatever it was: what a broker said before may
+    /// not hold any more. An error that is the same as the last one may not be told, so none is
+    /// left out here.
+    doubtful: AtomicBool,
     /// Why the cluster would not let us in, when it last did not.
     denied: Mutex<Option<KafkaError>>,
     /// Records that the cluster refused for good, and the first reason.
@@ -70,6 +74,11 @@ impl Context {
 
     pub(super) fn waker(&self) -> &Waker {
         &self.waker
+    }
+
+    /// Whether anything failed since the last call, also a connection that never came about.
+    pub(crate) fn take_doubt(&self) -> bool {
+        self.doubtful.swap(false, Ordering::AcqRel)
     }
 
     /// Whether there was trouble since the last call.
@@ -220,10 +229,13 @@ unsafe extern "C" fn on_log(
 ) {
     // SAFETY: both are strings that librdkafka has for the time of the call.
     let (facility, text) = unsafe { (owned(facility), owned(text)) };
-    if level < DEBUG && !handle.is_null() && is_trouble(&facility, &text) {
+    if level < DEBUG && !handle.is_null() && matches!(&*facility, "FAIL" | "REQTMOUT") {
         // SAFETY: the handle lives, and what it keeps for us is the pointer that we set.
         let context = unsafe { context(c::rd_kafka_opaque(handle)) };
-        context.troubled.store(true, Ordering::Release);
+        context.doubtful.store(true, Ordering::Release);
+        if is_trouble(&facility, &text) {
+            context.troubled.store(true, Ordering::Release);
+        }
     }
     match level {
         0..=3 => tracing::error!(target: "millstream_kafka::client", facility, "{text}"),
@@ -271,6 +283,7 @@ unsafe extern "C" fn on_error(
             *denied = Some(KafkaError::new(denial, reason.clone()));
         }
     }
+    context.doubtful.store(true, Ordering::Release);
     if was_connected(&reason) {
         context.troubled.store(true, Ordering::Release);
     }

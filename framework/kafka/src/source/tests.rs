@@ -5,6 +5,7 @@ use crate::{
     config::Guarantee,
     mock::{Mock, TOPIC},
 };
+use millstream_log::Log as _;
 use std::time::Duration;
 
 /// So many waits are longer than any broker takes to answer or to be missed.
@@ -21,6 +22,40 @@ fn wait_until_known(sources: &mut Sources, at: &TopicPartition, known: bool) {
         std::thread::park_timeout(WAIT);
     }
     panic!("the end stays {:?}", sources.end(at));
+}
+
+#[test]
+fn news_of_an_end_that_waited_behind_records_is_in_doubt_too() {
+    let mock = Mock::start();
+    mock.cluster.create_topic("other", 1, 1).unwrap();
+    mock.cluster.partition_leader("other", 0, Some(1)).unwrap();
+    let log = mock.log(Guarantee::AtLeastOnce, &[]);
+    let mut client = log.client();
+    let record = RawRecord {
+        key: None,
+        value: Some(b"a record"),
+        timestamp: 1,
+        headers: &Headers::NONE,
+    };
+    client.send("other", Some(0), record).unwrap();
+    client.commit(1, &[]).unwrap();
+    let mut sources = Sources::new(log.cluster(), ("client", true), &Arc::default()).unwrap();
+    let (at, other) = (
+        TopicPartition::new(TOPIC, 0),
+        TopicPartition::new("other", 0),
+    );
+    sources.seek(&other, 0).unwrap();
+    while !sources.news() {
+        sources.handle().serve(WAIT);
+    }
+    sources.seek(&at, 0).unwrap();
+    wait_until_known(&mut sources, &at, true);
+    mock.cluster.broker_down(1).unwrap();
+    wait_until_known(&mut sources, &at, false);
+    // Nobody has taken the record until now, nor the news behind it.
+    let taken = sources.take(&other, 9, usize::MAX).unwrap();
+    assert_eq!(taken.map(|batch| batch.len()), Some(1));
+    assert_ne!(sources.end(&other), Some(1));
 }
 
 #[test]

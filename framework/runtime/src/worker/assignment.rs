@@ -289,6 +289,10 @@ pub(super) fn resume(
                 let (place, number) = Place::from_metadata(committed.offset, &committed.metadata);
                 greatest = greatest.max(number.unwrap_or(0));
                 task.resume(input, place);
+                // Records were lost between that and where it went on.
+                if let Some(begun) = task.begun(input) {
+                    task.pass(input, begun);
+                }
             }
             None => {
                 // Where it was once begun: what was done since then is done again.

@@ -115,10 +115,9 @@ fn go_on_after_loss(
         return Err(LogError::Fatal(text).into());
     }
     let next = assignment::start(task, input, log, now)?.max(start);
-    let lost = u64::try_from(next - offset).unwrap_or(0);
-    tracing::error!(%partition, lost, next, "records were deleted before they were processed");
-    task.lose(input, lost, next);
     log.seek(&partition, next)?;
+    let lost = task.lose(input, next);
+    tracing::error!(%partition, lost, next, "records were deleted before they were processed");
     Ok(())
 }
 
