@@ -70,6 +70,10 @@ impl StoreFormats {
         }
         let fresh = declared.into_iter().map(|(store, format)| {
             let retired = false;
+            let format = match before.0.get(store) {
+                Some(found) => Fit::noted(&found.format, &format).to_owned(),
+                None => format,
+            };
             (store.clone(), Noted { format, retired })
         });
         self.0.extend(fresh);
@@ -134,6 +138,28 @@ impl fmt::Display for StoreFormats {
             }
             writeln!(f)?;
         }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(store: &str, format: &str) -> [(String, String); 1] {
+        [(store.to_owned(), format.to_owned())]
+    }
+
+    #[test]
+    fn the_better_known_shape_stays_noted() -> Result<()> {
+        let mut formats = StoreFormats::default();
+        let mut declare = |shape: &str| formats.declare("0_0", &one("s", shape));
+        assert!(declare("bincode")?);
+        assert!(declare("bincode(u64,..)")?);
+        assert!(declare("bincode(u64,str,u32)")?);
+        assert!(!declare("bincode(u64,str,..)")?);
+        let refused = declare("bincode(u64,str,u16)");
+        assert!(matches!(refused, Err(Error::StoreFormat { .. })));
         Ok(())
     }
 }

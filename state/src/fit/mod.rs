@@ -7,7 +7,7 @@
 
 mod shape;
 
-use shape::Shape;
+use shape::{Shape, Unknown};
 
 /// The word before a shape.
 const BINCODE: &str = "bincode";
@@ -30,6 +30,7 @@ const LEFT_OUT: &str = "...";
 /// assert_eq!(fit("bincode(u64)", "bincode(u64)"), Fit::Same);
 /// assert_eq!(fit("bincode(<()|u64>)", "bincode(<()|u64|str>)"), Fit::Appended);
 /// assert_eq!(fit("bincode", "bincode(u64)"), Fit::Undescribed);
+/// assert_eq!(fit("bincode(u64,str)", "bincode(u64,..)"), Fit::Undescribed);
 /// assert_eq!(fit("bincode(u64)", "bincode(u64,str)"), Fit::Other);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,8 @@ pub enum Fit {
     /// Enums have further variants at their ends, so that the rows mean what they meant. Rows of
     /// the new format are none of the old one.
     Appended,
-    /// The old format was noted when the shapes of types were not: nothing is known against it.
+    /// The old format was noted when the shapes of types were not, or a `..` in one of the shapes
+    /// stands for what is not known of it: nothing is known against it.
     Undescribed,
     /// The rows would be misread.
     Other,
@@ -48,20 +50,36 @@ pub enum Fit {
 impl Fit {
     /// What rows of the format `old` are to a program that declares `new`.
     pub fn between(old: &str, new: &str) -> Self {
+        Self::compare(old, new).0
+    }
+
+    /// Which of two formats is to be noted for a store that goes from one to the other: the new
+    /// one, or the old one where no more than that is unknown of the new one.
+    pub(crate) fn noted<'t>(old: &'t str, new: &'t str) -> &'t str {
+        let (fit, unknown) = Self::compare(old, new);
+        match fit == Self::Undescribed && unknown.new && !unknown.old {
+            true => old,
+            false => new,
+        }
+    }
+
+    fn compare(old: &str, new: &str) -> (Self, Unknown) {
+        let mut unknown = Unknown::default();
         if old == new {
-            return Self::Same;
+            return (Self::Same, unknown);
         }
         let (old, new) = (pieces(old), pieces(new));
         if old.len() != new.len() {
-            return Self::Other;
+            return (Self::Other, unknown);
         }
-        let fits = old.iter().zip(&new).map(|(old, new)| old.fit(new));
-        fits.fold(Self::Same, |all, fit| match (all, fit) {
+        let fits = (old.iter().zip(&new)).map(|(old, new)| old.fit(new, &mut unknown));
+        let fit = fits.fold(Self::Same, |all, fit| match (all, fit) {
             (Self::Other, _) | (_, Self::Other) => Self::Other,
             (Self::Undescribed, _) | (_, Self::Undescribed) => Self::Undescribed,
             (Self::Appended, _) | (_, Self::Appended) => Self::Appended,
             (Self::Same, Self::Same) => Self::Same,
-        })
+        });
+        (fit, unknown)
     }
 
     /// Whether a program that declares the new format may go on with the rows of the old one.
@@ -98,15 +116,30 @@ enum Piece<'t> {
 }
 
 impl Piece<'_> {
-    fn fit(&self, new: &Self) -> Fit {
+    /// How they fit; adds to whose unknown parts that is so for.
+    fn fit(&self, new: &Self, unknown: &mut Unknown) -> Fit {
         match (self, new) {
             (Self::Text(old), Self::Text(new)) if old == new => Fit::Same,
             (Self::Undescribed, Self::Undescribed) => Fit::Same,
             // A hash is a text that stands by itself, behind the word.
-            (Self::Undescribed, Self::Shaped(_)) => Fit::Undescribed,
-            (Self::Undescribed, Self::Text(hash)) if hash.starts_with('#') => Fit::Undescribed,
+            (Self::Undescribed, Self::Shaped(_)) => {
+                unknown.old = true;
+                Fit::Undescribed
+            }
+            (Self::Undescribed, Self::Text(hash)) if hash.starts_with('#') => {
+                unknown.old = true;
+                Fit::Undescribed
+            }
             (Self::Shaped(old), Self::Shaped(new)) if old == new => Fit::Same,
-            (Self::Shaped(old), Self::Shaped(new)) if new.extends(old) => Fit::Appended,
+            (Self::Shaped(old), Self::Shaped(new)) => match new.extends(old) {
+                None => Fit::Other,
+                Some(found) if found == Unknown::default() => Fit::Appended,
+                Some(found) => {
+                    unknown.old |= found.old;
+                    unknown.new |= found.new;
+                    Fit::Undescribed
+                }
+            },
             _ => Fit::Other,
         }
     }

@@ -39,7 +39,7 @@ const CONFIG: Configuration<LittleEndian, Fixint> = config::legacy();
 /// | `?a`, `[a]`, `{k:v}` | an option, a list, a map |
 /// | `<a\|b>` | an enum with its variants; one more at the end leaves old rows readable |
 /// | `@1(..^1..)` | a type that contains itself |
-/// | `..` | not known: the type refused the values that its `Deserialize` was tried with |
+/// | `..` | not known, fits all: the type refused the values its `Deserialize` was tried with |
 /// | `#0123456789abcdef` | the hash of a shape of more than a thousand characters |
 ///
 /// To find it, a type's `Deserialize` is run with a few small values while a program is declared.
