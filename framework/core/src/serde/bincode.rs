@@ -43,6 +43,8 @@ const CONFIG: Configuration<LittleEndian, Fixint> = config::legacy();
 /// | `#0123456789abcdef` | the hash of a shape of more than a thousand characters |
 ///
 /// To find it, a type's `Deserialize` is run with a few small values while a program is declared.
+/// Where it panics at one, another is tried; that holds where panics unwind, and with
+/// `panic = "abort"` such a type ends the process.
 /// The shape is of what is read: where a `Serialize` or `Deserialize` written by hand is changed,
 /// or a field comes to mean something else, give the format another name ([`Serde::named`]).
 ///

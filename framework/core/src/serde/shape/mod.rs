@@ -51,10 +51,13 @@ fn of<T: DeserializeOwned>() -> String {
     // Each pass sees variants, or answers that a type would not take, which the one before left.
     while trace.begin() {
         let read = || T::deserialize(trace.reader(ROOT, false)).is_ok();
-        // A type that panics at a value it does not like is known as far as it came.
-        let Ok(read) = catch_unwind(AssertUnwindSafe(read)) else {
-            break;
-        };
+        // A panic refuses a value as an error does: whether the type's arithmetic panics or wraps
+        // is for the build to say, and its shape is the same in both. Only where panics abort the
+        // process is there nothing to catch.
+        let read = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+            trace.unwind();
+            false
+        });
         if !trace.end(read) {
             break;
         }

@@ -98,9 +98,9 @@ impl Reader<'_> {
             let Some(at) = trace.choose(node, shortest, true)? else {
                 return nothing(visitor);
             };
-            let (part, mark) = trace.take(node, at);
+            let part = trace.take(node, at);
             let value = one(visitor, trace.reader(part, shortest));
-            trace.taken(&mark, value.is_ok());
+            trace.taken(value.is_ok());
             value
         })
     }
@@ -182,8 +182,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         deserialize_ignored_any
     );
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stop> {
-        self.deserialize_str(visitor)
+    fn deserialize_string<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Stop> {
+        let answer = self.answer("str")?;
+        visitor.visit_string(TEXTS[answer].to_owned())
     }
 
     fn deserialize_bytes<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Stop> {
@@ -191,8 +192,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         visitor.visit_borrowed_bytes(&ZEROS[..LENGTHS[answer]])
     }
 
-    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stop> {
-        self.deserialize_bytes(visitor)
+    fn deserialize_byte_buf<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Stop> {
+        let answer = self.answer(BYTES)?;
+        visitor.visit_byte_buf(ZEROS[..LENGTHS[answer]].to_vec())
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Stop> {
@@ -308,10 +310,10 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             }
             let at = trace.choose(node, shortest, false)?.ok_or(Stop)?;
             let index = u32::try_from(at).map_err(|_| Stop)?;
-            let (part, mark) = trace.take(node, at);
+            let part = trace.take(node, at);
             let reader = trace.reader(part, shortest);
             let value = visitor.visit_enum(Variant { index, reader });
-            trace.taken(&mark, value.is_ok());
+            trace.taken(value.is_ok());
             value
         })
     }

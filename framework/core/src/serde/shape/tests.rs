@@ -1,7 +1,10 @@
 //! Types and their shapes.
 
 use super::{of, suffix};
-use ::serde::{Deserialize, Deserializer, de::Error};
+use ::serde::{
+    Deserialize, Deserializer,
+    de::{Error, Visitor},
+};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::IpAddr,
@@ -127,6 +130,44 @@ impl<'de> Deserialize<'de> for Fragile {
     }
 }
 
+/// A type whose visitor takes text and bytes only as its own, which is how bincode gives them.
+struct Owning<const BYTES: bool>;
+
+impl<'de, const BYTES: bool> Deserialize<'de> for Owning<BYTES> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match BYTES {
+            true => deserializer.deserialize_byte_buf(Self),
+            false => deserializer.deserialize_string(Self),
+        }
+    }
+}
+
+impl<const BYTES: bool> Visitor<'_> for Owning<BYTES> {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("text or bytes of one's own")
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self, E> {
+        Err(E::custom("borrowed"))
+    }
+
+    fn visit_string<E: Error>(self, _: String) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_byte_buf<E: Error>(self, _: Vec<u8>) -> Result<Self, E> {
+        Ok(self)
+    }
+}
+
+#[test]
+fn owned_text_and_bytes_are_given_as_such() {
+    assert_eq!(of::<(Owning<false>, u8)>(), "str,u8");
+    assert_eq!(of::<(Owning<true>, u8)>(), "[u8],u8");
+}
+
 #[test]
 fn a_shape_is_what_is_read_in_its_order() {
     assert_eq!(of::<u64>(), "u64");
@@ -184,7 +225,9 @@ fn types_that_check_what_they_read_are_tried_with_other_values() {
     assert_eq!(of::<(u8, Picky, u8)>(), "u8,u64,..");
     assert_eq!(of::<(Option<Picky>, u8)>(), "?u64,u8");
     assert_eq!(of::<Result<(Picky, u8), Vec<Picky>>>(), "<(u64,..)|[u64]>");
-    assert_eq!(of::<(u8, Fragile, u8)>(), "u8,u64,..");
+    // A panic refuses as an error does, however deep it comes.
+    assert_eq!(of::<(u8, Fragile, u8)>(), "u8,u64,u8");
+    assert_eq!(of::<(Vec<Result<Fragile, ()>>, u8)>(), "[<u64|()>],u8");
     // bincode reads none of these either.
     assert_eq!(of::<(u8, serde_json::Value)>(), "u8,..");
 }

@@ -111,6 +111,8 @@ pub(super) type Identity = (&'static str, &'static str);
 pub(super) struct Trace {
     pub(super) nodes: Vec<Node>,
     open: Vec<(Identity, Id)>,
+    /// The alternatives being read, from the outside in.
+    taking: Vec<Mark>,
     depth: u32,
     steps: u32,
     /// How much is known.
@@ -128,6 +130,7 @@ impl Trace {
         let mut trace = Self {
             nodes: Vec::new(),
             open: Vec::new(),
+            taking: Vec::new(),
             depth: 0,
             steps: 0,
             learned: 0,
@@ -326,8 +329,8 @@ impl Trace {
         Ok(false)
     }
 
-    /// Begins an alternative: its place, and what [`Trace::taken`] must be told.
-    pub(super) fn take(&mut self, node: Id, at: usize) -> (Id, Mark) {
+    /// Begins an alternative, which [`Trace::taken`] ends: its place.
+    pub(super) fn take(&mut self, node: Id, at: usize) -> Id {
         let mark = Mark {
             node,
             at,
@@ -336,11 +339,25 @@ impl Trace {
         };
         let alternative = &mut self.nodes[node].alternatives[at];
         alternative.busy += 1;
-        (alternative.part, mark)
+        let part = alternative.part;
+        self.taking.push(mark);
+        part
     }
 
-    /// Ends an alternative.
-    pub(super) fn taken(&mut self, mark: &Mark, whole: bool) {
+    /// Ends all that a panic left open, as refused.
+    pub(super) fn unwind(&mut self) {
+        while !self.taking.is_empty() {
+            self.taken(false);
+        }
+        self.open.clear();
+        self.depth = 0;
+    }
+
+    /// Ends the alternative that was begun last.
+    pub(super) fn taken(&mut self, whole: bool) {
+        let Some(mark) = self.taking.pop() else {
+            return;
+        };
         let learned = self.learned > mark.learned;
         let broken = !whole && !learned && !self.blame(mark.told);
         let alternative = &mut self.nodes[mark.node].alternatives[mark.at];
@@ -364,7 +381,7 @@ impl Trace {
 }
 
 /// Where things stood when an alternative began.
-pub(super) struct Mark {
+struct Mark {
     node: Id,
     at: usize,
     learned: u32,
