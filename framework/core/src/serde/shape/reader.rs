@@ -125,13 +125,17 @@ impl Reader<'_> {
                 Kind::Array(each, parts) if parts == len => (each, 0),
                 _ => return Err(Stop),
             };
-            visitor.visit_seq(Elements {
-                trace,
+            let elements = Elements {
+                trace: &mut *trace,
                 next,
                 step,
                 left: len,
                 shortest,
-            })
+            };
+            let value = visitor.visit_seq(elements);
+            // The names of a struct's fields have its aliases among them.
+            trace.nodes[node].whole |= value.is_ok();
+            value
         })
     }
 }
@@ -428,7 +432,10 @@ impl<'de, 't> EnumAccess<'de> for Variant<'t> {
         seed: S,
     ) -> Result<(S::Value, Reader<'t>), Stop> {
         let index: U32Deserializer<Stop> = self.index.into_deserializer();
-        Ok((seed.deserialize(index)?, self.reader))
+        let variant = seed.deserialize(index);
+        // The names of an enum's variants have their aliases among them.
+        self.reader.trace.nodes[self.reader.node].refused |= variant.is_err();
+        Ok((variant?, self.reader))
     }
 }
 

@@ -162,6 +162,32 @@ impl<const BYTES: bool> Visitor<'_> for Owning<BYTES> {
     }
 }
 
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only read")]
+struct Renamed {
+    #[serde(alias = "a", alias = "b")]
+    id: u64,
+    name: String,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only read")]
+enum Aliased {
+    #[serde(alias = "Start")]
+    Begun,
+    Sent {
+        #[serde(alias = "for")]
+        to: String,
+        at: i64,
+    },
+}
+
+#[test]
+fn aliases_are_no_parts_and_no_variants() {
+    assert_eq!(of::<(Renamed, u8)>(), "u64,str,u8");
+    assert_eq!(of::<(Aliased, u8)>(), "<()|(str,i64)>,u8");
+}
+
 #[test]
 fn owned_text_and_bytes_are_given_as_such() {
     assert_eq!(of::<(Owning<false>, u8)>(), "str,u8");

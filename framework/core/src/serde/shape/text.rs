@@ -81,7 +81,12 @@ impl Text<'_> {
     /// Adds the parts of a tuple or an array.
     fn spread(&mut self, node: Id, out: &mut Runs) {
         match self.trace.nodes[node].kind {
-            Kind::Parts(first, len) => {
+            Kind::Parts(first, mut len) => {
+                let nodes = &self.trace.nodes;
+                let whole = nodes[node].whole;
+                while whole && len > 0 && nodes[first + len - 1].kind == Kind::Unknown {
+                    len -= 1;
+                }
                 (first..first + len).for_each(|part| self.parts(part, out));
             }
             Kind::Array(each, len) => {
@@ -131,7 +136,7 @@ impl Text<'_> {
 
     fn choice(&mut self, node: Id, choice: Choice) -> String {
         let alternatives = &self.trace.nodes[node].alternatives;
-        let parts: Vec<Id> = alternatives.iter().map(|found| found.part).collect();
+        let mut parts: Vec<Id> = alternatives.iter().map(|found| found.part).collect();
         let first = parts.first().copied().unwrap_or(node);
         match choice {
             Choice::Option => format!("?{}", self.one(first)),
@@ -141,6 +146,9 @@ impl Text<'_> {
                 _ => "{..:..}".to_owned(),
             },
             Choice::Enum => {
+                let refused = |part: &&Id| self.trace.nodes[**part].refused;
+                let aliases = parts.iter().rev().take_while(refused).count();
+                parts.truncate(parts.len() - aliases);
                 let mut variants = Runs::default();
                 for part in parts {
                     variants.add(self.one(part), 1);

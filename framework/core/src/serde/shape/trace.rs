@@ -103,6 +103,10 @@ pub(super) struct Node {
     pub(super) alternatives: Vec<Alternative>,
     /// Which value a leaf is told.
     answer: usize,
+    /// Its parts were read to the end, so that those never asked for are not there.
+    pub(super) whole: bool,
+    /// It is what a variant's number stands for that the type has not.
+    pub(super) refused: bool,
 }
 
 /// What a type is recognized by while it is being read: what is asked for, and who asks.
@@ -168,6 +172,8 @@ impl Trace {
             kind: Kind::Unknown,
             alternatives: Vec::new(),
             answer: 0,
+            whole: false,
+            refused: false,
         });
         self.nodes.len() - 1
     }
