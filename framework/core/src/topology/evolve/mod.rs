@@ -130,8 +130,8 @@ impl Evolution {
                 continue;
             }
             let same = |is: &StoreIn<'_>| {
-                let fits = Fit::between(&was.store.format, &is.store.format).is_readable();
-                fits && is.store.logged == was.store.logged
+                let fit = Fit::between(&was.store.format, &is.store.format);
+                matches!(fit, Fit::Same | Fit::Undescribed) && is.store.logged == was.store.logged
             };
             let near = fresh
                 .iter()
