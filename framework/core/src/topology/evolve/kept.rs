@@ -50,8 +50,8 @@ fn grown(before: &str, now: &str) -> Option<String> {
             )
         }
         Fit::Undescribed => format!(
-            "is {now} now, and was described when the shapes of types were not told: nothing \
-             is known against it"
+            "is {now} now, and not all is known of its type's shape, or was when the shapes of \
+             types were not told: nothing is known against it"
         ),
         Fit::Other => return None,
     })
