@@ -15,7 +15,7 @@ use millstream_log::{Broker, Commit, Error as LogError, Log};
 use millstream_runtime::{
     clock::{Clock, SystemClock},
     error::Error as RuntimeError,
-    streams::{Cursor, State, StoreRow, Streams},
+    streams::{Cursor, State, StoreRow, Streams, UnreadableRow},
     worker::{TaskRole, TaskView},
 };
 use serde_json::Value;
@@ -185,7 +185,22 @@ fn internal(error: impl std::fmt::Display) -> QueryError {
 fn unanswered(error: RuntimeError) -> QueryError {
     match error {
         RuntimeError::BadKey(why) => QueryError::BadKey(why),
+        // What the program has was asked before: the client has stopped since.
+        RuntimeError::IllegalState(why) => QueryError::NotReady(why),
         other => internal(other),
+    }
+}
+
+/// A row of a page, or what is wrong with it.
+fn entry(row: Result<StoreRow, UnreadableRow>) -> Entry {
+    let (key, value, error) = match row {
+        Ok(row) => (row.key, row.value, None),
+        Err(bad) => (bad.key, Value::Null, Some(bad.why)),
+    };
+    Entry {
+        key: written(&key),
+        value,
+        error,
     }
 }
 
@@ -285,10 +300,6 @@ impl Introspect for Inspector {
             .streams
             .rows(store, bounds, cursor.as_ref(), range.limit)
             .map_err(unanswered)?;
-        let entry = |row: StoreRow| Entry {
-            key: written(&row.key),
-            value: row.value,
-        };
         Ok(RangePage {
             entries: page.rows.into_iter().map(entry).collect(),
             next: page.next.map(|cursor| cursor.to_string()),
@@ -449,3 +460,6 @@ fn view(
         value: shown(record.value, &|format| format.show_value(record.value)),
     }
 }
+
+#[cfg(test)]
+mod tests;

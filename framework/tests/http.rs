@@ -10,7 +10,11 @@
 mod common;
 
 use common::{LINES, feed, settings, until};
-use millstream::{Node, Program, prelude::*};
+use millstream::{
+    Node, Program,
+    prelude::*,
+    state::{Column, Presence, WriteBatch},
+};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
@@ -60,6 +64,7 @@ fn served(dir: &std::path::Path) -> (Node, SocketAddr) {
         let counts = rows.map(|page| page.rows).unwrap_or_default();
         counts
             .iter()
+            .flatten()
             .filter_map(|row| row.value.as_u64())
             .sum::<u64>()
             == 2 * WORDS as u64
@@ -152,6 +157,36 @@ fn pages_have_every_row_of_all_partitions_once() {
             );
         }
     }
+    node.close().unwrap();
+}
+
+#[test]
+fn a_row_that_cannot_be_read_hides_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, address) = served(dir.path());
+    let before = pages(address, "texts", "").0;
+    let topology = &node.streams().program().topology;
+    let (home, column, _) = topology.find_store("texts").unwrap();
+    let (column, key) = (Column(column), before[1].as_bytes());
+    let mut stored = Vec::new();
+    let tasks = node.streams().tasks().into_iter();
+    let backend = (tasks.filter(|task| task.id.subtopology == home))
+        .map(|task| task.committed)
+        .find(|rows| rows.get(column, key, &mut stored).unwrap() == Presence::Found);
+    // A count without its last byte.
+    let mut batch = WriteBatch::new();
+    batch.put(column, key, &stored[..stored.len() - 1]);
+    backend.unwrap().apply(&batch).unwrap();
+    assert_eq!(pages(address, "texts", "").0, before);
+    let (_, page) = ask(address, "GET", "/stores/texts?limit=3", "");
+    let told = page["entries"][1]["error"].as_str().unwrap();
+    assert!(!told.is_empty() && page["entries"][1]["value"].is_null());
+    for sound in [0, 2] {
+        assert_eq!(page["entries"][sound]["value"], 2, "{page}");
+        assert!(page["entries"][sound].get("error").is_none(), "{page}");
+    }
+    let path = format!("/stores/texts/{}", escaped(&before[1]));
+    assert_eq!(ask(address, "GET", &path, "").0, 500, "of the row itself");
     node.close().unwrap();
 }
 

@@ -179,8 +179,11 @@ pub struct RangePage {
 pub struct Entry {
     /// The key as people write it: [`Introspect::get`] takes it.
     pub key: String,
-    /// The value.
+    /// The value; null where the entry cannot be read.
     pub value: Value,
+    /// Why the entry cannot be read, if so; left out otherwise. Its key may then be none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// A record to be appended.

@@ -97,17 +97,16 @@ fn of_key(
     Ok(found)
 }
 
-/// A row for people. What cannot be read says so in its place: on a disk that is looked at by hand
-/// one row may be bad, and the others are wanted.
+/// A row for people. What cannot be read says so in its place.
 fn show(rows: &StoreRows, task: &str, row: &StoredRow) -> Value {
-    match rows.show(row) {
+    match rows.look(row) {
         Ok(row) => json!({
             "task": task,
             "key": row.key,
             "value": row.value,
             "timestamp": row.timestamp,
         }),
-        Err(error) => json!({ "task": task, "error": error.to_string() }),
+        Err(bad) => json!({ "task": task, "key": bad.key, "error": bad.why }),
     }
 }
 

@@ -130,6 +130,7 @@ impl Introspect for Fake {
         let entry = |(key, count): (&String, &u64)| Entry {
             key: key.clone(),
             value: json!(count),
+            error: None,
         };
         let page = page.map(entry).collect();
         Ok(RangePage {

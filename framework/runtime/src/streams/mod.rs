@@ -9,7 +9,7 @@ mod thread;
 
 pub use builder::StreamsConfig;
 pub use query::{Cursor, RowPage};
-pub use rows::{StoreHome, StoreRow, StoreRows, StoredRow};
+pub use rows::{StoreHome, StoreRow, StoreRows, StoredRow, UnreadableRow};
 pub use shared::{LogSource, StateListener, UncaughtHandler};
 pub use state::State;
 

@@ -6,7 +6,7 @@
 
 use super::{
     State, Streams,
-    rows::{StoreHome, StoreRow, StoreRows},
+    rows::{StoreHome, StoreRow, StoreRows, UnreadableRow},
 };
 use crate::error::{Error, Result};
 use millstream_state::Backend;
@@ -55,8 +55,8 @@ impl FromStr for Cursor {
 /// Rows of a store, some of those that were asked for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RowPage {
-    /// The rows.
-    pub rows: Vec<StoreRow>,
+    /// The rows, each read by itself: one that cannot be read has its place among the others.
+    pub rows: Vec<std::result::Result<StoreRow, UnreadableRow>>,
     /// Where the next page begins, if there is one.
     pub next: Option<Cursor>,
 }
@@ -72,7 +72,8 @@ impl Streams {
     /// a task that is being restored it may be an older row, or none, until that is done.
     ///
     /// # Errors
-    /// For an unknown store, a key that is none, a client that does not run, and failing storage.
+    /// For an unknown store, a key that is none, a row that cannot be read, a client that does not
+    /// run ([`Error::IllegalState`]), and failing storage.
     pub fn get(&self, store: &str, key: &Value) -> Result<Option<StoreRow>> {
         let Found { rows, backends } = self.find(store)?;
         let key = rows.key(key)?;
@@ -98,7 +99,7 @@ impl Streams {
     /// every row once that does not change meanwhile, as long as its partition stays here.
     ///
     /// # Errors
-    /// As [`Streams::get`].
+    /// As [`Streams::get`], but for rows that cannot be read: they are on the page.
     pub fn rows(
         &self,
         store: &str,
@@ -120,9 +121,7 @@ impl Streams {
             let room = limit - page.rows.len();
             let mut found = rows.scan(&**backend, (from, to), room.saturating_add(1))?;
             let beyond = (found.len() > room).then(|| found.swap_remove(room));
-            for row in &found {
-                page.rows.push(rows.show(row)?);
-            }
+            page.rows.extend(found.iter().map(|row| rows.look(row)));
             if let Some(row) = beyond {
                 let key = row.key;
                 page.next = Some(Cursor { partition, key });

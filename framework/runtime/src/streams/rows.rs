@@ -28,6 +28,15 @@ pub struct StoreRow {
     pub timestamp: Timestamp,
 }
 
+/// A row whose bytes are not what the store's serdes write, in the place of what it would say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableRow {
+    /// Its key: as of any row where that can be read, or else its bytes in hexadecimal.
+    pub key: Value,
+    /// What is wrong with it.
+    pub why: String,
+}
+
 /// A row as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRow {
@@ -190,12 +199,29 @@ impl StoreRows {
     /// # Errors
     /// Where its bytes are not what the store's serdes write.
     pub fn show(&self, row: &StoredRow) -> Result<StoreRow> {
-        let broken = || Error::IllegalState("a stored value without its timestamp".to_owned());
+        let broken =
+            || millstream_core::Error::deserialization("a stored value without its timestamp");
         let (stamp, value) = row.stored.split_first_chunk::<8>().ok_or_else(broken)?;
         Ok(StoreRow {
             key: self.query.show_key(&row.key)?,
             value: self.query.show_value(value)?,
             timestamp: Timestamp::from_be_bytes(*stamp),
+        })
+    }
+
+    /// A row for people who look at many: one that is bad says so in its place, and hides none of
+    /// the others.
+    ///
+    /// # Errors
+    /// As [`StoreRows::show`].
+    pub fn look(&self, row: &StoredRow) -> std::result::Result<StoreRow, UnreadableRow> {
+        self.show(row).map_err(|error| {
+            let hex = || row.key.iter().map(|byte| format!("{byte:02x}"));
+            let key = self.query.show_key(&row.key);
+            UnreadableRow {
+                key: key.unwrap_or_else(|_| Value::String(hex().collect())),
+                why: error.to_string(),
+            }
         })
     }
 

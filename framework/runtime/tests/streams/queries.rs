@@ -38,7 +38,9 @@ fn rows_come_once_each_between_two_keys_up_to_a_limit() {
     world.until("commits", || sum_of(&streams, "key-4").is_some());
     let keys = |from: Option<&Value>, to: Option<&Value>, limit| {
         let rows = streams.rows("sums", (from, to), None, limit).unwrap().rows;
-        rows.into_iter().map(|row| row.key).collect::<Vec<_>>()
+        rows.into_iter()
+            .map(|row| row.unwrap().key)
+            .collect::<Vec<_>>()
     };
     let (from, to) = (json!("key-1"), json!("key-3"));
     let between = [json!("key-1"), json!("key-2"), json!("key-3")];
