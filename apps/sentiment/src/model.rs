@@ -11,13 +11,14 @@ use millstream::{
         optim::AdaGrad,
         weights::{Manifest, Replicated},
     },
+    log::murmur2,
     prelude::*,
     runtime::{streams::Streams, worker::TaskRole},
     sink::{Millis, RecordMeta, Table, row},
     state::{Backend, Column},
 };
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// The model's name: of its store, and in its predictions.
 pub(crate) const MODEL: &str = "sentiment";
@@ -59,6 +60,14 @@ fn fresh() -> TextClassifier {
     let learner = LogisticRegression::new(features.options().bits, AdaGrad { rate: RATE });
     TextClassifier::from_parts(MODEL, features, learner, BinaryGrades::new(ROLLING))
 }
+
+/// The program's version, and what tells its model from others: features, learner, settings and
+/// size, under which alone weights are used. It stays the same whatever the model learns.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let schema = format!("{:?}", fresh().schema());
+    let digest = murmur2::hash(schema.as_bytes());
+    format!("{}-{digest:08x}", env!("CARGO_PKG_VERSION"))
+});
 
 /// A row of the table `predictions`.
 pub(crate) struct Prediction {
@@ -193,7 +202,7 @@ pub(crate) fn status(streams: &Streams) -> Vec<ModelStatus> {
     vec![ModelStatus {
         name: MODEL.to_owned(),
         kind: "logistic regression, AdaGrad".to_owned(),
-        version: learned.to_string(),
+        version: VERSION.clone(),
         predictions: processed,
         learned,
         quality: quality.collect(),

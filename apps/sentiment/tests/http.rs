@@ -175,6 +175,7 @@ fn promtool_finds_no_fault(metrics: &str) {
 fn a_posted_review_comes_back_predicted() {
     let served = Served::start();
     served.until_learned();
+    let version = served.json("/api/v1/models")[0]["version"].clone();
     let post = |body: &Value| {
         request(
             &served.address,
@@ -219,6 +220,8 @@ fn a_posted_review_comes_back_predicted() {
         models[0]["learned"] == SENTENCES + 1
     };
     served.until("/api/v1/models", |_, body| learned(body));
+    // It is a label of a metric, where each other version would be another time series.
+    assert_eq!(served.json("/api/v1/models")[0]["version"], version);
 }
 
 #[test]

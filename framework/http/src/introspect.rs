@@ -256,7 +256,9 @@ pub struct ModelStatus {
     pub name: String,
     /// What learner it is.
     pub kind: String,
-    /// The version that predicts now.
+    /// The version that predicts now: of its code, settings and format, say. It becomes a label of
+    /// the metric `streams_model_info`, where each new one is a new time series, so it must not be
+    /// something that counts; how much the model has learned is [`ModelStatus::learned`].
     pub version: String,
     /// Predictions made.
     pub predictions: u64,
