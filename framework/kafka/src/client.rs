@@ -331,10 +331,8 @@ impl Log for KafkaClient {
             let place = self.committed(std::slice::from_ref(partition))?;
             let place = place.into_iter().flatten().next();
             let place = place.map(|place| place.offset);
-            let from = match self.sources()?.broken_off(partition).or(place) {
-                Some(place) => place,
-                None => self.cluster.start(partition)?,
-            };
+            let from = self.sources()?.broken_off(partition).or(place);
+            let from = from.map_or_else(|| self.cluster.start(partition), Ok)?;
             self.sources()?.seek(partition, from)?;
         }
         let batch = self.sources()?.take(partition, max, usize::MAX)?;

@@ -121,14 +121,15 @@ pub(super) struct Kafka {
     clock: SystemClock,
 }
 
-/// The shortest session that a test's cluster allows; how long a member may do nothing, which is a
-/// little longer, since the machine may be slow; and how long one sleeps that is to be taken for
-/// dead.
+/// The shortest session that a test's cluster allows; how long a member may do nothing, or finish
+/// its calls when its tasks are asked back, which is longer, since the machine may be slow: members
+/// that are thrown out for it in turn would never come to an end; and how long one sleeps that is to
+/// be taken for dead.
 const SESSION_MS: &str = "1000";
-const SILENCE_MS: &str = "1500";
-const SLEEP: Duration = Duration::from_millis(2_000);
+const SILENCE_MS: &str = "4000";
+const SLEEP: Duration = Duration::from_millis(4_500);
 /// After how long the cluster ends the transaction of a process whose names do not come back.
-const TRANSACTION_MS: &str = "5000";
+const TRANSACTION_MS: &str = "10000";
 /// How long a cluster that does not answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
