@@ -123,8 +123,8 @@ pub(super) struct Kafka {
 
 /// The shortest session that a test's cluster allows; how long a member may do nothing, or finish
 /// its calls when its tasks are asked back, which is longer, since the machine may be slow: members
-/// that are thrown out for it in turn would never come to an end; and how long one sleeps that is to
-/// be taken for dead.
+/// that are thrown out for it in turn would never come to an end; and how long one sleeps that is
+/// to be taken for dead.
 const SESSION_MS: &str = "1000";
 const SILENCE_MS: &str = "4000";
 const SLEEP: Duration = Duration::from_millis(4_500);

@@ -59,8 +59,8 @@ impl Task {
     }
 
     /// Says that an input goes on at `offset`, and that what lies between that and what it has is
-    /// lost; returns how much that is. After an abort it goes on there again, or what has come since
-    /// then might be passed over, and is not counted again.
+    /// lost; returns how much that is. After an abort it goes on there again, or what has come
+    /// since then might be passed over, and is not counted again.
     pub fn lose(&mut self, input: usize, offset: Offset) -> u64 {
         let input = &mut self.inputs[input];
         let lost = u64::try_from(offset - input.reach()).unwrap_or(0);

@@ -262,7 +262,9 @@ fn tls_is_verified_and_passwords_are_not_shown() {
     let opens = |host: &str, parameters: &str| {
         let location = server.guarded(host, parameters);
         let shown = format!("{location} {location:?}");
-        assert!(!shown.contains("w/o") && !shown.contains("w%2Fo") && shown.contains("***"));
+        // More of it than the name of a directory may end with, in front of "/other.pem".
+        let tells = shown.contains("w/o'rd") || shown.contains("w%2Fo'rd");
+        assert!(!tells && shown.contains("***"));
         Reader::open(&location).map(drop).map_err(|error| {
             let said = format!("{error} {error:?}");
             assert!(!said.contains(PASSWORD), "{said}");
