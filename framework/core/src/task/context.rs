@@ -405,7 +405,6 @@ impl TaskContext {
     #[cold]
     pub(crate) fn refuse(&mut self, node: &str, error: Error) -> Result<()> {
         let reason = match error.kind() {
-            ErrorKind::State(_) => return Err(error),
             ErrorKind::Deserialization(_) => Reason::Deserialization,
             _ => Reason::Processing,
         };
@@ -429,10 +428,7 @@ impl TaskContext {
     /// As [`TaskContext::refuse`].
     #[cold]
     pub(crate) fn refuse_output(&mut self, node: &str, error: Error) -> Result<()> {
-        match error.kind() {
-            ErrorKind::State(_) => Err(error),
-            _ => self.refuse_for(Reason::Production, node, error),
-        }
+        self.refuse_for(Reason::Production, node, error)
     }
 
     /// The same error, and of which record: whoever must mend it has to find it first.

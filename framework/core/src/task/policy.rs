@@ -187,11 +187,11 @@ impl TaskContext {
     /// A node refused the record in hand, or could not write what it made of it.
     ///
     /// # Errors
-    /// The error itself where the policy is to fail.
+    /// The error itself where the policy is to fail, and always where it is final.
     #[cold]
     pub(super) fn refuse_for(&mut self, reason: Reason, node: &str, error: Error) -> Result<()> {
         // A processor hands on what happened downstream of it: that is no refusal of its own.
-        if error.is_answered() {
+        if error.is_final() {
             return Err(error);
         }
         // What the commit or the clock brought forth is no source's.
