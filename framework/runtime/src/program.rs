@@ -29,8 +29,8 @@ pub struct Program {
     /// The identities of the changelog topics, by full name, and of the topics that stand in for
     /// some.
     pub changelog_ids: BTreeMap<String, u128>,
-    /// How many milliseconds each changelog keeps a deletion. Whoever runs the log may have set
-    /// that otherwise than this program does.
+    /// How many milliseconds each of these keeps a deletion. Whoever runs the log may have set that
+    /// otherwise than this program does.
     tombstones_ms: BTreeMap<String, i64>,
     /// The user's topics of which stores are copies, whether or not they are restored from there.
     copied: BTreeMap<String, TopicInfo>,
@@ -94,12 +94,13 @@ impl Program {
         layout
             .internal
             .retain(|topic| !without.contains(&topic.name));
-        let mut changelog_ids: BTreeMap<_, _> = copied
-            .iter()
-            .filter(|(name, _)| task.source_changelogs.cover(name))
-            .map(|(name, info)| (name.clone(), info.id))
-            .collect();
-        let mut kept_deletions = BTreeMap::new();
+        let standing_in = copied.iter();
+        let standing_in = standing_in.filter(|(name, _)| task.source_changelogs.cover(name));
+        let (mut changelog_ids, mut kept_deletions) = (BTreeMap::new(), BTreeMap::new());
+        for (name, info) in standing_in {
+            kept_deletions.insert(name.clone(), tombstones_ms(info));
+            changelog_ids.insert(name.clone(), info.id);
+        }
         for topic in &layout.internal {
             let info = made(topic, log).map_err(|error| match error {
                 LogError::Fatal(why) if patterns.is_some() => LogError::Fatal(format!(
@@ -231,10 +232,7 @@ impl Program {
                 column,
                 changelog,
                 topic_id,
-                tombstones_ms: match (copy, source) {
-                    (Some(_), Some(info)) => tombstones_ms(info),
-                    _ => kept_deletions.unwrap_or(TOMBSTONE_RETENTION_MS),
-                },
+                tombstones_ms: kept_deletions.unwrap_or(TOMBSTONE_RETENTION_MS),
                 expires: store.expires.filter(|_| !kept),
                 disused: source.filter(|_| copy.is_none()).map(|info| info.id),
                 copy: copy.cloned(),
