@@ -5,8 +5,11 @@
 
 use crate::{
     broker::KafkaLog,
+    client::KafkaClient,
     config::{Guarantee, KafkaConfig},
 };
+use millstream_core::record::{Headers, RawRecord};
+use millstream_log::Log as _;
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
 use std::{
     sync::{
@@ -15,6 +18,17 @@ use std::{
     },
     time::Duration,
 };
+
+/// Sends a record to a topic's first partition.
+pub(crate) fn send(client: &mut KafkaClient, topic: &str) {
+    let record = RawRecord {
+        key: None,
+        value: Some(b"a record"),
+        timestamp: 1,
+        headers: &Headers::NONE,
+    };
+    client.send(topic, Some(0), record).unwrap();
+}
 
 /// The topic that there is.
 pub(crate) const TOPIC: &str = "topic";

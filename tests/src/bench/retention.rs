@@ -17,28 +17,25 @@ use millstream_state::{Limits, Shared};
 use std::{path::Path, sync::Arc, time::Duration};
 
 /// Counts in tumbling windows.
-pub(super) const TUMBLING: Bench = bench("embedded_tumbling_retention", runs, |part, directory| {
-    child(part, directory, tumbling, 1)
-});
+pub(super) const TUMBLING: Bench = Bench {
+    name: "embedded_tumbling_retention",
+    runs,
+    child: |part, directory| child(part, directory, tumbling, 1),
+};
 
 /// Counts in sessions.
-pub(super) const SESSION: Bench = bench("embedded_session_retention", runs, |part, directory| {
-    child(part, directory, sessions, 1)
-});
+pub(super) const SESSION: Bench = Bench {
+    name: "embedded_session_retention",
+    runs,
+    child: |part, directory| child(part, directory, sessions, 1),
+};
 
 /// Two streams within a window.
-pub(super) const STREAM_JOIN: Bench =
-    bench("embedded_stream_join_retention", runs, |part, directory| {
-        child(part, directory, stream_join, 2)
-    });
-
-const fn bench(
-    name: &'static str,
-    runs: fn(&Scene) -> Result<Vec<Figures>>,
-    child: fn(&str, &Path) -> Result<Figures>,
-) -> Bench {
-    Bench { name, runs, child }
-}
+pub(super) const STREAM_JOIN: Bench = Bench {
+    name: "embedded_stream_join_retention",
+    runs,
+    child: |part, directory| child(part, directory, stream_join, 2),
+};
 
 /// Width of the windows and their grace, and how many lengths pass.
 const LENGTH: Duration = Duration::from_secs(60);

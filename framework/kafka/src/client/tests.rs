@@ -4,9 +4,8 @@ use super::*;
 use crate::{
     errors::fatal,
     ffi::{GroupMetadata, PartitionList},
-    mock::{Mock, TIMEOUT, TOPIC},
+    mock::{Mock, TIMEOUT, TOPIC, send},
 };
-use millstream_core::record::Headers;
 use millstream_log::{Assignment, TaskInputs};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -65,16 +64,6 @@ impl Membership for Group {
     }
 }
 
-fn send(client: &mut KafkaClient) {
-    let record = RawRecord {
-        key: None,
-        value: Some(b"a record"),
-        timestamp: 1,
-        headers: &Headers::NONE,
-    };
-    client.send(TOPIC, Some(0), record).unwrap();
-}
-
 fn places(number: u64) -> [(TopicPartition, Committed); 1] {
     let place = Committed::new(1, number, b"");
     [(TopicPartition::new(TOPIC, 0), place)]
@@ -84,7 +73,7 @@ fn places(number: u64) -> [(TopicPartition, Committed); 1] {
 fn the_ends_of_a_commit_with_an_unknown_outcome_are_kept() {
     let mock = Mock::start();
     let mut client = member(&mock, Guarantee::ExactlyOnceV2, Group::default());
-    send(&mut client);
+    send(&mut client, TOPIC);
     // A producer that is finished while it ends a transaction cannot say what became of that.
     let fenced = RDKafkaRespErr::RD_KAFKA_RESP_ERR_PRODUCER_FENCED;
     (mock.cluster).request_errors(RDKafkaApiKey::EndTxn, &[fenced]);
@@ -100,7 +89,7 @@ fn without_transactions_ends_are_kept_until_the_places_are_committed() {
     let group = Group::default();
     let mut client = member(&mock, Guarantee::AtLeastOnce, group.clone());
     group.refusals.store(2, Ordering::Relaxed);
-    send(&mut client);
+    send(&mut client, TOPIC);
     for _ in 0..2 {
         let told = client.commit(1, &places(1));
         assert!(matches!(told, Err(Error::Retry(_))), "{told:?}");
@@ -109,7 +98,7 @@ fn without_transactions_ends_are_kept_until_the_places_are_committed() {
     assert_eq!(ends, [(TopicPartition::new(TOPIC, 0), 1)]);
     // What was dropped is not told with what comes after it.
     group.refusals.store(1, Ordering::Relaxed);
-    send(&mut client);
+    send(&mut client, TOPIC);
     client.commit(2, &places(2)).unwrap_err();
     client.abort().unwrap();
     assert_eq!(client.commit(3, &places(3)).unwrap().ends, []);
@@ -123,7 +112,7 @@ fn commits_that_come_to_nothing_are_not_tried_for_ever() {
     group.refusals.store(usize::MAX, Ordering::Relaxed);
     for seconds in [0, TIMEOUT.as_secs() - 1, TIMEOUT.as_secs()] {
         mock.seconds.store(seconds, Ordering::Relaxed);
-        send(&mut client);
+        send(&mut client, TOPIC);
         let told = client.commit(1, &places(1)).unwrap_err();
         let limit = seconds == TIMEOUT.as_secs();
         assert_eq!(matches!(told, Error::Fatal(_)), limit, "{told}");
@@ -156,14 +145,14 @@ fn only_who_is_polled_has_statistics_and_there_they_are_heard() {
     let often = [("statistics.interval.ms", "50")];
     let log = mock.log(Guarantee::AtLeastOnce, &often);
     let mut client = log.client();
-    send(&mut client);
+    send(&mut client, TOPIC);
     client.commit(1, &[]).unwrap();
     let reader = Arc::clone(client.sources().unwrap().handle());
     for handle in [&reader, client.producer().unwrap().handle()] {
         assert_eq!(handle.setting("statistics.interval.ms"), Some(0));
     }
     client.producer().unwrap().join("m".to_owned());
-    send(&mut client);
+    send(&mut client, TOPIC);
     let told = || log.cluster().tellers.told();
     assert_eq!(told(), [], "nobody has listened yet");
     let mut polled = |_| {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     config::Guarantee,
-    mock::{Mock, TOPIC},
+    mock::{Mock, TOPIC, send},
 };
 use millstream_log::Log as _;
 use std::time::Duration;
@@ -31,13 +31,7 @@ fn news_of_an_end_that_waited_behind_records_is_in_doubt_too() {
     mock.cluster.partition_leader("other", 0, Some(1)).unwrap();
     let log = mock.log(Guarantee::AtLeastOnce, &[]);
     let mut client = log.client();
-    let record = RawRecord {
-        key: None,
-        value: Some(b"a record"),
-        timestamp: 1,
-        headers: &Headers::NONE,
-    };
-    client.send("other", Some(0), record).unwrap();
+    send(&mut client, "other");
     client.commit(1, &[]).unwrap();
     let mut sources = Sources::new(log.cluster(), ("client", true), &Arc::default()).unwrap();
     let (at, other) = (
