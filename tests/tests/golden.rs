@@ -2,20 +2,17 @@
 //! what we make of them.
 
 use millstream_tests::{
-    cases::{OnLog, Open, Settings},
+    cases::OnLog,
     golden::{
-        Answer, Output, Peer, Program, Step, cases, compare,
+        Answer, Output, Peer, Program, cases, compare,
         coverage::{Records, coverage, one_for_each},
         differences, fuzz, grammar,
+        judge::{self, Golden},
         peer::Stores,
-        run,
     },
     servers::{self, Kind},
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    thread,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Random programs in each run of the tests; the fuzzer has as many as one likes.
 const SCRIPTS: u64 = 300;
@@ -41,57 +38,11 @@ fn our_test_driver_makes_of_every_golden_program_what_kafka_streams_did() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// A program of a golden file.
-struct Golden {
-    file: String,
-    program: Program,
-}
-
-impl AsRef<Program> for Golden {
-    fn as_ref(&self) -> &Program {
-        &self.program
-    }
-}
-
-#[expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot read its programs has failed"
-)]
-fn all() -> Vec<Golden> {
-    let files = cases::captured().unwrap().into_iter();
-    let programs = files.flat_map(|(file, programs)| {
-        let programs = programs.into_iter();
-        programs.map(move |program| Golden {
-            file: file.clone(),
-            program,
-        })
-    });
-    programs.collect()
-}
-
-/// What differs on an engine from what Kafka Streams made of some golden programs.
-#[expect(clippy::unwrap_used, reason = "nothing to compare with is a failure")]
-fn wrong_on<'a>(programs: impl Iterator<Item = &'a Golden>, open: &Open<'_>) -> Vec<String> {
-    let told = programs.filter_map(|Golden { file, program }| {
-        let told = run::difference_on(program, open).unwrap()?;
-        let line = program.question().unwrap();
-        Some(format!("{file}, {}:\n{told}{line}", program.name))
-    });
-    told.collect()
-}
-
 #[test]
 fn the_runtime_on_the_embedded_log_makes_of_every_golden_program_what_kafka_streams_did() {
-    let wrong = wrong_on(all().iter(), &OnLog::embedded);
+    let wrong = judge::differences(&judge::all().unwrap(), &OnLog::embedded).unwrap();
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
-
-fn is_negative(step: &Step) -> bool {
-    step.clone().time_mut().is_some_and(|time| *time < 0)
-}
-
-/// Programs wait for the cluster most of the time, so that some run side by side.
-const SIDE_BY_SIDE: usize = 8;
 
 #[test]
 fn the_runtime_on_a_kafka_cluster_makes_of_golden_programs_what_kafka_streams_did() {
@@ -99,29 +50,17 @@ fn the_runtime_on_a_kafka_cluster_makes_of_golden_programs_what_kafka_streams_di
         return;
     }
     let cluster = servers::kafka().unwrap().bootstrap_servers();
-    let open = |topology, settings: &Settings| {
-        let prefix = format!("{}-", servers::unique("golden"));
-        OnLog::kafka(&cluster, &prefix, topology, settings)
-    };
-    let mut all = all();
-    // Which records those are that no broker takes, only the other engines can tell.
-    all.retain(|golden| !golden.program.script.iter().any(is_negative));
+    let mut all = judge::all().unwrap();
+    all.retain(Golden::fits_a_cluster);
+    // All of them take a quarter of an hour: `golden --kafka`.
     let some = one_for_each(&all).unwrap();
-    let wrong = thread::scope(|scope| {
-        let mut threads = Vec::new();
-        for turn in 0..SIDE_BY_SIDE {
-            let own = some.iter().copied().skip(turn).step_by(SIDE_BY_SIDE);
-            threads.push(scope.spawn(move || wrong_on(own, &open)));
-        }
-        let joined = threads.into_iter().map(|thread| thread.join().unwrap());
-        joined.flatten().collect::<Vec<_>>()
-    });
+    let wrong = judge::differences_on_kafka(&some, &cluster).unwrap();
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
 #[test]
 fn the_golden_files_have_every_operator_with_every_kind_of_records() {
-    let all = all();
+    let all = judge::all().unwrap();
     let golden = coverage(all.iter().map(|golden| &golden.program)).unwrap();
     let random: Vec<_> = (0..GRAMMAR).map(grammar::program).collect();
     let random = coverage(&random).unwrap();

@@ -22,6 +22,7 @@ pub mod differences;
 pub mod functions;
 pub mod fuzz;
 pub mod grammar;
+pub mod judge;
 pub mod kind;
 pub mod op;
 pub mod parts;
