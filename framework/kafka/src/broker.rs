@@ -57,8 +57,10 @@ impl KafkaLog {
     /// what that is measured with.
     ///
     /// # Errors
-    /// `Fatal` for settings that librdkafka does not know, and where no broker answers in time.
+    /// `Fatal` for settings that librdkafka does not know or that are not for the user to choose,
+    /// and where no broker answers in time.
     pub fn connect(config: KafkaConfig, elapsed: Elapsed) -> Result<Self> {
+        config.check()?;
         let waker = Arc::<Waker>::default();
         let admin = config.administrator(Context::new(Arc::clone(&waker)))?;
         let mut patience = Patience::new(config.task_timeout, Arc::clone(&elapsed));

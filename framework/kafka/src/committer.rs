@@ -70,6 +70,17 @@ impl Committer {
         })
     }
 
+    /// One whose thread has ended, with all that it had.
+    #[cfg(test)]
+    pub(crate) fn ended() -> Self {
+        Self {
+            jobs: None,
+            answers: sync_channel(0).1,
+            thread: None,
+            limit: Duration::ZERO,
+        }
+    }
+
     /// Begins a commit. There is one at a time.
     pub(crate) fn begin(&mut self, job: Job) -> Result<()> {
         self.limit = job.producer.commit_limit();

@@ -1,7 +1,10 @@
 //! What a log over Kafka must be told, and how that becomes librdkafka's settings.
 //!
 //! Later lines win: our own recommendations, what the user set for all clients, what the user set
-//! for this kind of client, and last what correctness does not leave open.
+//! for this kind of client, and last what correctness does not leave open. Who sets one of the last
+//! otherwise is refused (`check`).
+
+mod check;
 
 use crate::{
     errors::fatal,
@@ -157,7 +160,7 @@ impl KafkaConfig {
         if let Some(instance) = &self.group_instance_id {
             settings.push(("group.instance.id".into(), format!("{instance}-{member}")));
         }
-        build(settings, Kind::Member, context)
+        build(&settings, Kind::Member, context)
     }
 
     /// A consumer of partitions, in no group. One that tells has statistics, and must be served.
@@ -173,7 +176,7 @@ impl KafkaConfig {
         });
         settings.push(("client.id".into(), format!("{client}-reader")));
         settings.extend((!tells).then(silence));
-        build(settings, Kind::Consumer, context)
+        build(&settings, Kind::Consumer, context)
     }
 
     /// A producer; with an id it is transactional. One that tells has statistics, and must be
@@ -195,7 +198,7 @@ impl KafkaConfig {
                 settings.insert(0, ("message.timeout.ms".into(), MESSAGE_TIMEOUT_MS.into()));
             }
         }
-        build(settings, Kind::Producer, context)
+        build(&settings, Kind::Producer, context)
     }
 
     /// What asks about topics and groups. It is a consumer with a group, although it never joins
@@ -209,7 +212,7 @@ impl KafkaConfig {
             "client.id".into(),
             format!("{}-{}-admin", self.application_id, self.process_id),
         ));
-        build(settings, Kind::Consumer, context)
+        build(&settings, Kind::Consumer, context)
     }
 
     fn layers(
@@ -239,16 +242,17 @@ fn silence() -> (String, String) {
     ("statistics.interval.ms".into(), "0".into())
 }
 
-fn build(
-    settings: Vec<(String, String)>,
-    kind: Kind,
-    context: Arc<Context>,
-) -> Result<Arc<Handle>> {
+fn configured(settings: &[(String, String)]) -> Result<Conf> {
     let mut conf = Conf::new().map_err(fatal)?;
     for (key, value) in settings {
-        conf.set(&key, &value).map_err(fatal)?;
+        conf.set(key, value).map_err(fatal)?;
     }
-    Ok(Arc::new(conf.build(kind, context).map_err(fatal)?))
+    Ok(conf)
+}
+
+fn build(settings: &[(String, String)], kind: Kind, context: Arc<Context>) -> Result<Arc<Handle>> {
+    let made = configured(settings)?.build(kind, context);
+    Ok(Arc::new(made.map_err(fatal)?))
 }
 
 #[cfg(test)]

@@ -32,6 +32,9 @@ const BATCH_BYTES: usize = 16 << 10;
 /// Batches of a partition that are kept to be filled again, and how large each may be.
 const SPARES_MAX: usize = 4;
 const SPARE_BYTES_MAX: usize = 512 << 10;
+/// A partition that is read in pages is closed when nobody has asked for one for so long: whoever
+/// shows topics to people looks at many, and each holds what was fetched ahead.
+const UNREAD: Duration = Duration::from_secs(60);
 
 /// One partition being read.
 struct Source {
@@ -55,6 +58,8 @@ struct Source {
     /// The last page, and from where it was asked for: a reader that could not use all of it asks
     /// for the rest again.
     page: Option<(Offset, Arc<RecordBatch>)>,
+    /// When a page was last asked for, if ever.
+    paged: Option<Duration>,
     /// Batches handed out before; those that nobody else holds any more are filled again.
     spares: Vec<Arc<RecordBatch>>,
 }
@@ -223,6 +228,7 @@ impl Sources {
             told: false,
             asked_end: None,
             page: None,
+            paged: None,
             spares: Vec::new(),
         };
         self.open.insert(at.clone(), source);
@@ -310,6 +316,11 @@ impl Sources {
     ) -> Result<Option<Records>> {
         // Its reader may never poll.
         self.handle.serve(Duration::ZERO);
+        let now = (self.cluster.elapsed)();
+        self.close_unread(now);
+        if let Some(source) = self.open.get_mut(at) {
+            source.paged = Some(now);
+        }
         if let Some(source) = self.open.get(at)
             && let Some((asked, page)) = &source.page
             && (*asked..source.next).contains(&from)
@@ -322,8 +333,17 @@ impl Sources {
         let batch = self.take(at, usize::MAX, bytes_max)?;
         if let Some(source) = self.open.get_mut(at) {
             source.page = batch.clone().map(|batch| (from, batch));
+            source.paged = Some(now);
         }
         Ok(batch.map(Records::all))
+    }
+
+    fn close_unread(&mut self, now: Duration) {
+        let unread = |source: &Source| source.paged.is_some_and(|at| now > at + UNREAD);
+        let open = self.open.iter();
+        let gone = open.filter(|(_, source)| unread(source));
+        let gone: Vec<_> = gone.map(|(at, _)| at.clone()).collect();
+        gone.iter().for_each(|at| self.close(at));
     }
 
     /// What a partition's error comes to. Reading begins anew after one that must be heard.

@@ -38,7 +38,8 @@ pub enum FullRestore {
     TopicReplaced,
     /// The store is ahead of its changelog: the log lost its end.
     BeyondEnd,
-    /// The position is older than tombstones are kept.
+    /// The position is older than tombstones are kept, or of a time that the clock has not reached,
+    /// which says nothing of its age; and the changelog has moved on from it.
     TooOld,
     /// The changelog no longer has the position.
     OutOfRange,
@@ -63,7 +64,7 @@ impl std::fmt::Display for FullRestore {
             Self::Empty => "no position is stored here",
             Self::TopicReplaced => "the changelog topic was made anew",
             Self::BeyondEnd => "the store is ahead of the changelog's end",
-            Self::TooOld => "the store is older than tombstones are kept",
+            Self::TooOld => "the store may be older than tombstones are kept",
             Self::OutOfRange => "the changelog no longer has the store's position",
         })
     }

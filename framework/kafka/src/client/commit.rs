@@ -49,7 +49,10 @@ impl KafkaClient {
             Err(error) => {
                 // What it was doing is unknown; a producer of the same name will end it.
                 self.committer = None;
-                let producer = Producer::new(&self.cluster, &self.waker, self.id.clone());
+                let mut producer = Producer::new(&self.cluster, &self.waker, self.id.clone());
+                if self.subscription.is_some() {
+                    producer.join(self.id.clone());
+                }
                 self.producer = Some(producer);
                 self.finished = Some(Err(Error::UnknownOutcome(error.to_string())));
                 Ok(false)

@@ -161,3 +161,16 @@ fn only_who_is_polled_has_statistics_and_there_they_are_heard() {
     };
     assert!((0..500).any(&mut polled), "what was told is not heard");
 }
+
+#[test]
+fn where_the_thread_that_commits_dies_a_member_goes_on_with_statistics() {
+    let mock = Mock::start();
+    let mut client = member(&mock, Guarantee::ExactlyOnceV2, Group::default());
+    (client.producer, client.committer) = (None, Some(Committer::ended()));
+    client.begun = Some(1);
+    let told = client.poll_commit(Duration::ZERO);
+    assert!(matches!(told, Err(Error::UnknownOutcome(_))), "{told:?}");
+    assert!(client.producer().unwrap().tells());
+    send(&mut client, TOPIC);
+    client.commit(2, &places(2)).unwrap();
+}

@@ -20,6 +20,10 @@ impl Producer {
     pub(crate) fn handle(&self) -> &Arc<Handle> {
         self.handle.as_ref().unwrap()
     }
+
+    pub(crate) fn tells(&self) -> bool {
+        self.tells
+    }
 }
 
 fn producer(mock: &Mock, settings: &[(&str, &str)]) -> Producer {

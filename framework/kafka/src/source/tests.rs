@@ -6,7 +6,7 @@ use crate::{
     mock::{Mock, TOPIC, send},
 };
 use millstream_log::Log as _;
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 /// So many waits are longer than any broker takes to answer or to be missed.
 const WAITS: usize = 6_000;
@@ -66,4 +66,39 @@ fn an_end_is_not_known_while_its_broker_is_away() {
         mock.cluster.broker_up(1).unwrap();
         wait_until_known(&mut sources, &at, true);
     }
+}
+
+#[test]
+fn pages_that_nobody_asks_for_any_more_cost_nothing() {
+    let mock = Mock::start();
+    mock.cluster.create_topic("other", 1, 1).unwrap();
+    let log = mock.log(Guarantee::AtLeastOnce, &[]);
+    let mut client = log.client();
+    send(&mut client, TOPIC);
+    client.commit(1, &[]).unwrap();
+    let mut sources = Sources::new(log.cluster(), ("client", true), &Arc::default()).unwrap();
+    let (at, other, input) = (
+        TopicPartition::new(TOPIC, 0),
+        TopicPartition::new("other", 0),
+        TopicPartition::new("other", 1),
+    );
+    let first = |sources: &mut Sources| {
+        for _ in 0..WAITS {
+            if let Some(page) = sources.page(&at, 0, usize::MAX).unwrap() {
+                return page.range.len();
+            }
+            sources.handle().serve(WAIT);
+            std::thread::park_timeout(WAIT);
+        }
+        panic!("no page");
+    };
+    assert_eq!(first(&mut sources), 1);
+    sources.seek(&input, 0).unwrap();
+    for (seconds, open) in [(UNREAD.as_secs(), true), (UNREAD.as_secs() + 1, false)] {
+        mock.seconds.store(seconds, Ordering::Relaxed);
+        sources.page(&other, 0, usize::MAX).unwrap();
+        assert_eq!(sources.is_open(&at), open);
+    }
+    assert!(sources.is_open(&input), "it is not read in pages");
+    assert_eq!(first(&mut sources), 1);
 }

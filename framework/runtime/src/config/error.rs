@@ -97,8 +97,8 @@ pub enum Error {
 impl Error {
     /// No key has this name.
     pub(super) fn unknown(key: String, origin: Source) -> Self {
-        let hint = match (clients::written(&key), nearest(&key)) {
-            (Some(written), _) => format!("; it is one of Kafka's clients: write {written}"),
+        let hint = match (clients::hint(&key), nearest(&key)) {
+            (Some(hint), _) => format!("; {hint}"),
             (None, Some(name)) => format!("; did you mean {name}?"),
             (None, None) => String::new(),
         };

@@ -172,7 +172,8 @@ pub static KEYS: &[Key] = &[
         MILLIS_OR_MINUS_ONE,
         "0",
         "How long a task waits for the partition that has no records, to join by time; 0 waits \
-         only for records known to exist, -1 not at all.",
+         only for records known to exist, also while the broker that has them is away, -1 not at \
+         all.",
     ),
     key(
         "num.standby.replicas",

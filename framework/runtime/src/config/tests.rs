@@ -298,6 +298,10 @@ fn settings_of_kafkas_clients_are_known_by_heart() {
             "unknown key \"socket.timeout.ms\" (--set); it is one of Kafka's clients: write \
              consumer.socket.timeout.ms or producer.socket.timeout.ms",
         ),
+        (
+            build(named().set("Acks=1")),
+            "unknown key \"Acks\" (--set); Kafka's clients have it, and Millstream sets it itself",
+        ),
     ];
     for (error, expected) in table {
         assert_eq!(error.to_string(), expected);

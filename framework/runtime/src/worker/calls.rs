@@ -3,7 +3,7 @@
 //! Invariant: nothing is committed while a call of any task is out, so the places that are
 //! committed are those of records whose results are in the same transaction.
 
-use super::{CLOSE_ROUNDS, CLOSE_WAIT, Worker, commit::send_outputs};
+use super::{CALL_ROUNDS, CLOSE_WAIT, Worker, commit::send_outputs};
 use crate::error::Result;
 use millstream_core::{calls::Executor, record::Timestamp};
 use std::{sync::Arc, time::Duration};
@@ -81,7 +81,7 @@ impl Worker {
     /// At the end: waits for all calls, within bounds. Those that take longer are made again by the
     /// next owner.
     pub(super) fn finish_calls(&mut self) -> Result<()> {
-        for _ in 0..CLOSE_ROUNDS {
+        for _ in 0..CALL_ROUNDS {
             if self.rewinding || self.is_quiet()? {
                 break;
             }

@@ -35,8 +35,12 @@ use millstream_core::{
 use millstream_log::{Assignment, Committed, Error as LogError, Event, Log, Subscription};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-/// An ending worker waits for the commit under way so many times so long.
-const CLOSE_ROUNDS: usize = 60;
+/// An ending worker waits for the commit under way so many times so long. The log itself gives up
+/// before that: on a cluster after a minute and three quarters by default, later only where it was
+/// told to try delivery for longer.
+const COMMIT_ROUNDS: usize = 300;
+/// And so many times for calls that are out.
+const CALL_ROUNDS: usize = 60;
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// What a step came to.
@@ -367,7 +371,7 @@ impl Worker {
     /// Waits for the end of the commit under way. One that does not come is found out by the next
     /// owner.
     fn await_commit(&mut self, now: Timestamp) -> Result<()> {
-        for _ in 0..CLOSE_ROUNDS {
+        for _ in 0..COMMIT_ROUNDS {
             match self.finish_commit(CLOSE_WAIT, now) {
                 Ok(()) if self.committing.is_some() => {}
                 Ok(()) | Err(Error::Log(LogError::Fenced(_) | LogError::Retry(_))) => break,
