@@ -48,6 +48,7 @@ const INPUT: Input = Input {
     keys: Keys::Random(100_000),
     value_bytes: 100,
     per_ms: 1_000,
+    after_ms: 0,
 };
 /// Exponents of ten.
 const KEYS: [u32; 5] = [3, 4, 5, 6, 7];

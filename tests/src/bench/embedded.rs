@@ -48,6 +48,8 @@ pub(super) struct Input {
     pub(super) value_bytes: usize,
     /// How many records share a millisecond.
     pub(super) per_ms: u64,
+    /// The first one's time.
+    pub(super) after_ms: u64,
 }
 
 /// Which keys come, of so many.
@@ -84,7 +86,7 @@ pub(super) fn fill(log: &EmbeddedLog, input: Input) -> Result<()> {
         let record = RawRecord {
             key: Some(key.as_bytes()),
             value: Some(&value),
-            timestamp: (number / input.per_ms).try_into()?,
+            timestamp: (input.after_ms + number / input.per_ms).try_into()?,
             headers: &Headers::NONE,
         };
         client.send(input.topic, Some(0), record)?;

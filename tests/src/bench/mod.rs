@@ -9,6 +9,7 @@
 mod count;
 mod embedded;
 mod kafka;
+mod keys;
 mod learn;
 mod meter;
 mod operators;
@@ -47,6 +48,10 @@ pub const ALL: &[Bench] = &[
     operators::SESSION,
     operators::STREAM_JOIN,
     operators::FOREIGN_JOIN,
+    keys::TUMBLING,
+    keys::SESSION,
+    keys::STREAM_JOIN,
+    keys::FOREIGN_JOIN,
     retention::TUMBLING,
     retention::SESSION,
     retention::STREAM_JOIN,

@@ -44,6 +44,7 @@ const INPUT: Input = Input {
     keys: Keys::Random(KEYS),
     value_bytes: 100,
     per_ms: 100,
+    after_ms: 0,
 };
 /// The second stream: other keys at the same times.
 const OTHER: Input = Input {

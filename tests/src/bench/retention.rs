@@ -107,6 +107,7 @@ fn child(
             keys: Keys::Each(per_length),
             value_bytes: 16,
             per_ms: PER_MS,
+            after_ms: 0,
         };
         fill(&log, input)?;
     }
