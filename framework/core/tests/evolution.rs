@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use millstream_core::{
+    dsl::Suppression,
     prelude::*,
     store::Storable,
     topology::{Evolution, Format, Verdict},
 };
+use std::time::Duration;
 
 static WORDS: Topic<String, String> = Topic::new("words", utf8(), utf8());
 static OTHER: Topic<String, String> = Topic::new("other", utf8(), utf8());
@@ -331,4 +333,66 @@ fn what_joins_and_groups_of_tables_send_is_told_too() {
             "utf8/change<bincode(u8)>",
         ]
     );
+}
+
+/// Counts in such windows, in the store `counts`.
+macro_rules! in_windows {
+    ($windows:expr) => {
+        |builder: &StreamsBuilder| {
+            let grouped = builder.stream(&WORDS).group_by_key();
+            let _ = grouped.windowed_by($windows).count("counts");
+        }
+    };
+}
+
+#[test]
+fn windows_of_one_kind_are_none_of_another() {
+    const TEN: Duration = Duration::from_millis(10);
+    const TUMBLING: TimeWindows = TimeWindows::of_size_with_no_grace(TEN);
+    let kinds: [fn(&StreamsBuilder); 8] = [
+        in_windows!(TUMBLING),
+        in_windows!(TUMBLING.advance_by(TEN / 2)),
+        in_windows!(TUMBLING.advance_by(TEN / 5)),
+        in_windows!(TimeWindows::of_size_with_no_grace(2 * TEN)),
+        in_windows!(SlidingWindows::of_time_difference_with_no_grace(TEN)),
+        in_windows!(SessionWindows::of_inactivity_gap_with_no_grace(TEN)),
+        in_windows!(UnlimitedWindows::of()),
+        in_windows!(UnlimitedWindows::of().start_on(7)),
+    ];
+    for (number, old) in kinds.iter().enumerate() {
+        for (other, new) in kinds.iter().enumerate() {
+            let told = changes(old, new);
+            match number == other {
+                true => assert_eq!(told, [""; 0]),
+                false => assert_eq!(told, ["reset store counts"], "{number} {other}"),
+            }
+        }
+    }
+    // How long they wait for late records, and are kept, is no part of what they are.
+    let graceful = in_windows!(TimeWindows::of_size_and_grace(TEN, TEN));
+    assert_eq!(changes(in_windows!(TUMBLING), graceful), [""; 0]);
+}
+
+#[test]
+fn changes_that_wait_for_windows_are_none_that_wait_for_a_time() {
+    fn waiting(suppressed: impl Suppression<Windowed<String>>) -> impl Fn(&StreamsBuilder) {
+        move |builder| {
+            let windows = TimeWindows::of_size_with_no_grace(Duration::from_millis(10));
+            let grouped = builder.stream(&WORDS).group_by_key();
+            let counts = grouped.windowed_by(windows).count("counts");
+            let _ = counts.suppress("waiting", suppressed);
+        }
+    }
+    let closed = || waiting(Suppressed::until_window_closes(BufferConfig::unbounded()));
+    let limit = |millis| {
+        let time = Duration::from_millis(millis);
+        waiting(Suppressed::until_time_limit(
+            time,
+            BufferConfig::max_records(9),
+        ))
+    };
+    assert_eq!(changes(closed(), closed()), [""; 0]);
+    assert_eq!(changes(limit(5), limit(6)), [""; 0]);
+    assert_eq!(changes(closed(), limit(5)), ["reset store waiting"]);
+    assert_eq!(changes(limit(5), closed()), ["reset store waiting"]);
 }

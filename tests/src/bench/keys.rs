@@ -165,6 +165,7 @@ fn child(part: &str, directory: &Path, program: Program) -> Result<Figures> {
     if what == "disk" {
         return bare_disk(keys, &directory.join("bare"), &shared);
     }
+    let meter = Meter::start()?;
     let log = on_disk(directory, &shared)?;
     let each = Input {
         topic: IN.name,
@@ -190,14 +191,12 @@ fn child(part: &str, directory: &Path, program: Program) -> Result<Figures> {
     let builder = StreamsBuilder::new();
     (program.declare)(&builder, keys);
     let backends = Arc::new(RocksBackends::open(directory.join("tasks"), shared)?);
-    let meter = Meter::start()?;
     let mut driven = Driven::start(&log, builder.build()?, backends)?;
     driven.until(filled)?;
     if program.answers {
         driven.until_quiet()?;
     }
     driven.close()?;
-    let figures = meter.figures(filled)?;
     if what == "fill" {
         let more = Input {
             seed: 3,
@@ -211,7 +210,7 @@ fn child(part: &str, directory: &Path, program: Program) -> Result<Figures> {
             fill(&log, other(more))?;
         }
     }
-    Ok(figures)
+    meter.figures(filled)
 }
 
 /// What a disk takes that has a row of each key.

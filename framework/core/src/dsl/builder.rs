@@ -158,16 +158,17 @@ impl StreamsBuilder {
         materialized: impl Into<Materialized<K, V>>,
         shape: TimedShape,
     ) -> StoreHandle<TimedStore<K, V>> {
-        self.add_timed_store(materialized.into(), shape, None, Location::caller())
+        let cut = (String::new(), None);
+        self.add_timed_store(materialized.into(), shape, cut, Location::caller())
     }
 
     /// A timed store that tells which rows have come to be `due` behind its time, where that is
-    /// asked for.
+    /// asked for; `cut` tells what its rows are from others of that kind.
     pub(crate) fn add_timed_store<K: Data, V: Data>(
         &self,
         materialized: Materialized<K, V>,
         mut shape: TimedShape,
-        due: Option<Timestamp>,
+        (cut, due): (String, Option<Timestamp>),
         at: &'static Location<'static>,
     ) -> StoreHandle<TimedStore<K, V>> {
         let Materialized {
@@ -192,7 +193,7 @@ impl StreamsBuilder {
         self.add_store(StoreSpec {
             name,
             logging,
-            format: format!("timed/{kind:?}/{wide}/{}/{}", formats.0, formats.1),
+            format: format!("timed/{kind:?}{cut}/{wide}/{}/{}", formats.0, formats.1),
             expires: (retention < Timestamp::MAX).then_some(shape),
             at,
             source: None,
@@ -419,6 +420,14 @@ impl StreamsBuilder {
         at: &'static Location<'static>,
     ) {
         self.draft.borrow_mut().copartitions.push((a, b, at));
+    }
+
+    pub(crate) fn store_name(&self, store: StoreId) -> String {
+        let draft = self.draft.borrow();
+        draft
+            .stores
+            .get(store.0)
+            .map_or_else(String::new, |spec| spec.name.clone())
     }
 
     /// Says that a store is a copy of a topic.

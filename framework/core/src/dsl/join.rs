@@ -182,7 +182,9 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         self.builder
             .must_be_copartitioned(self.node, table.changes.node, Location::caller());
         self.builder.must_be(table.changes.builder);
-        table.rows()
+        let (view, facts) = table.rows();
+        table.must_remember(&facts, Location::caller());
+        (view, facts)
     }
 
     #[track_caller]

@@ -62,7 +62,7 @@ pub(crate) fn stored<'b, K: Data, V: Data>(
     let facts = Facts {
         bases: vec![(store.id, changes.node)],
         exact: true,
-        history: None,
+        ..Facts::default()
     };
     let view = changes.builder.add_view(View::Store(store), facts);
     KTable {
@@ -73,11 +73,13 @@ pub(crate) fn stored<'b, K: Data, V: Data>(
     }
 }
 
-/// A table of windows, in a store of theirs.
+/// A table of windows, in a store of theirs, which may be `forgetful` when a window closes; `last`
+/// says that they are told of only then.
 pub(crate) fn windowed<'b, K: Data, A: Data>(
     changes: KStream<'b, Windowed<K>, Change<A>>,
     store: StoreHandle<TimedStore<K, A>>,
     kind: TimedKind,
+    (forgetful, last): (bool, bool),
 ) -> KTable<'b, Windowed<K>, A> {
     let at = store.reference();
     let lookup = move |ctx: &mut TaskContext, key: &Windowed<K>| {
@@ -87,7 +89,9 @@ pub(crate) fn windowed<'b, K: Data, A: Data>(
     let facts = Facts {
         bases: vec![(store.id, changes.node)],
         exact: true,
-        history: None,
+        forgetful: forgetful.then_some(store.id).into_iter().collect(),
+        last,
+        ..Facts::default()
     };
     KTable {
         windows: Some(store.id),

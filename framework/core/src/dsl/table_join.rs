@@ -127,6 +127,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
             && ((left_facts.bases.iter()).any(|(_, base)| builder.is_above(*base, right))
                 || (right_facts.bases.iter()).any(|(_, base)| builder.is_above(*base, left)));
         let mut facts = left_facts.union(&right_facts);
+        this.must_remember(&facts, at);
         facts.exact &= !at_once;
         let told = move |by, facts: &Facts| Told {
             by,

@@ -66,6 +66,7 @@ pub(super) fn versioned<'b, K: Data, V: Data>(
         bases: vec![(store.id, changes.node)],
         exact: true,
         history: Some(Timestamp::try_from(history.as_millis()).unwrap_or(Timestamp::MAX)),
+        ..Facts::default()
     };
     let view = changes.builder.add_view(View::Versioned(store), facts);
     KTable {

@@ -109,7 +109,7 @@ fn missing() -> Error {
 }
 
 /// What is known of a table, whatever its types.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Facts {
     /// The stores that its view reads, each with the node that changes it; none where there is no
     /// view.
@@ -120,6 +120,10 @@ pub(crate) struct Facts {
     /// How far back the table knows what its rows were, if it does; what it tells may then be out
     /// of order.
     pub(crate) history: Option<Timestamp>,
+    /// The stores among them that forget a window as soon as it has closed.
+    pub(crate) forgetful: Vec<StoreId>,
+    /// Whether a window is told of when it has closed, and not before.
+    pub(crate) last: bool,
 }
 
 impl Facts {
@@ -153,6 +157,8 @@ impl Facts {
             bases,
             exact,
             history,
+            forgetful: [&self.forgetful[..], &other.forgetful].concat(),
+            last: self.last || other.last,
         }
     }
 }
@@ -227,6 +233,21 @@ impl<K: Data, V: Data> KTable<'_, K, V> {
             );
         }
         (view, facts)
+    }
+
+    /// Refuses a table whose rows are gone when others meet them: it tells of windows that have
+    /// closed, and looks them up where they are forgotten just then.
+    pub(crate) fn must_remember(self, facts: &Facts, at: &'static Location<'static>) {
+        let builder = self.changes.builder;
+        if let Some(store) = facts.forgetful.first().filter(|_| facts.last) {
+            let text = format!(
+                "final results are looked up here, and the store {:?} forgets a window when it \
+                 closes, so that most would not be found: keep them for longer with \
+                 .with_retention(..) there, or put .materialize(\"a-name\") behind the final results",
+                builder.store_name(*store)
+            );
+            builder.mistake(at, text);
+        }
     }
 
     /// What is known of a table whose old rows are about to be taken back: they must be those that

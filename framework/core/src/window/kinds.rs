@@ -60,6 +60,13 @@ pub trait Windows: sealed::Sealed + Copy + Send + Sync + 'static {
 
     #[doc(hidden)]
     fn mistake(&self) -> Option<String>;
+
+    /// What tells windows from others of their size, as a part of their store's format: rows of one
+    /// kind are no windows of another. Nothing for those that are the only ones of their size.
+    #[doc(hidden)]
+    fn cut(&self) -> String {
+        String::new()
+    }
 }
 
 /// Windows of one size at regular distances: tumbling ones, or hopping ones that overlap.
@@ -145,6 +152,13 @@ impl Windows for TimeWindows {
             )
         })
     }
+
+    fn cut(&self) -> String {
+        match self.advance == self.size {
+            true => String::new(),
+            false => format!(" every {}", self.advance),
+        }
+    }
 }
 
 /// Windows that slide along with the records: one for every different set of records that lie no
@@ -193,6 +207,10 @@ impl Windows for SlidingWindows {
         let none = self.difference == 0;
         // Kafka Streams takes it, and fails at the first record.
         none.then(|| "sliding windows must reach over at least one millisecond".to_owned())
+    }
+
+    fn cut(&self) -> String {
+        " sliding".to_owned()
     }
 }
 
@@ -291,6 +309,13 @@ impl Windows for UnlimitedWindows {
     fn mistake(&self) -> Option<String> {
         let Self { start } = self;
         (*start < 0).then(|| format!("a window cannot begin before 1970, at {start}"))
+    }
+
+    fn cut(&self) -> String {
+        match self.start {
+            0 => String::new(),
+            start => format!(" from {start}"),
+        }
     }
 }
 

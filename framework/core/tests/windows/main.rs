@@ -10,6 +10,7 @@ mod harness;
 mod close;
 mod cogroup;
 mod handles;
+mod joined;
 mod properties;
 mod run;
 mod session;

@@ -132,11 +132,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     ) -> KTable<'b, K, W> {
         let (builder, at) = (self.changes.builder, Location::caller());
         let TableJoined { name, left, right } = joined;
-        let result = Facts {
-            bases: Vec::new(),
-            exact: false,
-            history: None,
-        };
+        let result = Facts::default();
         let nothing = |changes| derived(changes, |_, _| Ok(None), result);
         if !builder.must_be(other.changes.builder) {
             return nothing(handle(builder, NodeId(0), None));

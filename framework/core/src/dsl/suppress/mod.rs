@@ -185,10 +185,16 @@ impl StreamsBuilder {
         self.no_versions(&name, history, at);
         self.no_retention(&name, retention, at);
         let formats = (key.codec().name(), value.codec().name());
+        // Rows lie in the order in which they are told: of what, is a part of the format.
+        let order = if by_key {
+            "suppress"
+        } else {
+            "suppress-by-change"
+        };
         self.add_store(StoreSpec {
             name,
             logging,
-            format: format!("suppress/{}/{}", formats.0, formats.1),
+            format: format!("{order}/{}/{}", formats.0, formats.1),
             expires: None,
             at,
             source: None,
@@ -203,7 +209,10 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     ///
     /// `store` names the store in which changes wait, and its changelog. Changes that wait for the
     /// same time are told in the order of their keys' bytes. Who looks a key up in this table finds
-    /// what was last told of it. Windows need a kind that closes, somewhere above.
+    /// what was last told of it, as long as the table above has the row: a join of final results
+    /// needs a store above that keeps windows for longer than until they close
+    /// ([`Materialized::with_retention`]), and is a mistake that `build()` tells without one.
+    /// Windows need a kind that closes, somewhere above.
     ///
     /// ```
     /// use millstream_core::prelude::*;
@@ -302,7 +311,9 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
                     node.borrow_mut().take(ctx, record, time)
                 }
             });
-        let table = table::derived(changes, lookup, facts.with(store.id, changes.node));
+        let mut facts = facts.with(store.id, changes.node);
+        facts.last |= plan.wait.is_none();
+        let table = table::derived(changes, lookup, facts);
         builder.watch_view(table.view, watched);
         table
     }

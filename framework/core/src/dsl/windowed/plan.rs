@@ -51,6 +51,8 @@ pub(super) struct Plan<K: 'static, A: 'static> {
     key: Serde<K>,
     kind: TimedKind,
     grace: Timestamp,
+    /// Whether the store has a window no longer once it has closed.
+    forgetful: bool,
     telling: Telling,
 }
 
@@ -74,10 +76,11 @@ impl<K: Data, A: Data> Plan<K, A> {
         let due = (telling.emit == EmitStrategy::OnWindowClose).then_some(span.close);
         let shape = shape(builder, &materialized, span, at);
         Self {
-            store: builder.add_timed_store(materialized, shape, due, at),
+            store: builder.add_timed_store(materialized, shape, (windows.cut(), due), at),
             key,
             kind: shape.kind,
             grace: span.grace,
+            forgetful: shape.retention <= span.close,
             telling,
         }
     }
@@ -112,7 +115,8 @@ impl<K: Data, A: Data> Plan<K, A> {
         changes: KStream<'b, Windowed<K>, Change<A>>,
     ) -> KTable<'b, Windowed<K>, A> {
         changes.builder.add_grace(changes.node, self.grace);
-        table::windowed(changes, self.store, self.kind)
+        let last = self.telling.emit == EmitStrategy::OnWindowClose;
+        table::windowed(changes, self.store, self.kind, (self.forgetful, last))
     }
 }
 
