@@ -213,7 +213,7 @@ impl Inspect {
             }
             Self::State { store: None, .. } => {
                 for (name, format) in state::stores(&topology) {
-                    println!("{name}\t{format}");
+                    println!("{name}\t{}", millstream_state::shown(format));
                 }
             }
             Self::State {

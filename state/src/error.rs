@@ -1,6 +1,6 @@
 //! What can go wrong below a store, named after what the caller can do about it.
 
-use crate::shown_apart;
+use crate::{shown, shown_apart};
 use std::path::PathBuf;
 
 /// The result of a backend call.
@@ -52,10 +52,11 @@ pub enum Error {
     /// on where the old one was.
     #[error(
         "task {task} has rows of the store {was:?}, which the program does not declare any more, \
-         and {store:?} is new and also holds {format}: if that is the old one renamed, it would \
+         and {store:?} is new and also holds {}: if that is the old one renamed, it would \
          start empty while the program goes on where it was; give it its old name, or forget the \
          old state with `reset --execute`, or, if the old store is meant to go, say so with \
-         `state retire {was}`"
+         `state retire {was}`",
+        shown(format)
     )]
     StoreRenamed {
         /// The task, as `0_3`.

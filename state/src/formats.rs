@@ -166,6 +166,30 @@ mod tests {
     }
 
     #[test]
+    fn a_shape_that_was_noted_by_its_hash_is_noted_whole_from_then_on() -> Result<()> {
+        let whole = |last: &str| format!("bincode(<{}{last}>)", "u8|str|".repeat(300));
+        let mut formats = StoreFormats::default();
+        formats.declare("0_0", &one("s", &crate::condensed(&whole("u8"))))?;
+        assert!(formats.to_string().len() < 40, "{formats}");
+        let other = formats.clone().declare("0_0", &one("s", &whole("u16")));
+        assert!(matches!(other, Err(Error::StoreFormat { .. })));
+        let renamed = formats.clone().declare("0_0", &one("t", &whole("u8")));
+        let told = renamed.unwrap_err().to_string();
+        assert!(
+            told.contains("state retire s") && told.len() < 700,
+            "{told}"
+        );
+
+        assert!(formats.declare("0_0", &one("s", &whole("u8")))?);
+        assert!(formats.declare("0_0", &one("s", &whole("u8|()")))?);
+        let back = formats.declare("0_0", &one("s", &whole("u8")));
+        let told = back.unwrap_err().to_string();
+        assert!(told.contains("holds ...") && told.len() < 800, "{told}");
+        assert_eq!(StoreFormats::parse(&formats.to_string()), Some(formats));
+        Ok(())
+    }
+
+    #[test]
     fn a_store_of_a_longer_enum_is_another_one() -> Result<()> {
         let mut formats = StoreFormats::default();
         formats.declare("0_0", &one("old", "bincode(<()>)"))?;

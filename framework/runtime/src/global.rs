@@ -16,7 +16,7 @@ use millstream_core::{
     topology::{GlobalWriter, Topology},
 };
 use millstream_log::{Error as LogError, Log};
-use millstream_state::{Backend, Column, Position, Presence, WriteBatch};
+use millstream_state::{Backend, Column, Position, Presence, WriteBatch, condensed};
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, Ordering},
@@ -65,7 +65,8 @@ struct Followed {
     /// The table's place among the program's.
     number: usize,
     column: ChangelogColumn,
-    /// Topic and format: what a place says of the rows besides their offset.
+    /// Topic and format: what a place says of the rows besides their offset. It is written with
+    /// every page, so the format is condensed.
     made: String,
     progress: GlobalProgress,
     /// Whether it has been read to its end.
@@ -186,7 +187,7 @@ impl Tables {
                         copy: None,
                         disused: None,
                     },
-                    made: format!("{}\n{}", global.topic, global.format),
+                    made: format!("{}\n{}", global.topic, condensed(&global.format)),
                     progress: GlobalProgress {
                         store: global.name.clone(),
                         partition: at.clone(),

@@ -2,24 +2,18 @@
 //!
 //! A format's name is a text that the floors above make. What is known of it here: it may hold
 //! `bincode`, and behind that the *shape* of a type, what is written one after the other, as
-//! `bincode(u64,str,<()|u64>)`, or a shape's hash, as `bincode#0123456789abcdef`. Invariant: what
-//! cannot be understood fits only what is equal to it.
+//! `bincode(u64,str,<()|u64>)`, or a shape's hash, as `bincode#0123456789abcdef`, which fits the
+//! shape of which it is the hash. Invariant: what cannot be understood fits only what is equal to
+//! it.
 
 mod shape;
+mod told;
 
 use shape::{Shape, Unknown};
+pub use told::{condensed, shape_hash, shown, shown_apart};
 
 /// The word before a shape.
 const BINCODE: &str = "bincode";
-
-/// How long a format may be to be shown whole.
-const SHOWN: usize = 200;
-
-/// How much is shown before the first difference of longer ones.
-const BEFORE: usize = 40;
-
-/// What stands for what is left out.
-const LEFT_OUT: &str = "...";
 
 /// What rows of one format are to a program that declares another.
 ///
@@ -88,31 +82,16 @@ impl Fit {
     }
 }
 
-/// Two formats for a person's eyes: where they are long, from shortly before they differ.
-pub fn shown_apart(old: &str, new: &str) -> (String, String) {
-    let same = old.chars().zip(new.chars()).take_while(|(a, b)| a == b);
-    let from = same.count().saturating_sub(BEFORE);
-    let show = |format: &str| {
-        if format.len() <= SHOWN {
-            return format.to_owned();
-        }
-        let start = if from == 0 { "" } else { LEFT_OUT };
-        let mut rest = format.chars().skip(from);
-        let shown: String = rest.by_ref().take(SHOWN).collect();
-        let end = rest.next().map_or("", |_| LEFT_OUT);
-        format!("{start}{shown}{end}")
-    };
-    (show(old), show(new))
-}
-
 /// A part of a format's name.
 enum Piece<'t> {
     /// Anything else.
     Text(&'t str),
     /// bincode of a type of which nothing is said.
     Undescribed,
-    /// bincode of a type whose shape is told.
-    Shaped(Shape<'t>),
+    /// bincode of a type whose shape is told, and how.
+    Shaped(Shape<'t>, &'t str),
+    /// bincode of a type of whose shape the hash is told.
+    Hashed(&'t str),
 }
 
 impl Piece<'_> {
@@ -121,17 +100,19 @@ impl Piece<'_> {
         match (self, new) {
             (Self::Text(old), Self::Text(new)) if old == new => Fit::Same,
             (Self::Undescribed, Self::Undescribed) => Fit::Same,
-            // A hash is a text that stands by itself, behind the word.
-            (Self::Undescribed, Self::Shaped(_)) => {
+            (Self::Undescribed, Self::Shaped(..) | Self::Hashed(_)) => {
                 unknown.old = true;
                 Fit::Undescribed
             }
-            (Self::Undescribed, Self::Text(hash)) if hash.starts_with('#') => {
-                unknown.old = true;
-                Fit::Undescribed
+            (Self::Hashed(old), Self::Hashed(new)) if old == new => Fit::Same,
+            (Self::Hashed(hash), Self::Shaped(_, text))
+            | (Self::Shaped(_, text), Self::Hashed(hash))
+                if *hash == shape_hash(text) =>
+            {
+                Fit::Same
             }
-            (Self::Shaped(old), Self::Shaped(new)) if old == new => Fit::Same,
-            (Self::Shaped(old), Self::Shaped(new)) => match new.extends(old) {
+            (Self::Shaped(old, _), Self::Shaped(new, _)) if old == new => Fit::Same,
+            (Self::Shaped(old, _), Self::Shaped(new, _)) => match new.extends(old) {
                 None => Fit::Other,
                 Some(found) if found == Unknown::default() => Fit::Appended,
                 Some(found) => {
@@ -153,13 +134,16 @@ fn pieces(format: &str) -> Vec<Piece<'_>> {
         pieces.push(Piece::Text(before));
         let (piece, left) = match after.as_bytes().first() {
             Some(b'(') => match Shape::parse(after) {
-                Some((shape, left)) => (Piece::Shaped(shape), left),
-                None => (Piece::Text(after), ""),
+                Some((shape, left)) => {
+                    let told = after.len() - left.len() - 1;
+                    (Piece::Shaped(shape, &after[1..told]), left)
+                }
+                None => (Piece::Text(&rest[at..]), ""),
             },
             Some(b'#') => {
                 let hash = after[1..].find(|c: char| !c.is_ascii_hexdigit());
                 let (hash, left) = after.split_at(hash.map_or(after.len(), |len| len + 1));
-                (Piece::Text(hash), left)
+                (Piece::Hashed(hash), left)
             }
             _ => (Piece::Undescribed, after),
         };
@@ -222,6 +206,7 @@ mod tests {
             Fit::Other
         );
         assert_eq!(fit("bincode", "bincode(no shape"), Fit::Other);
+        assert_eq!(fit("bincode(no shape", "(no shape"), Fit::Other);
     }
 
     #[test]
@@ -238,11 +223,21 @@ mod tests {
     }
 
     #[test]
-    fn long_formats_are_shown_from_where_they_differ() {
-        assert_eq!(shown_apart("a", "b"), ("a".into(), "b".into()));
-        let long = |end: &str| format!("{}{end}{}", "é".repeat(300), "x".repeat(300));
-        let (old, new) = shown_apart(&long("1"), &long("2"));
-        let shown = |c| format!("...{}{c}{}...", "é".repeat(40), "x".repeat(159));
-        assert_eq!((old, new), (shown('1'), shown('2')));
+    fn a_hash_is_the_shape_that_it_is_of_and_no_other() {
+        let told = |shape: &str| format!("key-value/utf8/option<bincode({shape})>");
+        let long = |last: &str| format!("<u8|{}{last}>", "u16|str|".repeat(500));
+        let old = condensed(&told(&long("u32")));
+        assert!(old.len() < 60 && old.contains("bincode#"), "{old}");
+        // A store that was noted by the hash goes on, and is known from then on.
+        assert_eq!(fit(&old, &told(&long("u32"))), Fit::Same);
+        assert_eq!(fit(&told(&long("u32")), &old), Fit::Same);
+        assert_eq!(Fit::noted(&old, &told(&long("u32"))), told(&long("u32")));
+        assert_eq!(fit(&old, &told(&long("u64"))), Fit::Other);
+        assert_eq!(fit(&old, &told("u64")), Fit::Other);
+        assert_eq!(
+            fit(&told(&long("u32")), &told(&long("u32|()"))),
+            Fit::Appended
+        );
+        assert_eq!(fit(&told(&long("u32")), &told(&long("u64"))), Fit::Other);
     }
 }

@@ -40,7 +40,7 @@ const CONFIG: Configuration<LittleEndian, Fixint> = config::legacy();
 /// | `<a\|b>` | an enum with its variants; one more at the end leaves old rows readable |
 /// | `@1(..^1..)` | a type that contains itself |
 /// | `..` | not known, fits all: the type refused the values its `Deserialize` was tried with |
-/// | `#0123456789abcdef` | the hash of a shape of more than a thousand characters |
+/// | `#0123456789abcdef` | the hash of a shape of more than 64 KiB, in place of `(..)` |
 ///
 /// To find it, a type's `Deserialize` is run with a few small values while a program is declared.
 /// Where it panics at one, another is tried; that holds where panics unwind, and with

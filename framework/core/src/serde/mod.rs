@@ -164,7 +164,7 @@ impl<T> Serde<T> {
 
 impl<T> std::fmt::Debug for Serde<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Serde({})", self.0.name())
+        write!(f, "Serde({})", millstream_state::shown(&self.0.name()))
     }
 }
 

@@ -21,14 +21,15 @@ use std::{
 };
 use trace::{ROOT, Trace};
 
-/// A shape whose text is longer is told by its hash: names of formats are shown, and stored.
-const SHOWN: usize = 1000;
+/// A shape whose text has more bytes is told by its hash: names of formats are stored with every
+/// task. No trace comes to as much today, but what is known of a hash is only what it is equal to,
+/// so that it is the last resort.
+const WHOLE: usize = 64 << 10;
 
 /// The shapes of this process, by type. Each is found once.
 static KNOWN: Mutex<BTreeMap<TypeId, String>> = Mutex::new(BTreeMap::new());
 
-/// What follows `bincode` in the name of a type's format: the shape in parentheses, or, where that
-/// is long, `#` and its FNV-1a hash.
+/// What follows `bincode` in the name of a type's format.
 pub(super) fn suffix<T: DeserializeOwned + 'static>() -> String {
     let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let id = TypeId::of::<T>();
@@ -36,13 +37,17 @@ pub(super) fn suffix<T: DeserializeOwned + 'static>() -> String {
         return found.clone();
     }
     // The lock is not held: the type's own code runs here.
-    let shape = of::<T>();
-    let suffix = match shape.len() {
-        0..=SHOWN => format!("({shape})"),
-        _ => format!("#{:016x}", fnv1a(shape.as_bytes())),
-    };
+    let suffix = named(&of::<T>());
     known().insert(id, suffix.clone());
     suffix
+}
+
+/// A shape as a format's name has it: in parentheses, or, where it is too long, as its hash.
+fn named(shape: &str) -> String {
+    match shape.len() {
+        0..=WHOLE => format!("({shape})"),
+        _ => millstream_state::shape_hash(shape),
+    }
 }
 
 /// The shape of a type.
@@ -63,13 +68,6 @@ fn of<T: DeserializeOwned>() -> String {
         }
     }
     text::of(&trace)
-}
-
-/// 64-bit FNV-1a, which is the same on all machines and in all versions.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Types and their shapes.
 
-use super::{of, suffix};
+use super::{WHOLE, named, of, suffix};
 use ::serde::{
     Deserialize, Deserializer,
     de::{Error, Visitor},
@@ -263,8 +263,15 @@ fn sizes_are_bounded_and_the_result_is_always_the_same() {
     type Two<T> = (T, T);
     type Many = Two<Two<Two<Two<Two<Two<Two<Two<Two<Two<Two<Two<Two<u8>>>>>>>>>>>>>;
     assert!(of::<Many>().contains(",.."), "{}", of::<Many>());
-    let long = suffix::<[Two<[Event; 9]>; 8]>();
-    assert!(long.starts_with('#') && long.len() == 17, "{long}");
     assert_eq!(suffix::<Event>(), format!("({})", of::<Event>()));
+    let whole = suffix::<[Two<[Event; 9]>; 8]>();
+    assert!(
+        whole.len() > 1000 && whole.starts_with("(<()|u64|"),
+        "{whole}"
+    );
+    assert_eq!(suffix::<Many>(), format!("({})", of::<Many>()));
+    assert_eq!(named(&"x".repeat(WHOLE)).len(), WHOLE + 2);
+    let hash = named(&"x".repeat(WHOLE + 1));
+    assert!(hash.starts_with('#') && hash.len() == 17, "{hash}");
     assert_eq!(of::<Wide>(), of::<Wide>());
 }

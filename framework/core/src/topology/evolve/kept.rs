@@ -4,7 +4,7 @@ use super::{
     Verdict,
     described::{Repartition, StoreIn, Sub},
 };
-use millstream_state::{Fit, shown_apart};
+use millstream_state::{Fit, shown, shown_apart};
 
 /// What becomes of a repartition topic that both programs have.
 pub(super) fn rerouted(was: &Repartition, is: &Repartition) -> (Verdict, String) {
@@ -50,8 +50,9 @@ fn grown(before: &str, now: &str) -> Option<String> {
             )
         }
         Fit::Undescribed => format!(
-            "is {now} now, and not all is known of its type's shape, or was when the shapes of \
-             types were not told: nothing is known against it"
+            "is {} now, and not all is known of its type's shape, or was when the shapes of \
+             types were not told: nothing is known against it",
+            shown(now)
         ),
         Fit::Other => return None,
     })

@@ -10,7 +10,7 @@ mod kept;
 use crate::error::{Error, Result};
 use described::{Described, StoreIn, Sub};
 use kept::{kept, rerouted};
-use millstream_state::Fit;
+use millstream_state::{Fit, condensed};
 use serde_json::{Value, json};
 use std::fmt;
 
@@ -165,10 +165,14 @@ impl Evolution {
     }
 
     fn globals(&mut self, old: &Described, new: &Described) {
+        // As an instance compares what it has kept.
+        let same = |(old, was): &(String, String), (new, is): &(String, String)| {
+            old == new && condensed(was) == condensed(is)
+        };
         for (name, was) in &old.globals {
             let (verdict, why) = match new.globals.get(name) {
                 None => (Verdict::Compatible, "is removed"),
-                Some(is) if is == was => (Verdict::Compatible, "is unchanged"),
+                Some(is) if same(was, is) => (Verdict::Compatible, "is unchanged"),
                 Some(_) => (
                     Verdict::Restore,
                     "has another topic or format: it is read again from its topic",
