@@ -3,10 +3,11 @@
 use super::{WHOLE, named, of, suffix};
 use ::serde::{
     Deserialize, Deserializer,
-    de::{Error, Visitor},
+    de::{Error, SeqAccess, Visitor},
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    marker::PhantomData,
     net::IpAddr,
     num::NonZeroU32,
     time::Duration,
@@ -128,6 +129,86 @@ impl<'de> Deserialize<'de> for Fragile {
             _ => Ok(Self),
         }
     }
+}
+
+/// A list, a map or an option that is refused where there is nothing in it: by who asked for it, or
+/// already by its visitor.
+struct Full<T, const AT_ONCE: bool = false>(PhantomData<T>);
+
+impl<'de, T: Fill<'de>, const AT_ONCE: bool> Deserialize<'de> for Full<T, AT_ONCE> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let full = match AT_ONCE {
+            true => deserializer.deserialize_seq(Self(PhantomData))?,
+            false => T::deserialize(deserializer)?.is_full(),
+        };
+        match full {
+            true => Ok(Self(PhantomData)),
+            false => Err(D::Error::custom("nothing in it")),
+        }
+    }
+}
+
+impl<'de, T: Fill<'de>, const AT_ONCE: bool> Visitor<'de> for Full<T, AT_ONCE> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a list with something in it")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<bool, A::Error> {
+        let first: Option<T::Element> = elements.next_element()?;
+        first.map(|_| true).ok_or_else(|| A::Error::custom("empty"))
+    }
+}
+
+trait Fill<'de>: Deserialize<'de> {
+    type Element: Deserialize<'de>;
+
+    fn is_full(&self) -> bool;
+}
+
+impl<'de, T: Deserialize<'de>> Fill<'de> for Vec<T> {
+    type Element = T;
+
+    fn is_full(&self) -> bool {
+        !self.is_empty()
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Fill<'de> for Option<T> {
+    type Element = T;
+
+    fn is_full(&self) -> bool {
+        self.is_some()
+    }
+}
+
+impl<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>> Fill<'de> for BTreeMap<K, V> {
+    type Element = V;
+
+    fn is_full(&self) -> bool {
+        !self.is_empty()
+    }
+}
+
+/// What is checked once all of it has been read.
+#[derive(Deserialize)]
+#[serde(try_from = "(u8, u8, Vec<String>, Option<u16>)")]
+struct Range;
+
+impl TryFrom<(u8, u8, Vec<String>, Option<u16>)> for Range {
+    type Error = &'static str;
+
+    fn try_from(read: (u8, u8, Vec<String>, Option<u16>)) -> Result<Self, &'static str> {
+        (read.0 < read.1).then_some(Self).ok_or("no range")
+    }
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only read")]
+struct Branch {
+    twigs: Full<Vec<Result<Self, u32>>>,
+    leaves: u16,
 }
 
 /// A type whose visitor takes text and bytes only as its own, which is how bincode gives them.
@@ -256,6 +337,37 @@ fn types_that_check_what_they_read_are_tried_with_other_values() {
     assert_eq!(of::<(Vec<Result<Fragile, ()>>, u8)>(), "[<u64|()>],u8");
     // bincode reads none of these either.
     assert_eq!(of::<(u8, serde_json::Value)>(), "u8,..");
+}
+
+#[test]
+fn types_that_refuse_nothing_are_given_something() {
+    assert_eq!(
+        of::<(Full<Vec<u8>>, Event)>(),
+        format!("[u8],{}", of::<Event>())
+    );
+    assert_eq!(
+        of::<(Full<Vec<u8>, true>, Nested)>(),
+        format!("[u8],{}", of::<Nested>())
+    );
+    assert_eq!(
+        of::<(Full<Option<Id>>, Result<u8, bool>)>(),
+        "?u64,<u8|bool>"
+    );
+    assert_eq!(
+        of::<(Full<BTreeMap<u8, Result<(), i8>>>, Result<u8, bool>)>(),
+        "{u8:<()|i8>},<u8|bool>"
+    );
+    let inner = of::<Result<Full<Vec<Full<Option<Result<u8, Checked>>>>>, Full<Vec<Unit>>>>();
+    assert_eq!(inner, "<[?<u8|str>]|[()]>");
+    assert_eq!(of::<(Branch, u8)>(), "@1([<^1|u32>],u16),u8");
+    // It need not be the value told last that is refused.
+    assert_eq!(
+        of::<(Range, Event)>(),
+        format!("u8*2,[str],?u16,{}", of::<Event>())
+    );
+    // There may be nothing that such a type takes.
+    assert_eq!(of::<(Full<Vec<Picky>>, u8)>(), "[u64],..");
+    assert_eq!(of::<(u8, Full<Vec<Never>>, u8)>(), "u8,[<>],..");
 }
 
 #[test]

@@ -8,7 +8,9 @@
 //! ([`Kind::Back`]), and read with the shortest way out: no element, nothing, a variant that ends.
 //!
 //! Where a type refuses a value, or what it makes of it, the last value told is another one in the
-//! next pass, until there is none; then what lies behind it stays unknown.
+//! next pass, until there is none, and then one of the few before it; in the end what lies behind
+//! stays unknown. That a collection or an option is empty is such a value too, and the other one is
+//! that it never is.
 //!
 //! Invariant: every pass but the last learns something, and there is a limit to how many steps all
 //! of them take.
@@ -23,6 +25,9 @@ const NODES: usize = 4096;
 
 /// How many steps all passes take together.
 const STEPS: u32 = 1 << 20;
+
+/// How many of the values told last may be why a type refuses what it has read.
+const SUSPECTS: usize = 16;
 
 /// How deep readings nest: fewer than bincode's own limit lets pass, and far more than types do.
 const DEPTH: u32 = 96;
@@ -101,12 +106,25 @@ pub(super) struct Alternative {
 pub(super) struct Node {
     pub(super) kind: Kind,
     pub(super) alternatives: Vec<Alternative>,
-    /// Which value a leaf is told.
+    /// Which value a leaf is told; of a choice that may be nothing, whether it is not any more.
     answer: usize,
     /// Its parts were read to the end, so that those never asked for are not there.
     pub(super) whole: bool,
     /// It is what a variant's number stands for that the type has not.
     pub(super) refused: bool,
+}
+
+impl Node {
+    /// How many things it can be told, as far as is known.
+    fn answers(&self) -> usize {
+        let whole = |found: &Alternative| matches!(found.seen, Seen::Whole);
+        match self.kind {
+            Kind::Leaf(name) => super::reader::answers(name),
+            // What cannot be read with something inside is nothing or unknown.
+            Kind::Choice(_) if self.alternatives.iter().any(whole) => 2,
+            _ => 1,
+        }
+    }
 }
 
 /// What a type is recognized by while it is being read: what is asked for, and who asks.
@@ -124,9 +142,8 @@ pub(super) struct Trace {
     /// What was known when the pass began, and whether an alternative was tried again in vain.
     before: u32,
     retried: bool,
-    /// The leaf that was told last, and how many have been.
-    last: Id,
-    told: u32,
+    /// The places that were told something in this pass, in their order.
+    told: Vec<Id>,
 }
 
 impl Trace {
@@ -140,8 +157,7 @@ impl Trace {
             learned: 0,
             before: 0,
             retried: false,
-            last: ROOT,
-            told: 0,
+            told: Vec::new(),
         };
         trace.add();
         trace
@@ -149,7 +165,8 @@ impl Trace {
 
     /// Begins a pass; `false` when there have been enough.
     pub(super) fn begin(&mut self) -> bool {
-        (self.before, self.retried, self.told) = (self.learned, false, 0);
+        (self.before, self.retried) = (self.learned, false);
+        self.told.clear();
         self.steps < STEPS
     }
 
@@ -209,22 +226,23 @@ impl Trace {
             Kind::Leaf(known) if known == name => {}
             _ => return Err(Stop),
         }
-        (self.last, self.told) = (node, self.told + 1);
+        self.told.push(node);
         Ok(self.nodes[node].answer)
     }
 
-    /// Has the leaf that was told last, if one was since `told`, say something else.
-    fn blame(&mut self, told: u32) -> bool {
-        let Kind::Leaf(name) = self.nodes[self.last].kind else {
-            return false;
-        };
-        let node = &mut self.nodes[self.last];
-        let left = self.told > told && node.answer + 1 < super::reader::answers(name);
-        if left {
-            node.answer += 1;
+    /// Has one of the places that were told something after the first `told` be told something
+    /// else, the last one that can be.
+    fn blame(&mut self, told: usize) -> bool {
+        let since = self.told.iter().skip(told).rev().take(SUSPECTS);
+        let suspect = since.copied().find(|place| {
+            let node = &self.nodes[*place];
+            node.answer + 1 < node.answers()
+        });
+        if let Some(place) = suspect {
+            self.nodes[place].answer += 1;
             self.learned += 1;
         }
-        left
+        suspect.is_some()
     }
 
     /// Begins what has something inside: its node, and whether the shortest way is to be taken.
@@ -279,8 +297,9 @@ impl Trace {
         shortest: bool,
         or_nothing: bool,
     ) -> Result<Option<usize>, Stop> {
-        if shortest && or_nothing {
-            return Ok(None);
+        let never_nothing = self.nodes[node].answer > 0;
+        if shortest && or_nothing && !never_nothing {
+            return Ok(self.nothing(node));
         }
         let alternatives = || self.nodes[node].alternatives.iter();
         let whole = |found: &Alternative| matches!(found.seen, Seen::Whole);
@@ -295,10 +314,17 @@ impl Trace {
                 return Ok(Some(at));
             }
         }
-        match or_nothing {
-            true => Ok(None),
-            false => ends.or(winds).map(Some).ok_or(Stop),
+        let way = ends.or(winds).filter(|_| never_nothing || !or_nothing);
+        match (way, or_nothing) {
+            (None, true) => Ok(self.nothing(node)),
+            (way, _) => way.map(Some).ok_or(Stop),
         }
+    }
+
+    /// A choice is about to be told that it is nothing.
+    fn nothing(&mut self, node: Id) -> Option<usize> {
+        self.told.push(node);
+        None
     }
 
     /// Whether there is more to be seen of an alternative.
@@ -341,7 +367,7 @@ impl Trace {
             node,
             at,
             learned: self.learned,
-            told: self.told,
+            told: self.told.len(),
         };
         let alternative = &mut self.nodes[node].alternatives[at];
         alternative.busy += 1;
@@ -391,5 +417,5 @@ struct Mark {
     node: Id,
     at: usize,
     learned: u32,
-    told: u32,
+    told: usize,
 }
