@@ -8,9 +8,11 @@
 
 mod shape;
 mod told;
+mod walk;
 
-use shape::{Shape, Unknown};
+use shape::Shape;
 pub use told::{condensed, shape_hash, shown, shown_apart};
+use walk::Unknown;
 
 /// The word before a shape.
 const BINCODE: &str = "bincode";
@@ -111,15 +113,16 @@ impl Piece<'_> {
             {
                 Fit::Same
             }
-            (Self::Shaped(old, _), Self::Shaped(new, _)) if old == new => Fit::Same,
-            (Self::Shaped(old, _), Self::Shaped(new, _)) => match new.extends(old) {
+            (Self::Shaped(old, was), Self::Shaped(new, is)) => match new.extends(old) {
+                _ if was == is => Fit::Same,
                 None => Fit::Other,
-                Some(found) if found == Unknown::default() => Fit::Appended,
-                Some(found) => {
-                    unknown.old |= found.old;
-                    unknown.new |= found.new;
+                Some(found) if found.unknown != Unknown::default() => {
+                    unknown.old |= found.unknown.old;
+                    unknown.new |= found.unknown.new;
                     Fit::Undescribed
                 }
+                Some(found) if found.appended => Fit::Appended,
+                Some(_) => Fit::Same,
             },
             _ => Fit::Other,
         }

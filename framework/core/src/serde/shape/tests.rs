@@ -5,6 +5,7 @@ use ::serde::{
     Deserialize, Deserializer,
     de::{Error, SeqAccess, Visitor},
 };
+use millstream_state::Fit;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     marker::PhantomData,
@@ -368,6 +369,51 @@ fn types_that_refuse_nothing_are_given_something() {
     // There may be nothing that such a type takes.
     assert_eq!(of::<(Full<Vec<Picky>>, u8)>(), "[u64],..");
     assert_eq!(of::<(u8, Full<Vec<Never>>, u8)>(), "u8,[<>],..");
+}
+
+/// Types whose parts are those of the ones behind, but for a variant that refers to them.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only read")]
+struct Leaves {
+    id: u16,
+    kind: (Result<bool, Id>, u8),
+    next: Option<Box<Self>>,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only read")]
+struct Grown {
+    id: u16,
+    kind: Inner,
+    next: Option<Box<Self>>,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only read")]
+struct Inner(Kind, u8);
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only read")]
+enum Kind {
+    Ok(bool),
+    Err(Id),
+    Inner(Box<Inner>),
+    Around(Vec<Grown>),
+}
+
+#[test]
+fn a_variant_that_refers_to_a_type_around_it_may_come() {
+    let fit =
+        |old: String, new: String| Fit::between(&format!("bincode{old}"), &format!("bincode{new}"));
+    let (old, new) = (suffix::<Leaves>, suffix::<Grown>);
+    assert_eq!(old(), "(@1(u16,<bool|u64>,u8,?^1))");
+    assert_eq!(new(), "(@1(u16,@2(<bool|u64|^2|[^1]>,u8),?^1))");
+    assert_eq!(fit(old(), new()), Fit::Appended);
+    assert_eq!(fit(new(), old()), Fit::Other);
+    let listed = (suffix::<(u8, Vec<Leaves>)>(), suffix::<(u8, Vec<Grown>)>());
+    assert_eq!(fit(listed.0, listed.1), Fit::Appended);
+    let other = (suffix::<Vec<Leaves>>(), suffix::<Vec<Inner>>());
+    assert_eq!(fit(other.0, other.1), Fit::Other);
 }
 
 #[test]
