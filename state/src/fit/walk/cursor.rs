@@ -1,7 +1,7 @@
 //! Going along what is written one after the other, into lists and out of them.
 
 use crate::fit::shape::{Run, Thing};
-use std::{collections::BTreeMap, slice};
+use std::{collections::BTreeMap, ptr, slice};
 
 /// What the labels of a shape stand for.
 pub(super) type Labels<'s> = BTreeMap<&'s str, &'s Run<'s>>;
@@ -36,69 +36,70 @@ pub(super) fn told<'s>(labels: &Labels<'s>, run: &'s Run<'s>) -> Option<&'s Thin
 /// What is ahead, and how many times.
 pub(super) type Head<'s> = (&'s Run<'s>, u64);
 
-/// A place in what is written one after the other.
-pub(super) struct Cursor<'s> {
-    /// The lists in which it is, from the outside in, also those at whose ends it is.
-    lists: Vec<List<'s>>,
-    /// How many things it has passed.
-    at: u64,
-}
+/// A place in what is written one after the other: the lists in which it is, from the outside in,
+/// also those at whose ends it is.
+pub(super) struct Cursor<'s>(Vec<List<'s>>);
 
 struct List<'s> {
+    all: &'s [Run<'s>],
     rest: &'s [Run<'s>],
     /// How many of the first one are left.
     left: u64,
-    /// Where it began; the outermost one is no list of the shape.
-    from: Option<u64>,
 }
 
 impl<'s> Cursor<'s> {
+    /// In front of all of them.
     pub(super) fn of(runs: &'s [Run<'s>]) -> Self {
-        let mut cursor = Self {
-            lists: Vec::new(),
-            at: 0,
-        };
-        cursor.push(runs, runs.first().map_or(0, |run| run.times), None);
-        cursor
+        Self(vec![List::of(runs)])
     }
 
+    /// In front of a single one, however many times it is there.
     pub(super) fn once(run: &'s Run<'s>) -> Self {
         let mut cursor = Self::of(slice::from_ref(run));
-        cursor.lists.iter_mut().for_each(|list| list.left = 1);
+        cursor.0.iter_mut().for_each(|list| list.left = 1);
         cursor
-    }
-
-    fn push(&mut self, rest: &'s [Run<'s>], left: u64, from: Option<u64>) {
-        self.lists.push(List { rest, left, from });
     }
 
     /// In how many lists it is.
     pub(super) fn depth(&self) -> usize {
-        self.lists.len()
+        self.0.len()
     }
 
+    /// What is ahead; `None` at the end of it all.
     pub(super) fn head(&self) -> Option<Head<'s>> {
-        let mut lists = self.lists.iter().rev();
+        let mut lists = self.0.iter().rev();
         lists.find_map(|list| list.rest.first().map(|run| (run, list.left)))
     }
 
-    /// Goes on behind so many of what is ahead.
-    pub(super) fn advance(&mut self, times: u64) {
-        self.pass(times);
-        self.at = self.at.wrapping_add(times);
+    /// Whether what is ahead is a list in which it is already, with nothing between that could come
+    /// to an end: no option, no collection and no enum.
+    pub(super) fn is_endless(&self, labels: &Labels<'s>) -> bool {
+        let Some((run, _)) = self.head() else {
+            return false;
+        };
+        let is_back = matches!(run.thing, Thing::Back(_));
+        let Some(Thing::Parts(parts)) = told(labels, run).filter(|_| is_back) else {
+            return false;
+        };
+        let inside = self.0.iter().rev();
+        let mut inside = inside.skip_while(|list| list.rest.is_empty());
+        inside.any(|list| ptr::eq(list.all, &**parts))
     }
 
-    fn pass(&mut self, times: u64) {
-        while let Some(list) = self.lists.last_mut() {
+    /// Goes on behind so many of what is ahead.
+    pub(super) fn pass(&mut self, times: u64) {
+        while let Some(list) = self.0.last_mut() {
             if let Some((_, behind)) = list.rest.split_first() {
                 list.left = list.left.saturating_sub(times);
                 if list.left == 0 {
-                    list.rest = behind;
-                    list.left = behind.first().map_or(0, |run| run.times);
+                    *list = List {
+                        all: list.all,
+                        ..List::of(behind)
+                    };
                 }
                 return;
             }
-            self.lists.pop();
+            self.0.pop();
         }
     }
 
@@ -113,34 +114,24 @@ impl<'s> Cursor<'s> {
 
     /// Goes on with the parts of what is ahead, which is there so many times.
     pub(super) fn enter(&mut self, parts: &'s [Run<'s>], left: u64) {
-        let (times, first) = match parts {
-            [] => (left, 0),
+        let mut inside = List::of(parts);
+        match parts {
+            [] => self.pass(left),
             // So many of one thing are as many of it, however they are told.
-            [one] => (left, one.times.saturating_mul(left)),
-            [first, ..] => (1, first.times),
-        };
-        self.pass(times);
-        self.push(parts, first, Some(self.at));
+            [one] => {
+                inside.left = one.times.saturating_mul(left);
+                self.pass(left);
+            }
+            _ => self.pass(1),
+        }
+        self.0.push(inside);
     }
+}
 
-    /// Goes on behind the list in which something is unknown, as the other one does; `false`, and
-    /// nothing is done, where it is not clear which of the other's lists that is.
-    pub(super) fn leave(&mut self, other: &mut Self) -> bool {
-        let list = self.lists.iter().rfind(|list| !list.rest.is_empty());
-        let Some(from) = list.and_then(|list| list.from) else {
-            return false;
-        };
-        let outside = |cursor: &Self| {
-            let mut there = (cursor.lists.iter()).enumerate();
-            let mut there = there.by_ref().filter(|(_, list)| list.from == Some(from));
-            let (first, second) = (there.next(), there.next());
-            first.filter(|_| second.is_none()).map(|(at, _)| at)
-        };
-        let (Some(own), Some(others)) = (outside(self), outside(other)) else {
-            return false;
-        };
-        self.lists.truncate(own);
-        other.lists.truncate(others);
-        true
+impl<'s> List<'s> {
+    fn of(rest: &'s [Run<'s>]) -> Self {
+        let left = rest.first().map_or(0, |run| run.times);
+        let all = rest;
+        Self { all, rest, left }
     }
 }

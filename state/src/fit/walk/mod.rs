@@ -75,17 +75,10 @@ impl<'s> Walk<'s> {
                 return false;
             }
             let (was, is) = (old.head(), new.head());
-            if self.is_unknown(was, is) {
-                // Nothing tells where the parts behind begin, but what stands beside their list is
-                // known.
-                let left = match was.is_some_and(unknown) {
-                    true => old.leave(&mut new),
-                    false => new.leave(&mut old),
-                };
-                if !left {
-                    break;
-                }
-                continue;
+            // Nothing tells where the parts behind an unknown one begin, and a trace does not see
+            // them, whatever lists they are in. And of what has no end there are no rows.
+            if self.is_unknown(was, is) || old.is_endless(&self.old) {
+                break;
             }
             fits = match (was, is) {
                 (Some(was), Some(is)) => self.ahead((&mut old, was), (&mut new, is)),
@@ -117,30 +110,21 @@ impl<'s> Walk<'s> {
             return false;
         };
         let both = left.min(here);
-        // What both refer to, or have several times, is one and the same list.
-        let lists = || {
-            let several = |left, parts: &[Run<'_>]| left > 1 && parts.len() > 1;
-            let back = |run: &Run<'_>| matches!(run.thing, Thing::Back(_));
-            match (one, other) {
-                (Thing::Parts(one), Thing::Parts(other)) => {
-                    let several = several(left, one) && several(here, other);
-                    ((back(was) && back(is)) || several).then_some((one, other))
-                }
-                _ => None,
-            }
-        };
-        if let Some((parts, others)) = lists() {
-            old.advance(both);
-            new.advance(both);
-            return self.are_met(one, other)
-                || self.sequence(Cursor::of(parts), Cursor::of(others));
-        }
         match (one, other) {
+            // Of lists that both have as often one pair says it all.
+            (Thing::Parts(parts), Thing::Parts(others))
+                if left == here && left > 1 && parts.len().min(others.len()) > 1 =>
+            {
+                old.pass(both);
+                new.pass(both);
+                return self.are_met(one, other)
+                    || self.sequence(Cursor::of(parts), Cursor::of(others));
+            }
             (Thing::Parts(parts), _) => old.enter(parts, left),
             (_, Thing::Parts(parts)) => new.enter(parts, here),
             _ => {
-                old.advance(both);
-                new.advance(both);
+                old.pass(both);
+                new.pass(both);
                 return self.thing(one, other);
             }
         }
@@ -181,8 +165,8 @@ impl<'s> Walk<'s> {
                 return false;
             }
             let both = left.min(here);
-            old.advance(both);
-            new.advance(both);
+            old.pass(both);
+            new.pass(both);
         }
         self.found.appended |= new.head().is_some();
         true
