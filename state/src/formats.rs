@@ -166,6 +166,21 @@ mod tests {
     }
 
     #[test]
+    fn no_way_back_is_noted_though_less_is_known() -> Result<()> {
+        let mut formats = StoreFormats::default();
+        let mut declare = |shape: &str| formats.declare("0_0", &one("s", shape));
+        assert!(declare("bincode(<u8>,str)/bincode(u8)")?);
+        assert!(declare("bincode(<u8|u16>,..)/bincode(u8)")?);
+        // Rows may have the second variant now.
+        for back in ["bincode(<u8>,str)", "bincode(<u8>,..)"] {
+            let refused = declare(&format!("{back}/bincode(u8)"));
+            assert!(matches!(refused, Err(Error::StoreFormat { .. })));
+        }
+        assert!(declare("bincode(<u8|u16>,str)/bincode(u8)")?);
+        Ok(())
+    }
+
+    #[test]
     fn a_shape_that_was_noted_by_its_hash_is_noted_whole_from_then_on() -> Result<()> {
         let whole = |last: &str| format!("bincode(<{}{last}>)", "u8|str|".repeat(300));
         let mut formats = StoreFormats::default();

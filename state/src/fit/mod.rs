@@ -12,7 +12,7 @@ mod walk;
 
 use shape::Shape;
 pub use told::{condensed, shape_hash, shown, shown_apart};
-use walk::Unknown;
+use walk::{Found, Unknown};
 
 /// The word before a shape.
 const BINCODE: &str = "bincode";
@@ -46,42 +46,42 @@ pub enum Fit {
 impl Fit {
     /// What rows of the format `old` are to a program that declares `new`.
     pub fn between(old: &str, new: &str) -> Self {
-        Self::compare(old, new).0
+        match compare(old, new) {
+            None => Self::Other,
+            Some(found) if found.unknown != Unknown::default() => Self::Undescribed,
+            Some(found) if found.appended => Self::Appended,
+            Some(_) => Self::Same,
+        }
     }
 
     /// Which of two formats is to be noted for a store that goes from one to the other: the new
-    /// one, or the old one where no more than that is unknown of the new one.
+    /// one, or the old one where no more than that is unknown of the new one. With variants that
+    /// the old one has not there may be rows that are none of the old one.
     pub(crate) fn noted<'t>(old: &'t str, new: &'t str) -> &'t str {
-        let (fit, unknown) = Self::compare(old, new);
-        match fit == Self::Undescribed && unknown.new && !unknown.old {
+        let better = |found: Found| found.unknown.new && !found.unknown.old && !found.appended;
+        match compare(old, new).is_some_and(better) {
             true => old,
             false => new,
         }
-    }
-
-    fn compare(old: &str, new: &str) -> (Self, Unknown) {
-        let mut unknown = Unknown::default();
-        if old == new {
-            return (Self::Same, unknown);
-        }
-        let (old, new) = (pieces(old), pieces(new));
-        if old.len() != new.len() {
-            return (Self::Other, unknown);
-        }
-        let fits = (old.iter().zip(&new)).map(|(old, new)| old.fit(new, &mut unknown));
-        let fit = fits.fold(Self::Same, |all, fit| match (all, fit) {
-            (Self::Other, _) | (_, Self::Other) => Self::Other,
-            (Self::Undescribed, _) | (_, Self::Undescribed) => Self::Undescribed,
-            (Self::Appended, _) | (_, Self::Appended) => Self::Appended,
-            (Self::Same, Self::Same) => Self::Same,
-        });
-        (fit, unknown)
     }
 
     /// Whether a program that declares the new format may go on with the rows of the old one.
     pub fn is_readable(self) -> bool {
         self != Self::Other
     }
+}
+
+/// How two formats fit; `None` where they do not.
+fn compare(old: &str, new: &str) -> Option<Found> {
+    if old == new {
+        return Some(Found::default());
+    }
+    let (old, new) = (pieces(old), pieces(new));
+    if old.len() != new.len() {
+        return None;
+    }
+    let mut fits = old.iter().zip(&new).map(|(old, new)| old.fit(new));
+    fits.try_fold(Found::default(), |all, found| Some(all.and(found?)))
 }
 
 /// A part of a format's name.
@@ -97,34 +97,27 @@ enum Piece<'t> {
 }
 
 impl Piece<'_> {
-    /// How they fit; adds to whose unknown parts that is so for.
-    fn fit(&self, new: &Self, unknown: &mut Unknown) -> Fit {
+    /// How they fit; `None` where they do not.
+    fn fit(&self, new: &Self) -> Option<Found> {
+        let same = Some(Found::default());
         match (self, new) {
-            (Self::Text(old), Self::Text(new)) if old == new => Fit::Same,
-            (Self::Undescribed, Self::Undescribed) => Fit::Same,
+            (Self::Text(old), Self::Text(new)) if old == new => same,
+            (Self::Undescribed, Self::Undescribed) => same,
             (Self::Undescribed, Self::Shaped(..) | Self::Hashed(_)) => {
-                unknown.old = true;
-                Fit::Undescribed
+                let mut found = Found::default();
+                found.unknown.old = true;
+                Some(found)
             }
-            (Self::Hashed(old), Self::Hashed(new)) if old == new => Fit::Same,
+            (Self::Hashed(old), Self::Hashed(new)) if old == new => same,
             (Self::Hashed(hash), Self::Shaped(_, text))
             | (Self::Shaped(_, text), Self::Hashed(hash))
                 if *hash == shape_hash(text) =>
             {
-                Fit::Same
+                same
             }
-            (Self::Shaped(old, was), Self::Shaped(new, is)) => match new.extends(old) {
-                _ if was == is => Fit::Same,
-                None => Fit::Other,
-                Some(found) if found.unknown != Unknown::default() => {
-                    unknown.old |= found.unknown.old;
-                    unknown.new |= found.unknown.new;
-                    Fit::Undescribed
-                }
-                Some(found) if found.appended => Fit::Appended,
-                Some(_) => Fit::Same,
-            },
-            _ => Fit::Other,
+            (Self::Shaped(_, old), Self::Shaped(_, new)) if old == new => same,
+            (Self::Shaped(old, _), Self::Shaped(new, _)) => new.extends(old),
+            _ => None,
         }
     }
 }

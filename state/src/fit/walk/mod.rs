@@ -29,6 +29,16 @@ pub(super) struct Found {
     pub(super) unknown: Unknown,
 }
 
+impl Found {
+    /// What there is to say of both.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.appended |= other.appended;
+        self.unknown.old |= other.unknown.old;
+        self.unknown.new |= other.unknown.new;
+        self
+    }
+}
+
 /// Whose `..` hid what the other one has in its place, if any did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Unknown {
