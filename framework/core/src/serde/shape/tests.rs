@@ -205,6 +205,21 @@ impl TryFrom<(u8, u8, Vec<String>, Option<u16>)> for Range {
     }
 }
 
+/// What takes the last variant only, once one has been read.
+#[derive(Deserialize)]
+#[serde(try_from = "Result<(), Result<Option<u8>, u16>>")]
+struct Last;
+
+impl TryFrom<Result<(), Result<Option<u8>, u16>>> for Last {
+    type Error = &'static str;
+
+    fn try_from(read: Result<(), Result<Option<u8>, u16>>) -> Result<Self, &'static str> {
+        matches!(read, Err(Err(_)))
+            .then_some(Self)
+            .ok_or("not the last")
+    }
+}
+
 #[derive(Deserialize)]
 #[expect(dead_code, reason = "only read")]
 struct Branch {
@@ -341,7 +356,7 @@ fn types_that_check_what_they_read_are_tried_with_other_values() {
 }
 
 #[test]
-fn types_that_refuse_nothing_are_given_something() {
+fn types_that_refuse_to_be_empty_or_a_variant_are_given_another_one() {
     assert_eq!(
         of::<(Full<Vec<u8>>, Event)>(),
         format!("[u8],{}", of::<Event>())
@@ -365,6 +380,14 @@ fn types_that_refuse_nothing_are_given_something() {
     assert_eq!(
         of::<(Range, Event)>(),
         format!("u8*2,[str],?u16,{}", of::<Event>())
+    );
+    assert_eq!(
+        of::<(Last, Event)>(),
+        format!("<()|<?u8|u16>>,{}", of::<Event>())
+    );
+    assert_eq!(
+        of::<(Vec<Last>, Full<Vec<(Last, Result<i8, bool>)>>)>(),
+        "[<()|<?u8|u16>>],[(<()|<?u8|u16>>,<i8|bool>)]"
     );
     // There may be nothing that such a type takes.
     assert_eq!(of::<(Full<Vec<Picky>>, u8)>(), "[u64],..");

@@ -10,7 +10,7 @@
 //! Where a type refuses a value, or what it makes of it, the last value told is another one in the
 //! next pass, until there is none, and then one of the few before it; in the end what lies behind
 //! stays unknown. That a collection or an option is empty is such a value too, and the other one is
-//! that it never is.
+//! that it never is; and so is which variant an enum is, once all have been seen.
 //!
 //! Invariant: every pass but the last learns something, and there is a limit to how many steps all
 //! of them take.
@@ -106,7 +106,8 @@ pub(super) struct Alternative {
 pub(super) struct Node {
     pub(super) kind: Kind,
     pub(super) alternatives: Vec<Alternative>,
-    /// Which value a leaf is told; of a choice that may be nothing, whether it is not any more.
+    /// Which value a leaf is told; of a choice that may be nothing, whether it is not any more; and
+    /// of an enum which variant, of those that can be read.
     answer: usize,
     /// Its parts were read to the end, so that those never asked for are not there.
     pub(super) whole: bool,
@@ -117,11 +118,12 @@ pub(super) struct Node {
 impl Node {
     /// How many things it can be told, as far as is known.
     fn answers(&self) -> usize {
-        let whole = |found: &Alternative| matches!(found.seen, Seen::Whole);
+        let whole = |found: &&Alternative| matches!(found.seen, Seen::Whole);
+        let readable = self.alternatives.iter().filter(whole).count();
         match self.kind {
             Kind::Leaf(name) => super::reader::answers(name),
-            // What cannot be read with something inside is nothing or unknown.
-            Kind::Choice(_) if self.alternatives.iter().any(whole) => 2,
+            Kind::Choice(Choice::Enum) => readable,
+            Kind::Choice(_) => readable + 1,
             _ => 1,
         }
     }
@@ -299,14 +301,26 @@ impl Trace {
     ) -> Result<Option<usize>, Stop> {
         let never_nothing = self.nodes[node].answer > 0;
         if shortest && or_nothing && !never_nothing {
-            return Ok(self.nothing(node));
+            self.told.push(node);
+            return Ok(None);
         }
         let alternatives = || self.nodes[node].alternatives.iter();
         let whole = |found: &Alternative| matches!(found.seen, Seen::Whole);
-        let ends = alternatives().position(|found| whole(found) && found.busy == 0);
+        let mut ends = (0..)
+            .zip(alternatives())
+            .filter(|(_, found)| found.busy == 0 && whole(found));
+        let first = ends.clone().next();
+        // A type may refuse what a variant makes, and take another one.
+        let ends = ends.nth(if or_nothing {
+            0
+        } else {
+            self.nodes[node].answer
+        });
+        let ends = ends.or(first).map(|(at, _)| at);
         // What can be read whole can be so within itself too, if by a longer way.
         let winds = alternatives().position(whole).filter(|_| shortest);
         if shortest && ends.is_some() {
+            self.told.push(node);
             return Ok(ends);
         }
         for at in 0..self.nodes[node].alternatives.len() {
@@ -315,16 +329,11 @@ impl Trace {
             }
         }
         let way = ends.or(winds).filter(|_| never_nothing || !or_nothing);
-        match (way, or_nothing) {
-            (None, true) => Ok(self.nothing(node)),
-            (way, _) => way.map(Some).ok_or(Stop),
-        }
-    }
-
-    /// A choice is about to be told that it is nothing.
-    fn nothing(&mut self, node: Id) -> Option<usize> {
         self.told.push(node);
-        None
+        match way {
+            None if !or_nothing => Err(Stop),
+            way => Ok(way),
+        }
     }
 
     /// Whether there is more to be seen of an alternative.
