@@ -1,14 +1,17 @@
 //! The names of operators: made of what is stable about each, never of how many came before it.
 //!
 //! A source or a sink is named after its topic, an operator after the store that it is the first
-//! to use, and any other one after its kind and the nearest of these above it: `source-lines`,
-//! `filter-after-source-lines`, `aggregate-word-counts`, `sink-counts`. Where operators are equal
-//! in all of that, those behind the first are numbered in the order of the program:
+//! to use, a processor after its own first one whoever shares it, and any other one after its kind
+//! and the nearest of these above it: `source-lines`, `filter-after-source-lines`,
+//! `aggregate-word-counts`, `process-seen`, `sink-counts`. Where operators are equal in all of
+//! that, those behind the first are numbered in the order of the program:
 //! `filter-after-source-lines-2`. The program may say what an operator is called (Kafka's
 //! `Named`), and what is below it is then named after that.
 //!
 //! Invariant: a name is unique in its topology; and an operator that comes or goes changes the
-//! names only of those that are of its kind and at its place, or that are named after it.
+//! names only of those that are of its kind and at its place, or that are named after it. Only an
+//! extension's operator ([`KStream::operator`](crate::dsl::KStream::operator)) that shares a store
+//! is at the place of all those that use it.
 
 use super::{
     Draft, Mistake, Node, NodeKind,
@@ -19,6 +22,10 @@ use std::{
     panic::Location,
 };
 
+/// The words of operators that use what stores the program gives them, alone or not. All others
+/// have stores that the DSL makes for them, or look up what another one keeps.
+const PROCESSORS: [&str; 2] = ["process", "process_values"];
+
 /// The name that a program gives an operator, and where it does.
 pub(crate) type Given = (String, &'static Location<'static>);
 
@@ -26,12 +33,18 @@ impl Draft {
     /// Names all nodes.
     pub(super) fn name_nodes(&mut self) {
         let mut taken = self.take_given_names();
-        let (mut known, mut anchors) = (BTreeSet::new(), Vec::new());
+        // The words of the operators that are the first to use each store.
+        let (mut first, mut anchors) = (BTreeMap::new(), Vec::new());
         for number in 0..self.nodes.len() {
             let node = &self.nodes[number];
-            let first = node.stores.iter().find(|store| !known.contains(*store));
-            let own = first.and_then(|id| Some(self.stores.get(id.0)?.name.clone()));
-            known.extend(node.stores.iter().copied());
+            for store in &node.stores {
+                first.entry(*store).or_insert((number, node.label));
+            }
+            let shares = |label| PROCESSORS.contains(&label) && PROCESSORS.contains(&node.label);
+            let is_own = |&(user, label): &(usize, _)| user == number || shares(label);
+            let mut stores = node.stores.iter();
+            let own = stores.find(|store| first.get(*store).is_some_and(is_own));
+            let own = own.and_then(|id| Some(self.stores.get(id.0)?.name.clone()));
             let parent = node.parents.first().map(|parent| parent.0);
             let above = parent.and_then(|parent| anchors.get(parent).cloned());
             let above: String = above.unwrap_or_default();
