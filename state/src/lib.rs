@@ -29,7 +29,7 @@ pub use buffered::{BufferBudget, Buffered};
 #[cfg(feature = "fs")]
 pub use dir::{FORMAT, StateDir};
 pub use error::{Error, Result};
-pub use fit::{Fit, condensed, shape_hash, shown, shown_apart};
+pub use fit::{Fit, condensed, fnv1a, shape_hash, shown, shown_apart};
 pub use formats::StoreFormats;
 pub use horizon::Horizon;
 pub use memory::MemoryBackend;

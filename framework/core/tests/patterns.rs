@@ -315,7 +315,7 @@ fn records_know_their_topics_and_their_own_times() {
 fn a_pattern_is_described_as_one_and_compared_by_its_text() {
     let text = sums().describe(Format::Text);
     assert!(
-        text.contains("Source: source-sales-.* (topics: sales-.*)"),
+        text.contains("Source: source-sales-.- (topics: sales-.*)"),
         "{text}"
     );
     let wide = sums().matching("app", None, ["sales-oslo"]).unwrap();

@@ -11,7 +11,7 @@ mod told;
 mod walk;
 
 use shape::Shape;
-pub use told::{condensed, shape_hash, shown, shown_apart};
+pub use told::{condensed, fnv1a, shape_hash, shown, shown_apart};
 use walk::{Found, Unknown};
 
 /// The word before a shape.

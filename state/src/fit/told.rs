@@ -74,13 +74,16 @@ pub fn condensed(format: &str) -> String {
     out
 }
 
-/// What a format tells of a shape that is not told whole: `#` and its 64-bit FNV-1a hash, which is
-/// the same on all machines and in all versions.
+/// What a format tells of a shape that is not told whole: `#` and its hash.
 pub fn shape_hash(shape: &str) -> String {
-    let hash = shape.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("#{hash:016x}")
+    format!("#{:016x}", fnv1a(shape.as_bytes()))
+}
+
+/// 64-bit FNV-1a, which is the same on all machines and in all versions.
+pub fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 #[cfg(test)]

@@ -351,6 +351,11 @@ fn root(group: &[usize], mut number: usize) -> usize {
     number
 }
 
+/// Whether names of topics may have the character.
+pub(super) fn is_legal(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
 /// Kafka's rule for topic names.
 ///
 /// # Errors
@@ -361,14 +366,13 @@ pub(crate) fn check_topic(name: &str) -> std::result::Result<(), String> {
 
 /// The same for store and repartition names, which become part of topic names.
 pub(super) fn check_name(name: &str, length_max: usize) -> std::result::Result<(), String> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty() {
         Err("is empty".to_owned())
     } else if name == "." || name == ".." {
         Err("would be a directory".to_owned())
     } else if name.len() > length_max {
         Err(format!("is longer than {length_max} characters"))
-    } else if !name.chars().all(legal) {
+    } else if !name.chars().all(is_legal) {
         Err("may only hold ASCII letters, digits, '.', '_' and '-'".to_owned())
     } else {
         Ok(())

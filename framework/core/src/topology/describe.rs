@@ -1,9 +1,9 @@
 //! A topology for eyes and tools: Kafka's text format, JSON, DOT and Mermaid.
 //!
 //! The text is what Kafka Streams' `Topology#describe()` prints, but for the operators' names, so
-//! that tools which draw that keep working.
+//! that tools which draw that keep working. Names have legal characters only, patterns any.
 
-use super::{Logging, Node, NodeId, NodeKind, TopicName, Topology};
+use super::{Logging, Node, NodeId, NodeKind, TopicName, Topology, escape};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -59,7 +59,10 @@ impl Topology {
                     NodeKind::Source {
                         topic: TopicName::Pattern(pattern),
                         ..
-                    } => format!("Source: {} (topics: {pattern})", node.name),
+                    } => {
+                        let pattern = escape::on_a_line(pattern);
+                        format!("Source: {} (topics: {pattern})", node.name)
+                    }
                     NodeKind::Source { topic, .. } => {
                         format!("Source: {} (topics: [{}])", node.name, topic.shown())
                     }
@@ -172,9 +175,15 @@ impl Topology {
             let _ = writeln!(out, "  g{number} [shape=cylinder,label=\"{name}\"];");
         }
         for topic in self.topics() {
-            let _ = writeln!(out, "  \"{}\" [shape=cds];", topic.shown());
+            let (shown, escaped) = (topic.shown(), escape::dot(&topic.shown()));
+            // A label is what it is called, unless that has to be told.
+            let label = match escaped == shown {
+                true => String::new(),
+                false => format!(",label=\"{escaped}\""),
+            };
+            let _ = writeln!(out, "  \"{escaped}\" [shape=cds{label}];");
         }
-        for (from, to) in self.arrows(|topic| format!("\"{}\"", topic.shown())) {
+        for (from, to) in self.arrows(|topic| format!("\"{}\"", escape::dot(&topic.shown()))) {
             let _ = writeln!(out, "  {from} -> {to};");
         }
         out.push_str("}\n");
@@ -198,7 +207,8 @@ impl Topology {
         }
         let topics = self.topics();
         for (number, topic) in topics.iter().enumerate() {
-            let _ = writeln!(out, "  t{number}>\"{}\"]", topic.shown());
+            let shown = escape::mermaid(&topic.shown());
+            let _ = writeln!(out, "  t{number}>\"{shown}\"]");
         }
         let number = |topic: &TopicName| {
             format!(

@@ -6,6 +6,7 @@
 
 mod build;
 mod describe;
+mod escape;
 mod evolve;
 pub(crate) mod formats;
 pub(crate) mod global;

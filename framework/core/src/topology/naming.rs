@@ -3,20 +3,35 @@
 //! A source or a sink is named after its topic, an operator after the store that it is the first
 //! to use, a processor after its own first one whoever shares it, and any other one after its kind
 //! and the nearest of these above it: `source-lines`, `filter-after-source-lines`,
-//! `aggregate-word-counts`, `process-seen`, `sink-counts`. Where operators are equal in all of
-//! that, those behind the first are numbered in the order of the program:
-//! `filter-after-source-lines-2`. The program may say what an operator is called (Kafka's
-//! `Named`), and what is below it is then named after that.
+//! `aggregate-word-counts`, `process-seen`, `sink-counts`. What looks rows up names the store in
+//! which it does so last, or the global table: `join-products-after-source-lines`. Of several
+//! parents the first counts. Where names come out equal, those behind the first are numbered in the
+//! order of the program: `filter-after-source-lines-2`. The program may say what an operator is
+//! called (Kafka's `Named`), and what is below it is then named after that.
+//!
+//! Made names have the characters of topics' names, also where a pattern or an extension's word has
+//! others, and at most [`MADE_LENGTH_MAX`] of them, but for the number.
 //!
 //! Invariant: a name is unique in its topology; and an operator that comes or goes changes the
-//! names only of those that are of its kind and at its place, or that are named after it. Only an
-//! extension's operator ([`KStream::operator`](crate::dsl::KStream::operator)) that shares a store
-//! is at the place of all those that use it.
+//! names only of those that would be called as it is but for their numbers, of what looks rows up
+//! through it, and of what is named after one of these. So a filter renumbers the filters that are
+//! below the same source, wherever in between it stands, but no other operator there. To be called
+//! alike takes two operators of one kind, with these exceptions:
+//! - A name that the program gives is kept from those that are made, which then get a number.
+//! - The names of topics and stores can look like numbers: the second filter after `lines` and the
+//!   first one after `lines-2`.
+//! - Patterns may differ in nothing but characters that no topic's name has.
+//! - Where an extension's operator ([`KStream::operator`](crate::dsl::KStream::operator)) shares a
+//!   store, only those are named after it that use it first, as do processors behind a processor.
+//!
+//! A new key brings more than one operator: the topic in front of the next operator that needs keys
+//! where they belong, after which that operator and those below it are named.
 
 use super::{
     Draft, Mistake, Node, NodeKind,
-    build::{TOPIC_LENGTH_MAX, check_name},
+    build::{TOPIC_LENGTH_MAX, check_name, is_legal},
 };
+use millstream_state::fnv1a;
 use std::{
     collections::{BTreeMap, BTreeSet},
     panic::Location,
@@ -25,6 +40,10 @@ use std::{
 /// The words of operators that use what stores the program gives them, alone or not. All others
 /// have stores that the DSL makes for them, or look up what another one keeps.
 const PROCESSORS: [&str; 2] = ["process", "process_values"];
+
+/// How long a made name may be, in bytes: a longer one ends in a digest of all of it. With a number
+/// behind it, it is still no longer than a topic's.
+const MADE_LENGTH_MAX: usize = 240;
 
 /// The name that a program gives an operator, and where it does.
 pub(crate) type Given = (String, &'static Location<'static>);
@@ -52,7 +71,7 @@ impl Draft {
                 false => (node.name.clone(), true),
                 true => {
                     let (name, is_anchor) = self.made_of(node, own.as_deref(), &above);
-                    (unused(&mut taken, name), is_anchor)
+                    (unused(&mut taken, made(&name)), is_anchor)
                 }
             };
             anchors.push(if is_anchor { name.clone() } else { above });
@@ -104,6 +123,20 @@ impl Draft {
         let global = global.map(|global| global.name.as_str());
         store.map(|store| store.name.as_str()).or(global)
     }
+}
+
+/// A name as others can show it, whatever a pattern's or an extension's text: `sales-.*` is
+/// `sales-.-`. Names grow with each that they are made of, and so are cut.
+fn made(name: &str) -> String {
+    let legal = |c| if is_legal(c) { c } else { '-' };
+    let mut made: String = name.chars().map(legal).collect();
+    if made.len() > MADE_LENGTH_MAX {
+        let digest = format!("-{:016x}", fnv1a(name.as_bytes()));
+        // All characters are ASCII ones.
+        made.truncate(MADE_LENGTH_MAX - digest.len());
+        made.push_str(&digest);
+    }
+    made
 }
 
 /// The name, with a number where it is taken.
