@@ -170,3 +170,55 @@ fn patterns_stay_within_their_quotes_and_lines() {
     let mermaid = quoted.describe(Format::Mermaid);
     assert!(mermaid.contains(r##"t1>"a#34;#92;d#92;n"]"##), "{mermaid}");
 }
+
+static OUT: Topic<String, String> = Topic::new("out", utf8(), utf8());
+
+#[test]
+fn a_sink_with_a_name_leaves_the_topics_to_others() {
+    let names = names(|builder| {
+        let text = builder.stream(&TEXT);
+        text.to(Produced::of(&OUT).named("first"));
+        text.to(&OUT);
+        let rows = builder.table(&TEXT, "rows");
+        rows.to(Produced::of(&OUT)
+            .named("of-rows")
+            .on_error(ErrorPolicy::Skip));
+    });
+    let sinks = ["first", "sink-out", "of-rows"];
+    assert!(
+        sinks
+            .iter()
+            .all(|sink| names.iter().any(|name| name == sink)),
+        "{names:?}"
+    );
+}
+
+#[test]
+fn a_sinks_name_is_legal_and_its_own_and_told_where_it_is_not() {
+    let builder = StreamsBuilder::new();
+    let text = builder.stream(&TEXT).named("text");
+    let out = Produced::of(&OUT).named("out");
+    text.to(out.clone());
+    text.to(out);
+    let long = "o".repeat(250);
+    for name in ["text", "", ".", "..", "a b", &*long] {
+        text.to(Produced::of(&OUT).named(name));
+    }
+    let told = builder.build().err().unwrap().to_string();
+    for part in [
+        "the operator name \"out\" is used already at ",
+        "the operator name \"text\" is used already at ",
+        "the operator name \"\" is empty",
+        "the operator name \".\" would be a directory",
+        "the operator name \"..\" would be a directory",
+        "the operator name \"a b\" may only hold",
+        "o\" is longer than 249 characters",
+    ] {
+        assert!(told.contains(part), "{told} does not say {part:?}");
+    }
+    assert_eq!(told.lines().count(), 7, "{told}");
+    let lines = told
+        .lines()
+        .all(|line| line.starts_with("framework/core/tests/node_names.rs:"));
+    assert!(lines, "{told}");
+}

@@ -33,8 +33,9 @@ pub struct Produced<K: 'static, V: 'static> {
 }
 
 /// What of it is not about types.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Settings {
+    pub(crate) name: Option<String>,
     pub(crate) policy: Option<ErrorPolicy>,
     pub(crate) record_bytes_max: Option<usize>,
 }
@@ -47,6 +48,31 @@ impl<K, V> Produced<K, V> {
             settings: Settings::default(),
             partitioner: None,
         }
+    }
+
+    /// Says what the sink is called (Kafka's `Produced.as`) in descriptions, errors and dead
+    /// letters, as [`KStream::named`](super::KStream::named) does of an operator. Without it a sink
+    /// is called after its topic, and those behind the first sink of a topic are numbered.
+    ///
+    /// ```
+    /// use millstream_core::prelude::*;
+    ///
+    /// static TEXTS: Topic<String, String> = Topic::new("texts", utf8(), utf8());
+    /// static ALL: Topic<String, String> = Topic::new("all", utf8(), utf8());
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let texts = builder.stream(&TEXTS);
+    /// texts.to(&ALL);
+    /// texts.map_values(|text| text.to_uppercase()).to(Produced::of(&ALL).named("loud"));
+    /// let topology = builder.build()?;
+    /// let names: Vec<_> = topology.nodes().iter().map(|node| node.name.as_str()).collect();
+    /// assert_eq!(names, ["source-texts", "sink-all", "map-values-after-source-texts", "loud"]);
+    /// # Ok::<(), millstream_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.settings.name = Some(name.into());
+        self
     }
 
     /// What becomes of records that cannot be written here; overrides what their source says and
@@ -119,7 +145,7 @@ impl<K, V> Clone for Produced<K, V> {
     fn clone(&self) -> Self {
         Self {
             topic: self.topic,
-            settings: self.settings,
+            settings: self.settings.clone(),
             partitioner: self.partitioner.clone(),
         }
     }

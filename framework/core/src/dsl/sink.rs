@@ -156,19 +156,23 @@ impl StreamsBuilder {
     ) {
         let write = Arc::new(write);
         let Target(topic, settings) = topic.into();
+        let bytes_max = settings.record_bytes_max;
         let kind = NodeKind::Sink {
             topic: Some(topic.clone()),
         };
         let node = self.add("sink", kind, parents, vec![], move |link| {
             let (write, name) = (write.clone(), link.name().to_owned());
             let to = link.context.output_id(&topic);
-            if let Some(bytes_max) = settings.record_bytes_max {
+            if let Some(bytes_max) = bytes_max {
                 link.context.limit_output(to, bytes_max);
             }
             link.upstream(move |ctx: &mut TaskContext, record: Record<K, V>| {
                 write(ctx, to, &record).or_else(|error| ctx.refuse_output(&name, error))
             });
         });
+        if let Some(name) = settings.name {
+            self.rename(node, &name, Location::caller());
+        }
         if let Some(policy) = settings.policy {
             self.answer(node, policy, Location::caller());
         }
