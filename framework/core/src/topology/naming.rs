@@ -14,9 +14,10 @@
 //!
 //! Invariant: a name is unique in its topology; and an operator that comes or goes changes the
 //! names only of those that would be called as it is but for their numbers, of what looks rows up
-//! through it, and of what is named after one of these. So a filter renumbers the filters that are
-//! below the same source, wherever in between it stands, but no other operator there. To be called
-//! alike takes two operators of one kind, with these exceptions:
+//! through it, and of what is named after it or after one of these. So a filter renumbers the
+//! filters that are below the same source, wherever in between it stands, but no other operator
+//! there; and only what has a name of its own, a store or a topic names those that are below it. To
+//! be called alike takes two operators of one kind, with these exceptions:
 //! - A name that the program gives is kept from those that are made, which then get a number.
 //! - The names of topics and stores can look like numbers: the second filter after `lines` and the
 //!   first one after `lines-2`.
