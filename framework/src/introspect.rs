@@ -185,6 +185,7 @@ fn internal(error: impl std::fmt::Display) -> QueryError {
 fn unanswered(error: RuntimeError) -> QueryError {
     match error {
         RuntimeError::BadKey(why) => QueryError::BadKey(why),
+        error @ RuntimeError::BadCursor(_) => QueryError::BadCursor(error.to_string()),
         // What the program has was asked before: the client has stopped since.
         RuntimeError::IllegalState(why) => QueryError::NotReady(why),
         other => internal(other),
@@ -292,9 +293,7 @@ impl Introspect for Inspector {
         };
         let (from, to) = (read(&range.from)?, read(&range.to)?);
         let cursor = range.cursor.as_deref().map(str::parse::<Cursor>);
-        let cursor = cursor
-            .transpose()
-            .map_err(|error| QueryError::BadCursor(error.to_string()))?;
+        let cursor = cursor.transpose().map_err(unanswered)?;
         let bounds = (from.as_ref(), to.as_ref());
         let page = self
             .streams

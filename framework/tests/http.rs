@@ -250,6 +250,9 @@ fn ranges_are_of_keys_as_the_store_has_them() {
             (400, Some(code)),
             "{path}: {said}"
         );
+        let why = said["error"]["message"].as_str().unwrap();
+        let says_what_one_is = why.contains("a cursor is what a page of rows says");
+        assert_eq!(says_what_one_is, code == "bad_cursor", "{path}: {why}");
     }
     node.close().unwrap();
 }

@@ -136,7 +136,9 @@ pub struct StoreStatus {
     /// Its name.
     pub name: String,
     /// What it is: `key-value`, `timed` (of windows, sessions or joins), `versioned`, `suppress`,
-    /// `buffer`, `lru`, `weights` (a model), `global`, or what a program's own store says.
+    /// `buffer`, `lru`, `waiting` (records until a join's grace period is over), `unmatched`
+    /// (records of a left or outer join of streams that may yet meet one), `weights` (a model),
+    /// `global`, or what a program's own store says.
     pub kind: String,
     /// How many keys it holds here, about; null where the program does not know.
     pub keys: Option<u64>,

@@ -25,9 +25,15 @@ pub enum Error {
     /// The user's code panicked; the message is the panic's.
     #[error("the program panicked: {0}")]
     Panicked(String),
-    /// What a query asked for as a key, or as a cursor, is none of the store's.
+    /// What a query asked for as a key is none of the store's.
     #[error("{0}")]
     BadKey(String),
+    /// What a query gave back as a cursor is none: the text is here.
+    #[error(
+        "{0:?} is not a cursor: a cursor is what a page of rows says of where the next one begins, \
+         to be given back as it is"
+    )]
+    BadCursor(String),
     /// The call is not possible in the present state.
     #[error("{0}")]
     IllegalState(String),

@@ -1,6 +1,6 @@
 //! By whose fault a query fails.
 
-use super::{QueryError, RuntimeError, unanswered};
+use super::{Cursor, QueryError, RuntimeError, unanswered};
 
 #[test]
 fn a_client_that_stops_meanwhile_is_not_ready_and_has_not_failed() {
@@ -11,4 +11,20 @@ fn a_client_that_stops_meanwhile_is_not_ready_and_has_not_failed() {
     assert_eq!(told, QueryError::BadKey("no number".to_owned()));
     let failed = millstream_core::Error::deserialization("a row that is cut off");
     assert!(matches!(unanswered(failed.into()), QueryError::Internal(_)));
+}
+
+#[test]
+fn what_is_no_cursor_is_told_so_and_what_one_is() {
+    for text in ["", "word", "1.xy", "1.123", "-1.00", "1"] {
+        let error = text.parse::<Cursor>().unwrap_err();
+        assert!(matches!(&error, RuntimeError::BadCursor(bad) if bad == text));
+        let QueryError::BadCursor(why) = unanswered(error) else {
+            panic!("{text:?} is answered as something else");
+        };
+        assert!(
+            why.starts_with(&format!("{text:?} is not a cursor: a cursor is")),
+            "{why}"
+        );
+    }
+    assert_eq!("1.00ff".parse::<Cursor>().unwrap().to_string(), "1.00ff");
 }

@@ -33,6 +33,8 @@ impl fmt::Display for Cursor {
 impl FromStr for Cursor {
     type Err = Error;
 
+    /// # Errors
+    /// [`Error::BadCursor`] for what no page can have said.
     fn from_str(text: &str) -> Result<Self> {
         let pair = |pair: &[u8]| match pair {
             [high, low] => {
@@ -48,7 +50,7 @@ impl FromStr for Cursor {
                 key: key.as_bytes().chunks(2).map(pair).collect::<Option<_>>()?,
             })
         };
-        read().ok_or_else(|| Error::BadKey(format!("not a cursor of a page of rows: {text:?}")))
+        read().ok_or_else(|| Error::BadCursor(text.to_owned()))
     }
 }
 
