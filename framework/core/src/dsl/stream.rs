@@ -55,8 +55,8 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     /// Without it operators are called after their stores and topics, and others after their kind
     /// and what is above them: names that stay when operators come or go elsewhere in the program.
     /// Only equal operators at one place are numbered, which a name of their own saves them from.
-    /// Names are unique and of the characters that topics have. A sink is named where it is declared
-    /// ([`Produced::named`](super::Produced::named)).
+    /// Names are unique and of the characters that topics have. A sink is named where it is
+    /// declared ([`Produced::named`](super::Produced::named)).
     ///
     /// ```
     /// use millstream_core::prelude::*;
