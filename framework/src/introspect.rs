@@ -3,7 +3,7 @@
 
 use crate::{client::KeptClient, program::ModelsView};
 use millstream_core::{
-    record::{Headers, RawRecord, TopicPartition},
+    record::{Headers, Offset, RawRecord, TopicPartition},
     topology::{Format, RecordFormat, TopicName, Topology},
 };
 use millstream_http::{
@@ -11,7 +11,7 @@ use millstream_http::{
     RecordPage, RecordView, RestoreProgress, Role, Status, StoreStatus, TaskStatus, TopicStatus,
     TopologyFormat,
 };
-use millstream_log::{Broker, Commit, Error as LogError, Log};
+use millstream_log::{Broker, Cleanup, Commit, Error as LogError, Log, Page, TopicSpec};
 use millstream_runtime::{
     clock::{Clock, SystemClock},
     error::Error as RuntimeError,
@@ -19,13 +19,20 @@ use millstream_runtime::{
     worker::{TaskRole, TaskView},
 };
 use serde_json::Value;
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread::park_timeout,
+    time::Duration,
 };
 
 /// Bytes of a topic read for one page of records.
 const READ_BYTES: usize = 1 << 20;
+/// How often records that are there and do not come are asked for, and how long is waited between.
+const READ_TRIES: usize = 100;
+const READ_WAIT: Duration = Duration::from_millis(10);
 
 pub(crate) struct Inspector {
     pub(crate) streams: Arc<Streams>,
@@ -81,9 +88,28 @@ impl Inspector {
 
     /// How many partitions a topic has.
     fn partitions(&self, topic: &str) -> Result<u32, QueryError> {
-        let info = self.with(|log| log.topic(topic)).map_err(internal)?;
+        Ok(self.spec(topic)?.partitions)
+    }
+
+    fn spec(&self, topic: &str) -> Result<TopicSpec, QueryError> {
+        let info = self.with(|log| log.topic(topic)).map_err(unavailable)?;
         let info = info.ok_or_else(|| QueryError::UnknownTopic(topic.to_owned()))?;
-        Ok(info.spec.partitions)
+        Ok(info.spec)
+    }
+
+    /// The records from an offset on. A cluster's come a moment after they are asked for first, and
+    /// others may ask it meanwhile.
+    fn page(&self, at: &TopicPartition, from: Offset) -> millstream_log::Result<Page> {
+        let mut from = from;
+        for _ in 0..READ_TRIES {
+            let page = self.with(|log| log.read(at, from, READ_BYTES))?;
+            if !page.records.is_empty() || page.next >= page.end {
+                return Ok(page);
+            }
+            from = page.next;
+            park_timeout(READ_WAIT);
+        }
+        self.with(|log| log.read(at, from, READ_BYTES))
     }
 
     /// Whether a store can be asked now.
@@ -179,6 +205,27 @@ impl Encoded {
 
 fn internal(error: impl std::fmt::Display) -> QueryError {
     QueryError::Internal(error.to_string())
+}
+
+/// What a client is told where the log does not do what it asked for.
+fn unavailable(error: LogError) -> QueryError {
+    match error {
+        LogError::Retry(why) => QueryError::NotReady(why),
+        LogError::UnknownTopic(topic) => QueryError::UnknownTopic(topic),
+        other => internal(other),
+    }
+}
+
+/// What a log would refuse of a record, or a program would stop at.
+fn check(record: &NewRecord, compacted: bool) -> Result<(), QueryError> {
+    let bad = |why: String| Err(QueryError::BadRecord(why));
+    match record.timestamp {
+        Some(time) if time < 0 => bad(format!("a record's time is never negative, as {time} is")),
+        _ if compacted && record.key.is_null() => {
+            bad("the topic is compacted: each of its records needs a key".to_owned())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whose fault it is that a store was not read.
@@ -305,18 +352,22 @@ impl Introspect for Inspector {
         })
     }
 
-    fn topics(&self) -> Vec<TopicStatus> {
-        let topics = self.log.topics().unwrap_or_default().into_iter();
-        topics
-            .map(|info| TopicStatus {
-                name: info.spec.name,
-                partitions: info.spec.partitions,
-            })
-            .collect()
+    fn topics(&self) -> Result<Vec<TopicStatus>, QueryError> {
+        let topics = self.log.topics().map_err(unavailable)?.into_iter();
+        let topics = topics.map(|info| TopicStatus {
+            name: info.spec.name,
+            partitions: info.spec.partitions,
+        });
+        Ok(topics.collect())
     }
 
     fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Appended>, QueryError> {
-        let partitions = self.partitions(topic)?;
+        let TopicSpec {
+            partitions,
+            cleanup,
+            ..
+        } = self.spec(topic)?;
+        let compacted = !matches!(cleanup, Cleanup::Delete { .. });
         let user = TopicName::User(topic.to_owned());
         let known = self
             .topology()
@@ -332,6 +383,7 @@ impl Introspect for Inspector {
         let now = SystemClock::new().now();
         let mut encoded = Vec::new();
         for record in &records {
+            check(record, compacted)?;
             let key = match &record.key {
                 Value::Null => None,
                 key => format.read_key(key).map_err(bad)?,
@@ -358,7 +410,7 @@ impl Introspect for Inspector {
                 timestamp: record.timestamp.unwrap_or(now),
             });
         }
-        let commit = self.write(topic, &encoded).map_err(internal)?;
+        let commit = self.write(topic, &encoded).map_err(unavailable)?;
         let places: Vec<_> = encoded.iter().map(|record| record.partition).collect();
         Ok(appended(topic, &places, &commit))
     }
@@ -378,17 +430,17 @@ impl Introspect for Inspector {
         }
         let at = TopicPartition::new(topic, partition);
         let bounds = self.with(|log| Ok((log.start(&at)?, log.end(&at)?)));
-        let (start, end) = bounds.map_err(internal)?;
+        let (start, end) = bounds.map_err(unavailable)?;
         let back = |records: usize| end - i64::try_from(records).unwrap_or(i64::MAX);
         let first = match from {
             ReadFrom::Offset(offset) => offset,
             ReadFrom::Last(records) => back(records),
         };
         let first = first.clamp(start, end);
-        let page = match self.with(|log| log.read(&at, first, READ_BYTES)) {
+        let page = match self.page(&at, first) {
             Ok(page) => page,
             Err(LogError::OffsetOutOfRange { .. }) => return Ok(RecordPage::default()),
-            Err(error) => return Err(internal(error)),
+            Err(error) => return Err(unavailable(error)),
         };
         let format = self.format(topic);
         let mut records = Vec::new();

@@ -212,6 +212,20 @@ fn records_without_a_key_go_round_the_partitions() {
 }
 
 #[test]
+fn a_record_of_no_time_is_refused_before_it_stops_the_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, address) = served(dir.path());
+    let path = "/topics/lines/records";
+    let body = r#"{"records":[{"value":"a"},{"value":"b","timestamp":-1}]}"#;
+    let (status, said) = ask(address, "POST", path, body);
+    assert_eq!(status, 400, "{said}");
+    assert_eq!(said["error"]["code"], "bad_record");
+    let body = r#"{"records":[{"value":"a","timestamp":0}]}"#;
+    assert_eq!(ask(address, "POST", path, body).0, 200);
+    node.close().unwrap();
+}
+
+#[test]
 fn ranges_are_of_keys_as_the_store_has_them() {
     let dir = tempfile::tempdir().unwrap();
     let (node, address) = served(dir.path());

@@ -321,7 +321,9 @@ fn a_call_that_panics_stops_the_task_whatever_the_policy() {
         fn sleep(&self, _: Duration) -> millstream_core::calls::Call {
             Box::pin(async {})
         }
-        fn wait(&self, _: Duration) {}
+        fn wait(&self, _: Duration) -> bool {
+            false
+        }
     }
     let config = TaskConfig {
         policies: ErrorPolicy::Skip.into(),

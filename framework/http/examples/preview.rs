@@ -143,11 +143,11 @@ impl Introspect for Preview {
         Ok(RangePage::default())
     }
 
-    fn topics(&self) -> Vec<TopicStatus> {
-        vec![TopicStatus {
+    fn topics(&self) -> Result<Vec<TopicStatus>, QueryError> {
+        Ok(vec![TopicStatus {
             name: "predictions".to_owned(),
             partitions: 1,
-        }]
+        }])
     }
 
     fn append(&self, _: &str, _: Vec<NewRecord>) -> Result<Vec<Appended>, QueryError> {

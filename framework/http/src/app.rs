@@ -1,7 +1,8 @@
 //! What all handlers share, and the one way they call into the program.
 //!
 //! Invariant: the program is only ever called on a thread that may block, so that a slow store
-//! cannot delay a probe or another client.
+//! cannot delay another client; and a call begins only while its request is waited for, so that
+//! what was given up is not done later. Probes have threads of their own.
 
 use crate::{
     Introspect, Limits,
@@ -27,6 +28,9 @@ pub(crate) struct App {
     pub(crate) stopping: watch::Receiver<bool>,
     /// Room for streams.
     pub(crate) streams: Arc<Semaphore>,
+    /// Room for calls into the program, and for probes.
+    pub(crate) calls: Arc<Semaphore>,
+    pub(crate) probes: Arc<Semaphore>,
 }
 
 impl App {
@@ -35,8 +39,32 @@ impl App {
         &self,
         question: impl FnOnce(&dyn Introspect) -> T + Send + 'static,
     ) -> ApiResult<T> {
+        self.ask_in(&self.calls, question).await
+    }
+
+    /// Asks what is known without the log, also while every other call waits for that.
+    pub(crate) async fn probe<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&dyn Introspect) -> T + Send + 'static,
+    ) -> ApiResult<T> {
+        self.ask_in(&self.probes, question).await
+    }
+
+    /// A call cannot be taken back once its thread has it, so that it waits for one here, where it
+    /// goes with its request.
+    async fn ask_in<T: Send + 'static>(
+        &self,
+        room: &Arc<Semaphore>,
+        question: impl FnOnce(&dyn Introspect) -> T + Send + 'static,
+    ) -> ApiResult<T> {
+        let stopping = || ApiError::busy("stopping", "the server is being stopped");
+        let permit = Arc::clone(room).acquire_owned().await;
+        let permit = permit.map_err(|_| stopping())?;
         let program = Arc::clone(&self.program);
-        let answer = spawn_blocking(move || question(program.as_ref()));
+        let answer = spawn_blocking(move || {
+            let _permit = permit;
+            question(program.as_ref())
+        });
         answer.await.map_err(|error| {
             tracing::error!(%error, "the program failed to answer a request");
             ApiError::internal("the program failed to answer; its log says more")

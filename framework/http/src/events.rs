@@ -157,7 +157,7 @@ pub(crate) async fn tail(
 }
 
 async fn partitions(app: &App, topic: &str) -> ApiResult<u32> {
-    let topics = app.ask(|program| program.topics()).await?;
+    let topics = app.ask(|program| program.topics()).await??;
     let found = topics.into_iter().find(|status| status.name == topic);
     found
         .map(|status| status.partitions)

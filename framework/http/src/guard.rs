@@ -39,9 +39,18 @@ pub(crate) async fn guard(State(app): State<Arc<App>>, request: Request, next: N
         let message = "this server answers on localhost only; bind another address to open it";
         ApiError::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", message).into_response()
     } else {
+        let reads = request.method().is_safe();
         match timeout(app.limits.request_timeout, next.run(request)).await {
             Ok(response) => response,
-            Err(_) => ApiError::busy("timed_out", "the answer took too long").into_response(),
+            Err(_) if reads => {
+                ApiError::busy("timed_out", "the answer took too long").into_response()
+            }
+            // Who takes this for a refusal and asks again may do it twice.
+            Err(_) => {
+                let message = "the answer took too long; what was asked for may have been done";
+                ApiError::new(StatusCode::GATEWAY_TIMEOUT, "unknown_outcome", message)
+                    .into_response()
+            }
         }
     };
     response.headers_mut().extend(HEADERS);

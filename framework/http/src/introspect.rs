@@ -35,8 +35,11 @@ pub trait Introspect: Send + Sync {
     /// keys' bytes within each.
     fn range(&self, store: &str, range: &Range) -> Result<RangePage, QueryError>;
 
-    /// The topics of the program, in order.
-    fn topics(&self) -> Vec<TopicStatus>;
+    /// The topics of the program's log, in order.
+    ///
+    /// # Errors
+    /// [`QueryError::NotReady`] while the log does not answer.
+    fn topics(&self) -> Result<Vec<TopicStatus>, QueryError>;
 
     /// Appends records to a topic, all or none, and returns their places in the same order.
     fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Appended>, QueryError>;

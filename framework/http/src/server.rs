@@ -25,6 +25,9 @@ use tokio::{
 /// Where a server listens unless told otherwise: this machine only.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
+/// Threads that answer probes and scrapes only.
+const PROBE_THREADS: usize = 2;
+
 /// A running server. Dropping it stops it.
 #[derive(Debug)]
 pub struct HttpServer {
@@ -65,7 +68,7 @@ impl HttpServer {
         }
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(limits.blocking_threads)
+            .max_blocking_threads(limits.blocking_threads.saturating_add(PROBE_THREADS))
             .thread_name("http-blocking")
             .build()?;
         let (stop, stopping) = watch::channel(false);
@@ -76,6 +79,8 @@ impl HttpServer {
             loopback,
             stopping,
             streams: Arc::new(Semaphore::new(limits.streams)),
+            calls: Arc::new(Semaphore::new(limits.blocking_threads)),
+            probes: Arc::new(Semaphore::new(PROBE_THREADS)),
             limits,
         });
         let serve = move || run(runtime, listener, &app);

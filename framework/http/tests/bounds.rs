@@ -210,6 +210,34 @@ fn a_slow_answer_is_given_up_and_delays_nobody() {
 }
 
 #[test]
+fn what_was_given_up_is_not_done_later_and_probes_are_answered_meanwhile() {
+    let limits = Limits {
+        blocking_threads: 1,
+        request_timeout: Duration::from_millis(50),
+        ..quick()
+    };
+    let (server, _fake, release) = start(limits);
+    let address = server.local_addr();
+    assert_eq!(get(address, "/stores/counts/slow").code(), "timed_out");
+    // The one thread is busy still.
+    let records = format!("/topics/{TOPIC}/records");
+    let body = json!({ "records": [{ "value": 1 }] }).to_string();
+    let answer = request(address, "POST", &records, &body);
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (504, "unknown_outcome")
+    );
+    assert_eq!(get(address, "/api/v1/topics").code(), "timed_out");
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(get(address, path).status, 200, "{path}");
+    }
+    drop(release);
+    let tries = std::iter::repeat_with(|| get(address, &records)).take(1_000);
+    let answer = tries.into_iter().find(|answer| answer.status == 200);
+    assert_eq!(answer.unwrap().json()["records"], json!([]));
+}
+
+#[test]
 fn a_connection_that_says_nothing_is_closed_and_frees_its_place() {
     let limits = Limits {
         connections: 1,

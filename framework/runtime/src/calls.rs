@@ -90,13 +90,13 @@ impl Executor for Pooled {
         Box::pin(async move { tokio::time::sleep(time).await })
     }
 
-    fn wait(&self, limit: Duration) {
+    fn wait(&self, limit: Duration) -> bool {
         let some = self.ended.some.lock();
         let some = some.unwrap_or_else(PoisonError::into_inner);
         let waited = self
             .ended
             .told
             .wait_timeout_while(some, limit, |some| !*some);
-        *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
+        std::mem::take(&mut *waited.unwrap_or_else(PoisonError::into_inner).0)
     }
 }

@@ -81,20 +81,22 @@ impl Executor for Whims {
         }))
     }
 
-    fn wait(&self, _: Duration) {
-        let turns = self.locked().rng.below(TURNS);
+    fn wait(&self, _: Duration) -> bool {
+        let (turns, mut ended) = (self.locked().rng.below(TURNS), false);
         for _ in 0..=turns {
             let mut state = self.locked();
             if state.calls.is_empty() {
-                return;
+                break;
             }
             let State { rng, calls, .. } = &mut *state;
             let mut call = calls.swap_remove(rng.index(calls.len()));
             // It may begin a timer.
             drop(state);
-            if call.as_mut().poll(&mut Context::from_waker(Waker::noop())) == Poll::Pending {
-                self.locked().calls.push(call);
+            match call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Pending => self.locked().calls.push(call),
+                Poll::Ready(()) => ended = true,
             }
         }
+        ended
     }
 }

@@ -120,13 +120,14 @@ impl Executor for InlineExecutor {
         Box::pin(Sleep { at, shared })
     }
 
-    fn wait(&self, limit: Duration) {
+    fn wait(&self, limit: Duration) -> bool {
         loop {
             while self.poll_one() {}
             let mut state = self.0.locked();
             if state.ended > state.seen || state.calls.is_empty() {
+                let some = state.ended > state.seen;
                 state.seen = state.ended;
-                return;
+                return some;
             }
             drop(state);
             if self.leap() {
@@ -138,7 +139,7 @@ impl Executor for InlineExecutor {
             let (state, timed) = woken.unwrap_or_else(PoisonError::into_inner);
             drop(state);
             if timed.timed_out() {
-                return;
+                return false;
             }
         }
     }

@@ -28,6 +28,6 @@ pub trait Executor: Debug + Send + Sync {
     fn sleep(&self, time: Duration) -> Call;
 
     /// Returns when some call has ended since this was asked last, at once if one has; and in any
-    /// case after `limit`.
-    fn wait(&self, limit: Duration);
+    /// case after `limit`. Says whether one has ended.
+    fn wait(&self, limit: Duration) -> bool;
 }

@@ -11,6 +11,7 @@ mod commit;
 mod config;
 mod context;
 mod counts;
+mod dead_letter;
 mod extract;
 mod input;
 mod place;

@@ -7,8 +7,8 @@
 
 use super::{OutputId, Task, TaskConfig, TaskContext};
 use crate::{
-    error::{Error, ErrorKind, Result},
-    record::{Headers, Offset, RawRecord, Timestamp, TopicPartition},
+    error::{Error, Result},
+    record::{Headers, Offset, RawRecord, Timestamp},
     topology::{NodeKind, TopicName, Topology},
 };
 use std::collections::BTreeMap;
@@ -241,9 +241,9 @@ pub(crate) struct HeldBack {
 /// A refusal met while one record ran through the operators.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    node: String,
+    pub(super) node: String,
     reason: Reason,
-    error: Error,
+    pub(super) error: Error,
     /// Where the record is kept, if it is.
     keep: Option<OutputId>,
     /// What was refused in place of the record in hand.
@@ -289,47 +289,12 @@ impl Task {
                 headers: held.map_or(&Headers::NONE, |held| &held.headers),
             };
             let raw = bad.map_or(nothing, |(_, _, raw)| raw);
-            let from = bad.map(|(input, offset, _)| (&self.ctx.inputs[input], offset));
-            let headers = dead_letter_headers(raw.headers.clone(), from, &failure);
+            let from = bad.map(|(input, offset, _)| (self.ctx.inputs[input].clone(), offset));
             self.ctx.dropped.dead_lettered += 1;
-            // A log takes no negative timestamp, though one may be what is wrong with the record.
-            let timestamp = raw.timestamp.max(0);
-            self.ctx
-                .emit_raw(to, timestamp, &headers, raw.key, raw.value)?;
+            self.ctx.keep(to, raw, from, &failure)?;
         }
         Ok(())
     }
-}
-
-/// KIP-1034's headers for a record that could not be processed, behind those that it had. Where
-/// there is no record they are as Kafka Streams has them then: no topic, and -1 for the numbers.
-fn dead_letter_headers(
-    mut headers: Headers,
-    from: Option<(&TopicPartition, Offset)>,
-    failure: &Failure,
-) -> Headers {
-    let kind = match failure.error.kind() {
-        ErrorKind::Deserialization(_) => "DeserializationException",
-        ErrorKind::Serialization(_) => "SerializationException",
-        ErrorKind::Processing(_) => "ProcessingException",
-        ErrorKind::RecordTooLarge(_) => "RecordTooLargeException",
-        ErrorKind::InvalidTopic(_) => "InvalidTopicException",
-        ErrorKind::Topology(_) | ErrorKind::State(_) => "StreamsException",
-    };
-    let mut add = |name: &str, value: Option<String>| {
-        let bytes = value.map(String::into_bytes);
-        headers.push(format!("__streams.errors.{name}"), bytes);
-    };
-    add("exception", Some(kind.to_owned()));
-    add("stacktrace", Some(format!("in {}", failure.node)));
-    add("message", Some(failure.error.to_string()));
-    add("topic", from.map(|(from, _)| from.topic.to_string()));
-    let none = || "-1".to_owned();
-    let partition = from.map_or_else(none, |(from, _)| from.partition.to_string());
-    add("partition", Some(partition));
-    let offset = from.map_or_else(none, |(_, offset)| offset.to_string());
-    add("offset", Some(offset));
-    headers
 }
 
 impl std::ops::Add for Dropped {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// `GET /metrics`. Rendering reads `/proc`, and so runs where it may block.
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> ApiResult<Response> {
     let registry = app.registry.clone();
-    let text = app.ask(move |_| registry.render()).await?;
+    let text = app.probe(move |_| registry.render()).await?;
     let text = text.map_err(|error| ApiError::internal(error.to_string()))?;
     Ok((
         [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
@@ -29,13 +29,13 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> ApiResult<Response> 
 
 /// `GET /healthz`: whether a restart would help.
 pub(crate) async fn healthz(State(app): State<Arc<App>>) -> ApiResult<Response> {
-    let liveness = app.ask(|program| program.liveness()).await?;
+    let liveness = app.probe(|program| program.liveness()).await?;
     Ok(probe(liveness, "alive", "dead"))
 }
 
 /// `GET /readyz`: whether queries can be answered.
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> ApiResult<Response> {
-    let readiness = app.ask(|program| program.readiness()).await?;
+    let readiness = app.probe(|program| program.readiness()).await?;
     Ok(probe(readiness, "ready", "not ready"))
 }
 

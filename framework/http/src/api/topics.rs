@@ -23,7 +23,7 @@ const USUAL_PAGE: usize = 50;
 
 /// `GET /topics`.
 pub(crate) async fn list(State(app): State<Arc<App>>) -> ApiResult<Json<Vec<TopicStatus>>> {
-    app.ask(|program| program.topics()).await.map(Json)
+    Ok(Json(app.ask(|program| program.topics()).await??))
 }
 
 /// How a page of records is asked for.

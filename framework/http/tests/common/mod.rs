@@ -139,11 +139,11 @@ impl Introspect for Fake {
         })
     }
 
-    fn topics(&self) -> Vec<TopicStatus> {
-        vec![TopicStatus {
+    fn topics(&self) -> Result<Vec<TopicStatus>, QueryError> {
+        Ok(vec![TopicStatus {
             name: TOPIC.into(),
             partitions: 2,
-        }]
+        }])
     }
 
     fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Appended>, QueryError> {

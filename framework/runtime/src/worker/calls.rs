@@ -78,16 +78,14 @@ impl Worker {
         self.commit(now)
     }
 
-    /// At the end: waits for all calls, within bounds. Those that take longer are made again by the
-    /// next owner.
+    /// At the end: waits for all calls, as long as one of them ends within a minute of the last.
+    /// Those that take longer are made again by the next owner.
     pub(super) fn finish_calls(&mut self) -> Result<()> {
-        for _ in 0..CALL_ROUNDS {
-            if self.rewinding || self.is_quiet()? {
-                break;
-            }
-            if let Some(executor) = &self.task.executor {
-                executor.wait(CLOSE_WAIT);
-            }
+        let mut silent = 0;
+        while silent < CALL_ROUNDS && !self.rewinding && !self.is_quiet()? {
+            let executor = self.task.executor.as_ref();
+            let ended = executor.is_some_and(|executor| executor.wait(CLOSE_WAIT));
+            silent = if ended { 0 } else { silent + 1 };
             self.settle_calls()?;
         }
         Ok(())

@@ -39,7 +39,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 /// before that: on a cluster after a minute and three quarters by default, later only where it was
 /// told to try delivery for longer.
 const COMMIT_ROUNDS: usize = 300;
-/// And so many times for calls that are out.
+/// And so many times for the next of the calls that are out.
 const CALL_ROUNDS: usize = 60;
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 

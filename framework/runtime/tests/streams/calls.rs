@@ -78,6 +78,42 @@ fn a_graceful_end_waits_for_calls_that_are_out() {
 }
 
 #[test]
+fn a_graceful_end_waits_for_the_last_of_many_calls() {
+    const CALLS: usize = 100;
+    let world = World::new(1);
+    let (begun, free, ended) = <(Arc<AtomicUsize>, Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+    let counters = (begun.clone(), free.clone(), ended.clone());
+    let call = move |_: String, value: i64| {
+        let (begun, free, ended) = counters.clone();
+        // The first one is the last to be let free.
+        let turn = CALLS - begun.fetch_add(1, Ordering::SeqCst);
+        async move {
+            while free.load(Ordering::SeqCst) < turn {
+                tokio::task::yield_now().await;
+            }
+            ended.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, String>(value)
+        }
+    };
+    let builder = StreamsBuilder::new();
+    let calls = AsyncConfig::new().concurrency(CALLS).without_timeout();
+    builder.stream(&IN).map_async("call", calls, call).to(&OUT);
+    let streams = world.streams(builder.build().unwrap(), config("a"));
+    start(&streams);
+    world.feed(ones(CALLS, 1));
+    world.until("calls", || begun.load(Ordering::SeqCst) == CALLS);
+    streams.request_close();
+    for turn in 1..=CALLS {
+        free.store(turn, Ordering::SeqCst);
+        world.until("an answer", || ended.load(Ordering::SeqCst) == turn);
+        // Longer than the thread takes to hear of it, so that it hears of each.
+        std::thread::park_timeout(std::time::Duration::from_millis(2));
+    }
+    assert_eq!(streams.close(), State::NotRunning);
+    assert_eq!(world.outputs().len(), CALLS);
+}
+
+#[test]
 fn what_fails_between_calls_counts_once_though_calls_are_made_again() {
     let world = World::new(2);
     let (made, failed) = (
