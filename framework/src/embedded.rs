@@ -38,9 +38,15 @@ pub(crate) fn open(config: &Config, root: &Path, shared: &Shared) -> Result<Embe
     let backend = RocksBackend::open(root.join("log"), &columns, &shared.for_a_log())
         .context("opening the embedded log")?
         .with_durability(durability);
+    let usual = LogLimits::default();
+    let record_bytes_max = config.max_request_size();
     let limits = LogLimits {
         cache_bytes_max: LOG_CACHE_BYTES,
-        ..LogLimits::default()
+        record_bytes_max,
+        // A quarter is what is committed early, and the largest record must fit behind that.
+        transaction_bytes_max: (usual.transaction_bytes_max)
+            .max(record_bytes_max.saturating_mul(4)),
+        ..usual
     };
     Ok(EmbeddedLog::open_with(Arc::new(backend), limits)?)
 }

@@ -98,7 +98,8 @@ impl StateDir {
     }
 
     /// Holds a task's stores, as names and formats, against those that its directory was written
-    /// with, and notes new ones. To be called before the backend is opened.
+    /// with, and notes new ones; `elsewhere` are those that other tasks of the program have. To be
+    /// called before the backend is opened.
     ///
     /// A directory from before formats were noted is taken for what is declared.
     ///
@@ -106,8 +107,13 @@ impl StateDir {
     /// [`Error::StoreFormat`] for a store whose rows are of another format,
     /// [`Error::StoreRenamed`] for one that seems to be another one renamed, [`Error::Corrupt`]
     /// where the note cannot be read, [`Error::Storage`] where the file system refuses.
-    pub fn declare(&self, task: &str, stores: &[(String, String)]) -> Result<()> {
-        self.note(task, |formats| formats.declare(task, stores))?;
+    pub fn declare(
+        &self,
+        task: &str,
+        stores: &[(String, String)],
+        elsewhere: &[String],
+    ) -> Result<()> {
+        self.note(task, |formats| formats.declare(task, stores, elsewhere))?;
         Ok(())
     }
 

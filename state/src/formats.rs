@@ -18,10 +18,10 @@ const RETIRED: &str = "retired";
 ///
 /// let store = |name: &str, format: &str| [(name.to_owned(), format.to_owned())];
 /// let mut formats = StoreFormats::default();
-/// formats.declare("0_3", &store("counts", "key-value/utf8/u64-be"))?;
-/// let refused = formats.declare("0_3", &store("counts", "key-value/utf8/utf8"));
+/// formats.declare("0_3", &store("counts", "key-value/utf8/u64-be"), &[])?;
+/// let refused = formats.declare("0_3", &store("counts", "key-value/utf8/utf8"), &[]);
 /// assert!(matches!(refused, Err(Error::StoreFormat { .. })));
-/// let refused = formats.declare("0_3", &store("word-counts", "key-value/utf8/u64-be"));
+/// let refused = formats.declare("0_3", &store("word-counts", "key-value/utf8/u64-be"), &[]);
 /// assert!(matches!(refused, Err(Error::StoreRenamed { .. })));
 /// # Ok::<(), Error>(())
 /// ```
@@ -37,14 +37,20 @@ struct Noted {
 }
 
 impl StoreFormats {
-    /// Notes the formats that a program declares; says whether that changes anything. Stores that
-    /// are noted and not declared stay noted.
+    /// Notes the formats that a program declares for a task; says whether that changes anything.
+    /// Stores that are noted and not declared stay noted. One that the program declares `elsewhere`
+    /// has moved to tasks of another number, and was not renamed.
     ///
     /// # Errors
     /// [`Error::StoreFormat`] for a store that is noted with a format that does not [fit](Fit),
     /// [`Error::StoreRenamed`] where one has gone and one of its format has come; then nothing
     /// changes.
-    pub fn declare(&mut self, task: &str, stores: &[(String, String)]) -> Result<bool> {
+    pub fn declare(
+        &mut self,
+        task: &str,
+        stores: &[(String, String)],
+        elsewhere: &[String],
+    ) -> Result<bool> {
         // A line is one store, and a tab ends its name.
         let line = |format: &str| format.replace(['\n', '\r', '\t'], " ");
         let declared: BTreeMap<&String, String> = (stores.iter())
@@ -61,7 +67,7 @@ impl StoreFormats {
                         declared: format.clone(),
                     });
                 }
-                None => self.not_renamed(task, store, format, &declared)?,
+                None => self.not_renamed(task, (store, format), &declared, elsewhere)?,
             }
         }
         let before = self.clone();
@@ -84,15 +90,16 @@ impl StoreFormats {
     fn not_renamed(
         &self,
         task: &str,
-        store: &str,
-        format: &str,
+        (store, format): (&str, &str),
         declared: &BTreeMap<&String, String>,
+        elsewhere: &[String],
     ) -> Result<()> {
         let gone = self.0.iter().find(|(name, noted)| {
             // An enum that grew at its end is as likely another one that begins alike.
             let fit = || Fit::between(&noted.format, format);
             let same = || matches!(fit(), Fit::Same | Fit::Undescribed);
-            !noted.retired && !declared.contains_key(name) && same()
+            let is_there = declared.contains_key(name) || elsewhere.contains(name);
+            !noted.retired && !is_there && same()
         });
         gone.map_or(Ok(()), |(was, _)| {
             Err(Error::StoreRenamed {
@@ -155,7 +162,7 @@ mod tests {
     #[test]
     fn the_better_known_shape_stays_noted() -> Result<()> {
         let mut formats = StoreFormats::default();
-        let mut declare = |shape: &str| formats.declare("0_0", &one("s", shape));
+        let mut declare = |shape: &str| formats.declare("0_0", &one("s", shape), &[]);
         assert!(declare("bincode")?);
         assert!(declare("bincode(u64,..)")?);
         assert!(declare("bincode(u64,str,u32)")?);
@@ -168,7 +175,7 @@ mod tests {
     #[test]
     fn no_way_back_is_noted_though_less_is_known() -> Result<()> {
         let mut formats = StoreFormats::default();
-        let mut declare = |shape: &str| formats.declare("0_0", &one("s", shape));
+        let mut declare = |shape: &str| formats.declare("0_0", &one("s", shape), &[]);
         assert!(declare("bincode(<u8>,str)/bincode(u8)")?);
         assert!(declare("bincode(<u8|u16>,..)/bincode(u8)")?);
         // Rows may have the second variant now.
@@ -184,20 +191,22 @@ mod tests {
     fn a_shape_that_was_noted_by_its_hash_is_noted_whole_from_then_on() -> Result<()> {
         let whole = |last: &str| format!("bincode(<{}{last}>)", "u8|str|".repeat(300));
         let mut formats = StoreFormats::default();
-        formats.declare("0_0", &one("s", &crate::condensed(&whole("u8"))))?;
+        formats.declare("0_0", &one("s", &crate::condensed(&whole("u8"))), &[])?;
         assert!(formats.to_string().len() < 40, "{formats}");
-        let other = formats.clone().declare("0_0", &one("s", &whole("u16")));
+        let other = formats
+            .clone()
+            .declare("0_0", &one("s", &whole("u16")), &[]);
         assert!(matches!(other, Err(Error::StoreFormat { .. })));
-        let renamed = formats.clone().declare("0_0", &one("t", &whole("u8")));
+        let renamed = formats.clone().declare("0_0", &one("t", &whole("u8")), &[]);
         let told = renamed.unwrap_err().to_string();
         assert!(
             told.contains("state retire s") && told.len() < 700,
             "{told}"
         );
 
-        assert!(formats.declare("0_0", &one("s", &whole("u8")))?);
-        assert!(formats.declare("0_0", &one("s", &whole("u8|()")))?);
-        let back = formats.declare("0_0", &one("s", &whole("u8")));
+        assert!(formats.declare("0_0", &one("s", &whole("u8")), &[])?);
+        assert!(formats.declare("0_0", &one("s", &whole("u8|()")), &[])?);
+        let back = formats.declare("0_0", &one("s", &whole("u8")), &[]);
         let told = back.unwrap_err().to_string();
         assert!(told.contains("holds ...") && told.len() < 800, "{told}");
         assert_eq!(StoreFormats::parse(&formats.to_string()), Some(formats));
@@ -207,10 +216,26 @@ mod tests {
     #[test]
     fn a_store_of_a_longer_enum_is_another_one() -> Result<()> {
         let mut formats = StoreFormats::default();
-        formats.declare("0_0", &one("old", "bincode(<()>)"))?;
-        let renamed = formats.clone().declare("0_0", &one("new", "bincode(<()>)"));
+        formats.declare("0_0", &one("old", "bincode(<()>)"), &[])?;
+        let renamed = formats
+            .clone()
+            .declare("0_0", &one("new", "bincode(<()>)"), &[]);
         assert!(matches!(renamed, Err(Error::StoreRenamed { .. })));
-        assert!(formats.declare("0_0", &one("new", "bincode(<()|u8>)"))?);
+        assert!(formats.declare("0_0", &one("new", "bincode(<()|u8>)"), &[])?);
+        Ok(())
+    }
+
+    #[test]
+    fn a_store_that_the_program_has_elsewhere_has_moved() -> Result<()> {
+        let mut formats = StoreFormats::default();
+        formats.declare("0_0", &one("b", "utf8"), &[])?;
+        let refused = formats.clone().declare("0_0", &one("a", "utf8"), &[]);
+        assert!(matches!(refused, Err(Error::StoreRenamed { .. })));
+        assert!(formats.declare("0_0", &one("a", "utf8"), &["b".to_owned()])?);
+        // It may come back, and then is what it was.
+        assert!(formats.declare("0_0", &one("b", "utf8"), &["a".to_owned()])?);
+        let refused = formats.declare("0_0", &one("b", "u64_be"), &[]);
+        assert!(matches!(refused, Err(Error::StoreFormat { .. })));
         Ok(())
     }
 }

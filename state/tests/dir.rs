@@ -133,28 +133,32 @@ fn what_stores_are_made_of_is_noted_and_held_against_the_program() {
     let directory = tempfile::tempdir().unwrap();
     let state = StateDir::open(directory.path()).unwrap();
     state
-        .declare("0_0", &stores(&[("a", "x"), ("b", "y")]))
+        .declare("0_0", &stores(&[("a", "x"), ("b", "y")]), &[])
         .unwrap();
     // One goes, one comes: the one that is not declared is still what it was.
     state
-        .declare("0_0", &stores(&[("b", "y"), ("c", "z")]))
+        .declare("0_0", &stores(&[("b", "y"), ("c", "z")]), &[])
         .unwrap();
     let refusal = state
-        .declare("0_0", &stores(&[("a", "other")]))
+        .declare("0_0", &stores(&[("a", "other")]), &[])
         .unwrap_err();
     let told = matches!(&refusal, Error::StoreFormat { task, store, found, declared }
         if (&**task, &**store, &**found, &**declared) == ("0_0", "a", "x", "other"));
     assert!(told, "{refusal}");
     // Another task is another matter, and so is one whose state was removed.
-    state.declare("0_1", &stores(&[("a", "other")])).unwrap();
+    state
+        .declare("0_1", &stores(&[("a", "other")]), &[])
+        .unwrap();
     assert!(state.remove_task("0_0").unwrap());
-    state.declare("0_0", &stores(&[("a", "other")])).unwrap();
+    state
+        .declare("0_0", &stores(&[("a", "other")]), &[])
+        .unwrap();
 
     let note = directory.path().join("0_0/STORES");
     assert_eq!(fs::read_to_string(&note).unwrap(), "1\na\tother\n");
     fs::write(&note, "2\na\tother\n").unwrap();
     let refusal = state
-        .declare("0_0", &stores(&[("a", "other")]))
+        .declare("0_0", &stores(&[("a", "other")]), &[])
         .unwrap_err();
     assert!(matches!(refusal, Error::Corrupt(_)), "{refusal}");
 }
@@ -167,25 +171,35 @@ fn a_renamed_store_is_refused_until_the_old_one_is_said_to_be_out() {
     };
     let directory = tempfile::tempdir().unwrap();
     let state = StateDir::open(directory.path()).unwrap();
-    state.declare("0_0", &stores(&["a", "b"])).unwrap();
-    let refusal = state.declare("0_0", &stores(&["a", "c"])).unwrap_err();
+    state.declare("0_0", &stores(&["a", "b"]), &[]).unwrap();
+    let refusal = state.declare("0_0", &stores(&["a", "c"]), &[]).unwrap_err();
     let told = matches!(&refusal, Error::StoreRenamed { task, was, store, format }
         if (&**task, &**was, &**store, &**format) == ("0_0", "b", "c", "x"));
     assert!(told, "{refusal}");
     assert!(refusal.to_string().contains("state retire b"), "{refusal}");
     // One more beside the old ones is no renaming.
-    state.declare("0_0", &stores(&["a", "b", "d"])).unwrap();
+    state
+        .declare("0_0", &stores(&["a", "b", "d"]), &[])
+        .unwrap();
     // What a run did without is out, and comes back as what it was.
-    state.declare("0_0", &stores(&["a", "d"])).unwrap();
-    state.declare("0_0", &stores(&["a", "d", "c"])).unwrap();
-    state.declare("0_0", &stores(&["a", "b", "c"])).unwrap();
+    state.declare("0_0", &stores(&["a", "d"]), &[]).unwrap();
+    state
+        .declare("0_0", &stores(&["a", "d", "c"]), &[])
+        .unwrap();
+    state
+        .declare("0_0", &stores(&["a", "b", "c"]), &[])
+        .unwrap();
     // A person may say so too, once.
-    state.declare("0_0", &stores(&["b", "c", "e"])).unwrap_err();
+    state
+        .declare("0_0", &stores(&["b", "c", "e"]), &[])
+        .unwrap_err();
     assert!(state.retire("0_0", "a").unwrap());
     assert!(!state.retire("0_0", "a").unwrap());
     assert!(!state.retire("0_0", "never").unwrap());
     assert!(!state.retire("0_1", "a").unwrap());
-    state.declare("0_0", &stores(&["b", "c", "e"])).unwrap();
+    state
+        .declare("0_0", &stores(&["b", "c", "e"]), &[])
+        .unwrap();
     let note = fs::read_to_string(directory.path().join("0_0/STORES")).unwrap();
     assert_eq!(note, "1\na\tx\tretired\nb\tx\nc\tx\nd\tx\tretired\ne\tx\n");
 }

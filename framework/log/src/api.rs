@@ -370,6 +370,12 @@ pub trait Log: Send {
         usize::MAX
     }
 
+    /// Whether so much was sent that the open transaction had better be committed soon: some logs
+    /// take no more than so much at once.
+    fn is_filling(&self) -> bool {
+        false
+    }
+
     /// Drops the open transaction. Fetching goes on where it was; the caller seeks back.
     fn abort(&mut self) -> Result<()>;
 

@@ -248,6 +248,10 @@ impl<L: Log> Log for FaultyLog<L> {
         self.inner.commit_bytes()
     }
 
+    fn is_filling(&self) -> bool {
+        self.inner.is_filling()
+    }
+
     fn begin_commit(
         &mut self,
         transaction: u64,

@@ -17,11 +17,17 @@ use std::{
 /// was applied to it is there when it is opened again.
 pub trait Backends: Send + Sync {
     /// Holds what a program says of a task's stores, names and formats, against what they were
-    /// written as. To be called before [`Backends::open`].
+    /// written as; `elsewhere` are the stores of its other tasks. To be called before
+    /// [`Backends::open`].
     ///
     /// # Errors
     /// Where a store's rows are of another format, or the storage refuses.
-    fn declare(&self, task: TaskId, stores: &[(String, String)]) -> Result<()>;
+    fn declare(
+        &self,
+        task: TaskId,
+        stores: &[(String, String)],
+        elsewhere: &[String],
+    ) -> Result<()>;
 
     /// The backend of a task, with these columns.
     ///
@@ -78,10 +84,15 @@ pub struct MemoryBackends {
 }
 
 impl Backends for MemoryBackends {
-    fn declare(&self, task: TaskId, stores: &[(String, String)]) -> Result<()> {
+    fn declare(
+        &self,
+        task: TaskId,
+        stores: &[(String, String)],
+        elsewhere: &[String],
+    ) -> Result<()> {
         let mut formats = self.formats.lock().unwrap_or_else(PoisonError::into_inner);
         let formats = formats.entry(task).or_default();
-        formats.declare(&task.to_string(), stores)?;
+        formats.declare(&task.to_string(), stores, elsewhere)?;
         Ok(())
     }
 
@@ -128,7 +139,7 @@ pub struct TransientBackends {
 
 impl Backends for TransientBackends {
     /// Whatever there is, this very program has written.
-    fn declare(&self, _: TaskId, _: &[(String, String)]) -> Result<()> {
+    fn declare(&self, _: TaskId, _: &[(String, String)], _: &[String]) -> Result<()> {
         Ok(())
     }
 
@@ -178,8 +189,13 @@ impl RocksBackends {
 }
 
 impl Backends for RocksBackends {
-    fn declare(&self, task: TaskId, stores: &[(String, String)]) -> Result<()> {
-        Ok(self.dir.declare(&task.to_string(), stores)?)
+    fn declare(
+        &self,
+        task: TaskId,
+        stores: &[(String, String)],
+        elsewhere: &[String],
+    ) -> Result<()> {
+        Ok(self.dir.declare(&task.to_string(), stores, elsewhere)?)
     }
 
     fn open(&self, task: TaskId, columns: &[String]) -> Result<Arc<dyn Backend>> {

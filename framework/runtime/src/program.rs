@@ -204,6 +204,13 @@ impl Program {
             .collect()
     }
 
+    /// The names of the stores that other tasks have than this one and those of its kind.
+    pub fn elsewhere(&self, task: TaskId) -> Vec<String> {
+        let own = self.columns(task);
+        let all = self.topology.stores().iter().map(|store| &store.name);
+        all.filter(|name| !own.contains(name)).cloned().collect()
+    }
+
     /// The logged stores of a task, and those that are restored from their topics.
     pub fn changelogs(&self, task: TaskId) -> Vec<ChangelogColumn> {
         let spec = self.layout.tasks.iter().find(|spec| spec.id == task);

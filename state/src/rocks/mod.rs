@@ -306,6 +306,8 @@ impl Backend for RocksBackend {
         // From here on the column is empty for every reader. The rest gives the disk back at once
         // and spares later reads the tombstone: whole files go first, the compaction is then small.
         if let Some(end) = &end {
+            // Files that are gone do not come back: what says so must outlast the machine's power.
+            self.db.flush_wal(true).map_err(storage)?;
             self.db
                 .delete_file_in_range_cf(family, &[][..], end)
                 .map_err(storage)?;
@@ -365,7 +367,11 @@ fn storage(error: rocksdb::Error) -> Error {
 
 /// As [`storage`], but knows the message of a directory that somebody else has open.
 fn opening(error: rocksdb::Error, path: &Path) -> Error {
-    if error.kind() == ErrorKind::IOError && error.as_ref().contains("/LOCK: ") {
+    let text = error.as_ref();
+    // A lock file that cannot be opened is locked by nobody.
+    let held = ["lock hold by current process", "While lock file"];
+    let held = held.iter().any(|held| text.contains(held)) && text.contains("/LOCK: ");
+    if error.kind() == ErrorKind::IOError && held {
         return Error::Locked {
             path: path.to_owned(),
         };

@@ -46,6 +46,9 @@ impl Default for Limits {
     }
 }
 
+/// Memory for what is written to RocksDB and not flushed, at least.
+const MEMTABLES_BYTES_MIN: usize = MIB;
+
 /// What all [`RocksBackend`](super::RocksBackend)s of a process share. Make one and pass it around.
 #[derive(Clone)]
 pub struct Shared {
@@ -59,11 +62,12 @@ pub struct Shared {
 impl Shared {
     /// Caches of the given sizes, empty.
     pub fn new(limits: Limits) -> Self {
-        let memtables = limits.write_buffer_bytes / 4;
+        // None would be taken for no bound at all.
+        let memtables = (limits.write_buffer_bytes / 4).max(MEMTABLES_BYTES_MIN);
         Self {
             cache: Cache::new_lru_cache(limits.block_cache_bytes),
             writes: WriteBufferManager::new_write_buffer_manager(memtables, false),
-            buffers: BufferBudget::new(limits.write_buffer_bytes - memtables),
+            buffers: BufferBudget::new(limits.write_buffer_bytes.saturating_sub(memtables)),
             files_max: FILES_MAX,
         }
     }

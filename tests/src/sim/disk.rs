@@ -91,8 +91,13 @@ impl Disk {
 }
 
 impl Backends for Disk {
-    fn declare(&self, task: TaskId, stores: &[(String, String)]) -> Result<()> {
-        self.memory.declare(task, stores)
+    fn declare(
+        &self,
+        task: TaskId,
+        stores: &[(String, String)],
+        elsewhere: &[String],
+    ) -> Result<()> {
+        self.memory.declare(task, stores, elsewhere)
     }
 
     fn open(&self, task: TaskId, columns: &[String]) -> Result<Arc<dyn Backend>> {

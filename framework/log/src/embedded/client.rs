@@ -316,6 +316,10 @@ impl Log for EmbeddedClient {
         self.shared.limits.commit_bytes
     }
 
+    fn is_filling(&self) -> bool {
+        self.open.bytes() > self.shared.limits.transaction_bytes_max / 4
+    }
+
     fn abort(&mut self) -> Result<()> {
         self.open.clear();
         Ok(())

@@ -100,6 +100,11 @@ impl OpenTransaction {
         self.touched.is_empty()
     }
 
+    /// How much was sent, with what a record costs beside its bytes.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Before the first record of a transaction: forgets what it knew of topics if any topic was
     /// made or deleted since.
     pub(super) fn begin(&mut self, catalog: u64) {

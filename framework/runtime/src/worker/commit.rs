@@ -40,6 +40,7 @@ impl Worker {
         now.saturating_sub(self.last_commit) >= self.settings.commit_interval_ms
             || dirty > self.settings.uncommitted_bytes_max
             || written > self.log.commit_bytes()
+            || self.log.is_filling()
             || tasks().any(Task::commit_requested)
     }
 

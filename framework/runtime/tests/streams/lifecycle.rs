@@ -1,8 +1,8 @@
 //! From `CREATED` to `NOT_RUNNING`: what each call does to the state, and what an end commits.
 
 use super::harness::*;
-use millstream_core::record::TopicPartition;
-use millstream_log::Log;
+use millstream_core::{prelude::StreamsBuilder, record::TopicPartition};
+use millstream_log::{EmbeddedLog, Limits, Log};
 use millstream_runtime::{
     clock::{Clock, SystemClock},
     streams::{State, StreamsConfig},
@@ -148,4 +148,30 @@ fn pausing_stops_processing_and_not_membership() {
     world.until("processing", || processed(&streams) == 6);
     clock.advance(1_000);
     assert_ones(&world.wait_for_outputs(6), 3, 2);
+}
+
+#[test]
+fn what_is_sent_is_committed_before_it_is_too_much_for_the_log() {
+    const ROUNDS: usize = 20;
+    const KEYS: usize = 100;
+    let log = EmbeddedLog::in_memory_with(Limits {
+        record_bytes_max: 1 << 10,
+        transaction_bytes_max: 64 << 10,
+        ..Limits::default()
+    });
+    let world = World::on(log, 1);
+    // More in all than a transaction takes.
+    (0..ROUNDS).for_each(|_| world.feed(ones(KEYS, 1)));
+    let builder = StreamsBuilder::new();
+    builder.stream(&IN).to(&OUT);
+    let mut config = config("a");
+    config.settings.commit_interval_ms = i64::from(u32::MAX);
+    config.settings.records_per_step = KEYS;
+    let streams = world.streams(builder.build().unwrap(), config);
+    start(&streams);
+    world.wait_for_outputs(ROUNDS * KEYS / 2);
+    assert_eq!(streams.close(), State::NotRunning);
+    let outputs = world.outputs();
+    assert_eq!(outputs.len(), KEYS);
+    assert!(outputs.values().all(|values| values.len() == ROUNDS));
 }

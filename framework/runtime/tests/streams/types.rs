@@ -113,3 +113,31 @@ fn state_from_before_shapes_were_noted_is_taken_for_what_is_declared_and_then_no
     start(&streams(&world, dir.path(), pairs()));
     assert_eq!(std::fs::read_to_string(&note).unwrap(), noted);
 }
+
+#[test]
+fn a_store_of_a_task_that_has_another_number_now_is_none_that_was_renamed() {
+    static OTHER: Topic<String, i64> = Topic::new("other", utf8(), i64_be());
+    let (world, dir) = (World::new(1), tempfile::tempdir().unwrap());
+    create(&world.log, OTHER.name, 1);
+    let count = |builder: &StreamsBuilder, topic, store: &str| {
+        let grouped = builder.stream(topic).group_by_key();
+        let _ = grouped.aggregate(store, || 0, |_: &String, n, sum: &mut i64| *sum += n);
+    };
+    let one = StreamsBuilder::new();
+    count(&one, &IN, "kept");
+    let first = streams(&world, dir.path(), one.build().unwrap());
+    start(&first);
+    world.feed(ones(2, 3));
+    world.until("a row", || row_of(&first, "key-1") == Some(json!(3)));
+    drop(first);
+
+    // Tasks are numbered in the order of the program: 0 is the new one's from here on.
+    let two = StreamsBuilder::new();
+    count(&two, &OTHER, "new");
+    count(&two, &IN, "kept");
+    let second = streams(&world, dir.path(), two.build().unwrap());
+    start(&second);
+    world.feed(ones(2, 1));
+    world.until("the row", || row_of(&second, "key-1") == Some(json!(4)));
+    assert_eq!(second.failure(), None);
+}
