@@ -1,6 +1,7 @@
-//! Windows that the wall clock closes, in a worker that was kept from its records for a while.
+//! Windows that the wall clock closes, in a worker that was kept from its records for a while; and
+//! how long a task waits for an input that is empty.
 
-use super::harness::*;
+use super::{harness::*, marks::Marked};
 use millstream_core::{prelude::*, record::TopicPartition, task::TaskConfig};
 use millstream_log::{Committed, Log};
 use millstream_runtime::{
@@ -8,7 +9,10 @@ use millstream_runtime::{
     program::Program,
     worker::{Settings, Step, Worker},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 const IDLE_MS: i64 = 1_000;
 
@@ -30,13 +34,24 @@ fn worker(world: &World) -> Worker {
 }
 
 fn worker_of(world: &World, topology: Topology, settings: Settings) -> Worker {
+    worker_on(world, Box::new(world.log.client()), topology, settings)
+}
+
+fn worker_on(world: &World, log: Box<dyn Log>, topology: Topology, settings: Settings) -> Worker {
     let task = TaskConfig::new(APPLICATION);
     let program = Program::prepare(Arc::new(topology), task, &mut world.log.client()).unwrap();
-    let (log, backends) = (
-        Box::new(world.log.client()),
-        Arc::<MemoryBackends>::default(),
-    );
+    let backends = Arc::<MemoryBackends>::default();
     Worker::new(Arc::new(program), backends, log, settings)
+}
+
+/// Two topics made one, so that a task has two inputs.
+fn merged(world: &World) -> Topology {
+    let other: Topic<String, i64> = Topic::new("other", utf8(), i64_be());
+    create(&world.log, other.name, 1);
+    let builder = StreamsBuilder::new();
+    let merged = builder.stream(&IN).merge(builder.stream(&other));
+    merged.to(&OUT);
+    builder.build().unwrap()
 }
 
 fn work(worker: &mut Worker, now: i64) {
@@ -63,15 +78,10 @@ fn records_that_waited_out_a_pause_are_counted_before_windows_close() {
 
 #[test]
 fn a_clock_that_is_put_back_holds_nothing_up() {
-    let other: Topic<String, i64> = Topic::new("other", utf8(), i64_be());
-    let builder = StreamsBuilder::new();
-    let merged = builder.stream(&IN).merge(builder.stream(&other));
-    merged.to(&OUT);
     let world = World::new(1);
-    create(&world.log, other.name, 1);
     let mut settings = Settings::new("worker", "worker");
     (settings.max_task_idle_ms, settings.commit_interval_ms) = (100, 1_000);
-    let mut worker = worker_of(&world, builder.build().unwrap(), settings);
+    let mut worker = worker_of(&world, merged(&world), settings);
     world.feed([("a".to_owned(), 1)]);
     // Waiting for the other topic began here, and so did the time until the commit.
     work(&mut worker, 1_000_000);
@@ -85,6 +95,81 @@ fn a_clock_that_is_put_back_holds_nothing_up() {
     assert!(world.outputs().is_empty());
     work(&mut worker, 1_000);
     assert_eq!(world.outputs()["a"], [1]);
+}
+
+#[test]
+fn only_a_negative_idle_time_passes_over_what_the_log_has_and_has_not_brought_yet() {
+    for (max_task_idle_ms, processed) in [(-1, 1), (0, 0)] {
+        let world = World::new(1);
+        let mut settings = Settings::new("worker", "worker");
+        settings.max_task_idle_ms = max_task_idle_ms;
+        // The ends it shows lie behind all that it brings, also that of the other topic.
+        let log = Box::new(Marked::new(world.log.client()));
+        let mut worker = worker_on(&world, log, merged(&world), settings);
+        world.feed([("a".to_owned(), 1)]);
+        for now in [0, 1_000_000] {
+            work(&mut worker, now);
+        }
+        assert_eq!(worker.stats().processed, processed, "{max_task_idle_ms}");
+    }
+}
+
+/// Tells every second of the wall clock, whatever its records are.
+struct Ticking;
+
+impl Processor<String, i64> for Ticking {
+    type Key = String;
+    type Value = i64;
+
+    fn init(&mut self, ctx: &mut StateContext<'_>) -> ProcessResult {
+        ctx.schedule(Schedule::wall_clock(1_000))?;
+        Ok(())
+    }
+
+    fn process(
+        &mut self,
+        _: Record<String, i64>,
+        _: &mut ProcessorContext<'_, String, i64>,
+    ) -> ProcessResult {
+        Ok(())
+    }
+
+    fn punctuate(
+        &mut self,
+        _: &Cancellable,
+        now: Timestamp,
+        ctx: &mut ProcessorContext<'_, String, i64>,
+    ) -> ProcessResult {
+        ctx.forward(Record::new("tick".to_owned(), now, now))?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_pause_stops_punctuation_too_and_what_fell_into_it_is_called_once() {
+    let builder = StreamsBuilder::new();
+    let ticks = builder.stream(&IN).process((), |()| Ticking);
+    ticks.to(&OUT);
+    let world = World::new(1);
+    let mut settings = Settings::new("worker", "worker");
+    settings.commit_interval_ms = 0;
+    let pause = settings.pause.clone();
+    let mut worker = worker_of(&world, builder.build().unwrap(), settings);
+    let mut step = |now| {
+        for _ in 0..10 {
+            worker.step(now, Duration::ZERO).unwrap();
+        }
+        world.outputs().remove("tick").unwrap_or_default()
+    };
+    assert!(step(10_000).is_empty());
+    assert_eq!(step(11_000), [11_000]);
+    pause.store(true, Ordering::Relaxed);
+    for now in [12_000, 13_000, 14_500] {
+        assert_eq!(step(now), [11_000]);
+    }
+    pause.store(false, Ordering::Relaxed);
+    assert_eq!(step(14_500), [11_000, 14_500]);
+    assert_eq!(step(15_000), [11_000, 14_500, 15_000]);
 }
 
 #[test]
