@@ -282,3 +282,46 @@ fn growth(now: u64, before: &mut u64) -> u64 {
 fn since(after: u64, before: u64) -> u64 {
     after.checked_sub(before).unwrap_or(after)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_to_drop_a_record_has_a_series_that_counts_it_alone() {
+        let registry = Registry::new().unwrap();
+        let publisher = Publisher::new(registry.clone(), "app");
+        let dropped = Dropped {
+            deserialization: 1,
+            processing: 2,
+            production: 3,
+            null_key: 4,
+            invalid_timestamp: 5,
+            late_record: 6,
+            lost: 7,
+            dead_lettered: 8,
+        };
+        let mut before = Dropped::default();
+        publisher.dropped("0_0", dropped, &mut before);
+        assert_eq!(before, dropped);
+        // What was told is not told again.
+        publisher.dropped("0_0", dropped, &mut before);
+        let text = registry.render().unwrap();
+        let counts = |series: &str| -> Vec<String> {
+            let lines = text.lines().filter_map(|line| line.strip_prefix(series));
+            lines.map(str::to_owned).collect()
+        };
+        let reasons = [
+            "deserialization\",task=\"0_0\"} 1",
+            "invalid_timestamp\",task=\"0_0\"} 5",
+            "late_record\",task=\"0_0\"} 6",
+            "lost\",task=\"0_0\"} 7",
+            "null_key\",task=\"0_0\"} 4",
+            "processing\",task=\"0_0\"} 2",
+            "production\",task=\"0_0\"} 3",
+        ];
+        assert_eq!(counts("streams_records_dropped_total{reason=\""), reasons);
+        let letters = counts("streams_dead_letters_total{");
+        assert_eq!(letters, ["reason=\"record\",source=\"0_0\"} 8"]);
+    }
+}
