@@ -201,6 +201,34 @@ fn a_clock_that_does_nothing_commits_nothing() {
 }
 
 #[test]
+fn each_kind_of_window_has_a_least_retention_of_its_own() {
+    let least = |declare: &dyn Fn(Group<'_>, Materialized<String, u64>)| {
+        (1..100).find(|&retention| {
+            let builder = StreamsBuilder::new();
+            let store = Materialized::with("kept", utf8(), u64_be()).with_retention(ms(retention));
+            declare(builder.stream(&LEFT).group_by_key(), store);
+            builder.build().is_ok()
+        })
+    };
+    let tumbling = least(&|group, store| {
+        let _ = group.windowed_by(TUMBLING).count(store);
+    });
+    let sliding = least(&|group, store| {
+        let windows = SlidingWindows::of_time_difference_and_grace(ms(10), ms(5));
+        let _ = group.windowed_by(windows).count(store);
+    });
+    let sessions = least(&|group, store| {
+        let windows = SessionWindows::of_inactivity_gap_and_grace(ms(10), ms(5));
+        let _ = group.windowed_by(windows).count(store);
+    });
+    // A window and its grace; two windows and the grace; the gap and the grace.
+    assert_eq!(
+        [tumbling, sliding, sessions],
+        [Some(15), Some(25), Some(15)]
+    );
+}
+
+#[test]
 fn what_cannot_close_is_told() {
     let builder = StreamsBuilder::new();
     let grouped = || builder.stream(&LEFT).group_by_key();
