@@ -143,6 +143,28 @@ fn a_key_that_was_changed_goes_through_a_topic_named_after_the_join() {
     assert_eq!(names, ["app-j-repartition", "app-rows-changelog"]);
 }
 
+#[test]
+fn what_waits_is_in_a_changelog_unless_that_is_turned_off() {
+    let changelogs = |joined: Joined<Key, i64>| {
+        let builder = StreamsBuilder::new();
+        let joined = joined.with_grace_period(millis(10));
+        let stream = builder.stream(&LEFT);
+        let results = stream.join_with(table(&builder, 10), joined, |value, row| {
+            format!("{value} {row}")
+        });
+        results.to(&OUT);
+        let layout = builder.build().unwrap().layout("app", |_| Some(1)).unwrap();
+        let topics = layout.internal.into_iter().map(|topic| topic.name);
+        topics.collect::<Vec<_>>()
+    };
+    let joined = || Joined::with("j", LEFT.key, LEFT.value);
+    let (waiting, rows) = ("app-j-buffer-changelog", "app-rows-changelog");
+    let mut logged = changelogs(joined());
+    logged.sort();
+    assert_eq!(logged, [waiting, rows]);
+    assert_eq!(changelogs(joined().with_logging_disabled()), [rows]);
+}
+
 pub(super) fn fates() -> impl Strategy<Value = Vec<(usize, Fate)>> {
     let fate = prop_oneof![
         Just(Fate::Committed),
