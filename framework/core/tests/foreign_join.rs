@@ -414,4 +414,15 @@ fn mistakes_are_told_where_they_are_made() {
         joined.to_stream().for_each(|_, _| ());
     });
     assert!(error.contains("must be the key of its topic"), "{error}");
+    // Windows that the program makes are in no topic of its input.
+    let error = told(|builder| {
+        let windows = TimeWindows::of_size_with_no_grace(std::time::Duration::from_millis(10));
+        let windowed = builder.stream(&LEFT).group_by_key().windowed_by(windows);
+        let latest = windowed.reduce("latest", |_, row| row);
+        let key = |_: &Windowed<i64>, row: &String| Some(row.clone());
+        let right = builder.table(&RIGHT, "r");
+        let joined = latest.foreign_key_join(right, key, |l, _| l.clone(), "fk");
+        joined.to_stream().for_each(|_, _| ());
+    });
+    assert!(error.contains("must be the key of its topic"), "{error}");
 }
