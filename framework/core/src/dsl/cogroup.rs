@@ -18,7 +18,7 @@ use crate::{
 use std::{cell::RefCell, panic::Location, rc::Rc, sync::Arc};
 
 /// Several grouped streams, each with how its records change the aggregate, waiting to be
-/// aggregated.
+/// aggregated (KIP-150).
 ///
 /// ```
 /// use millstream_core::prelude::*;

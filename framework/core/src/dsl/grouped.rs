@@ -24,13 +24,15 @@ impl<K, V> Clone for KGroupedStream<'_, K, V> {
 impl<K, V> Copy for KGroupedStream<'_, K, V> {}
 
 impl<'b, K: Data, V: Data> KGroupedStream<'b, K, V> {
-    /// How many records each key had.
+    /// How many records each key had. Records with a null key are dropped and counted. Whether a
+    /// value may be null is said by its type: `None` counts as any other.
     #[track_caller]
     pub fn count(self, store: impl Into<Materialized<K, u64>>) -> KTable<'b, K, u64> {
         self.aggregate(store, || 0, |_, _, count| *count += 1)
     }
 
-    /// Folds the values of each key; the first one is the beginning.
+    /// Folds the values of each key; the first one is the beginning. Time and null keys are as in
+    /// [`KGroupedStream::aggregate`].
     #[track_caller]
     pub fn reduce(
         self,

@@ -54,7 +54,8 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         self.look_up(table, Missing::LeftOut, join)
     }
 
-    /// Joins each record with its key's row, or with `None` where there is no row.
+    /// Joins each record with its key's row, or with `None` where there is no row, which there
+    /// never is for a null key (KIP-962).
     #[track_caller]
     #[must_use = "a joined stream goes nowhere by itself"]
     pub fn left_join<T: Data, W: Data>(

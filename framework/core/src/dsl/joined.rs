@@ -36,6 +36,9 @@ impl<K, V> Joined<K, V> {
     /// what the table learns late is known when they meet. Records come out in the order of their
     /// times. One that comes later than that itself is joined at once. (KIP-923.)
     ///
+    /// All that waits lies in memory, in every task, whatever holds the other stores
+    /// ([`BufferStore`](crate::store::BufferStore)), and in a changelog.
+    ///
     /// The table must be [versioned](crate::store::Materialized::versioned), with a history that is
     /// at least as long.
     #[must_use]

@@ -60,7 +60,7 @@ impl<V: Storable, V2: Storable> From<&str> for TableJoined<V, V2> {
 
 impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     /// The rows of this table whose foreign key has a row in the other, each with a result made of
-    /// the two; a result disappears with either row, and with the foreign key.
+    /// the two; a result disappears with either row, and with the foreign key (KIP-213).
     ///
     /// The tables need not be partitioned alike. Both sides trigger, and many rows of this one may
     /// name one row of the other. A row whose `foreign_key` is `None` is counted as dropped. The

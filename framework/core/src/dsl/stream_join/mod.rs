@@ -86,6 +86,10 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     /// in Kafka Streams, what has waited is looked through once the time is beyond the last of
     /// those that were left the time before, so it may be told a little later than it could be.
     ///
+    /// Left records that have met nothing yet lie in memory, in every task, whatever holds the
+    /// other stores ([`BufferStore`](crate::store::BufferStore)), and in a changelog: all those of
+    /// a window and its grace period.
+    ///
     /// ```
     /// use millstream_core::prelude::*;
     /// use std::time::Duration;
@@ -147,7 +151,8 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     }
 
     /// As [`KStream::left_join_stream`] for both sides: the joiner gets at least one of the two. Of
-    /// results with one and the same time, those of right records come first.
+    /// results with one and the same time, those of right records come first. What has met nothing
+    /// yet waits in memory, of both sides.
     #[track_caller]
     #[must_use = "a joined stream goes nowhere by itself"]
     pub fn outer_join_stream<V2: Data, W: Data>(

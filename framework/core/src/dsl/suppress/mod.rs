@@ -205,13 +205,14 @@ impl StreamsBuilder {
 }
 
 impl<'b, K: Data, V: Data> KTable<'b, K, V> {
-    /// The same table with fewer changes: what waits and for how long, `suppressed` says.
+    /// The same table with fewer changes: what waits and for how long, `suppressed` says (KIP-328).
     ///
-    /// `store` names the store in which changes wait, and its changelog. Changes that wait for the
-    /// same time are told in the order of their keys' bytes. Who looks a key up in this table finds
-    /// what was last told of it, as long as the table above has the row: a join of final results
-    /// needs a store above that keeps windows for longer than until they close
-    /// ([`Materialized::with_retention`]), and is a mistake that `build()` tells without one.
+    /// `store` names the store in which changes wait, and its changelog. All that waits also lies
+    /// in memory, whatever holds the other stores ([`BufferStore`](crate::store::BufferStore)).
+    /// Changes that wait for the same time are told in the order of their keys' bytes. Who looks a
+    /// key up in this table finds what was last told of it, as long as the table above has the row:
+    /// a join of final results needs a store above that keeps windows for longer than until they
+    /// close ([`Materialized::with_retention`]), and is a mistake that `build()` tells without one.
     /// Windows need a kind that closes, somewhere above.
     ///
     /// ```
