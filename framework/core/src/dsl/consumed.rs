@@ -45,6 +45,25 @@ impl<K, V> Consumed<K, V> {
 
     /// Where to begin in a partition of which no place was committed; overrides
     /// `auto.offset.reset`. A topic that is read in several places of the program begins in one.
+    ///
+    /// ```
+    /// use millstream_core::prelude::*;
+    ///
+    /// static ALARMS: Topic<String, String> = Topic::new("alarms", utf8(), utf8());
+    /// static CALLS: Topic<String, String> = Topic::new("calls", utf8(), utf8());
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// // Nobody is called for alarms from before the program was there.
+    /// let alarms = Consumed::of(&ALARMS).with_offset_reset(OffsetReset::Latest);
+    /// builder.stream(alarms).to(&CALLS);
+    ///
+    /// // In the test driver all comes after the program has started.
+    /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.pipe(&ALARMS, "cellar".to_owned(), "smoke".to_owned(), 0)?;
+    /// let calls = driver.read_key_values(&CALLS)?;
+    /// assert_eq!(calls, [("cellar".to_owned(), Some("smoke".to_owned()))]);
+    /// # Ok::<(), millstream_core::Error>(())
+    /// ```
     #[must_use]
     pub fn with_offset_reset(self, reset: OffsetReset) -> Self {
         Self {

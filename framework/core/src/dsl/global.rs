@@ -198,6 +198,29 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
 
     /// Joins each record with the row of the key that `select` makes of it, or with `None` where
     /// there is no row, or no key.
+    ///
+    /// ```
+    /// use millstream_core::prelude::*;
+    ///
+    /// static ORDERS: Topic<String, String> = Topic::new("orders", utf8(), utf8());
+    /// static PRICES: Topic<String, u64> = Topic::new("prices", utf8(), u64_be());
+    /// static PRICED: Topic<String, u64> = Topic::new("priced", utf8(), u64_be());
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let prices = builder.global_table(&PRICES, "prices");
+    /// let price = |_, price: Option<&u64>| price.copied().unwrap_or(0);
+    /// let orders = builder.stream(&ORDERS);
+    /// orders.left_join_global(prices, |_, item| item.clone(), price).to(&PRICED);
+    ///
+    /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.pipe(&ORDERS, "order-1".to_owned(), "tea".to_owned(), 0)?;
+    /// driver.pipe(&PRICES, "tea".to_owned(), 3, 1)?;
+    /// driver.pipe(&ORDERS, "order-2".to_owned(), "tea".to_owned(), 2)?;
+    /// let priced = driver.read_key_values(&PRICED)?;
+    /// let expected = [("order-1".to_owned(), Some(0)), ("order-2".to_owned(), Some(3))];
+    /// assert_eq!(priced, expected);
+    /// # Ok::<(), millstream_core::Error>(())
+    /// ```
     #[track_caller]
     #[must_use = "a joined stream goes nowhere by itself"]
     pub fn left_join_global<GK: Data, GV: Data, S: Into<Option<GK>>, W: Data>(

@@ -16,6 +16,32 @@ use crate::{
 use std::sync::Arc;
 
 /// A table grouped by a new key, waiting to be aggregated.
+///
+/// A row that changes within its group makes one result. One that leaves its group for another is
+/// taken back first, with a result of the old group, and then added, with one of the new group.
+/// The time of a result is the later of the aggregate's and the change's. Rows with a null group
+/// are in none.
+///
+/// ```
+/// use millstream_core::prelude::*;
+///
+/// static HOMES: Topic<String, String> = Topic::new("homes", utf8(), utf8());
+/// static PEOPLE: Topic<String, u64> = Topic::new("people", utf8(), u64_be());
+///
+/// let builder = StreamsBuilder::new();
+/// let homes = builder.table(&HOMES, "homes");
+/// homes.group_by(|who, city| (city.clone(), who.clone())).count("people").to(&PEOPLE);
+///
+/// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+/// for (who, city, time) in [("ann", "rome", 0), ("bob", "rome", 1), ("ann", "oslo", 2)] {
+///     driver.pipe(&HOMES, who.to_owned(), city.to_owned(), time)?;
+/// }
+/// let people = driver.read_key_values(&PEOPLE)?;
+/// let people: Vec<_> = people.iter().map(|(city, n)| (city.as_str(), n.unwrap_or(0))).collect();
+/// // Ann leaves Rome before she comes to Oslo.
+/// assert_eq!(people, [("rome", 1), ("rome", 2), ("rome", 1), ("oslo", 1)]);
+/// # Ok::<(), millstream_core::Error>(())
+/// ```
 pub struct KGroupedTable<'b, K: 'static, V: 'static> {
     changes: KStream<'b, K, Change<V>>,
     serdes: Grouped<K, V>,
@@ -79,7 +105,7 @@ impl<'b, K2: Data, V2: Data> KGroupedTable<'b, K2, V2> {
         Self { changes, serdes }
     }
 
-    /// How many rows each group has.
+    /// How many rows each group has; a group that has lost all of them has 0.
     #[track_caller]
     pub fn count(self, store: impl Into<Materialized<K2, u64>>) -> KTable<'b, K2, u64> {
         self.aggregate(
@@ -90,7 +116,8 @@ impl<'b, K2: Data, V2: Data> KGroupedTable<'b, K2, V2> {
         )
     }
 
-    /// Folds each group's rows with `add`, and takes them back with `subtract`.
+    /// Folds each group's rows with `add`, and takes them back with `subtract`: of a row that
+    /// changes within its group first the old value is taken back, and then the new one is added.
     #[track_caller]
     pub fn reduce(
         self,

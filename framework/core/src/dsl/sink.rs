@@ -65,6 +65,28 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
 
     /// Writes each record to the topic that `choose` names for it. A record whose topic does not
     /// exist, or could not by its name, is refused.
+    ///
+    /// ```
+    /// use millstream_core::prelude::*;
+    ///
+    /// static LINES: Topic<String, String> = Topic::new("lines", utf8(), utf8());
+    /// static ERRORS: Topic<String, String> = Topic::new("errors", utf8(), utf8());
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let choose = |_: &String, line: &String| {
+    ///     let is_error = line.starts_with("error");
+    ///     (if is_error { "errors" } else { "others" }).to_owned()
+    /// };
+    /// builder.stream(&LINES).to_chosen(choose, utf8(), utf8());
+    ///
+    /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.pipe(&LINES, "web".to_owned(), "started".to_owned(), 0)?;
+    /// driver.pipe(&LINES, "web".to_owned(), "error 7".to_owned(), 1)?;
+    /// let errors = driver.read_key_values(&ERRORS)?;
+    /// assert_eq!(errors, [("web".to_owned(), Some("error 7".to_owned()))]);
+    /// assert_eq!(driver.read_raw("others").len(), 1);
+    /// # Ok::<(), millstream_core::Error>(())
+    /// ```
     #[track_caller]
     pub fn to_chosen(
         self,

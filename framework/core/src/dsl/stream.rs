@@ -329,7 +329,8 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         });
     }
 
-    /// Both streams as one, in no order between them.
+    /// Both streams as one, in no order between them. A stream that is merged with itself comes
+    /// twice.
     #[track_caller]
     #[must_use = "a merged stream goes nowhere by itself"]
     pub fn merge(self, other: Self) -> Self {
@@ -347,6 +348,31 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     }
 
     /// Sends the records through a topic of the program's own, so that equal keys meet in one task.
+    ///
+    /// Records with a null key have nowhere to go: they are dropped and counted, unless a left or
+    /// an outer join below makes something of them (KIP-962).
+    ///
+    /// ```
+    /// use millstream_core::prelude::*;
+    ///
+    /// static ORDERS: Topic<u64, String> = Topic::new("orders", u64_be(), utf8());
+    /// static MAILS: Topic<String, String> = Topic::new("mails", utf8(), utf8());
+    /// static LETTERS: Topic<String, String> = Topic::new("letters", utf8(), utf8());
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let mails = builder.table(&MAILS, "mails");
+    /// let by_buyer = builder.stream(&ORDERS).select_key(|_, buyer| buyer.clone());
+    /// // Now an order is where its buyer's row is.
+    /// let placed = by_buyer.repartition("orders-by-buyer");
+    /// placed.join(mails, |buyer, mail| format!("{buyer} <{mail}>")).to(&LETTERS);
+    ///
+    /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.pipe(&MAILS, "ann".to_owned(), "ann@a.example".to_owned(), 0)?;
+    /// driver.pipe(&ORDERS, 7, "ann".to_owned(), 1)?;
+    /// let letters = driver.read_key_values(&LETTERS)?;
+    /// assert_eq!(letters, [("ann".to_owned(), Some("ann <ann@a.example>".to_owned()))]);
+    /// # Ok::<(), millstream_core::Error>(())
+    /// ```
     #[track_caller]
     #[must_use = "a repartitioned stream goes nowhere by itself"]
     pub fn repartition(self, topic: impl Into<Repartitioned<K, V>>) -> Self {
@@ -407,6 +433,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     }
 
     /// Groups by a new key, through a repartition topic named after the store that follows.
+    /// Records whose new key is null are in no group: they are dropped there and counted.
     #[track_caller]
     pub fn group_by<K2: Storable>(
         self,

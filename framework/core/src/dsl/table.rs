@@ -179,6 +179,23 @@ impl StreamsBuilder {
     /// Reads a topic as a table: each record is the new row of its key, a null value deletes it.
     /// Records with a null key are dropped and counted. Out-of-order records are applied in offset
     /// order, unless the store is [versioned](Materialized::versioned).
+    ///
+    /// ```
+    /// use millstream_core::prelude::*;
+    ///
+    /// static PRICES: Topic<String, u64> = Topic::new("prices", utf8(), u64_be());
+    /// static CHEAP: Topic<String, u64> = Topic::new("cheap", utf8(), u64_be());
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder.table(&PRICES, "prices").filter(|_, price| *price < 10).to(&CHEAP);
+    ///
+    /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.pipe(&PRICES, "tea".to_owned(), 3, 0)?;
+    /// driver.pipe(&PRICES, "tea".to_owned(), 12, 1)?;
+    /// let cheap = driver.read_key_values(&CHEAP)?;
+    /// assert_eq!(cheap, [("tea".to_owned(), Some(3)), ("tea".to_owned(), None)]);
+    /// # Ok::<(), millstream_core::Error>(())
+    /// ```
     #[track_caller]
     pub fn table<K: Data, V: Data>(
         &self,
@@ -240,7 +257,24 @@ impl<K: Data, A: Data> KTable<'_, Windowed<K>, A> {
 }
 
 impl<'b, K: Storable, V: Storable> KStream<'b, K, V> {
-    /// The last value of each key as a table.
+    /// The last value of each key as a table. Records with a null key are dropped and counted.
+    ///
+    /// ```
+    /// use millstream_core::prelude::*;
+    ///
+    /// static MOVES: Topic<u64, (String, String)> = Topic::new("moves", u64_be(), bincode());
+    /// static HOMES: Topic<String, String> = Topic::new("homes", utf8(), utf8());
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// // Who moved where, by a number; the table has a row for each person.
+    /// builder.stream(&MOVES).map(|_, (who, city)| (who, city)).to_table("homes").to(&HOMES);
+    ///
+    /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.pipe(&MOVES, 1, ("ann".to_owned(), "rome".to_owned()), 0)?;
+    /// let homes = driver.read_key_values(&HOMES)?;
+    /// assert_eq!(homes, [("ann".to_owned(), Some("rome".to_owned()))]);
+    /// # Ok::<(), millstream_core::Error>(())
+    /// ```
     #[track_caller]
     pub fn to_table(self, materialized: impl Into<Materialized<K, V>>) -> KTable<'b, K, V> {
         let materialized = materialized.into();
@@ -435,7 +469,8 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     }
 
     /// Groups the rows by another key; `select` may change the value too. What an aggregate over
-    /// the groups needs: when a row changes, its old value is subtracted and its new one added.
+    /// the groups needs: when a row changes, its old value is subtracted and its new one added. See
+    /// [`KGroupedTable`] for an example.
     #[track_caller]
     pub fn group_by<K2: Storable, V2: Storable>(
         self,

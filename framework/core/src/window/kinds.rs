@@ -166,7 +166,33 @@ impl Windows for TimeWindows {
 ///
 /// Both ends belong to a window: `[end - difference, end]`. There is one that ends at each record,
 /// and one that begins right behind each record that is followed by another; so there are at most
-/// twice as many as different timestamps, at no fixed distances. Kafka's `SlidingWindows`.
+/// twice as many as different timestamps, at no fixed distances. Kafka's `SlidingWindows`
+/// (KIP-450).
+///
+/// ```
+/// use millstream_core::prelude::*;
+/// use std::time::Duration;
+///
+/// static CALLS: Topic<String, String> = Topic::new("calls", utf8(), utf8());
+/// static COUNTS: Topic<String, u64> = Topic::new("counts", utf8(), u64_be());
+///
+/// let builder = StreamsBuilder::new();
+/// let windows = SlidingWindows::of_time_difference_with_no_grace(Duration::from_millis(10));
+/// let counts = builder.stream(&CALLS).group_by_key().windowed_by(windows).count("counts");
+/// let told = |key: Windowed<String>, n: Option<u64>| {
+///     (format!("{}..{}", key.window.start, key.window.end), n.unwrap_or(0))
+/// };
+/// counts.to_stream().map(told).to(&COUNTS);
+///
+/// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+/// for time in [100, 106] {
+///     driver.pipe(&CALLS, "ann".to_owned(), "a call".to_owned(), time)?;
+/// }
+/// let counts = driver.read_key_values(&COUNTS)?;
+/// let counts: Vec<_> = counts.iter().map(|(at, n)| (at.as_str(), n.unwrap_or(0))).collect();
+/// assert_eq!(counts, [("90..100", 1), ("101..111", 1), ("96..106", 2)]);
+/// # Ok::<(), millstream_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlidingWindows {
     pub(crate) difference: Timestamp,

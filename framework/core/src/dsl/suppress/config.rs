@@ -96,6 +96,30 @@ impl Suppressed {
 
     /// The latest change of each key, when the greatest time of the changes is `wait` after the
     /// first one that was held back.
+    ///
+    /// ```
+    /// use millstream_core::prelude::*;
+    /// use std::time::Duration;
+    ///
+    /// static VISITS: Topic<String, String> = Topic::new("visits", utf8(), utf8());
+    /// static COUNTS: Topic<String, u64> = Topic::new("counts", utf8(), u64_be());
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// // At most one change of a page in ten seconds, as long as no more than 1,000 pages wait.
+    /// let calm = Suppressed::until_time_limit(
+    ///     Duration::from_secs(10),
+    ///     BufferConfig::max_records(1_000),
+    /// );
+    /// let counts = builder.stream(&VISITS).group_by_key().count("counts");
+    /// counts.suppress("calm-counts", calm).to(&COUNTS);
+    ///
+    /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+    /// for (page, time) in [("front", 0), ("front", 5_000), ("back", 10_000)] {
+    ///     driver.pipe(&VISITS, page.to_owned(), "a visitor".to_owned(), time)?;
+    /// }
+    /// assert_eq!(driver.read_key_values(&COUNTS)?, [("front".to_owned(), Some(2))]);
+    /// # Ok::<(), millstream_core::Error>(())
+    /// ```
     pub const fn until_time_limit<Full>(
         wait: Duration,
         buffer: BufferConfig<Full>,

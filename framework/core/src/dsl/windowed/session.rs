@@ -220,6 +220,39 @@ impl<'b, K: Data, V: Data> WindowedKStream<'b, K, V, SessionWindows> {
     /// For each record `init` makes an aggregate, into which `merge` puts those of the sessions
     /// within its reach, the earliest first; then `add` adds the record. Sessions that became part
     /// of another are told as deleted before it is told. A result's timestamp is the session's end.
+    ///
+    /// ```
+    /// use millstream_core::prelude::*;
+    /// use std::time::Duration;
+    ///
+    /// static CLICKS: Topic<String, String> = Topic::new("clicks", utf8(), utf8());
+    /// static PATHS: Topic<Windowed<String>, String> =
+    ///     Topic::new("paths", session_windowed::<Utf8>(), utf8());
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let (gap, grace) = (Duration::from_millis(20), Duration::from_millis(20));
+    /// let windows = SessionWindows::of_inactivity_gap_and_grace(gap, grace);
+    /// let sessions = builder.stream(&CLICKS).group_by_key().windowed_by(windows);
+    /// let add = |_: &String, page: String, path: &mut String| *path += &page;
+    /// let merge = |_: &String, path: &mut String, other: String| *path += &other;
+    /// sessions.aggregate("paths", String::new, add, merge).to(&PATHS);
+    ///
+    /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+    /// for (page, time) in [("a", 0), ("b", 30), ("c", 15)] {
+    ///     driver.pipe(&CLICKS, "ann".to_owned(), page.to_owned(), time)?;
+    /// }
+    /// let session = |start, end| Windowed::new("ann".to_owned(), Window::new(start, end));
+    /// let expected = [
+    ///     (session(0, 0), Some("a".to_owned())),
+    ///     (session(30, 30), Some("b".to_owned())),
+    ///     // The third one makes a single session of the two.
+    ///     (session(0, 0), None),
+    ///     (session(30, 30), None),
+    ///     (session(0, 30), Some("abc".to_owned())),
+    /// ];
+    /// assert_eq!(driver.read_key_values(&PATHS)?, expected);
+    /// # Ok::<(), millstream_core::Error>(())
+    /// ```
     #[track_caller]
     pub fn aggregate<A: Data>(
         self,
