@@ -435,6 +435,10 @@ impl Log for KafkaClient {
         self.ended(transaction, finished).map(Some)
     }
 
+    fn record_bytes_max(&self) -> usize {
+        self.cluster.config.record_bytes_max()
+    }
+
     fn abort(&mut self) -> Result<()> {
         self.abort_open();
         Ok(())
@@ -490,11 +494,6 @@ impl Log for KafkaClient {
         transaction: u64,
         places: &[(TopicPartition, Committed)],
     ) -> Result<Commit> {
-        if self.subscription.is_some() {
-            let text = "a subscribed client commits for its own group only";
-            return Err(Error::Fatal(text.into()));
-        }
-        let result = self.try_commit(places, Some(group));
-        self.ended(transaction, result)
+        self.commit_for(group, transaction, places)
     }
 }

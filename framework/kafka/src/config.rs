@@ -50,6 +50,9 @@ pub struct KafkaConfig {
     pub admin: Vec<(String, String)>,
 }
 
+/// librdkafka's default for `message.max.bytes`.
+const MESSAGE_BYTES_MAX: usize = 1_000_000;
+
 type Fixed = &'static [(&'static str, &'static str)];
 
 /// Recommended for every client.
@@ -215,6 +218,16 @@ impl KafkaConfig {
         build(&settings, Kind::Consumer, context)
     }
 
+    /// How many bytes of a record a producer takes: `message.max.bytes`. What is no number counts
+    /// as not set here; the client refuses it.
+    pub(crate) fn record_bytes_max(&self) -> usize {
+        let settings = self.layers(PRODUCER, &self.producer, PRODUCER_MUST, &|_| true);
+        let mut settings = settings.iter().rev();
+        let own = settings.find(|(key, _)| key == "message.max.bytes");
+        let own = own.and_then(|(_, value)| value.trim().parse().ok());
+        own.unwrap_or(MESSAGE_BYTES_MAX)
+    }
+
     fn layers(
         &self,
         recommended: Fixed,
@@ -277,6 +290,26 @@ mod tests {
         let all = config.layers(PRODUCER, &config.producer, PRODUCER_MUST, &|_| true);
         assert_eq!(value(&all, "linger.ms").as_deref(), Some("2"));
         assert_eq!(value(&all, "acks").as_deref(), Some("all"));
+    }
+
+    #[test]
+    fn records_are_as_large_as_producers_take_them() {
+        let own = |client: &[&str], producer: &[&str]| {
+            let set = |values: &[&str]| {
+                let pairs = values.iter();
+                let pairs = pairs.map(|value| ("message.max.bytes".into(), (*value).into()));
+                pairs.collect()
+            };
+            KafkaConfig {
+                client: set(client),
+                producer: set(producer),
+                ..KafkaConfig::default()
+            }
+            .record_bytes_max()
+        };
+        assert_eq!(own(&[], &[]), 1_000_000);
+        assert_eq!(own(&["5000"], &[]), 5_000);
+        assert_eq!(own(&["5000"], &["7000", "8000"]), 8_000);
     }
 
     #[test]

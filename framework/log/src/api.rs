@@ -376,6 +376,13 @@ pub trait Log: Send {
         false
     }
 
+    /// How many bytes a record may have, as [`wire_size`](millstream_core::record::wire_size)
+    /// reckons: what is larger is not sent, and costs the open transaction. A topic may take less
+    /// (`max.message.bytes`), which nobody knows before it refuses.
+    fn record_bytes_max(&self) -> usize {
+        usize::MAX
+    }
+
     /// Drops the open transaction. Fetching goes on where it was; the caller seeks back.
     fn abort(&mut self) -> Result<()>;
 

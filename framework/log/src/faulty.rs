@@ -252,6 +252,10 @@ impl<L: Log> Log for FaultyLog<L> {
         self.inner.is_filling()
     }
 
+    fn record_bytes_max(&self) -> usize {
+        self.inner.record_bytes_max()
+    }
+
     fn begin_commit(
         &mut self,
         transaction: u64,

@@ -57,6 +57,9 @@ pub struct SinkStats {
     pub batches: u64,
     /// Records that went to the dead-letter topic.
     pub dead_letters: u64,
+    /// Dead letters that lack a part of their record, because the whole would have been larger than
+    /// the log takes. The header `__streams.errors.omitted` names the parts.
+    pub shortened: u64,
     /// Records for which the program wanted no row.
     pub skipped: u64,
     /// Offsets that the topic had forgotten before the sink came to them.

@@ -4,17 +4,24 @@
 //! dead letter first, then the SQL transaction that moves past the record. A crash between the two
 //! writes the dead letter again. Its headers `topic`, `partition` and `offset` are the same then,
 //! which is how a reader knows the repetition.
+//!
+//! Invariant: a record that the log has taken never stops the sink for the size of its letter,
+//! which is larger than the record by its headers. See [`Letter`].
+
+mod letter;
 
 use crate::{
-    batch::{Batch, Refusal},
+    batch::{Batch, Origin, Refusal},
     error::Trouble,
 };
-use millstream_core::record::{Headers, Offset, Partition, RawRecord, TopicPartition};
+use letter::Letter;
+use millstream_core::record::{Offset, Partition, wire_size};
 use millstream_log::{self as log, Cleanup, Log, Outcome, TopicSpec};
 use std::collections::BTreeSet;
 
-/// What the names of all headers begin with.
-pub(crate) const HEADER_PREFIX: &str = "__streams.errors.";
+/// A letter that is no larger than this is refused for something else than its size: no producer
+/// can be told to take less.
+const REFUSED_BYTES_MIN: usize = 1_000;
 
 pub(crate) struct DeadLetters {
     topic: String,
@@ -23,6 +30,19 @@ pub(crate) struct DeadLetters {
     transaction: u64,
     /// Sent but not yet passed in the database: not to be sent again by this process.
     sent: BTreeSet<(Partition, Offset)>,
+    /// How large a letter may be, as far as the topic has shown by refusing some.
+    bytes_max: usize,
+    /// How many letters were committed that lack a part of their record.
+    shortened: u64,
+}
+
+/// What was given to the log and is not committed.
+#[derive(Default)]
+struct Open {
+    letters: Vec<(Partition, Offset)>,
+    shortened: u64,
+    /// Bytes of the largest one.
+    largest: usize,
 }
 
 impl DeadLetters {
@@ -32,6 +52,8 @@ impl DeadLetters {
             partitions: None,
             transaction: 0,
             sent: BTreeSet::new(),
+            bytes_max: usize::MAX,
+            shortened: 0,
         }
     }
 
@@ -43,30 +65,30 @@ impl DeadLetters {
         partitions: u32,
     ) -> Result<(), Trouble> {
         let known = self.partitions(log, partitions)?;
-        let mut fresh = Vec::new();
-        for (origin, refusal) in &batch.refused {
-            let (partition, offset, record) = batch.record(*origin);
-            if self.sent.contains(&(partition.partition, offset)) {
-                continue;
-            }
-            let headers = headers(record.headers, partition, offset, refusal);
-            let record = RawRecord {
-                headers: &headers,
-                ..record
+        loop {
+            let mut open = Open::default();
+            let Err(error) = self.attempt(log, batch, known, &mut open) else {
+                self.sent.extend(open.letters);
+                self.shortened += open.shortened;
+                return Ok(());
             };
-            let to = Some(partition.partition % known);
-            if let Err(error) = log.send(&self.topic, to, record) {
-                // What matters is the first error; the next send begins anew in either case.
-                let _ = log.abort();
+            // What matters is the first error; the next send begins anew in either case.
+            let _ = log.abort();
+            // Nobody says that a record was too large for its topic, so it is found by trying:
+            // letters become smaller until they are taken, or cannot be what is wrong.
+            let most = open.largest.min(self.bytes_max);
+            if !matches!(error, log::Error::Fatal(_)) || most <= REFUSED_BYTES_MIN {
                 return Err(error.into());
             }
-            fresh.push((partition.partition, offset));
+            self.bytes_max = most / 2;
+            let (topic, less) = (&self.topic, self.bytes_max);
+            tracing::warn!(%topic, %error, less, "dead letters are sent again with less in them");
         }
-        if !fresh.is_empty() {
-            self.commit(log)?;
-            self.sent.extend(fresh);
-        }
-        Ok(())
+    }
+
+    /// How many letters lack a part of their record.
+    pub(crate) fn shortened(&self) -> u64 {
+        self.shortened
     }
 
     /// The database has moved past all that was sent.
@@ -74,18 +96,52 @@ impl DeadLetters {
         self.sent.clear();
     }
 
-    fn commit(&mut self, log: &mut dyn Log) -> Result<(), Trouble> {
+    fn attempt(
+        &mut self,
+        log: &mut dyn Log,
+        batch: &Batch,
+        partitions: u32,
+        open: &mut Open,
+    ) -> log::Result<()> {
+        for (origin, refusal) in &batch.refused {
+            self.one(log, batch, partitions, (*origin, refusal), open)?;
+        }
+        if open.letters.is_empty() {
+            return Ok(());
+        }
+        self.commit(log)
+    }
+
+    fn one(
+        &self,
+        log: &mut dyn Log,
+        batch: &Batch,
+        partitions: u32,
+        (origin, refusal): (Origin, &Refusal),
+        open: &mut Open,
+    ) -> log::Result<()> {
+        let (from, offset, record) = batch.record(origin);
+        if self.sent.contains(&(from.partition, offset)) {
+            return Ok(());
+        }
+        let bytes_max = self.bytes_max.min(log.record_bytes_max());
+        let letter = Letter::of(record, (from, offset), refusal, bytes_max);
+        open.largest = open.largest.max(wire_size(letter.raw()));
+        log.send(&self.topic, Some(from.partition % partitions), letter.raw())?;
+        open.shortened += u64::from(letter.is_shortened());
+        open.letters.push((from.partition, offset));
+        Ok(())
+    }
+
+    fn commit(&mut self, log: &mut dyn Log) -> log::Result<()> {
         self.transaction += 1;
         match log.commit(self.transaction, &[]) {
             Ok(_) => Ok(()),
             Err(log::Error::UnknownOutcome(reason)) => match log.resolve(self.transaction, &[])? {
                 Outcome::Committed(_) => Ok(()),
-                Outcome::Aborted => Err(Trouble::wait(reason)),
+                Outcome::Aborted => Err(log::Error::Retry(reason)),
             },
-            Err(error) => {
-                let _ = log.abort();
-                Err(error.into())
-            }
+            Err(error) => Err(error),
         }
     }
 
@@ -106,25 +162,4 @@ impl DeadLetters {
         self.partitions = Some(known);
         Ok(known)
     }
-}
-
-/// The record's own headers, then where it came from and why it is here.
-fn headers(
-    own: &Headers,
-    partition: &TopicPartition,
-    offset: Offset,
-    refusal: &Refusal,
-) -> Headers {
-    let mut headers = own.clone();
-    let said = [
-        ("exception", refusal.exception.to_owned()),
-        ("message", refusal.message.clone()),
-        ("topic", partition.topic.to_string()),
-        ("partition", partition.partition.to_string()),
-        ("offset", offset.to_string()),
-    ];
-    for (name, value) in said {
-        headers.push(format!("{HEADER_PREFIX}{name}"), Some(value.into_bytes()));
-    }
-    headers
 }

@@ -337,6 +337,7 @@ impl Sink {
         let behind = |place: &Place| place.end.saturating_sub(place.next).max(0).unsigned_abs();
         self.stats.behind = self.places.iter().map(behind).sum();
         self.stats.settled = self.is_settled();
+        self.stats.shortened = self.dead_letters.shortened();
         for place in &self.places {
             self.stats
                 .next_offsets

@@ -33,6 +33,21 @@ impl KafkaClient {
         self.producer.as_mut().ok_or_else(away)
     }
 
+    /// Commits places of a group that this client is no member of.
+    pub(super) fn commit_for(
+        &mut self,
+        group: &str,
+        transaction: u64,
+        places: &[(TopicPartition, Committed)],
+    ) -> Result<Commit> {
+        if self.subscription.is_some() {
+            let text = "a subscribed client commits for its own group only";
+            return Err(Error::Fatal(text.into()));
+        }
+        let result = self.try_commit(places, Some(group));
+        self.ended(transaction, result)
+    }
+
     /// Takes the producer back from the committer if it comes within the wait; says whether it is
     /// worth waiting on.
     pub(super) fn bring_back(&mut self, wait: Duration) -> Result<bool> {

@@ -320,6 +320,10 @@ impl Log for EmbeddedClient {
         self.open.bytes() > self.shared.limits.transaction_bytes_max / 4
     }
 
+    fn record_bytes_max(&self) -> usize {
+        self.shared.limits.record_bytes_max
+    }
+
     fn abort(&mut self) -> Result<()> {
         self.open.clear();
         Ok(())

@@ -6,6 +6,9 @@ use crate::{Column, Millis, Reader};
 on_each!(
     hostile_text_and_extreme_numbers_come_back_as_they_went,
     rows_that_do_not_fit_are_dead_lettered_with_the_reason_and_their_own_bytes,
+    a_dead_letter_that_the_log_would_not_take_lacks_its_value,
+    a_topic_that_takes_less_than_the_log_says_gets_smaller_dead_letters,
+    a_log_that_takes_no_dead_letter_at_all_stops_the_sink,
     a_row_type_that_binds_wrongly_spoils_only_its_own_rows,
     a_record_without_a_row_is_passed_over_and_counted,
 );
@@ -114,13 +117,7 @@ fn rows_that_do_not_fit_are_dead_lettered_with_the_reason_and_their_own_bytes(en
     drain(&mut sink);
     assert_eq!((sink.stats().rows, sink.stats().dead_letters), (2, 2));
     let letters = world.log.entries("everything-dead-letters");
-    let header = |letter: &Entry, name: &str| {
-        let header = letter
-            .headers
-            .last(&format!("__streams.errors.{name}"))
-            .unwrap();
-        String::from_utf8(header.value.clone().unwrap()).unwrap()
-    };
+    let header = |letter: &Entry, name: &str| letter.said(name).unwrap();
     assert_eq!(letters[0].key.as_deref(), Some(&b"b"[..]));
     assert!(
         letters
@@ -137,6 +134,61 @@ fn rows_that_do_not_fit_are_dead_lettered_with_the_reason_and_their_own_bytes(en
         ),
         ("0".into(), "3".into())
     );
+}
+
+/// Two records that are no text, of which one is just as large as the log takes it.
+fn large(world: &World, bytes_max: usize) {
+    let record = |size| Entry {
+        key: Some(b"k".to_vec()),
+        value: Some(vec![0xff; size]),
+        ..Entry::default()
+    };
+    let overhead = wire_size(record(bytes_max / 2).raw()) - bytes_max / 2;
+    for size in [9, bytes_max - overhead] {
+        world.log.produce(0, b"k", &vec![0xff; size]);
+    }
+}
+
+fn a_dead_letter_that_the_log_would_not_take_lacks_its_value(engine: Engine) {
+    let mut world = World::new(engine, 1);
+    world.log.told_max = Some(100_000);
+    large(&world, 100_000);
+    let mut sink = world.word_sink();
+    drain(&mut sink);
+    let stats = sink.stats();
+    assert_eq!((stats.dead_letters, stats.shortened), (2, 1));
+    let letters = world.log.entries("words-dead-letters");
+    assert_eq!(letters[0].value.as_deref(), Some(&[0xff; 9][..]));
+    assert_eq!(letters[0].said("omitted"), None);
+    assert_eq!(letters[1].value, None);
+    assert_eq!(letters[1].key.as_deref(), Some(&b"k"[..]));
+    assert_eq!(letters[1].said("omitted").as_deref(), Some("value"));
+    assert_eq!(letters[1].said("offset").as_deref(), Some("1"));
+}
+
+fn a_topic_that_takes_less_than_the_log_says_gets_smaller_dead_letters(engine: Engine) {
+    let mut world = World::new(engine, 1);
+    world.log.taken_max = Some(20_000);
+    large(&world, 100_000);
+    let mut sink = world.word_sink();
+    drain(&mut sink);
+    let stats = sink.stats();
+    assert_eq!((stats.dead_letters, stats.shortened), (2, 1));
+    let letters = world.log.entries("words-dead-letters");
+    let omitted: Vec<_> = letters
+        .iter()
+        .map(|letter| letter.said("omitted"))
+        .collect();
+    assert_eq!(omitted, [None, Some("value".into())]);
+}
+
+fn a_log_that_takes_no_dead_letter_at_all_stops_the_sink(engine: Engine) {
+    let mut world = World::new(engine, 1);
+    world.log.taken_max = Some(0);
+    large(&world, 100_000);
+    let mut sink = world.word_sink();
+    let error = (0..10).find_map(|now| sink.step(now).err());
+    assert!(matches!(error, Some(crate::Error::Log(_))), "{error:?}");
 }
 
 /// A row type written by hand, and wrong in the way its first value says.

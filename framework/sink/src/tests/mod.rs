@@ -24,7 +24,7 @@ use crate::{
 use millstream_core::{
     batch::{RecordBatch, Records},
     error::{Error as CoreError, Result as CoreResult},
-    record::{Headers, Offset, Partition, RawRecord, TaskId, TopicPartition},
+    record::{Headers, Offset, Partition, RawRecord, TaskId, TopicPartition, wire_size},
     serde::{Codec, Encoded, Serde},
     topic::Topic,
 };
@@ -101,15 +101,35 @@ struct Entry {
     headers: Headers,
 }
 
+impl Entry {
+    fn raw(&self) -> RawRecord<'_> {
+        RawRecord {
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            timestamp: 0,
+            headers: &self.headers,
+        }
+    }
+
+    /// What a header of a dead letter says.
+    fn said(&self, name: &str) -> Option<String> {
+        let header = self.headers.last(&format!("__streams.errors.{name}"))?;
+        Some(String::from_utf8(header.value.clone().unwrap()).unwrap())
+    }
+}
+
 type Topics = BTreeMap<String, Vec<Vec<Entry>>>;
 
 /// Topics in memory, shared by every client made of it. `first` is where partitions begin.
+/// `told_max` is how large a record the log says it takes, and `taken_max` how large one it takes.
 #[derive(Clone, Default)]
 struct MemoryLog {
     topics: Arc<Mutex<Topics>>,
     open: Vec<(String, Partition, Entry)>,
     fuse: Fuse,
     first: Offset,
+    told_max: Option<usize>,
+    taken_max: Option<usize>,
 }
 
 impl MemoryLog {
@@ -210,6 +230,9 @@ impl Log for MemoryLog {
         partition: Option<Partition>,
         record: RawRecord<'_>,
     ) -> LogResult<()> {
+        if wire_size(record) > self.record_bytes_max() {
+            return Err(LogError::Fatal("too large".into()));
+        }
         self.burn(|log| {
             let entry = Entry {
                 key: record.key.map(<[u8]>::to_vec),
@@ -221,6 +244,14 @@ impl Log for MemoryLog {
         })
     }
     fn commit(&mut self, _: u64, _: &[(TopicPartition, Committed)]) -> LogResult<Commit> {
+        let too_large = self.open.iter().any(|(_, _, entry)| {
+            let size = wire_size(entry.raw());
+            self.taken_max.is_some_and(|most| size > most)
+        });
+        if too_large {
+            self.open.clear();
+            return Err(LogError::Fatal("Broker: Message size too large".into()));
+        }
         self.burn(|log| {
             let mut topics = log.topics.lock().unwrap();
             for (topic, partition, entry) in log.open.drain(..) {
@@ -228,6 +259,9 @@ impl Log for MemoryLog {
             }
             Ok(Commit::default())
         })
+    }
+    fn record_bytes_max(&self) -> usize {
+        self.told_max.unwrap_or(usize::MAX)
     }
     fn abort(&mut self) -> LogResult<()> {
         self.open.clear();

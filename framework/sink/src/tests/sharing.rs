@@ -2,7 +2,7 @@
 //! gone.
 
 use super::*;
-use crate::{Error, batch::RecordMeta, dead_letter::HEADER_PREFIX};
+use crate::{Error, batch::RecordMeta};
 use millstream_log::{Cleanup, EmbeddedLog, TaskInputs};
 
 on_each!(
@@ -284,7 +284,6 @@ fn a_member_sends_dead_letters_and_waits_for_its_topic(engine: Engine) {
     let at = TopicPartition::new("words-dead-letters", 3);
     let page = client.read(&at, 0, 1 << 20).unwrap();
     let (_, letter) = page.records.iter().next().unwrap();
-    let name = format!("{HEADER_PREFIX}offset");
-    let offset = letter.headers.iter().find(|header| *header.name == *name);
+    let offset = letter.headers.last("__streams.errors.offset");
     assert_eq!(offset.unwrap().value.as_deref(), Some(&b"0"[..]));
 }
