@@ -1,7 +1,7 @@
 //! The running program as the HTTP server sees it. Invariant: reads show committed state only, and
 //! records from outside go only to the user's own topics.
 
-use crate::{client::KeptClient, program::ModelsView};
+use crate::{client::KeptClient, program::ModelsView, publish::Sinks};
 use millstream_core::{
     record::{Headers, Offset, RawRecord, TopicPartition},
     topology::{Format, RecordFormat, TopicName, Topology},
@@ -43,6 +43,7 @@ pub(crate) struct Inspector {
     pub(crate) application_id: String,
     pub(crate) predictions_topic: Option<String>,
     pub(crate) models: Option<Arc<ModelsView>>,
+    pub(crate) sinks: Sinks,
 }
 
 /// The client that all requests share, one after the other, and the number of its last commit.
@@ -135,6 +136,16 @@ impl Inspector {
         &self.streams.program().topology
     }
 
+    /// Sinks that have ended for good: their tables stand still until the program starts anew.
+    fn failed_sinks(&self) -> Vec<String> {
+        let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = sinks.iter().filter_map(|sink| {
+            let failure = sink.failure()?;
+            Some(format!("the sink of table {}: {failure}", sink.name()))
+        });
+        failed.collect()
+    }
+
     fn format(&self, topic: &str) -> Option<Arc<dyn RecordFormat>> {
         let id = &self.application_id;
         let mut formats = self.topology().formats().iter();
@@ -201,6 +212,13 @@ impl Encoded {
             headers: &Headers::NONE,
         }
     }
+}
+
+fn healthy(reasons: Vec<String>) -> Result<(), Vec<String>> {
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    Err(reasons)
 }
 
 fn internal(error: impl std::fmt::Display) -> QueryError {
@@ -274,21 +292,21 @@ impl Introspect for Inspector {
     }
 
     fn liveness(&self) -> Result<(), Vec<String>> {
-        match self.streams.state() {
-            State::Error | State::PendingError => Err(vec![
-                self.streams
-                    .failure()
-                    .unwrap_or_else(|| "a thread failed".to_owned()),
-            ]),
-            _ => Ok(()),
+        let mut reasons = self.failed_sinks();
+        if matches!(self.streams.state(), State::Error | State::PendingError) {
+            let failure = self.streams.failure();
+            reasons.insert(0, failure.unwrap_or_else(|| "a thread failed".to_owned()));
         }
+        healthy(reasons)
     }
 
     fn readiness(&self) -> Result<(), Vec<String>> {
+        let mut reasons = self.failed_sinks();
         match self.streams.state() {
-            State::Running => Ok(()),
-            other => Err(vec![format!("the client is {other}")]),
+            State::Running => {}
+            other => reasons.insert(0, format!("the client is {other}")),
         }
+        healthy(reasons)
     }
 
     fn topology(&self, format: TopologyFormat) -> String {

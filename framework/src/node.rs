@@ -252,6 +252,7 @@ impl Node {
             application_id: self.config.application_id().to_owned(),
             predictions_topic: self.predictions_topic.clone(),
             models: self.models.clone(),
+            sinks: self.watches.clone(),
         });
         let server = HttpServer::start(address, inspector, self.registry.clone())
             .with_context(|| format!("serving at {address}"))?;
@@ -282,8 +283,10 @@ impl Node {
         let end = self.streams.close();
         let mut stopped = Ok(());
         for sink in self.sinks.drain(..) {
-            let outcome = sink.stop(drain_ms).map(drop);
-            stopped = stopped.and(outcome);
+            let watch = sink.watch();
+            let outcome = sink.stop(drain_ms);
+            let outcome = outcome.with_context(|| format!("the sink of table {}", watch.name()));
+            stopped = stopped.and(outcome.map(drop));
         }
         if let Some(server) = self.http.take() {
             server.stop();

@@ -10,7 +10,7 @@ use millstream_http::ModelStatus;
 use millstream_log::{Broker, ClientStatistics};
 use millstream_metrics::{Metric, Registry};
 use millstream_runtime::{streams::Streams, worker::TaskRole};
-use millstream_sink::SinkWatch;
+use millstream_sink::{SinkState, SinkWatch};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -173,17 +173,34 @@ impl Metrics {
             ("written", stats.rows),
             ("skipped", stats.skipped),
             ("refused", stats.dead_letters),
+            ("lost", stats.lost),
         ] {
             let labels = [("sink", name), ("outcome", outcome)];
             self.count(Metric::SinkRows, &labels, rows);
         }
+        for (kind, met) in [
+            ("retry", stats.retries),
+            ("fenced", stats.fenced),
+            ("shortened", stats.shortened),
+        ] {
+            let labels = [("sink", name), ("kind", kind)];
+            self.count(Metric::SinkTroubles, &labels, met);
+        }
         let labels = [("source", name), ("reason", "row")];
         self.count(Metric::DeadLetters, &labels, stats.dead_letters);
-        self.gauge(
-            Metric::SinkPendingRows,
-            &[("sink", name)],
-            whole(stats.behind),
-        );
+        let now = sink.state();
+        for state in SinkState::ALL {
+            let labels = [("sink", name), ("state", &*state.to_string())];
+            let is = f64::from(u8::from(state == now));
+            self.gauge(Metric::SinkState, &labels, is);
+        }
+        // One that has ended asks no more how much there is, and another may have its partitions.
+        if now.is_final() {
+            self.remove(Metric::SinkPendingRows, &[("sink", name)]);
+        } else {
+            let waiting = whole(stats.behind);
+            self.gauge(Metric::SinkPendingRows, &[("sink", name)], waiting);
+        }
     }
 
     fn model(&mut self, model: &ModelStatus) {

@@ -11,10 +11,17 @@ mod common;
 use common::{COUNTS, LINES, feed, settings, topology, until};
 use millstream::{
     Node, Program,
-    log::{Cleanup, EmbeddedLog, TopicSpec},
+    log::{Broker, Cleanup, EmbeddedLog, TopicSpec},
+    prelude::*,
     sink::{Location, Reader, Sink, SinkConfig, Table, row},
 };
-use std::{cell::RefCell, path::Path, sync::Arc};
+use std::{
+    cell::RefCell,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    sync::Arc,
+};
 
 const PARTITIONS: u32 = 4;
 
@@ -27,7 +34,14 @@ const TABLE: Table<Count> = Table::new("counts");
 
 fn start(dir: &Path, log: &EmbeddedLog, location: &Location) -> Node {
     // Every change of a count is to be a record.
-    let config = settings(dir, &["statestore.cache.max.bytes=0"]).unwrap();
+    let config = settings(
+        dir,
+        &[
+            "statestore.cache.max.bytes=0",
+            "application.server=127.0.0.1:0",
+        ],
+    )
+    .unwrap();
     let program = Program::open_on(topology(), config, Arc::new(log.clone())).unwrap();
     let client = program.log().client().unwrap();
     let config = SinkConfig::default();
@@ -43,6 +57,17 @@ fn start(dir: &Path, log: &EmbeddedLog, location: &Location) -> Node {
     node
 }
 
+fn topics(log: &EmbeddedLog, names: &[&str]) {
+    for name in names {
+        let spec = TopicSpec {
+            name: (*name).to_owned(),
+            partitions: PARTITIONS,
+            cleanup: Cleanup::Delete { retention_ms: None },
+        };
+        log.create_topic(&spec).unwrap();
+    }
+}
+
 /// How many partitions the node's sink has, once it has them all.
 fn share(node: &Node) -> Option<usize> {
     let stats = node.sinks()[0].stats();
@@ -54,14 +79,7 @@ fn two_instances_share_a_table_and_the_one_that_is_left_writes_all() {
     let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
     let location = Location::sqlite(dirs[2].path().join("counts.db"));
     let log = EmbeddedLog::in_memory();
-    for name in [LINES.name, COUNTS.name] {
-        let spec = TopicSpec {
-            name: name.to_owned(),
-            partitions: PARTITIONS,
-            cleanup: Cleanup::Delete { retention_ms: None },
-        };
-        log.create_topic(&spec).unwrap();
-    }
+    topics(&log, &[LINES.name, COUNTS.name]);
     let first = start(dirs[0].path(), &log, &location);
     let second = start(dirs[1].path(), &log, &location);
     until(&first, "two shares", || {
@@ -89,4 +107,72 @@ fn two_instances_share_a_table_and_the_one_that_is_left_writes_all() {
     until(&first, "all partitions", || share(&first) == Some(4));
     assert_eq!(written(&first) + by_second, 400);
     first.close().unwrap();
+}
+
+/// A node whose sink ends at once, because its table is another one.
+fn failed(dir: &Path) -> (Node, SocketAddr) {
+    let file = dir.join("counts.db");
+    let location = Location::sqlite(&file);
+    let log = EmbeddedLog::in_memory();
+    let before = Table::<Other>::new("counts");
+    let mut other = Sink::new(
+        Broker::client(&log).unwrap(),
+        OTHERS,
+        before,
+        &location,
+        SinkConfig::default(),
+        |_, _, _| None::<Other>,
+    )
+    .unwrap();
+    topics(&log, &[LINES.name, COUNTS.name, OTHERS.name]);
+    other.step(0).unwrap();
+    drop(other);
+    let mut node = start(dir, &log, &location);
+    let address = node.serve().unwrap();
+    let watch = node.sinks()[0].watch();
+    until(&node, "the sink's end", || watch.failure().is_some());
+    (node, address)
+}
+
+static OTHERS: Topic<String, String> = Topic::new("others", utf8(), utf8());
+
+struct Other {
+    something: String,
+}
+row!(Other { something });
+
+fn ask(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let host = "Host: localhost\r\nConnection: close";
+    write!(stream, "GET {path} HTTP/1.1\r\n{host}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_sink_that_has_ended_is_told_by_probes_metrics_and_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, address) = failed(dir.path());
+    for probe in ["/healthz", "/readyz"] {
+        let answer = ask(address, probe);
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("the sink of table counts"), "{answer}");
+    }
+    let state = |name: &str| format!("streams_sink_state{{sink=\"counts\",state=\"{name}\"}}");
+    let told = [
+        format!("{} 1\n", state("FAILED")),
+        format!("{} 0\n", state("RUNNING")),
+    ];
+    let lost = "streams_sink_rows_total{outcome=\"lost\",sink=\"counts\"} 0\n";
+    let retries = "streams_sink_troubles_total{kind=\"retry\",sink=\"counts\"} ";
+    until(&node, "the metrics", || {
+        let text = node.registry().render().unwrap();
+        let pending = text.contains("streams_sink_pending_rows{");
+        let counted = text.contains(lost) && text.contains(retries);
+        told.iter().all(|line| text.contains(line)) && counted && !pending
+    });
+    let end = format!("{:#}", node.close().unwrap_err());
+    assert!(end.starts_with("the sink of table counts: "), "{end}");
+    assert!(end.contains("table counts, column "), "{end}");
 }

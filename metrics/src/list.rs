@@ -108,9 +108,13 @@ metrics! {
 
     // Sinks.
     SinkRows = "streams_sink_rows_total", One, Counter, ["sink", "outcome"],
-        "Rows a sink has handled: written, skipped or refused.";
+        "Records a sink is past: written, skipped, refused, or lost because the topic forgot them.";
     SinkPendingRows = "streams_sink_pending_rows", One, Gauge, ["sink"],
-        "Rows that wait on the output topic for a sink.";
+        "Rows that wait on the output topic for a sink, in the partitions of which it has the place.";
+    SinkState = "streams_sink_state", One, Gauge, ["sink", "state"],
+        "Whether a sink is in this state, 0 or 1.";
+    SinkTroubles = "streams_sink_troubles_total", One, Counter, ["sink", "kind"],
+        "What a sink has got over: attempts to retry, partitions fenced, dead letters shortened.";
 
     // Models.
     ModelInfo = "streams_model_info", One, Gauge, ["model", "version"],

@@ -46,7 +46,7 @@ impl Backoff {
 }
 
 /// Lets one log line through per interval, so that a long trouble does not fill the log.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Seldom {
     every_ms: i64,
     last_ms: Option<i64>,

@@ -82,7 +82,8 @@ pub(crate) struct Batch {
     pub(crate) records: usize,
     pub(crate) bytes: usize,
     pub(crate) skipped: u64,
-    pub(crate) lost: u64,
+    /// How many offsets were gone before a place (by number) came to them.
+    pub(crate) lost: Vec<(usize, u64)>,
 }
 
 impl Batch {
@@ -96,7 +97,7 @@ impl Batch {
             records: 0,
             bytes: 0,
             skipped: 0,
-            lost: 0,
+            lost: Vec::new(),
         }
     }
 
@@ -107,7 +108,8 @@ impl Batch {
         self.refused.clear();
         self.moves.clear();
         self.pages.clear();
-        (self.records, self.bytes, self.skipped, self.lost) = (0, 0, 0, 0);
+        self.lost.clear();
+        (self.records, self.bytes, self.skipped) = (0, 0, 0);
     }
 
     /// Decodes a page of one partition.

@@ -68,7 +68,8 @@ pub struct SinkStats {
     pub retries: u64,
     /// Partitions given up because a newer writer had taken them before the group said so.
     pub fenced: u64,
-    /// Records (offsets) between the places and the ends of the partitions when last read.
+    /// Records (offsets) between the places and the ends of the partitions when last read, or when
+    /// an attempt failed last.
     pub behind: u64,
     /// Whether `next_offsets` has all partitions that are this sink's now. Not before the first
     /// were taken over, and not while a member waits for its group.

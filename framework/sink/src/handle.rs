@@ -6,8 +6,9 @@ use crate::{
     sink::Sink,
 };
 use std::{
+    fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError},
     },
@@ -30,6 +31,60 @@ pub struct SinkHandle {
     thread: JoinHandle<Result<()>>,
 }
 
+/// What a sink on a thread does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SinkState {
+    /// It has not begun, or waits for its group to say which partitions are its own.
+    #[default]
+    Waiting,
+    /// It writes, or has everything in its table.
+    Running,
+    /// Its database or its log could not, and it tries again and again.
+    Retrying,
+    /// It was told to stop, and has.
+    Stopped,
+    /// It has ended by an error that trying again cannot mend: [`SinkWatch::failure`] says which.
+    Failed,
+}
+
+impl SinkState {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Waiting,
+        Self::Running,
+        Self::Retrying,
+        Self::Stopped,
+        Self::Failed,
+    ];
+
+    /// Whether the thread has ended.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Stopped | Self::Failed)
+    }
+
+    fn after(step: &Result<Step>) -> Self {
+        match step {
+            Ok(Step::Wrote { .. } | Step::Idle) => Self::Running,
+            Ok(Step::Waiting) => Self::Waiting,
+            Ok(Step::Retry { .. }) => Self::Retrying,
+            Err(_) => Self::Failed,
+        }
+    }
+}
+
+/// As metrics and pages write it, in the manner of Kafka Streams' states.
+impl fmt::Display for SinkState {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Waiting => "WAITING",
+            Self::Running => "RUNNING",
+            Self::Retrying => "RETRYING",
+            Self::Stopped => "STOPPED",
+            Self::Failed => "FAILED",
+        })
+    }
+}
+
 /// A look at a running sink, for whoever does not own its handle.
 #[derive(Clone, Debug)]
 pub struct SinkWatch {
@@ -45,28 +100,70 @@ impl SinkWatch {
 
     /// Counts and places after the last step, the last one before its end included.
     pub fn stats(&self) -> SinkStats {
-        self.shared.stats()
+        self.shared.told().stats.clone()
+    }
+
+    /// What it does now.
+    pub fn state(&self) -> SinkState {
+        self.shared.told().state
+    }
+
+    /// What it ended by, if that was an error.
+    pub fn failure(&self) -> Option<Error> {
+        self.shared.told().failure.clone()
     }
 }
 
 #[derive(Debug, Default)]
 struct Shared {
-    stats: Mutex<SinkStats>,
+    told: Mutex<Told>,
     caught_up: AtomicBool,
 }
 
+#[derive(Debug, Default)]
+struct Told {
+    stats: SinkStats,
+    state: SinkState,
+    failure: Option<Error>,
+}
+
 impl Shared {
-    fn publish(&self, stats: &SinkStats, caught_up: bool) {
-        let mut shared = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.clone_from(stats);
-        drop(shared);
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, stats: &SinkStats, step: &Result<Step>) {
+        let mut told = self.told();
+        told.stats.clone_from(stats);
+        told.state = SinkState::after(step);
+        drop(told);
+        let caught_up = matches!(step, Ok(Step::Idle));
         self.caught_up.store(caught_up, Ordering::Release);
     }
 
-    fn stats(&self) -> SinkStats {
-        let stats = self.stats.lock();
-        stats.unwrap_or_else(PoisonError::into_inner).clone()
+    fn ended(&self, ended: &Result<()>) {
+        let mut told = self.told();
+        told.failure = ended.as_ref().err().cloned();
+        told.state = match ended {
+            Ok(()) => SinkState::Stopped,
+            Err(_) => SinkState::Failed,
+        };
     }
+}
+
+/// Tells of the thread's end also where it panics, as the program's own code may in it.
+struct Ending(Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if !self.0.told().state.is_final() {
+            self.0.ended(&Err(panicked()));
+        }
+    }
+}
+
+fn panicked() -> Error {
+    Error::Thread("panicked".into())
 }
 
 impl SinkHandle {
@@ -81,7 +178,12 @@ impl SinkHandle {
         let name: Arc<str> = sink.name().into();
         let thread = std::thread::Builder::new()
             .name(format!("sink-{}", name.replace('\0', "")))
-            .spawn(move || run(sink, clock, &commands, &publish))
+            .spawn(move || {
+                let ending = Ending(publish);
+                let ended = run(sink, clock, &commands, &ending.0);
+                ending.0.ended(&ended);
+                ended
+            })
             .map_err(|error| Error::Thread(error.to_string()))?;
         Ok(Self {
             name,
@@ -93,7 +195,7 @@ impl SinkHandle {
 
     /// Counts and places after the last step.
     pub fn stats(&self) -> SinkStats {
-        self.shared.stats()
+        self.shared.told().stats.clone()
     }
 
     /// A look at the sink that may be kept elsewhere.
@@ -122,11 +224,16 @@ impl SinkHandle {
     /// # Errors
     /// What stopped the sink, if it did not last until now.
     pub fn stop(self, drain_ms: i64) -> Result<SinkStats> {
-        // A thread that has ended hears nothing; its result says why it did.
-        let _ = self.stop.send(drain_ms);
+        self.request_stop(drain_ms);
         let ended = self.thread.join();
-        ended.map_err(|_| Error::Thread("panicked".into()))??;
-        Ok(self.shared.stats())
+        ended.map_err(|_| panicked())??;
+        Ok(self.shared.told().stats.clone())
+    }
+
+    fn request_stop(&self, drain_ms: i64) {
+        // A thread that has ended hears nothing, its result says why it did; and one that has not
+        // heard yet what it was told before need not be told again.
+        let _ = self.stop.try_send(drain_ms);
     }
 }
 
@@ -139,12 +246,12 @@ fn run(
     let mut deadline = None;
     loop {
         match commands.try_recv() {
-            Ok(drain_ms) => deadline = Some(clock().saturating_add(drain_ms)),
+            Ok(drain_ms) => until(&mut deadline, &clock, drain_ms),
             Err(TryRecvError::Disconnected) => return Ok(()),
             Err(TryRecvError::Empty) => {}
         }
         let step = sink.step(clock());
-        shared.publish(sink.stats(), matches!(step, Ok(Step::Idle)));
+        shared.publish(sink.stats(), &step);
         let step = step?;
         let now = clock();
         if deadline.is_some_and(|deadline| now >= deadline) {
@@ -164,9 +271,14 @@ fn run(
         };
         // The channel is the wait: to be told to stop ends it at once.
         match commands.recv_timeout(pause) {
-            Ok(drain_ms) => deadline = Some(clock().saturating_add(drain_ms)),
+            Ok(drain_ms) => until(&mut deadline, &clock, drain_ms),
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
             Err(RecvTimeoutError::Timeout) => {}
         }
     }
+}
+
+/// Notes until when to drain. Being told again does not make it later.
+fn until(deadline: &mut Option<i64>, clock: &impl Fn() -> i64, drain_ms: i64) {
+    deadline.get_or_insert_with(|| clock().saturating_add(drain_ms));
 }

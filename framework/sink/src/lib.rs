@@ -49,7 +49,7 @@ pub use batch::RecordMeta;
 pub use config::{SinkConfig, SinkStats, Step};
 pub use database::{Location, PostgresUrl};
 pub use error::{Error, Result};
-pub use handle::{SinkHandle, SinkWatch};
+pub use handle::{SinkHandle, SinkState, SinkWatch};
 pub use reader::Reader;
 pub use row::{Column, Field, Millis, Row};
 pub use sink::Sink;

@@ -5,6 +5,7 @@
 //! more.
 
 use crate::{
+    backoff::Seldom,
     database::{Database, OFFSETS_TABLE, sql},
     error::{Error, Trouble},
     row::Column,
@@ -49,6 +50,15 @@ pub(crate) struct Place {
     /// The partition's end when it was last read.
     pub(crate) end: Offset,
     epoch: i64,
+    losses: Losses,
+}
+
+/// Offsets that retention took away unread and nobody was told of yet. Each partition has its own
+/// turn in the log, since what is lost in one says nothing of the others.
+#[derive(Clone, Debug)]
+struct Losses {
+    untold: u64,
+    complaints: Seldom,
 }
 
 impl Place {
@@ -59,6 +69,7 @@ impl Place {
         log: &mut dyn Log,
         sink: &str,
         partitions: &[TopicPartition],
+        log_interval_ms: i64,
     ) -> Result<Vec<Self>, Trouble> {
         let insert = sql::statement(database.dialect(), INSERT);
         let take = sql::statement(database.dialect(), TAKE);
@@ -86,6 +97,10 @@ impl Place {
                 next,
                 end: next,
                 epoch,
+                losses: Losses {
+                    untold: 0,
+                    complaints: Seldom::new(log_interval_ms),
+                },
             });
         }
         Ok(places)
@@ -147,6 +162,18 @@ impl Place {
             }
             Err(log::Error::OffsetOutOfRange { end, .. }) => Err(beyond(end).into()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Says in the log what the place has passed over, now and since it was last said.
+    pub(crate) fn tell_lost(&mut self, lost: u64, now_ms: i64, sink: &str) {
+        self.losses.untold += lost;
+        if self.losses.complaints.due(now_ms) {
+            let lost = std::mem::take(&mut self.losses.untold);
+            tracing::error!(
+                sink, partition = %self.partition, lost,
+                "the topic forgot records before the sink came to them"
+            );
         }
     }
 

@@ -173,6 +173,7 @@ impl Sink {
                 }
                 self.settled = false;
                 self.stats.retries += 1;
+                self.look();
                 if self.complaints.due(now_ms) {
                     tracing::warn!(sink = %self.table.name, %reason, "sink waits");
                 }
@@ -231,7 +232,7 @@ impl Sink {
         }
         self.database.connect()?;
         self.settle()?;
-        self.read(now_ms)?;
+        self.read()?;
         if self.batch.moves.is_empty() {
             let idle = self.is_settled();
             return Ok(if idle { Step::Idle } else { Step::Waiting });
@@ -245,11 +246,11 @@ impl Sink {
                 .map(|(_, refusal)| &refusal.message);
             tracing::warn!(sink = %self.table.name, refused, ?reason, "rows became dead letters");
         }
-        Ok(self.passed(refused))
+        Ok(self.passed(refused, now_ms))
     }
 
     /// Fills the batch: a page of each partition in turn, until one bound is met.
-    fn read(&mut self, now_ms: i64) -> std::result::Result<(), Trouble> {
+    fn read(&mut self) -> std::result::Result<(), Trouble> {
         self.batch.clear();
         let places = &mut self.places;
         let count = places.len();
@@ -268,13 +269,9 @@ impl Sink {
             let place = &mut places[number];
             let (page, lost) =
                 place.page(self.log.as_mut(), &self.table.name, self.config.batch_bytes)?;
-            if lost > 0 && self.complaints.due(now_ms) {
-                tracing::error!(
-                    sink = %self.table.name, partition = %place.partition, lost,
-                    "the topic forgot records before the sink came to them"
-                );
+            if lost > 0 {
+                self.batch.lost.push((number, lost));
             }
-            self.batch.lost += lost;
             place.end = page.end;
             let Records { batch, mut range } = page.records;
             let mut next = page.next;
@@ -318,7 +315,7 @@ impl Sink {
     }
 
     /// Takes a committed batch into places and counts.
-    fn passed(&mut self, refused: usize) -> Step {
+    fn passed(&mut self, refused: usize, now_ms: i64) -> Step {
         for (number, next) in &self.batch.moves {
             self.places[*number].next = *next;
         }
@@ -328,9 +325,24 @@ impl Sink {
         self.stats.batches += 1;
         self.stats.dead_letters += dead_letters;
         self.stats.skipped += self.batch.skipped;
-        self.stats.lost += self.batch.lost;
+        for (number, lost) in &self.batch.lost {
+            self.stats.lost += lost;
+            self.places[*number].tell_lost(*lost, now_ms, &self.table.name);
+        }
         self.publish();
         Step::Wrote { rows, dead_letters }
+    }
+
+    /// Asks how far the topic has come meanwhile, so that what waits is told also while nothing can
+    /// be written. A log that cannot say leaves what was known.
+    fn look(&mut self) {
+        for place in &mut self.places {
+            match self.log.end(&place.partition) {
+                Ok(end) => place.end = end,
+                Err(_) => break,
+            }
+        }
+        self.publish();
     }
 
     fn publish(&mut self) {

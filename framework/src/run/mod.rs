@@ -23,7 +23,7 @@ use millstream_runtime::{
     clock::{Clock, SystemClock},
     streams::{State, Streams},
 };
-use millstream_sink::{Location, Sink};
+use millstream_sink::{Location, Sink, SinkHandle};
 use progress::Progress;
 use serde_json::{Map, Value, json};
 use std::{
@@ -153,7 +153,7 @@ impl Run {
         let feeder = (self.feeder).insert(Feeder::start(jobs, lag(&self.node)?)?);
         let (mut progress, start) = (Progress::new(unit), self.clock.elapsed());
         loop {
-            let running = watch.is_running()?;
+            let state = watch.state()?;
             let taken = feeder.counts().taken.load(Ordering::Relaxed);
             let sight = look(self.node.streams(), taken)?;
             progress.show(sight, self.clock.elapsed() - start);
@@ -161,6 +161,7 @@ impl Run {
                 break;
             }
             // Before it runs, the state is not restored, and what it came to cannot be told.
+            let running = state == State::Running;
             let until_end = running && feeder.is_done()? && self.options.until_caught_up;
             if until_end && watch.is_caught_up()? {
                 break;
@@ -200,18 +201,20 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Waits a moment; whether the program runs then.
-    fn is_running(&self) -> Result<bool> {
+    /// Waits a moment; the program's state then. That a part of it has failed is an error.
+    fn state(&self) -> Result<State> {
         let streams = self.node.streams();
         let state = streams.wait_for(State::is_final, TICK);
         if matches!(state, State::PendingError | State::Error) {
             let failure = streams.failure();
             bail!(failure.unwrap_or_else(|| "a thread failed".to_owned()));
         }
-        if let Some(sink) = self.node.sinks().iter().find(|sink| sink.is_finished()) {
-            bail!("the sink has ended at {:?}", sink.stats().next_offsets);
+        for sink in self.node.sinks().iter().map(SinkHandle::watch) {
+            if let Some(error) = sink.failure() {
+                bail!("the sink of table {} has ended: {error}", sink.name());
+            }
         }
-        Ok(state == State::Running)
+        Ok(state)
     }
 
     /// Whether every record is committed and every result is in its table.

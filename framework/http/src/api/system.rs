@@ -33,7 +33,7 @@ pub(crate) async fn healthz(State(app): State<Arc<App>>) -> ApiResult<Response> 
     Ok(probe(liveness, "alive", "dead"))
 }
 
-/// `GET /readyz`: whether queries can be answered.
+/// `GET /readyz`: whether queries can be answered, and tables are written.
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> ApiResult<Response> {
     let readiness = app.probe(|program| program.readiness()).await?;
     Ok(probe(readiness, "ready", "not ready"))

@@ -63,6 +63,7 @@ impl Sink {
             .collect();
         if !missing.is_empty() || !self.prepared {
             let (prepared, log) = (self.prepared, self.log.as_mut());
+            let interval = self.config.log_interval_ms;
             let places = transaction(database, |database| {
                 if let Some(lock) = database.dialect().start_lock {
                     database.query(&lock.into(), &[])?;
@@ -71,7 +72,7 @@ impl Sink {
                     schema::prepare(database, &places::table())?;
                     schema::prepare(database, table)?;
                 }
-                Place::claim(database, log, &table.name, &missing)
+                Place::claim(database, log, &table.name, &missing, interval)
             })?;
             self.prepared = true;
             self.places.extend(places);

@@ -1,13 +1,15 @@
 //! A sink on its own thread: stopping drains, and errors come out at the end.
 
 use super::*;
-use crate::{Error, SinkHandle};
+use crate::{Error, SinkHandle, SinkState};
 use std::sync::atomic::{AtomicI64, Ordering};
 
 on_each!(
     stop_drains_to_the_end_of_the_topic,
     stop_gives_up_at_its_bound_and_the_next_start_goes_on,
-    what_stopped_the_sink_is_told_by_stop,
+    what_stopped_the_sink_is_told_by_stop_and_before,
+    a_sink_whose_thread_panics_has_failed,
+    a_sink_that_cannot_write_says_so_and_still_stops,
 );
 
 /// A clock that moves by one with each look, so that every wait ends.
@@ -39,9 +41,49 @@ fn stop_gives_up_at_its_bound_and_the_next_start_goes_on(engine: Engine) {
     assert_eq!(world.sql("SELECT count(*) FROM words")[0][0], 200.into());
 }
 
-fn what_stopped_the_sink_is_told_by_stop(engine: Engine) {
+/// Waits until the thread has ended by itself.
+fn ended(handle: &SinkHandle) {
+    while !handle.is_finished() {
+        std::thread::yield_now();
+    }
+}
+
+fn what_stopped_the_sink_is_told_by_stop_and_before(engine: Engine) {
     let world = World::new(engine, 1);
     world.sql("CREATE TABLE words (id integer)");
     let handle = SinkHandle::spawn(world.word_sink(), clock()).unwrap();
-    assert!(matches!(handle.stop(i64::MAX), Err(Error::Schema { .. })));
+    ended(&handle);
+    let watch = handle.watch();
+    assert_eq!(watch.state(), SinkState::Failed);
+    let told = watch.failure().unwrap();
+    assert!(matches!(told, Error::Schema { .. }), "{told}");
+    assert_eq!(handle.stop(i64::MAX), Err(told));
+}
+
+fn a_sink_whose_thread_panics_has_failed(engine: Engine) {
+    let world = World::new(engine, 1);
+    world.log.produce(0, b"k", b"word");
+    let sink = world.sink("words", &Fuse::default(), |_, _| -> Word {
+        panic!("the program's own code")
+    });
+    let handle = SinkHandle::spawn(sink, clock()).unwrap();
+    ended(&handle);
+    let watch = handle.watch();
+    assert_eq!(watch.state(), SinkState::Failed);
+    assert!(matches!(watch.failure(), Some(Error::Thread(_))));
+    assert!(handle.stop(0).is_err());
+}
+
+fn a_sink_that_cannot_write_says_so_and_still_stops(engine: Engine) {
+    let world = World::new(engine, 1);
+    let mut other = world.locked(true);
+    let handle = SinkHandle::spawn(world.word_sink(), clock()).unwrap();
+    let watch = handle.watch();
+    while watch.state() == SinkState::Waiting {
+        std::thread::yield_now();
+    }
+    assert_eq!(watch.state(), SinkState::Retrying);
+    handle.stop(0).unwrap();
+    assert_eq!((watch.state(), watch.failure()), (SinkState::Stopped, None));
+    other.rollback();
 }

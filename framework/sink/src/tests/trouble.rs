@@ -6,9 +6,11 @@ use crate::Error;
 on_each!(
     a_locked_database_makes_the_sink_wait_and_then_go_on,
     a_locked_database_at_start_is_waited_for_too,
+    what_waits_is_told_while_the_database_is_away,
     an_older_writer_is_refused_for_good_and_writes_nothing,
     a_writer_that_had_to_reconnect_does_not_take_the_epoch_back,
     what_the_topic_forgot_is_counted_and_a_topic_made_anew_is_refused,
+    what_two_partitions_forgot_is_told_of_each,
     a_topic_that_is_not_there_yet_is_waited_for,
 );
 
@@ -52,6 +54,28 @@ fn a_locked_database_at_start_is_waited_for_too(engine: Engine) {
     assert!(matches!(sink.step(0).unwrap(), Step::Retry { .. }));
     other.rollback();
     assert_eq!(sink.step(60_000).unwrap(), Step::Idle);
+}
+
+fn what_waits_is_told_while_the_database_is_away(engine: Engine) {
+    let world = World::new(engine, 2);
+    world.log.produce(0, b"a", b"one");
+    let mut sink = world.word_sink();
+    drain(&mut sink);
+    assert_eq!(sink.stats().behind, 0);
+
+    let mut other = world.locked(false);
+    let mut now = 0;
+    for more in 1..4 {
+        world.log.produce(more % 2, b"b", b"two");
+        let Step::Retry { at_ms, .. } = sink.step(now).unwrap() else {
+            panic!("not locked")
+        };
+        assert_eq!(sink.stats().behind, more as u64);
+        now = at_ms;
+    }
+    other.rollback();
+    sink.step(now).unwrap();
+    assert_eq!(sink.stats().behind, 0);
 }
 
 /// Only SQLite can be told how many pages it may have.
@@ -157,6 +181,51 @@ fn what_the_topic_forgot_is_counted_and_a_topic_made_anew_is_refused(engine: Eng
     world.log = MemoryLog::words(1);
     let error = world.word_sink().step(0).unwrap_err();
     assert!(error.to_string().contains("made anew"), "{error}");
+}
+
+/// Takes what is logged on this thread, and keeps the names of partitions of errors.
+#[derive(Clone, Default)]
+struct Errors(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Errors {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::ERROR
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Fields(String);
+        impl tracing::field::Visit for Fields {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                if matches!(field.name(), "partition" | "lost") {
+                    self.0.push_str(&format!("{value:?} "));
+                }
+            }
+        }
+        let mut fields = Fields(String::new());
+        event.record(&mut fields);
+        self.0.lock().unwrap().push(fields.0);
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+fn what_two_partitions_forgot_is_told_of_each(engine: Engine) {
+    let mut world = World::new(engine, 2);
+    drain(&mut world.word_sink());
+    for number in 0..10 {
+        world.log.produce(number % 2, b"a", b"one");
+    }
+    world.log.first = 3;
+    let told = Errors::default();
+    let mut sink = world.word_sink();
+    tracing::subscriber::with_default(told.clone(), || drain(&mut sink));
+    assert_eq!((sink.stats().rows, sink.stats().lost), (4, 6));
+    let told = told.0.lock().unwrap();
+    assert_eq!(*told, ["words-0 3 ", "words-1 3 "]);
 }
 
 fn a_topic_that_is_not_there_yet_is_waited_for(engine: Engine) {
