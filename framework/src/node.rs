@@ -282,10 +282,8 @@ impl Node {
     fn end(&mut self, drain_ms: i64) -> Result<State> {
         let end = self.streams.close();
         let mut stopped = Ok(());
-        for sink in self.sinks.drain(..) {
-            let watch = sink.watch();
-            let outcome = sink.stop(drain_ms);
-            let outcome = outcome.with_context(|| format!("the sink of table {}", watch.name()));
+        for (table, outcome) in SinkHandle::stop_all(self.sinks.drain(..), drain_ms) {
+            let outcome = outcome.with_context(|| format!("the sink of table {table}"));
             stopped = stopped.and(outcome.map(drop));
         }
         if let Some(server) = self.http.take() {

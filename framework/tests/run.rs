@@ -68,6 +68,21 @@ fn run(dir: &Path, sinks: bool) -> Run {
 }
 
 #[test]
+fn a_program_that_is_closed_from_inside_ends_its_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = run(dir.path(), false);
+    let mut looks = 0;
+    run.watch("lines", |streams, _| {
+        streams.request_close();
+        looks += 1;
+        anyhow::ensure!(looks < LOOKS_MAX, "it looks on and on");
+        Ok(Sight::default())
+    })
+    .unwrap();
+    run.close().unwrap();
+}
+
+#[test]
 fn a_sink_that_ends_is_named_with_its_reason() {
     let dir = tempfile::tempdir().unwrap();
     let mut run = run(dir.path(), true);

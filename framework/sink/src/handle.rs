@@ -230,6 +230,23 @@ impl SinkHandle {
         Ok(self.shared.told().stats.clone())
     }
 
+    /// Ends several sinks as [`SinkHandle::stop`] does, side by side: one whose database is away
+    /// takes all of `drain_ms`, and so many of them no longer. What became of each comes with its
+    /// name.
+    pub fn stop_all(
+        sinks: impl IntoIterator<Item = Self>,
+        drain_ms: i64,
+    ) -> Vec<(Arc<str>, Result<SinkStats>)> {
+        let sinks: Vec<_> = sinks.into_iter().collect();
+        for sink in &sinks {
+            sink.request_stop(drain_ms);
+        }
+        let ended = sinks.into_iter();
+        ended
+            .map(|sink| (Arc::clone(&sink.name), sink.stop(drain_ms)))
+            .collect()
+    }
+
     fn request_stop(&self, drain_ms: i64) {
         // A thread that has ended hears nothing, its result says why it did; and one that has not
         // heard yet what it was told before need not be told again.

@@ -130,8 +130,9 @@ impl Run {
         self.node.streams()
     }
 
-    /// Feeds and shows progress until there is nothing left to do, a signal comes, or something
-    /// fails. `look` is given how many records of the sources were taken.
+    /// Feeds and shows progress until there is nothing left to do, a signal comes, the program is
+    /// closed ([`Streams::request_close`], by `look` for one), or something fails. `look` is given
+    /// how many records of the sources were taken.
     ///
     /// # Errors
     /// What failed: a thread of the program, a source, a sink, or `look`.
@@ -157,7 +158,8 @@ impl Run {
             let taken = feeder.counts().taken.load(Ordering::Relaxed);
             let sight = look(self.node.streams(), taken)?;
             progress.show(sight, self.clock.elapsed() - start);
-            if self.stop.load(Ordering::Relaxed) {
+            // A program that was closed does nothing any more, whatever there is left to do.
+            if self.stop.load(Ordering::Relaxed) || state == State::NotRunning {
                 break;
             }
             // Before it runs, the state is not restored, and what it came to cannot be told.

@@ -1,12 +1,16 @@
 //! A sink on its own thread: stopping drains, and errors come out at the end.
 
 use super::*;
-use crate::{Error, SinkHandle, SinkState};
-use std::sync::atomic::{AtomicI64, Ordering};
+use crate::{Error, SinkHandle, SinkState, SinkWatch};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicI64, Ordering},
+};
 
 on_each!(
     stop_drains_to_the_end_of_the_topic,
     stop_gives_up_at_its_bound_and_the_next_start_goes_on,
+    sinks_that_are_told_to_stop_end_side_by_side,
     what_stopped_the_sink_is_told_by_stop_and_before,
     a_sink_whose_thread_panics_has_failed,
     a_sink_that_cannot_write_says_so_and_still_stops,
@@ -39,6 +43,37 @@ fn stop_gives_up_at_its_bound_and_the_next_start_goes_on(engine: Engine) {
     assert!(stats.rows <= 200);
     drain(&mut world.word_sink());
     assert_eq!(world.sql("SELECT count(*) FROM words")[0][0], 200.into());
+}
+
+/// Looks that a clock stands still for, when what it waits for does not come: some seconds.
+const LOOKS_MAX: i64 = 100;
+
+fn sinks_that_are_told_to_stop_end_side_by_side(engine: Engine) {
+    let world = World::new(engine, 1);
+    let mut other = world.locked(true);
+    // Time stands still for the first sink, which has no database, until the second has ended: who
+    // waits for one after the other waits for ever.
+    let second = Arc::new(OnceLock::<SinkWatch>::new());
+    let (seen, looks) = (Arc::clone(&second), AtomicI64::new(0));
+    let late = Arc::new(AtomicI64::new(0));
+    let passed = Arc::clone(&late);
+    let standing = move || {
+        let state = seen.get().map_or(SinkState::Waiting, SinkWatch::state);
+        let given_up = looks.fetch_add(1, Ordering::Relaxed) >= LOOKS_MAX;
+        passed.fetch_add(i64::from(given_up), Ordering::Relaxed);
+        let over = state.is_final() || given_up;
+        if over { i64::MAX / 2 } else { 0 }
+    };
+    let sinks = [
+        SinkHandle::spawn(world.word_sink(), standing).unwrap(),
+        SinkHandle::spawn(world.word_sink(), clock()).unwrap(),
+    ];
+    second.set(sinks[1].watch()).unwrap();
+    for (_, ended) in SinkHandle::stop_all(sinks, 1) {
+        ended.unwrap();
+    }
+    assert_eq!(late.load(Ordering::Relaxed), 0, "one waited for the other");
+    other.rollback();
 }
 
 /// Waits until the thread has ended by itself.
