@@ -23,6 +23,18 @@ pub trait Optimizer: Clone + 'static {
     fn describe(&self) -> String;
 }
 
+/// The slot after a gradient, or the old one if the new one would not be finite: a weight that is
+/// no number, or whose sum of squares is infinite, can never be learned away.
+#[inline]
+pub(crate) fn step<O: Optimizer>(optimizer: &O, slot: Slot, gradient: f64) -> Slot {
+    let next = optimizer.step(slot, gradient);
+    if next[0].is_finite() && next[1].is_finite() {
+        next
+    } else {
+        slot
+    }
+}
+
 /// Plain stochastic gradient descent: `w -= rate * g`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
@@ -136,7 +148,13 @@ impl Optimizer for FtrlProximal {
             return 0.0;
         }
         let pull = if z > 0.0 { self.l1 } else { -self.l1 };
-        (pull - z) / ((self.beta + n.sqrt()) / self.alpha + self.l2)
+        let damping = (self.beta + n.sqrt()) / self.alpha + self.l2;
+        // Without `beta` and `l2`, gradients whose squares are zero leave nothing to divide by.
+        if damping > 0.0 {
+            (pull - z) / damping
+        } else {
+            0.0
+        }
     }
 
     #[inline]

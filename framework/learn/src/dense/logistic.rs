@@ -6,7 +6,7 @@ use super::{present, widen};
 use crate::{
     learner::Learner,
     math::sigmoid,
-    optim::{AdaGrad, Optimizer, Slot},
+    optim::{AdaGrad, Optimizer, Slot, step},
     weights::{Replicated, Schema},
 };
 use serde::{Deserialize, Serialize};
@@ -88,7 +88,7 @@ impl<O: Optimizer> Learner for DenseLogisticRegression<O> {
         widen(&mut self.rest.weights, input);
         for (place, value) in present(input) {
             let slot = &mut self.rest.weights[place];
-            *slot = self.optimizer.step(*slot, error * value);
+            *slot = step(&self.optimizer, *slot, error * value);
         }
         self.rest.intercept -= INTERCEPT_RATE * error;
         self.rest.learned += 1;

@@ -63,7 +63,12 @@ impl Learner for PassiveAggressive {
         };
         widen(&mut self.rest.weights, input);
         for (place, value) in present(input) {
-            self.rest.weights[place] += step * value;
+            let weight = &mut self.rest.weights[place];
+            let moved = *weight + step * value;
+            // Only with a `c` without bound can a step be infinite.
+            if moved.is_finite() {
+                *weight = moved;
+            }
         }
         self.rest.intercept += step;
         self.rest.learned += 1;

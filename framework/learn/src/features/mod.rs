@@ -11,6 +11,20 @@ mod tokens;
 pub use sparse::SparseVector;
 pub use text::{TextFeatures, TextOptions};
 
+/// The largest magnitude of a feature that is looked at; what lies beyond is a missing value, as
+/// infinities and what is no number are.
+///
+/// Every `i64` lies within, and so does a time in nanoseconds. The square of a value beyond may be
+/// infinite in the `f32` in which a sparse model keeps it: from then on its weight would never
+/// move, or be no number, after one bad record.
+pub const VALUE_MAX: f64 = 1e19;
+
+/// Whether a number is a feature's value, and not a missing one.
+#[inline]
+pub(crate) fn is_value(number: f64) -> bool {
+    number.abs() <= VALUE_MAX
+}
+
 /// How the features of a record are found.
 pub trait Features {
     /// What a record brings.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: there are as many values as indexes, and no index occurs twice.
 
+use super::is_value;
 use serde::{Deserialize, Serialize};
 
 /// Indexes and values of the features that are not zero, in an order fixed by the input.
@@ -19,11 +20,12 @@ impl SparseVector {
         Self::default()
     }
 
-    /// Adds a feature. The caller sees to it that the index is new; a value that is not a finite
-    /// number is missing, and left out, because it would spoil every weight it touches.
+    /// Adds a feature. The caller sees to it that the index is new; a value that is no number or
+    /// beyond [`VALUE_MAX`](super::VALUE_MAX) is missing, and left out, because it would spoil every
+    /// weight it touches.
     #[inline]
     pub fn push(&mut self, index: u32, value: f32) {
-        if value.is_finite() {
+        if is_value(value.into()) {
             self.indexes.push(index);
             self.values.push(value);
         }
@@ -78,9 +80,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_that_are_not_finite_are_left_out() {
+    fn values_that_would_spoil_a_weight_are_left_out() {
         let mut vector = SparseVector::new();
-        for (index, value) in [(1, f32::NAN), (2, 0.5), (3, f32::INFINITY)] {
+        for (index, value) in [(1, f32::NAN), (2, 0.5), (3, f32::INFINITY), (4, -2e19)] {
             vector.push(index, value);
         }
         assert_eq!(vector.iter().collect::<Vec<_>>(), [(2, 0.5)]);

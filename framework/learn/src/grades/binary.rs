@@ -56,8 +56,14 @@ impl BinaryGrades {
         }
     }
 
-    /// Takes in one prediction and what was true.
+    /// Takes in one prediction and what was true. One that is no number counts as one that was sure
+    /// of the opposite, so that a model that has broken does not look like one that is right.
     pub fn update(&mut self, probability: f64, truth: bool) {
+        let probability = if probability.is_nan() {
+            f64::from(u8::from(!truth))
+        } else {
+            probability.clamp(0.0, 1.0)
+        };
         let predicted = probability > THRESHOLD;
         self.confusion[2 * usize::from(truth) + usize::from(predicted)] += 1;
         let given = if truth {
@@ -226,7 +232,10 @@ mod tests {
         let wrong = graded(&[(1.0, false), (0.0, true)], 10);
         assert!((wrong.log_loss().unwrap() - 34.54).abs() < 0.01);
         assert!((wrong.rolling_log_loss().unwrap() - 34.54).abs() < 0.01);
-        assert_eq!(graded(&[(f64::NAN, true)], 3).accuracy(), Some(0.0));
+        let broken = graded(&[(f64::NAN, true), (f64::NAN, false)], 10);
+        assert_eq!(broken, graded(&[(0.0, true), (1.0, false)], 10));
+        assert_eq!((broken.accuracy(), broken.auc()), (Some(0.0), Some(0.0)));
+        assert!((broken.rolling_log_loss().unwrap() - 34.54).abs() < 0.01);
     }
 
     #[test]

@@ -31,13 +31,18 @@ pub trait Grade<Output, Label>: Clone + Serialize + DeserializeOwned + 'static {
     fn grade(&mut self, output: &Output, truth: &Label);
 }
 
-/// The negative logarithm of the probability given to what was true, in whole parts.
+/// The negative logarithm of the probability given to what was true, in whole parts. What is no
+/// number says nothing of the truth, and costs as much as having ruled it out.
 fn loss_parts(probability: f64) -> u64 {
-    let clamped = probability.clamp(PROBABILITY_MIN, 1.0 - PROBABILITY_MIN);
+    let clamped = if probability.is_nan() {
+        PROBABILITY_MIN
+    } else {
+        probability.clamp(PROBABILITY_MIN, 1.0 - PROBABILITY_MIN)
+    };
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a loss is between 0 and 34.6 nats; NaN becomes zero"
+        reason = "a loss is between 0 and 34.6 nats"
     )]
     {
         (-ln(clamped) * LOSS_SCALE).round() as u64

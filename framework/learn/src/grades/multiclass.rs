@@ -44,7 +44,8 @@ impl MulticlassGrades {
     }
 
     /// Takes in the probabilities given to the classes and the class that was true. A class beyond
-    /// those known is not graded.
+    /// those known is not graded. Where the true class was given no number, the loss is the largest
+    /// there is, and another class, the first, counts as predicted.
     pub fn update(&mut self, probabilities: &[f64], truth: u32) {
         let truth = truth as usize;
         let Some(given) = probabilities.get(truth) else {
@@ -57,7 +58,11 @@ impl MulticlassGrades {
                 .fold((0, f64::NEG_INFINITY), |best, (class, &p)| {
                     if p > best.1 { (class, p) } else { best }
                 });
-        let predicted = best.0;
+        let predicted = if given.is_nan() {
+            usize::from(truth == 0)
+        } else {
+            best.0
+        };
         if let Some(count) = self.confusion.get_mut(self.classes * truth + predicted) {
             *count += 1;
         }
@@ -171,6 +176,12 @@ mod tests {
         assert!((grades.log_loss().unwrap() - loss).abs() < 1e-6);
         let rolling = -(0.3f64.ln() + 0.6f64.ln()) / 2.0;
         assert!((grades.rolling_log_loss().unwrap() - rolling).abs() < 1e-6);
+
+        let mut broken = MulticlassGrades::new(3);
+        broken.update(&[f64::NAN; 3], 0);
+        broken.update(&[f64::NAN; 3], 2);
+        assert_eq!((broken.count(), broken.accuracy()), (2, Some(0.0)));
+        assert!((broken.log_loss().unwrap() - 34.54).abs() < 0.01);
 
         let mut twice = grades.clone();
         twice.merge(&grades);

@@ -1,7 +1,7 @@
 //! Grades of predicted numbers.
 //!
-//! Invariant: errors that are not finite are counted apart and spoil no sum. Sums of floating-point
-//! numbers depend on their order, so these grades do not merge.
+//! Invariant: errors that are not finite, or whose squares are not, are counted apart and spoil no
+//! sum. Sums of floating-point numbers depend on their order, so these grades do not merge.
 
 use super::Grade;
 use serde::{Deserialize, Serialize};
@@ -26,13 +26,14 @@ impl RegressionGrades {
     /// Takes in one prediction and what was true.
     pub fn update(&mut self, predicted: f64, truth: f64) {
         let error = predicted - truth;
-        if !error.is_finite() {
+        let squared = self.squared + error * error;
+        if !squared.is_finite() {
             self.not_finite += 1;
             return;
         }
         self.count += 1;
         self.absolute += error.abs();
-        self.squared += error * error;
+        self.squared = squared;
     }
 
     /// How many predictions were graded.
@@ -40,7 +41,8 @@ impl RegressionGrades {
         self.count
     }
 
-    /// How many could not be, because either number was infinite or none.
+    /// How many could not be, because either number was infinite or none, or because the sum of the
+    /// squared errors would have been infinite (an error beyond about 1e154).
     pub fn not_finite(&self) -> u64 {
         self.not_finite
     }
@@ -76,10 +78,12 @@ mod tests {
         let mut grades = RegressionGrades::default();
         assert_eq!(grades.mae(), None);
         grades.update(f64::NAN, 1.0);
+        grades.update(1.0, 1e200);
         grades.update(1.5, 1.0);
         assert_eq!(
             (grades.count(), grades.not_finite(), grades.mae()),
-            (1, 1, Some(0.5))
+            (1, 2, Some(0.5))
         );
+        assert_eq!(grades.rmse(), Some(0.5));
     }
 }

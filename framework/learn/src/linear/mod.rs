@@ -21,14 +21,16 @@ fn slot(row: &[f32], class: usize) -> Slot {
     [f64::from(row[2 * class]), f64::from(row[2 * class + 1])]
 }
 
-/// One step of one weight: computed in `f64`, kept in `f32`.
+/// One step of one weight: computed in `f64`, kept in `f32`. A step beyond what an `f32` can hold
+/// is not made, as in [`optim::step`](crate::optim::step), because none could lead back.
 #[inline]
 fn step<O: Optimizer>(optimizer: &O, row: &mut [f32], class: usize, gradient: f64) {
     let [first, second] = optimizer.step(slot(row, class), gradient);
     #[expect(clippy::cast_possible_truncation, reason = "weights are kept in f32")]
-    {
-        row[2 * class] = first as f32;
-        row[2 * class + 1] = second as f32;
+    let (first, second) = (first as f32, second as f32);
+    if first.is_finite() && second.is_finite() {
+        row[2 * class] = first;
+        row[2 * class + 1] = second;
     }
 }
 
