@@ -5,7 +5,10 @@
 
 mod state;
 
-use crate::program::{Program, clean_up, tasks_dir};
+use crate::{
+    output::{say, show},
+    program::{Program, clean_up, tasks_dir},
+};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use millstream_core::{
@@ -21,6 +24,8 @@ use millstream_runtime::{
 };
 use millstream_state::StateDir;
 use std::{
+    ffi::OsStr,
+    fmt::Display,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -35,21 +40,19 @@ pub fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("MILLSTREAM_LOG").unwrap_or_else(|_| "warn".into());
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // They would be told on standard error, which is what could not be written.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // Whoever has set up a log before us keeps it.
     drop(log.try_init());
 }
 
 /// Tells an app's failure on standard error, cause after cause, and gives its exit code: 0, or 1.
-#[expect(
-    clippy::print_stderr,
-    reason = "the last word of a program that failed"
-)]
 pub fn exit(outcome: Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            say(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -83,8 +86,8 @@ impl App {
         if let Some(file) = &self.config {
             builder = builder.file(file)?;
         }
-        let variables = std::env::vars().filter(|(name, _)| !OTHER_VARIABLES.contains(&&**name));
-        builder = builder.env(variables)?;
+        let other = |name: &OsStr| OTHER_VARIABLES.iter().any(|other| name == *other);
+        builder = builder.env(std::env::vars_os().filter(|(name, _)| !other(name)))?;
         if let Some(dir) = &self.state_dir {
             builder = builder.set(&format!("state.dir={}", dir.display()))?;
         }
@@ -178,71 +181,76 @@ impl Inspect {
     ///
     /// # Errors
     /// Where the program is running, or there is nothing to look at.
-    #[expect(clippy::print_stdout, reason = "this is what the user asked to see")]
     pub fn run(self, topology: Topology, config: Config) -> Result<()> {
         match self {
-            Self::Topology { format, verb: None } => print!("{}", topology.describe(format)),
+            Self::Topology { format, verb: None } => {
+                show(|out| write!(out, "{}", topology.describe(format)))
+            }
             Self::Topology {
                 verb: Some(TopologyVerb::Diff { old, new, format }),
                 ..
             } => {
                 let evolution = diff(&topology, &old, new.as_deref())?;
-                match &*format {
-                    "json" => println!("{:#}", evolution.to_json()),
-                    _ => print!("{evolution}"),
-                }
+                show(|out| match &*format {
+                    "json" => writeln!(out, "{:#}", evolution.to_json()),
+                    _ => write!(out, "{evolution}"),
+                })?;
                 if evolution.verdict() != Verdict::Compatible {
                     bail!("the state there is does not fit as it is");
                 }
+                Ok(())
             }
-            Self::Config(Settings::Explain) => print!("{}", config.explain()),
+            Self::Config(Settings::Explain) => show(|out| write!(out, "{}", config.explain())),
             Self::State {
                 verb: Some(StateVerb::Retire { store }),
                 ..
             } => {
-                for task in retire(&topology, &config, &store)? {
-                    println!("{store:?} of task {task} was taken out");
-                }
+                let tasks = retire(&topology, &config, &store)?;
+                let told = |task| format!("{store:?} of task {task} was taken out");
+                show_lines(tasks.iter().map(told))
             }
             Self::State {
                 verb: Some(StateVerb::Clean { execute }),
                 ..
             } => {
                 let dir = StateDir::open(tasks_dir(&config))?;
-                tell_plan(&clean_up(&dir, execute)?, execute);
+                show_plan(&clean_up(&dir, execute)?, execute)
             }
             Self::State { store: None, .. } => {
-                for (name, format) in state::stores(&topology) {
-                    println!("{name}\t{}", millstream_state::shown(format));
-                }
+                let told = |(name, format)| {
+                    let format = millstream_state::shown(format);
+                    format!("{name}	{format}")
+                };
+                show_lines(state::stores(&topology).map(told))
             }
             Self::State {
                 store: Some(store),
                 key,
                 limit,
                 verb: None,
-            } => {
-                for row in state::rows(&topology, &config, &store, key.as_deref(), limit)? {
-                    println!("{row}");
-                }
-            }
-            Self::Reset { execute } => {
-                tell_plan(&reset(topology, config, execute)?, execute);
-            }
+            } => show_lines(state::rows(
+                &topology,
+                &config,
+                &store,
+                key.as_deref(),
+                limit,
+            )?),
+            Self::Reset { execute } => show_plan(&reset(topology, config, execute)?, execute),
         }
-        Ok(())
     }
 }
 
-/// Prints what was, or would be, done.
-#[expect(clippy::print_stdout, reason = "this is what the user asked to see")]
-fn tell_plan(lines: &[String], execute: bool) {
-    for line in lines {
-        println!("{line}");
-    }
-    if !execute {
-        println!("nothing was done: add --execute to do it");
-    }
+fn show_lines(lines: impl IntoIterator<Item = impl Display>) -> Result<()> {
+    show(|out| {
+        let mut lines = lines.into_iter();
+        lines.try_for_each(|line| writeln!(out, "{line}"))
+    })
+}
+
+/// Shows what was, or would be, done.
+fn show_plan(lines: &[String], execute: bool) -> Result<()> {
+    let hint = (!execute).then_some("nothing was done: add --execute to do it");
+    show_lines(lines.iter().map(String::as_str).chain(hint))
 }
 
 /// What the step from one description to another, or to this program, means.

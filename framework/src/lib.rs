@@ -8,6 +8,7 @@ mod feed;
 mod introspect;
 mod kafka;
 mod node;
+mod output;
 mod program;
 mod publish;
 mod purge;

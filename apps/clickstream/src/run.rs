@@ -48,6 +48,5 @@ pub(crate) fn run(config: Config, options: &Options) -> Result<()> {
         "{} records in {:.1} s\n{results:#?}",
         end.taken, end.seconds
     );
-    end.tell(end.taken, results, &text);
-    Ok(())
+    end.tell(end.taken, results, &text)
 }

@@ -48,8 +48,7 @@ pub(crate) fn run(config: Config, options: &Options) -> Result<()> {
         "{} lines in {:.1} s ({} left out)\n{results:#?}",
         end.taken, end.seconds, end.malformed
     );
-    end.tell(end.taken, results, &text);
-    Ok(())
+    end.tell(end.taken, results, &text)
 }
 
 /// Opens what is to be streamed, with the name under which its place is remembered.

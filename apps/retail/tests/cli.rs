@@ -7,14 +7,16 @@
     reason = "a test may fail by panicking"
 )]
 
-use millstream::sink::{Location, Reader};
-use serde_json::{Value, json};
+mod common;
+
+use common::Home;
+use serde_json::json;
 use std::{
     collections::BTreeMap,
+    io::{PipeWriter, pipe},
     path::PathBuf,
-    process::{Command, Stdio},
+    process::Stdio,
 };
-use tempfile::TempDir;
 
 const LINES: &str = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,\
     CustomerID,Country\n\
@@ -32,75 +34,6 @@ const TABLES: [&str; 5] = [
     "top_products",
     "forecasts",
 ];
-
-/// A state directory, and the program run on it.
-struct Home(TempDir);
-
-impl Home {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn file(&self, text: &str) -> PathBuf {
-        let path = self.0.path().join("lines.csv");
-        std::fs::write(&path, text).unwrap();
-        path
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_retail"));
-        for (name, _) in std::env::vars_os() {
-            if name
-                .to_string_lossy()
-                .to_uppercase()
-                .starts_with("MILLSTREAM")
-            {
-                command.env_remove(name);
-            }
-        }
-        command.args(args).arg("--state-dir").arg(self.0.path());
-        command.stdin(Stdio::null());
-        command
-    }
-
-    fn good(&self, args: &[&str]) -> String {
-        let output = self.command(args).output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{args:?}: {errors}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Streams to the end; returns the last line of standard output, without what takes time.
-    fn sell(&self, source: &[&str]) -> Value {
-        let mut args = vec!["run", "--until-caught-up", "-o", "json", "--no-http"];
-        args.extend(source);
-        let text = self.good(&args);
-        let mut result: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-        let result_fields = result.as_object_mut().unwrap();
-        for field in ["seconds", "records_per_second", "cpu_seconds", "max_rss_mb"] {
-            let figure = result_fields.remove(field);
-            assert!(
-                figure.is_some_and(|it| it.as_f64().is_some_and(|it| it >= 0.0)),
-                "{field}"
-            );
-        }
-        result
-    }
-
-    fn rows(&self, table: &str) -> Vec<Value> {
-        self.reader().unwrap().rows(table, u32::MAX).unwrap()
-    }
-
-    fn reader(&self) -> Option<Reader> {
-        Reader::open(&Location::sqlite(self.0.path().join("retail/retail.db"))).ok()
-    }
-
-    /// How many rows of products and hours there are by now.
-    fn progress(&self) -> u64 {
-        let count = |mut reader: Reader| reader.count("sales_per_hour").ok();
-        self.reader().and_then(count).unwrap_or(0)
-    }
-}
 
 #[test]
 fn a_file_becomes_tables_and_one_object() {
@@ -229,4 +162,68 @@ fn the_readme_shows_the_topology() {
     let readme = include_str!("../README.md");
     let shown = Home::new().good(&["topology", "--format", "mermaid"]);
     assert!(readme.contains(shown.trim_end()), "{shown}");
+}
+
+/// A pipe that nobody reads any more, as that of `| head -1` is when it has seen its line.
+fn closed() -> PipeWriter {
+    pipe().unwrap().1
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let home = Home::new();
+    let input = home.file(LINES);
+    let run = ["run", "--until-caught-up", "-o", "json", "--input"];
+    let run = [&run[..], &[input.to_str().unwrap()]].concat();
+    let verbs: [&[&str]; 5] = [
+        &run,
+        &["topology"],
+        &["config", "explain"],
+        &["state"],
+        &["state", "products", "--limit", "100000"],
+    ];
+    for verb in verbs {
+        let mut command = home.command(verb);
+        let output = command.stdout(closed()).stderr(Stdio::piped()).output();
+        let output = output.unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{verb:?}: {errors}");
+        let quiet = home
+            .command(verb)
+            .stdout(closed())
+            .stderr(closed())
+            .status();
+        assert!(quiet.unwrap().success(), "{verb:?} without anybody");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn variables_of_others_may_be_any_bytes() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let home = Home::new();
+    let explain = |name: &str| {
+        let mut command = home.command(&["config", "explain"]);
+        command.env(name, OsStr::from_bytes(b"secret\xff"));
+        let output = command.output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), errors)
+    };
+    assert_eq!(explain("LS_COLORS"), (Some(0), String::new()));
+    let said = "error: the environment variable MILLSTREAM_SASL_PASSWORD is not UTF-8\n";
+    let refused = explain("MILLSTREAM_SASL_PASSWORD");
+    assert_eq!(refused, (Some(1), said.to_owned()));
+}
+
+#[test]
+fn a_mistyped_database_is_not_repeated() {
+    let home = Home::new();
+    let run = ["run", "--database", "postgres://app:se#cret@db/shop"];
+    let output = home.command(&run).output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(
+        errors.contains("--database") && !errors.contains("cret"),
+        "{errors}"
+    );
 }

@@ -47,8 +47,7 @@ pub(crate) fn run(config: Config, options: &Options) -> Result<()> {
     run.watch("texts", |streams, _| Ok(sight(&model::standing(streams)?)))?;
     let models = Models::of(run.streams());
     let end = run.close()?;
-    tell(&models.standing()?, &end);
-    Ok(())
+    tell(&models.standing()?, &end)
 }
 
 /// Opens what is to be streamed, with the name under which its place is remembered.
@@ -81,7 +80,7 @@ fn sight(standing: &Standing) -> Sight {
     }
 }
 
-fn tell(standing: &Standing, end: &End) {
+fn tell(standing: &Standing, end: &End) -> Result<()> {
     let grades = &standing.grades;
     let figures = [
         ("accuracy", json!(grades.accuracy())),
@@ -105,5 +104,5 @@ fn tell(standing: &Standing, end: &End) {
         grades.auc().unwrap_or(f64::NAN),
         standing.fingerprint,
     );
-    end.tell(grades.count(), Map::from_iter(figures), &text);
+    end.tell(grades.count(), Map::from_iter(figures), &text)
 }

@@ -5,16 +5,21 @@
 mod feeder;
 mod lag;
 mod lines;
+mod options;
 mod progress;
 mod usage;
 
 pub use feeder::{Next, Source};
 pub use lines::{Lines, fetched};
+pub use options::RunOptions;
 pub use progress::Sight;
 
-use crate::{Feed, Node, Program, cli::stop_flag};
+use crate::{
+    Feed, Node, Program,
+    cli::stop_flag,
+    output::{say, show},
+};
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
 use feeder::{Feeder, Feeding, Job};
 use lag::Lag;
 use millstream_core::topic::Topic;
@@ -23,7 +28,8 @@ use millstream_runtime::{
     clock::{Clock, SystemClock},
     streams::{State, Streams},
 };
-use millstream_sink::{Location, Sink, SinkHandle};
+use millstream_sink::{Sink, SinkHandle};
+use options::Output;
 use progress::Progress;
 use serde_json::{Map, Value, json};
 use std::{
@@ -36,41 +42,6 @@ use std::{
 
 /// How often the run looks at itself.
 const TICK: Duration = Duration::from_millis(100);
-
-/// What every `run` can be told, to be flattened into an app's own options.
-#[derive(Args, Clone, Debug)]
-pub struct RunOptions {
-    /// End when every record is processed and every result is in its table; of several instances
-    /// each looks to its own partitions
-    #[arg(long)]
-    until_caught_up: bool,
-    /// The tables' database: a file, or postgres://user:password@host/database; without it, a
-    /// SQLite file beside the state
-    #[arg(long, value_name = "FILE|URL")]
-    database: Option<Location>,
-    /// Serve no page, metrics and queries
-    #[arg(long)]
-    no_http: bool,
-    /// How to tell the result at the end
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people, on standard error
-    Text,
-    /// One JSON object as the last line of standard output
-    Json,
-}
-
-impl RunOptions {
-    /// The database that the tables are in: what was asked for, or the file beside the state.
-    pub fn location(&self, program: &Program, file: &str) -> Location {
-        let beside = || Location::sqlite(program.root().join(file));
-        self.database.clone().unwrap_or_else(beside)
-    }
-}
 
 /// A program that runs over sources, and what is to be known when it ends.
 pub struct Run {
@@ -88,7 +59,6 @@ impl Run {
     ///
     /// # Errors
     /// Where it cannot start, or its address is taken.
-    #[expect(clippy::print_stderr, reason = "whoever started it looks for the page")]
     pub fn start(program: Program, sinks: Vec<Sink>, options: &RunOptions) -> Result<Self> {
         let (stop, clock) = (stop_flag()?, SystemClock::new());
         let mut node = program.start()?;
@@ -97,7 +67,7 @@ impl Run {
         }
         if !options.no_http {
             let address = node.serve()?;
-            eprintln!("page, metrics and queries: http://{address}");
+            say(format_args!("page, metrics and queries: http://{address}"));
         }
         Ok(Self {
             feeder: None,
@@ -262,12 +232,10 @@ pub struct End {
 impl End {
     /// Tells what the run came to: as JSON on standard output, where that was asked for, the
     /// figures of the app among those of the run; else the text on standard error.
-    #[expect(
-        clippy::print_stdout,
-        clippy::print_stderr,
-        reason = "the result is what standard output is for"
-    )]
-    pub fn tell(&self, records: u64, figures: Map<String, Value>, text: &str) {
+    ///
+    /// # Errors
+    /// Where standard output cannot be written. A reader that is gone is no error.
+    pub fn tell(&self, records: u64, figures: Map<String, Value>, text: &str) -> Result<()> {
         let rate = f64::from(u32::try_from(records).unwrap_or(u32::MAX)) / self.seconds;
         match self.output {
             Output::Json => {
@@ -283,9 +251,12 @@ impl End {
                 if let Value::Object(run) = run {
                     all.extend(run);
                 }
-                println!("{}", Value::Object(all));
+                show(|out| writeln!(out, "{}", Value::Object(all)))
             }
-            Output::Text => eprintln!("{text}"),
+            Output::Text => {
+                say(text);
+                Ok(())
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a person sees while a program runs: a bar on a terminal, else a line per interval, on
 //! standard error.
 
+use crate::output::say;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{io::IsTerminal, time::Duration};
 
@@ -44,10 +45,6 @@ impl Progress {
     }
 
     /// Shows where things stand, `elapsed` after the start.
-    #[expect(
-        clippy::print_stderr,
-        reason = "progress is for whoever looks at the program"
-    )]
     pub(crate) fn show(&mut self, Sight { count, message }: Sight, elapsed: Duration) {
         if let Some(bar) = &self.bar {
             bar.set_position(count);
@@ -59,7 +56,10 @@ impl Progress {
         if since >= LINE_INTERVAL && count != self.last_count {
             let done = count.saturating_sub(self.last_count);
             let rate = f64::from(u32::try_from(done).unwrap_or(u32::MAX)) / since.as_secs_f64();
-            eprintln!("{count} {}, {rate:.0}/s, {message}", self.unit);
+            say(format_args!(
+                "{count} {}, {rate:.0}/s, {message}",
+                self.unit
+            ));
             self.last_line = elapsed;
             self.last_count = count;
         }

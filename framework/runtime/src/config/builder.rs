@@ -11,7 +11,7 @@ use super::{
     keys::{KEYS, Key, PREFIXES},
     source::Source,
 };
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 /// How the name of an environment variable starts that is meant for us.
 const ENV_PREFIX: &str = "millstream_";
@@ -47,19 +47,36 @@ impl ConfigBuilder {
     /// Takes the environment variables that start with `MILLSTREAM_`, in any case.
     ///
     /// In the rest of the name `_` stands for `.`, `__` for `_` and `___` for `-`, as in Kafka's
-    /// container images: `MILLSTREAM_COMMIT_INTERVAL_MS`. The caller reads the environment, so
-    /// that tests need not change it.
-    pub fn env(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
+    /// container images: `MILLSTREAM_COMMIT_INTERVAL_MS`. The caller reads the environment
+    /// ([`std::env::vars_os`]), so that tests need not change it. Variables of other programs may
+    /// hold any bytes.
+    ///
+    /// # Errors
+    ///
+    /// An unknown key, or a variable of ours whose name or value is not UTF-8.
+    pub fn env<N, V>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Result<Self>
+    where
+        N: Into<OsString>,
+        V: Into<OsString>,
+    {
+        let variables = variables.into_iter();
         // Sorted, because the environment has no order and two spellings may name one key.
-        let variables: BTreeMap<_, _> = variables.into_iter().collect();
+        let variables: BTreeMap<OsString, OsString> = variables
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
         for (name, value) in variables {
-            let lower = name.to_lowercase();
-            if let Some(rest) = lower.strip_prefix(ENV_PREFIX) {
-                let key = dotted(rest);
-                // Checked here already, so that `?` stops at the source that is wrong.
-                check_name(&key, &Source::Env(name.clone()))?;
-                self.settings.push((key, value, Source::Env(name)));
-            }
+            let shown = name.to_string_lossy().into_owned();
+            let lower = shown.to_lowercase();
+            let Some(rest) = lower.strip_prefix(ENV_PREFIX) else {
+                continue;
+            };
+            let (Some(_), Ok(value)) = (name.to_str(), value.into_string()) else {
+                return Err(Error::NotUtf8 { variable: shown });
+            };
+            let key = dotted(rest);
+            // Checked here already, so that `?` stops at the source that is wrong.
+            check_name(&key, &Source::Env(shown.clone()))?;
+            self.settings.push((key, value, Source::Env(shown)));
         }
         Ok(self)
     }

@@ -86,6 +86,12 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A setting's environment variable is not UTF-8.
+    #[error("the environment variable {variable} is not UTF-8")]
+    NotUtf8 {
+        /// Its name, with what is not UTF-8 replaced.
+        variable: String,
+    },
     /// A setting of the command line is not `key=value`.
     #[error("--set {key}: expected key=value")]
     Set {

@@ -279,6 +279,25 @@ fn names_of_variables() {
     assert_eq!(config.poll_ms(), 100);
 }
 
+#[cfg(unix)]
+#[test]
+fn only_our_own_variables_have_to_be_utf8() {
+    use std::{ffi::OsString, os::unix::ffi::OsStringExt};
+    let bytes = |text: &[u8]| OsString::from_vec(text.to_vec());
+    let build = |name: &[u8], value: &[u8]| {
+        let builder = named().env([(bytes(name), bytes(value))]);
+        builder.and_then(ConfigBuilder::build)
+    };
+    assert_eq!(build(b"LS_COLORS", b"\xff").unwrap().poll_ms(), 100);
+    assert_eq!(build(b"\xff_POLL_MS", b"5").unwrap().poll_ms(), 100);
+    let refused = build(b"MILLSTREAM_SASL_PASSWORD", b"secret\xff").unwrap_err();
+    let said = "the environment variable MILLSTREAM_SASL_PASSWORD is not UTF-8";
+    assert_eq!(refused.to_string(), said);
+    let refused = build(b"MILLSTREAM_POLL\xff", b"5").unwrap_err();
+    let said = "the environment variable MILLSTREAM_POLL\u{fffd} is not UTF-8";
+    assert_eq!(refused.to_string(), said);
+}
+
 #[test]
 fn settings_of_kafkas_clients_are_known_by_heart() {
     let build = |b: Result<ConfigBuilder>| b.and_then(ConfigBuilder::build).unwrap_err();
