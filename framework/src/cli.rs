@@ -219,7 +219,7 @@ impl Inspect {
             Self::State { store: None, .. } => {
                 let told = |(name, format)| {
                     let format = millstream_state::shown(format);
-                    format!("{name}	{format}")
+                    format!("{name}\t{format}")
                 };
                 show_lines(state::stores(&topology).map(told))
             }

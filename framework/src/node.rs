@@ -155,12 +155,13 @@ impl Node {
         let streams = Arc::new(streams);
         let purge = Duration::from_millis(config.repartition_purge_interval_ms().unsigned_abs());
         let group = config.application_id();
-        let purger = Purger::start(log.clone(), &streams, group, purge, clock)?;
+        let purger = Purger::start(log.clone(), &streams, group, purge, clock.clone())?;
         streams.start()?;
         let (models, watches) = (program.models.map(Arc::new), Sinks::default());
         let publisher = Publisher::start(Watched {
             streams: streams.clone(),
             log: log.clone(),
+            clock,
             registry: program.registry.clone(),
             models: models.clone(),
             sinks: watches.clone(),

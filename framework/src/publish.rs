@@ -3,20 +3,25 @@
 //! Invariant: counters get the difference to the last look, so that they never go back; the lag of
 //! a partition is shown only by the instance that has it, so that no old one stays beside the new.
 
-use crate::{client::KeptClient, program::ModelsView};
+use crate::{
+    client::KeptClient,
+    program::ModelsView,
+    rounds::{Round, Rounds, Turn},
+};
 use anyhow::{Context, Result};
 use millstream_core::record::TopicPartition;
 use millstream_http::ModelStatus;
 use millstream_log::{Broker, ClientStatistics};
 use millstream_metrics::{Metric, Registry};
-use millstream_runtime::{streams::Streams, worker::TaskRole};
+use millstream_runtime::{
+    clock::Clock,
+    streams::Streams,
+    worker::{TaskRole, TaskView},
+};
 use millstream_sink::{SinkState, SinkWatch};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{RecvTimeoutError, Sender, channel},
-    },
+    sync::{Arc, Mutex, PoisonError, mpsc::Sender},
     thread::JoinHandle,
     time::Duration,
 };
@@ -31,6 +36,7 @@ pub(crate) type Sinks = Arc<Mutex<Vec<SinkWatch>>>;
 pub(crate) struct Watched {
     pub(crate) streams: Arc<Streams>,
     pub(crate) log: Arc<dyn Broker>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) registry: Registry,
     pub(crate) models: Option<Arc<ModelsView>>,
     pub(crate) sinks: Sinks,
@@ -45,14 +51,14 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) fn start(watched: Watched) -> Result<Self> {
-        let (stop, stopped) = channel();
+        let (stop, rounds) = Rounds::new(watched.clock.clone());
         let run = move || {
             let client = KeptClient::new(watched.log.clone());
             let mut metrics = Metrics::new(watched.registry.clone(), client);
             metrics.build();
             loop {
-                metrics.publish(&watched);
-                if stopped.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout) {
+                metrics.publish(&watched, &mut rounds.begin());
+                if !rounds.wait(INTERVAL) {
                     return;
                 }
             }
@@ -85,6 +91,8 @@ struct Metrics {
     told: BTreeMap<(Metric, Vec<String>), u64>,
     /// The partitions whose lag was shown last.
     lagging: BTreeSet<TopicPartition>,
+    /// Which of them is to be looked at first.
+    turn: Turn,
     /// The versions of the models that were shown last.
     versions: BTreeMap<String, String>,
 }
@@ -96,6 +104,7 @@ impl Metrics {
             client,
             told: BTreeMap::new(),
             lagging: BTreeSet::new(),
+            turn: Turn::default(),
             versions: BTreeMap::new(),
         }
     }
@@ -111,8 +120,8 @@ impl Metrics {
         self.gauge(Metric::BuildInfo, &labels, 1.0);
     }
 
-    fn publish(&mut self, watched: &Watched) {
-        self.lag(&watched.streams);
+    fn publish(&mut self, watched: &Watched, round: &mut Round<'_>) {
+        self.lag(watched.streams.tasks(), round);
         for told in watched.log.statistics() {
             self.connections(&told);
         }
@@ -128,22 +137,25 @@ impl Metrics {
         }
     }
 
-    fn lag(&mut self, streams: &Streams) {
-        let before = std::mem::take(&mut self.lagging);
-        let tasks = streams.tasks().into_iter();
-        for task in tasks.filter(|task| task.role == TaskRole::Active) {
-            for (at, next) in &task.inputs {
-                // A log that cannot say now leaves what was shown before.
-                self.lagging.insert(at.clone());
-                let Ok(end) = self.client.with(|client| client.end(at)) else {
-                    continue;
-                };
+    fn lag(&mut self, tasks: Vec<TaskView>, round: &mut Round<'_>) {
+        let tasks = tasks.into_iter();
+        let active = tasks.filter(|task| task.role == TaskRole::Active);
+        let mut inputs: Vec<_> = active.flat_map(|task| task.inputs).collect();
+        let shown = inputs.iter().map(|(at, _)| at.clone()).collect();
+        let before = std::mem::replace(&mut self.lagging, shown);
+        let mut turn = std::mem::take(&mut self.turn);
+        let asked = turn.each(&mut inputs, round, |(at, next), round| {
+            // A log that cannot say now leaves what was shown before.
+            if let Some(Ok(end)) = round.ask(|| self.client.with(|client| client.end(at))) {
                 let partition = at.partition.to_string();
                 let labels = [("topic", &*at.topic), ("partition", &*partition)];
-                let lag = u64::try_from(end - next).unwrap_or(0);
+                let lag = u64::try_from(end - *next).unwrap_or(0);
                 self.gauge(Metric::ConsumerLagRecords, &labels, whole(lag));
             }
-        }
+            Ok(())
+        });
+        drop(asked);
+        self.turn = turn;
         for gone in before.difference(&self.lagging) {
             let partition = gone.partition.to_string();
             let labels = [("topic", &*gone.topic), ("partition", &*partition)];
