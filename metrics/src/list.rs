@@ -66,7 +66,7 @@ metrics! {
     RecordLateness = "streams_record_lateness_seconds_total", Seconds, Counter, ["task"],
         "Time by which input records were older than the newest one before them, summed up.";
     DeadLetters = "streams_dead_letters_total", One, Counter, ["source", "reason"],
-        "Records and rows put aside on a dead-letter topic.";
+        "Records and rows put aside on a dead-letter topic, by where they came from and why.";
     ProcessDuration = "streams_process_duration_seconds", Seconds, Histogram(WORK), ["task"],
         "Time to process one batch of records.";
     ConsumerLagRecords = "streams_consumer_lag_records", One, Gauge, ["topic", "partition"],

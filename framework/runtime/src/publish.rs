@@ -7,7 +7,10 @@ use crate::{
     streams::{State, ThreadView},
     worker::{Meter, Phase, TaskRole, Totals, WorkerStats},
 };
-use millstream_core::{record::TaskId, task::Dropped};
+use millstream_core::{
+    record::TaskId,
+    task::{Counts, Dropped},
+};
 use millstream_metrics::{Metric, Registry};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -109,7 +112,7 @@ impl Publisher {
         );
         for (task, totals) in &view.totals {
             let before = last.totals.entry((index, *task)).or_default();
-            self.totals(&task.to_string(), *totals, before);
+            self.totals(&task.to_string(), totals, before);
         }
         self.tasks(&mut last, index, view);
     }
@@ -122,9 +125,9 @@ impl Publisher {
 
     /// Counts what was done for a task since `before`, and takes note of it. An abort takes counts
     /// back, which were published or not: what was is not published again.
-    fn totals(&self, task: &str, now: Totals, before: &mut Totals) {
+    fn totals(&self, task: &str, now: &Totals, before: &mut Totals) {
         let labels = [("task", task)];
-        let (counts, counted) = (now.counts, &mut before.counts);
+        let (counts, counted) = (&now.counts, &mut before.counts);
         let processed = growth(counts.processed, &mut counted.processed);
         self.count(Metric::RecordsProcessed, &labels, processed);
         let sent = growth(now.sent, &mut before.sent);
@@ -132,6 +135,19 @@ impl Publisher {
         let late = growth(counts.lateness_ms, &mut counted.lateness_ms);
         self.time(Metric::RecordLateness, &labels, Duration::from_millis(late));
         self.dropped(task, counts.dropped, &mut counted.dropped);
+        self.letters(task, counts, counted);
+    }
+
+    /// Dead letters by the topic that they came from. What the clock or a commit made came from
+    /// none, and is told of the task.
+    fn letters(&self, task: &str, now: &Counts, before: &mut Counts) {
+        let before = Arc::make_mut(&mut before.letters);
+        for (letter, count) in &*now.letters {
+            let source = letter.source.as_deref().unwrap_or(task);
+            let labels = [("source", source), ("reason", letter.reason)];
+            let letters = growth(*count, before.entry(letter.clone()).or_default());
+            self.count(Metric::DeadLetters, &labels, letters);
+        }
     }
 
     fn tasks(&self, last: &mut Last, index: usize, view: &ThreadView) {
@@ -239,9 +255,6 @@ impl Publisher {
             let labels = [("task", task), ("reason", reason)];
             self.count(Metric::RecordsDropped, &labels, growth(now, before));
         }
-        let letters = growth(now.dead_lettered, &mut before.dead_lettered);
-        let labels = [("source", task), ("reason", "record")];
-        self.count(Metric::DeadLetters, &labels, letters);
     }
 
     fn count(&self, metric: Metric, labels: &[(&str, &str)], by: u64) {

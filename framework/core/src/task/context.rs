@@ -1,7 +1,7 @@
 //! What operators see of their task: stores, outputs, times, and where the record in hand is from.
 
 use super::policy::{Answers, Dropped, Failure, HeldBack, Policies, Reason};
-use super::{Emission, TaskConfig, Topics, timer::Timers};
+use super::{Emission, Letter, TaskConfig, Topics, timer::Timers};
 use crate::{
     batch::RecordBatch,
     calls::Executor,
@@ -14,7 +14,7 @@ use crate::{
     topology::{StoreId, TopicName, check_topic},
 };
 use millstream_state::Backend;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The place of an output topic in a task's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +113,7 @@ pub struct TaskContext {
     pub(super) policies: Policies,
     pub(super) answers: Answers,
     pub(super) dropped: Dropped,
+    pub(super) letters: Arc<BTreeMap<Letter, u64>>,
     pub(super) failures: Vec<Failure>,
     /// How many sources could not decode the record in hand.
     pub(super) unread: usize,
@@ -153,6 +154,7 @@ impl TaskContext {
             policies: Policies::default(),
             answers: Answers::default(),
             dropped: Dropped::default(),
+            letters: Arc::default(),
             failures: Vec::new(),
             unread: 0,
             held: None,

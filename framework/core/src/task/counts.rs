@@ -2,11 +2,24 @@
 //!
 //! Invariant: what an abort takes back is counted when it is done again, and not before as well.
 
-use super::{Dropped, Task};
-use crate::record::Offset;
+use super::{Dropped, Reason, Task};
+use crate::record::{Offset, TopicPartition};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// By what dead letters are counted. There are as many as a task has source topics, times the
+/// reasons.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Letter {
+    /// The topic of the record that was refused, or of which the result was; `None` where the clock
+    /// or the commit made what was refused, or where it had been held back and nobody knows any
+    /// more.
+    pub source: Option<Arc<str>>,
+    /// The reason, named as the field of [`Dropped`] that counts it.
+    pub reason: &'static str,
+}
 
 /// What a task has done since it was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Records it has processed.
     pub processed: u64,
@@ -15,16 +28,37 @@ pub struct Counts {
     pub lateness_ms: u64,
     /// What it has dropped.
     pub dropped: Dropped,
+    /// What it has written to dead-letter topics, in a map that is shared because it hardly ever
+    /// changes. All that there may be are told, those too of which there is none yet: a query for
+    /// growth does not see a series that begins at one.
+    pub letters: Arc<BTreeMap<Letter, u64>>,
+}
+
+/// Dead letters of every input for every reason, and of what no input led to: none yet.
+pub(super) fn no_letters(inputs: &[TopicPartition]) -> Arc<BTreeMap<Letter, u64>> {
+    let topics = inputs.iter().map(|at| Some(at.topic.clone()));
+    let of = |source: Option<Arc<str>>| {
+        Reason::ALL.map(|reason| {
+            let (source, reason) = (source.clone(), reason.label());
+            (Letter { source, reason }, 0)
+        })
+    };
+    Arc::new(topics.chain([None]).flat_map(of).collect())
 }
 
 impl std::ops::Add for Counts {
     type Output = Self;
 
-    fn add(self, other: Self) -> Self {
+    fn add(mut self, other: Self) -> Self {
+        let letters = Arc::make_mut(&mut self.letters);
+        for (letter, count) in &*other.letters {
+            *letters.entry(letter.clone()).or_default() += count;
+        }
         Self {
             processed: self.processed + other.processed,
             lateness_ms: self.lateness_ms.saturating_add(other.lateness_ms),
             dropped: self.dropped + other.dropped,
+            letters: self.letters,
         }
     }
 }
@@ -45,6 +79,7 @@ impl Task {
             processed: self.processed,
             lateness_ms: self.ctx.lateness,
             dropped: self.ctx.dropped,
+            letters: self.ctx.letters.clone(),
         }
     }
 
@@ -55,7 +90,7 @@ impl Task {
 
     /// What it had done when it was last committed: all that remains of a task that is abandoned.
     pub fn committed_counts(&self) -> Counts {
-        self.marks.committed
+        self.marks.committed.clone()
     }
 
     /// Says that an input goes on at `offset`, and that what lies between that and what it has is
@@ -75,7 +110,7 @@ impl Task {
     }
 
     pub(super) fn mark_committed(&mut self) {
-        self.marks.committed = self.marks.handed_over;
+        self.marks.committed = self.marks.handed_over.clone();
     }
 
     pub(super) fn take_back_counts(&mut self) {
@@ -83,11 +118,15 @@ impl Task {
             processed,
             lateness_ms,
             dropped,
+            ref letters,
         } = self.marks.committed;
-        self.marks.handed_over = self.marks.committed;
+        self.marks.handed_over = self.marks.committed.clone();
         self.processed = processed;
         self.ctx.lateness = lateness_ms;
         let lost = self.ctx.dropped.lost;
         self.ctx.dropped = Dropped { lost, ..dropped };
+        for (letter, count) in Arc::make_mut(&mut self.ctx.letters) {
+            *count = letters.get(letter).copied().unwrap_or(0);
+        }
     }
 }

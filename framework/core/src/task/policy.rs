@@ -5,13 +5,13 @@
 //! program. Invariant: a record that is refused and does not stop the thread is counted, and kept
 //! in every dead-letter topic that a refusal of it names, once.
 
-use super::{OutputId, Task, TaskConfig, TaskContext};
+use super::{Letter, OutputId, Task, TaskConfig, TaskContext, counts::no_letters};
 use crate::{
     error::{Error, Result},
     record::{Headers, Offset, RawRecord, Timestamp},
     topology::{NodeKind, TopicName, Topology},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Kafka's exception handlers as a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,6 +115,25 @@ pub(crate) enum Reason {
     InvalidTimestamp,
 }
 
+impl Reason {
+    pub(super) const ALL: [Self; 4] = [
+        Self::Deserialization,
+        Self::Processing,
+        Self::Production,
+        Self::InvalidTimestamp,
+    ];
+
+    /// As metrics say it.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Deserialization => "deserialization",
+            Self::Processing => "processing",
+            Self::Production => "production",
+            Self::InvalidTimestamp => "invalid_timestamp",
+        }
+    }
+}
+
 impl Dropped {
     pub(crate) fn count(&mut self, reason: Reason) {
         *match reason {
@@ -178,6 +197,7 @@ impl TaskContext {
                 self.answers.nodes.insert(node.name.clone(), policy);
             }
         }
+        self.letters = no_letters(&self.inputs);
         self.answers.program = config.policies;
         let topic = config.dead_letter_topic.as_deref();
         self.answers.dead_letters = topic.map(|name| self.output_named(name));
@@ -291,6 +311,12 @@ impl Task {
             let raw = bad.map_or(nothing, |(_, _, raw)| raw);
             let from = bad.map(|(input, offset, _)| (self.ctx.inputs[input].clone(), offset));
             self.ctx.dropped.dead_lettered += 1;
+            let letter = Letter {
+                source: from.as_ref().map(|(from, _)| from.topic.clone()),
+                reason: failure.reason.label(),
+            };
+            let letters = Arc::make_mut(&mut self.ctx.letters);
+            *letters.entry(letter).or_default() += 1;
             self.ctx.keep(to, raw, from, &failure)?;
         }
         Ok(())

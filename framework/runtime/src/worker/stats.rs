@@ -79,7 +79,7 @@ pub struct TaskView {
 }
 
 /// What a worker has done for a task, also where it has given the task away since.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// What the task has done. Of one that was given away, what was committed.
     pub counts: Counts,
@@ -89,7 +89,7 @@ pub struct Totals {
 
 impl Totals {
     pub(super) fn add(&mut self, counts: Counts, sent: u64) {
-        self.counts = self.counts + counts;
+        self.counts = std::mem::take(&mut self.counts) + counts;
         self.sent += sent;
     }
 }
@@ -113,7 +113,7 @@ pub(super) fn views(
         processed: active.task.counts().processed,
         sent: active.sent,
         lateness_ms: active.task.counts().lateness_ms,
-        dropped: active.task.counts().dropped,
+        dropped: active.task.dropped(),
         dirty_bytes: active.task.dirty_bytes(),
         stream_time: active.task.stream_time(),
         backend: active.backend.stats(),

@@ -12,6 +12,8 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+static OTHER: Topic<String, i64> = Topic::new("other", utf8(), i64_be());
+
 /// Sums that panic at a number, the first time only if asked so.
 fn explosive(once: bool) -> Topology {
     let builder = StreamsBuilder::new();
@@ -96,6 +98,53 @@ fn a_record_for_a_topic_that_is_not_there_costs_no_transaction_but_itself() {
     assert_eq!(streams.close(), State::NotRunning);
     assert_eq!(registry.total(Metric::RecordsDropped), 1.0);
     assert_eq!(registry.total(Metric::ThreadFailures), 0.0);
+}
+
+#[test]
+fn dead_letters_are_told_by_the_topic_they_came_from_and_why() {
+    let world = World::new(1);
+    create(&world.log, "dead", 1);
+    create(&world.log, "other", 1);
+    let builder = StreamsBuilder::new();
+    builder
+        .stream(&IN)
+        .merge(builder.stream(&OTHER))
+        .try_map_values(|n| if n == 666 { Err("no") } else { Ok(n) })
+        .group_by_key()
+        .reduce("last", |_, new| new)
+        .to_stream()
+        .try_map_values(|n| n.filter(|n| *n != 13).ok_or("no"))
+        .to(&OUT);
+    let mut config = config("a");
+    config.task.emission = Emission::PerCommit;
+    config.task.policies = ErrorPolicy::DeadLetter.into();
+    config.task.dead_letter_topic = Some("dead".into());
+    let registry = config.registry.clone();
+    let told = move |source: &str, reason: &str| {
+        let series = format!("reason=\"{reason}\",source=\"{source}\"");
+        let all = registry.render().unwrap();
+        let mut lines = all.lines().filter(|line| {
+            line.starts_with("streams_dead_letters_total") && line.contains(&series)
+        });
+        let value = |line: &str| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap();
+        lines.next().map(value)
+    };
+    let streams = world.streams(builder.build().unwrap(), config);
+    start(&streams);
+    world.until("the task", || !active(&streams).is_empty());
+    // There before there is any, since nobody sees a series grow that begins at one.
+    world.until("the series", || told("in", "processing") == Some(0));
+    assert_eq!(told("other", "deserialization"), Some(0));
+    world.feed_bytes([("a".to_owned(), b"no number".to_vec())]);
+    world.feed([("b", 666), ("c", 666), ("d", 13), ("e", 1)].map(|(key, n)| (key.into(), n)));
+    assert_eq!(world.wait_for_outputs(1)["e"], [1]);
+    assert_eq!(streams.close(), State::NotRunning);
+    assert_eq!(told("in", "deserialization"), Some(1));
+    assert_eq!(told("in", "processing"), Some(2));
+    // The commit told it, which no record of a topic is to blame for.
+    assert_eq!(told("0_0", "processing"), Some(1));
+    assert_eq!(told("other", "processing"), Some(0));
+    assert_eq!(told("in", "record"), None);
 }
 
 #[test]
