@@ -70,7 +70,12 @@ pub enum Error {
 /// What ends an attempt: a reason to wait, or one to stop.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    Retry { reason: String, reconnect: bool },
+    Retry {
+        reason: String,
+        reconnect: bool,
+        /// Whether less to write at a time might help.
+        slow: bool,
+    },
     Stop(Error),
 }
 
@@ -79,6 +84,7 @@ impl Trouble {
         Self::Retry {
             reason: reason.into(),
             reconnect: false,
+            slow: false,
         }
     }
 }
@@ -96,6 +102,12 @@ impl From<Failure> for Trouble {
             Failure::Away(reason) => Self::Retry {
                 reason,
                 reconnect: true,
+                slow: false,
+            },
+            Failure::Slow { reason, reconnect } => Self::Retry {
+                reason,
+                reconnect,
+                slow: true,
             },
             // Statements whose rows may be refused are met by the writer, which knows the row. Any
             // other refusal (a deferred constraint at COMMIT) names no row to set aside.

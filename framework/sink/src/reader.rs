@@ -92,6 +92,7 @@ fn field(column: &Found, value: &Value, fits: fn(Kind, &str) -> bool) -> (String
 fn unread(failure: Failure) -> Error {
     let (Failure::Busy(reason)
     | Failure::Away(reason)
+    | Failure::Slow { reason, .. }
     | Failure::Row(reason)
     | Failure::Fatal(reason)) = failure;
     Error::Database(reason)

@@ -9,7 +9,7 @@ mod settle;
 mod sharing;
 
 use crate::{
-    backoff::{Backoff, Seldom},
+    backoff::{Backoff, Pace, Seldom},
     batch::{Batch, Decode, RecordMeta, decoder},
     config::{SinkConfig, SinkStats, Step},
     database::{Database, Location, transaction},
@@ -54,6 +54,7 @@ pub struct Sink {
     /// Which place reads first in the next step.
     turn: usize,
     batch: Batch,
+    pace: Pace,
     backoff: Backoff,
     complaints: Seldom,
     failed: Option<Error>,
@@ -119,6 +120,7 @@ impl Sink {
             settled: false,
             turn: 0,
             batch: Batch::new(table.columns.clone()),
+            pace: Pace::new(config.batch_rows),
             backoff: Backoff::new(config.backoff_min_ms, config.backoff_max_ms),
             complaints: Seldom::new(config.log_interval_ms),
             failed: None,
@@ -167,7 +169,9 @@ impl Sink {
                 }
                 Ok(step)
             }
-            Err(Trouble::Retry { reason, reconnect }) => {
+            Err(Trouble::Retry {
+                reason, reconnect, ..
+            }) => {
                 if reconnect {
                     self.database.disconnect();
                 }
@@ -237,7 +241,15 @@ impl Sink {
             let idle = self.is_settled();
             return Ok(if idle { Step::Idle } else { Step::Waiting });
         }
-        let refused = self.write()?;
+        let refused = match self.write() {
+            Err(trouble @ Trouble::Retry { slow: true, .. }) => {
+                let rows = self.pace.too_slow(self.batch.records);
+                tracing::info!(sink = %self.table.name, rows, "sink goes on with smaller batches");
+                return Err(trouble);
+            }
+            written => written?,
+        };
+        self.pace.written(self.batch.records);
         if refused > 0 && self.complaints.due(now_ms) {
             let reason = self
                 .batch
@@ -256,11 +268,7 @@ impl Sink {
         let count = places.len();
         let first = self.turn;
         for turn in first..first + count {
-            let rows = self
-                .config
-                .batch_rows
-                .max(1)
-                .saturating_sub(self.batch.records);
+            let rows = self.pace.rows().saturating_sub(self.batch.records);
             if rows == 0 || self.batch.bytes >= self.config.batch_bytes.max(1) {
                 break;
             }

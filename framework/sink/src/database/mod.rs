@@ -28,6 +28,14 @@ pub(crate) enum Failure {
     Busy(String),
     /// The connection is of no more use: connect again later.
     Away(String),
+    /// The call took longer than it may, over a connection that is of use or, where it did not even
+    /// answer, is not: the same call would take as long again, one with less to do may not.
+    Slow {
+        /// What the database said.
+        reason: String,
+        /// Whether to connect again.
+        reconnect: bool,
+    },
     /// The database refuses what one of the statement's rows says.
     Row(String),
     /// Trying again cannot help.

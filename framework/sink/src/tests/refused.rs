@@ -226,3 +226,35 @@ fn names_that_postgres_would_cut_are_refused() {
         "{error}"
     );
 }
+
+/// A server that takes its time for each row, and less for a statement than a batch would need.
+#[test]
+fn a_batch_that_takes_too_long_is_halved_until_it_is_written() {
+    if !is_there() {
+        return;
+    }
+    let mut world = World::new(Engine::Postgres, 1);
+    drain(&mut world.word_sink());
+    world.sql(
+        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS \
+         'BEGIN PERFORM pg_sleep(0.05); RETURN NEW; END'",
+    );
+    world.sql("CREATE TRIGGER slow BEFORE INSERT ON words FOR EACH ROW EXECUTE FUNCTION dawdle()");
+    for _ in 0..40 {
+        world.log.produce(0, b"k", b"word");
+    }
+    world.more("&options[statement_timeout]=400");
+    let mut sink = world.sink_with(bulk(), "words", &Fuse::default(), word);
+    let mut reasons = Vec::new();
+    for now in (0..60).map(|step| step * 60_000) {
+        match sink.step(now).unwrap() {
+            Step::Idle => break,
+            Step::Retry { reason, .. } => reasons.push(reason),
+            Step::Wrote { .. } | Step::Waiting => {}
+        }
+    }
+    assert!(sink.caught_up().unwrap(), "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason.contains("57014")));
+    assert_eq!(sink.stats().rows, 40);
+    assert_eq!(world.sql("SELECT count(*) FROM words")[0][0], 40.into());
+}

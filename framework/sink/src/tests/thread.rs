@@ -45,12 +45,16 @@ fn stop_gives_up_at_its_bound_and_the_next_start_goes_on(engine: Engine) {
     assert_eq!(world.sql("SELECT count(*) FROM words")[0][0], 200.into());
 }
 
+/// A sink that can do nothing at all.
+fn without_database(world: &World) -> Sink {
+    world.sink("words", &Fuse::burning(0, false), word)
+}
+
 /// Looks that a clock stands still for, when what it waits for does not come: some seconds.
 const LOOKS_MAX: i64 = 100;
 
 fn sinks_that_are_told_to_stop_end_side_by_side(engine: Engine) {
     let world = World::new(engine, 1);
-    let mut other = world.locked(true);
     // Time stands still for the first sink, which has no database, until the second has ended: who
     // waits for one after the other waits for ever.
     let second = Arc::new(OnceLock::<SinkWatch>::new());
@@ -65,7 +69,7 @@ fn sinks_that_are_told_to_stop_end_side_by_side(engine: Engine) {
         if over { i64::MAX / 2 } else { 0 }
     };
     let sinks = [
-        SinkHandle::spawn(world.word_sink(), standing).unwrap(),
+        SinkHandle::spawn(without_database(&world), standing).unwrap(),
         SinkHandle::spawn(world.word_sink(), clock()).unwrap(),
     ];
     second.set(sinks[1].watch()).unwrap();
@@ -73,7 +77,6 @@ fn sinks_that_are_told_to_stop_end_side_by_side(engine: Engine) {
         ended.unwrap();
     }
     assert_eq!(late.load(Ordering::Relaxed), 0, "one waited for the other");
-    other.rollback();
 }
 
 /// Waits until the thread has ended by itself.
@@ -111,8 +114,7 @@ fn a_sink_whose_thread_panics_has_failed(engine: Engine) {
 
 fn a_sink_that_cannot_write_says_so_and_still_stops(engine: Engine) {
     let world = World::new(engine, 1);
-    let mut other = world.locked(true);
-    let handle = SinkHandle::spawn(world.word_sink(), clock()).unwrap();
+    let handle = SinkHandle::spawn(without_database(&world), clock()).unwrap();
     let watch = handle.watch();
     while watch.state() == SinkState::Waiting {
         std::thread::yield_now();
@@ -120,5 +122,4 @@ fn a_sink_that_cannot_write_says_so_and_still_stops(engine: Engine) {
     assert_eq!(watch.state(), SinkState::Retrying);
     handle.stop(0).unwrap();
     assert_eq!((watch.state(), watch.failure()), (SinkState::Stopped, None));
-    other.rollback();
 }

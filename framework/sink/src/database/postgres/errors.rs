@@ -15,6 +15,8 @@ pub(super) const NOT_SUPPORTED: &str = "0A000";
 pub(super) enum Act {
     /// Wait, and try again over the same connection.
     Wait,
+    /// Wait, and try again with less to do.
+    Less,
     /// Wait, and try again over a new connection: to the server that is there then.
     Reconnect,
     /// One of the rows is to blame: find it, and make it a dead letter.
@@ -41,7 +43,7 @@ pub(super) const SQLSTATES: &[(&str, Act, &str)] = &[
     ("54",    Act::Blame,     "a row too large for a page or an index"),
     ("55006", Act::Wait,      "an object in use"),
     ("55P03", Act::Wait,      "a lock was not to be had in time"),
-    ("57014", Act::Wait,      "the statement took too long, or somebody cancelled it"),
+    ("57014", Act::Less,      "the statement took too long, or somebody cancelled it"),
     ("57",    Act::Reconnect, "shutdown, crash, start-up, idle for too long"),
     ("58030", Act::Wait,      "the server's disk does not answer as it should"),
     ("72000", Act::Wait,      "a snapshot too old"),
@@ -74,6 +76,10 @@ pub(super) fn failure(error: &sqlx::Error) -> Failure {
     let message = format!("{} (SQLSTATE {})", said.message(), said.code());
     match act(said.code()) {
         Act::Wait => Failure::Busy(message),
+        Act::Less => Failure::Slow {
+            reason: message,
+            reconnect: false,
+        },
         Act::Reconnect => Failure::Away(message),
         Act::Blame => Failure::Row(message),
         Act::Stop => Failure::Fatal(message),
@@ -103,7 +109,7 @@ mod tests {
         assert_eq!(act("53100"), Act::Wait);
         assert_eq!(act("53300"), Act::Reconnect);
         assert_eq!(act("57P01"), Act::Reconnect);
-        assert_eq!(act("57014"), Act::Wait);
+        assert_eq!(act("57014"), Act::Less);
         assert_eq!(act("42501"), Act::Stop);
         assert_eq!(act("28P01"), Act::Stop);
         assert_eq!(act(""), Act::Stop);

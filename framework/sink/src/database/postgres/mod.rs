@@ -121,12 +121,20 @@ impl Postgres {
                 code: errors::code(&error).map(str::to_owned),
             },
             Err(_) => Refused {
-                failure: Failure::Away(format!("no answer in {} s", limit.as_secs())),
+                failure: Failure::Slow {
+                    reason: format!("no answer in {} s", limit.as_secs()),
+                    reconnect: true,
+                },
                 code: None,
             },
         };
         open.spoiled = true;
-        if matches!(refused.failure, Failure::Away(_)) {
+        let away = |failure: &Failure| match failure {
+            Failure::Away(_) => true,
+            Failure::Slow { reconnect, .. } => *reconnect,
+            Failure::Busy(_) | Failure::Row(_) | Failure::Fatal(_) => false,
+        };
+        if away(&refused.failure) {
             self.lose();
         }
         Err(refused)
