@@ -2,14 +2,16 @@
 //!
 //! The forecast is a level that each day moves towards what was sold on it; days without a sale
 //! count as zero. It is graded before it learns, beside the forecast that the next day is as this
-//! one. Invariant: a day is learned from once, and days come in order.
+//! one. What is kept hears of days without a sale when the product sells again; whoever reads it
+//! lets them pass first ([`Trend::pass`]), or products that sell no more would not be graded.
+//! Invariant: a day is learned from once, and days come in order.
 
 use crate::model::DAY;
 use millstream::prelude::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// How far a day moves the level. Measured on UCI's invoices: a mean absolute error of 6.39 units,
-/// for 6.42 at half this rate and 7.24 of the forecast that a day is as the one before.
+/// How far a day moves the level. Measured on UCI's invoices: a mean absolute error of 5.48 units,
+/// for 5.51 at half this rate and 6.20 of the forecast that a day is as the one before.
 const RATE: f64 = 0.2;
 
 /// A product's level and how good its forecasts were.
@@ -20,7 +22,7 @@ pub(crate) struct Trend {
     /// Units expected on it.
     pub(crate) units: f64,
     /// Units of the day before it.
-    last: i64,
+    pub(crate) last: i64,
     /// Days that were forecast.
     pub(crate) days: u64,
     /// Sum of the absolute errors.
@@ -33,18 +35,20 @@ impl Trend {
     /// Takes in what was sold on a day.
     pub(crate) fn learn(&mut self, day: Timestamp, units: i64) {
         if self.day == 0 {
-            self.units = number(units);
-        } else {
-            while self.day < day {
-                self.step(0);
-            }
-            if self.day > day {
-                return;
-            }
-            self.step(units);
+            (self.units, self.last, self.day) = (number(units), units, day + DAY);
             return;
         }
-        (self.last, self.day) = (units, day + DAY);
+        self.pass(day);
+        if self.day == day {
+            self.step(units);
+        }
+    }
+
+    /// Days before `day` have closed without a sale.
+    pub(crate) fn pass(&mut self, day: Timestamp) {
+        while self.day < day {
+            self.step(0);
+        }
     }
 
     /// A day that was forecast has ended.
@@ -84,6 +88,19 @@ mod tests {
         assert!((trend.naive_error - (50.0 + 50.0 + 0.0 + 10.0)).abs() < 1e-9);
         assert!((trend.units - (57.6 + RATE * (10.0 - 57.6))).abs() < 1e-9);
         assert_eq!((trend.day, trend.days), (6 * DAY, 4));
+    }
+
+    #[test]
+    fn a_product_that_sells_no_more_is_graded_all_the_same() {
+        let mut trend = Trend::default();
+        trend.learn(DAY, 10);
+        trend.pass(5 * DAY);
+        assert!((trend.error - (10.0 + 8.0 + 6.4)).abs() < 1e-9, "{trend:?}");
+        assert!((trend.naive_error - 10.0).abs() < 1e-9);
+        assert_eq!((trend.day, trend.days), (5 * DAY, 3));
+        let before = trend.clone();
+        trend.pass(3 * DAY);
+        assert_eq!(trend, before);
     }
 
     #[test]

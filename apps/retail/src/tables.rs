@@ -2,7 +2,7 @@
 
 use crate::{
     forecast::Trend,
-    model::{DAILY, FORECASTS, HOURLY, MILLIONTHS, PRODUCTS, Product, Ranked, Sales, TOP},
+    model::{DAILY, DAY, FORECASTS, HOURLY, MILLIONTHS, PRODUCTS, Product, Ranked, Sales, TOP},
 };
 use anyhow::Result;
 use millstream::{
@@ -68,6 +68,7 @@ struct ForecastRow {
     product: String,
     day: Millis,
     units: f64,
+    last: i64,
     days: i64,
     error: f64,
     naive_error: f64,
@@ -76,6 +77,7 @@ row!(ForecastRow {
     product: key,
     day,
     units,
+    last,
     days,
     error,
     naive_error
@@ -137,6 +139,7 @@ fn forecast_row(product: &str, row: &Trend) -> ForecastRow {
         product: product.to_owned(),
         day: Millis(row.day),
         units: row.units,
+        last: row.last,
         days: whole(row.days),
         error: row.error,
         naive_error: row.naive_error,
@@ -179,6 +182,49 @@ fn sink<K: 'static, V: 'static, R: Row>(
     Ok(Sink::new(log, topic, table, location, config, row)?)
 }
 
+/// How good the forecasts of all products were.
+#[derive(Default)]
+struct Grades {
+    days: f64,
+    error: f64,
+    naive_error: f64,
+}
+
+impl Grades {
+    /// Of the table of forecasts, with the days before `day` that products have not sold on.
+    fn of(forecasts: &[Value], day: Timestamp) -> Self {
+        let mut grades = Self::default();
+        for mut trend in forecasts.iter().filter_map(trend) {
+            trend.pass(day);
+            grades.days += number(trend.days);
+            grades.error += trend.error;
+            grades.naive_error += trend.naive_error;
+        }
+        grades
+    }
+
+    fn mean(&self, sum: f64) -> Option<f64> {
+        (self.days > 0.0).then(|| sum / self.days)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "days are far below 2^53")]
+fn number(days: u64) -> f64 {
+    days as f64
+}
+
+/// What a row of the table of forecasts was made of.
+fn trend(row: &Value) -> Option<Trend> {
+    Some(Trend {
+        day: row["day"].as_i64()?,
+        units: row["units"].as_f64()?,
+        last: row["last"].as_i64()?,
+        days: row["days"].as_u64()?,
+        error: row["error"].as_f64()?,
+        naive_error: row["naive_error"].as_f64()?,
+    })
+}
+
 /// What the tables add up to.
 pub(crate) fn results(location: &Location) -> Result<Map<String, Value>> {
     let mut reader = Reader::open(location)?;
@@ -189,9 +235,10 @@ pub(crate) fn results(location: &Location) -> Result<Map<String, Value>> {
         rows.iter().filter_map(|row| row[name].as_f64()).sum()
     };
     let count = |name: &str| -> i64 { products.iter().filter_map(|row| row[name].as_i64()).sum() };
-    let days = sum(&forecasts, "days");
-    let mean = |name: &str| (days > 0.0).then(|| sum(&forecasts, name) / days);
     let first = |row: &&Value| row["rank"] == 1;
+    let last_day = best.iter().rfind(first);
+    let last_day = last_day.and_then(|row| row["day"].as_i64());
+    let grades = Grades::of(&forecasts, last_day.unwrap_or(0) + DAY);
     let results = [
         ("products", json!(products.len())),
         ("sales", json!(count("lines"))),
@@ -205,9 +252,9 @@ pub(crate) fn results(location: &Location) -> Result<Map<String, Value>> {
         ("product_days", json!(reader.count(DAY_ROWS.name())?)),
         ("days_closed", json!(best.iter().filter(first).count())),
         ("best_of_last_day", json!(best.iter().rfind(first))),
-        ("forecasts", json!(days)),
-        ("forecast_mae", json!(mean("error"))),
-        ("naive_mae", json!(mean("naive_error"))),
+        ("forecasts", json!(grades.days)),
+        ("forecast_mae", json!(grades.mean(grades.error))),
+        ("naive_mae", json!(grades.mean(grades.naive_error))),
     ];
     Ok(results
         .map(|(name, value)| (name.to_owned(), value))
