@@ -1,29 +1,27 @@
 //! The running program as the HTTP server sees it. Invariant: reads show committed state only, and
 //! records from outside go only to the user's own topics.
 
+mod append;
+
 use crate::{client::KeptClient, program::ModelsView, publish::Sinks};
 use millstream_core::{
-    record::{Headers, Offset, RawRecord, TopicPartition},
-    topology::{Format, RecordFormat, TopicName, Topology},
+    record::{Offset, RawRecord, TopicPartition},
+    topology::{Format, RecordFormat, Topology},
 };
 use millstream_http::{
     Appended, Entry, Introspect, ModelStatus, NewRecord, QueryError, Range, RangePage, ReadFrom,
     RecordPage, RecordView, RestoreProgress, Role, Status, StoreStatus, TaskStatus, TopicStatus,
     TopologyFormat,
 };
-use millstream_log::{Broker, Cleanup, Commit, Error as LogError, Log, Page, TopicSpec};
+use millstream_log::{Broker, Error as LogError, Log, Page, TopicSpec};
 use millstream_runtime::{
-    clock::{Clock, SystemClock},
     error::Error as RuntimeError,
     streams::{Cursor, State, StoreRow, Streams, UnreadableRow},
     worker::{TaskRole, TaskView},
 };
 use serde_json::Value;
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU32},
     thread::park_timeout,
     time::Duration,
 };
@@ -65,26 +63,6 @@ impl Inspector {
         let client = self.client.lock();
         let mut client = client.unwrap_or_else(PoisonError::into_inner);
         client.kept.with(what)
-    }
-
-    /// Writes records in one transaction.
-    fn write(&self, topic: &str, records: &[Encoded]) -> millstream_log::Result<Commit> {
-        let client = self.client.lock();
-        let mut client = client.unwrap_or_else(PoisonError::into_inner);
-        client.commits += 1;
-        let number = client.commits;
-        client.kept.with(|log| {
-            let written = records
-                .iter()
-                .try_for_each(|record| log.send(topic, Some(record.partition), record.raw()))
-                .and_then(|()| log.commit(number, &[]));
-            match written {
-                // The next request must not find these records in its transaction. Where they
-                // cannot be dropped, the client is.
-                Err(error) if log.abort().is_err() => Err(LogError::Fatal(error.to_string())),
-                written => written,
-            }
-        })
     }
 
     /// How many partitions a topic has.
@@ -195,25 +173,6 @@ impl Inspector {
     }
 }
 
-/// A record from outside, as the topic's serdes have it.
-struct Encoded {
-    partition: u32,
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-    timestamp: i64,
-}
-
-impl Encoded {
-    fn raw(&self) -> RawRecord<'_> {
-        RawRecord {
-            key: self.key.as_deref(),
-            value: self.value.as_deref(),
-            timestamp: self.timestamp,
-            headers: &Headers::NONE,
-        }
-    }
-}
-
 fn healthy(reasons: Vec<String>) -> Result<(), Vec<String>> {
     if reasons.is_empty() {
         return Ok(());
@@ -231,18 +190,6 @@ fn unavailable(error: LogError) -> QueryError {
         LogError::Retry(why) => QueryError::NotReady(why),
         LogError::UnknownTopic(topic) => QueryError::UnknownTopic(topic),
         other => internal(other),
-    }
-}
-
-/// What a log would refuse of a record, or a program would stop at.
-fn check(record: &NewRecord, compacted: bool) -> Result<(), QueryError> {
-    let bad = |why: String| Err(QueryError::BadRecord(why));
-    match record.timestamp {
-        Some(time) if time < 0 => bad(format!("a record's time is never negative, as {time} is")),
-        _ if compacted && record.key.is_null() => {
-            bad("the topic is compacted: each of its records needs a key".to_owned())
-        }
-        _ => Ok(()),
     }
 }
 
@@ -380,57 +327,7 @@ impl Introspect for Inspector {
     }
 
     fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Appended>, QueryError> {
-        let TopicSpec {
-            partitions,
-            cleanup,
-            ..
-        } = self.spec(topic)?;
-        let compacted = !matches!(cleanup, Cleanup::Delete { .. });
-        let user = TopicName::User(topic.to_owned());
-        let known = self
-            .topology()
-            .formats()
-            .iter()
-            .find(|known| known.topic == user);
-        let Some(format) = known.map(|known| known.format.clone()) else {
-            return Err(QueryError::Refused(format!(
-                "{topic} is not a topic of the program's user"
-            )));
-        };
-        let bad = |error: millstream_core::Error| QueryError::BadRecord(error.to_string());
-        let now = SystemClock::new().now();
-        let mut encoded = Vec::new();
-        for record in &records {
-            check(record, compacted)?;
-            let key = match &record.key {
-                Value::Null => None,
-                key => format.read_key(key).map_err(bad)?,
-            };
-            let value = match &record.value {
-                Value::Null => None,
-                value => format.read_value(value).map_err(bad)?,
-            };
-            // Chosen here rather than by the log, so that the answer can say where it went.
-            let partition = record.partition.unwrap_or_else(|| match key.as_deref() {
-                Some(key) => millstream_log::murmur2::partition(key, partitions),
-                None => self.keyless.fetch_add(1, Ordering::Relaxed) % partitions.max(1),
-            });
-            if partition >= partitions {
-                return Err(QueryError::UnknownPartition {
-                    topic: topic.to_owned(),
-                    partition,
-                });
-            }
-            encoded.push(Encoded {
-                partition,
-                key,
-                value,
-                timestamp: record.timestamp.unwrap_or(now),
-            });
-        }
-        let commit = self.write(topic, &encoded).map_err(unavailable)?;
-        let places: Vec<_> = encoded.iter().map(|record| record.partition).collect();
-        Ok(appended(topic, &places, &commit))
+        self.append_all(topic, &records)
     }
 
     fn read(
@@ -484,26 +381,6 @@ impl Introspect for Inspector {
             .map(|view| view(&self.streams))
             .unwrap_or_default()
     }
-}
-
-/// The places of records appended in one transaction: per partition they end where it ended.
-fn appended(topic: &str, partitions: &[u32], commit: &Commit) -> Vec<Appended> {
-    let end = |partition: u32| {
-        let mut ends = commit.ends.iter();
-        let of = ends.find(|(at, _)| &*at.topic == topic && at.partition == partition);
-        of.map_or(0, |(_, end)| *end)
-    };
-    let places = partitions.iter().enumerate().map(|(place, &partition)| {
-        let after = partitions[place..]
-            .iter()
-            .filter(|other| **other == partition)
-            .count();
-        Appended {
-            partition,
-            offset: end(partition) - i64::try_from(after).unwrap_or(0),
-        }
-    });
-    places.collect()
 }
 
 fn view(

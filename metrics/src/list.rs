@@ -110,7 +110,7 @@ metrics! {
     SinkRows = "streams_sink_rows_total", One, Counter, ["sink", "outcome"],
         "Records a sink is past: written, skipped, refused, or lost because the topic forgot them.";
     SinkPendingRows = "streams_sink_pending_rows", One, Gauge, ["sink"],
-        "Rows that wait on the output topic for a sink, in the partitions of which it has the place.";
+        "Rows that wait on the output topic for a sink, in partitions of which it has the place.";
     SinkState = "streams_sink_state", One, Gauge, ["sink", "state"],
         "Whether a sink is in this state, 0 or 1.";
     SinkTroubles = "streams_sink_troubles_total", One, Counter, ["sink", "kind"],

@@ -1,4 +1,4 @@
-//! UCI's "Online Retail", half a year of a shop's invoices, against a plain calculation over the file.
+//! UCI's "Online Retail", half a year of a shop, against a plain calculation over the file.
 //!
 //! Invariant: where the data are not on the machine nothing is tested; they are not the project's
 //! to pass on.

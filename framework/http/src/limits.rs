@@ -17,7 +17,7 @@ pub struct Limits {
     pub connections: usize,
     /// Clients of `/live` and of tails at once. Each holds at most one step in memory.
     pub streams: usize,
-    /// Threads for calls into the program. More calls wait until one is free, or their time is over.
+    /// Threads for calls into the program. More calls wait for one until their time is over.
     pub blocking_threads: usize,
     /// Time until a request is given up.
     pub request_timeout: Duration,

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 /// [`SinkConfig::server`] suits a database on a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkConfig {
-    /// Records in one SQL transaction, at most. Where the database takes longer for a statement than
-    /// it may, it is half as many the next time, and grows again from there.
+    /// Records in one SQL transaction, at most. Where the database takes longer for a statement
+    /// than it may, it is half as many the next time, and grows again from there.
     pub batch_rows: usize,
     /// Bytes of keys and values after which a batch takes no further page.
     pub batch_bytes: usize,

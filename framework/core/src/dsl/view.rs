@@ -243,7 +243,7 @@ impl<K: Data, V: Data> KTable<'_, K, V> {
             let text = format!(
                 "final results are looked up here, and the store {:?} forgets a window when it \
                  closes, so that most would not be found: keep them for longer with \
-                 .with_retention(..) there, or put .materialize(\"a-name\") behind the final results",
+                 .with_retention(..) there, or put .materialize(\"a-name\") behind them",
                 builder.store_name(*store)
             );
             builder.mistake(at, text);

@@ -21,7 +21,7 @@ impl TaskContext {
         &mut self,
         to: OutputId,
         raw: RawRecord<'_>,
-        from: Option<(TopicPartition, Offset)>,
+        from: Option<&(TopicPartition, Offset)>,
         failure: &Failure,
     ) -> Result<()> {
         // A log takes no negative timestamp, though one may be what is wrong with the record.
@@ -38,7 +38,7 @@ impl TaskContext {
             } else {
                 &Headers::NONE
             };
-            let mut headers = headers(own.clone(), from.as_ref(), failure);
+            let mut headers = headers(own.clone(), from, failure);
             let lacks = PARTS.iter().zip(has).take(without).filter(|(_, has)| *has);
             let lacks: Vec<_> = lacks.map(|(part, _)| *part).collect();
             if !lacks.is_empty() {

@@ -317,7 +317,7 @@ impl Task {
             };
             let letters = Arc::make_mut(&mut self.ctx.letters);
             *letters.entry(letter).or_default() += 1;
-            self.ctx.keep(to, raw, from, &failure)?;
+            self.ctx.keep(to, raw, from.as_ref(), &failure)?;
         }
         Ok(())
     }

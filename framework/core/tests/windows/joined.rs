@@ -96,7 +96,7 @@ fn final_results_meet_whichever_side_is_told_first() {
             let both = if sides[0].name == "left" { 21 } else { 12 };
             let window = Windowed::new("k".to_owned(), Window::new(0, 10));
             let met = driver.read_key_values(&OUT).unwrap();
-            // Windows that are told by strategy are looked up as they are, also before they are told.
+            // Windows that are told by strategy are looked up as they are, told or not.
             assert_eq!(met.last(), Some(&(window, Some(both))), "{told:?}");
             assert!(
                 met.len() == 1 || matches!(told, Told::ByStrategy),

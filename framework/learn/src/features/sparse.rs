@@ -21,8 +21,8 @@ impl SparseVector {
     }
 
     /// Adds a feature. The caller sees to it that the index is new; a value that is no number or
-    /// beyond [`VALUE_MAX`](super::VALUE_MAX) is missing, and left out, because it would spoil every
-    /// weight it touches.
+    /// beyond [`VALUE_MAX`](super::VALUE_MAX) is missing, and left out, because it would spoil
+    /// every weight it touches.
     #[inline]
     pub fn push(&mut self, index: u32, value: f32) {
         if is_value(value.into()) {
