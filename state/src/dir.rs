@@ -26,6 +26,8 @@ const GLOBAL: &str = "global";
 const LOCK_FILE: &str = "LOCK";
 /// In a task's directory: what its stores are made of.
 const STORES_FILE: &str = "STORES";
+/// The version of that file that this code writes.
+const STORES_FORMAT: u32 = 1;
 const FORMAT_FILE: &str = "FORMAT";
 /// What a task directory's name ends in while it is being removed.
 const REMOVED_SUFFIX: &str = ".removed";
@@ -106,7 +108,8 @@ impl StateDir {
     /// # Errors
     /// [`Error::StoreFormat`] for a store whose rows are of another format,
     /// [`Error::StoreRenamed`] for one that seems to be another one renamed, [`Error::Corrupt`]
-    /// where the note cannot be read, [`Error::Storage`] where the file system refuses.
+    /// where the note cannot be read, [`Error::Format`] where a later version wrote it,
+    /// [`Error::Storage`] where the file system refuses.
     pub fn declare(
         &self,
         task: &str,
@@ -136,8 +139,7 @@ impl StateDir {
         let directory = self.task_path(task)?;
         let path = directory.join(STORES_FILE);
         let mut formats = match fs::read_to_string(&path) {
-            Ok(text) => StoreFormats::parse(&text)
-                .ok_or_else(|| Error::Corrupt(format!("{} is damaged", path.display())))?,
+            Ok(text) => StoreFormats::parse(&text).ok_or_else(|| unreadable(&directory, &text))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => StoreFormats::default(),
             Err(error) => return Err(refused(&path, &error)),
         };
@@ -277,6 +279,27 @@ fn is_task(name: &str) -> bool {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     name.split_once('_')
         .is_some_and(|(left, right)| number(left) && number(right))
+}
+
+/// Why the note of a task's stores says nothing: a later program may write it in another way.
+fn unreadable(directory: &Path, text: &str) -> Error {
+    match text.lines().next() {
+        Some(found)
+            if found
+                .parse::<u32>()
+                .is_ok_and(|found| found > STORES_FORMAT) =>
+        {
+            Error::Format {
+                path: directory.to_owned(),
+                found: found.to_owned(),
+                expected: STORES_FORMAT,
+            }
+        }
+        _ => Error::Corrupt(format!(
+            "{} is damaged",
+            directory.join(STORES_FILE).display()
+        )),
+    }
 }
 
 fn refused(path: &Path, error: &io::Error) -> Error {

@@ -160,7 +160,7 @@ fn what_stores_are_made_of_is_noted_and_held_against_the_program() {
     let refusal = state
         .declare("0_0", &stores(&[("a", "other")]), &[])
         .unwrap_err();
-    assert!(matches!(refusal, Error::Corrupt(_)), "{refusal}");
+    assert!(matches!(refusal, Error::Format { .. }), "{refusal}");
 }
 
 #[test]
@@ -216,4 +216,45 @@ fn global_tables_have_a_directory_that_is_no_task_and_goes_whole() {
     drop(state);
     drop(StateDir::open(directory.path()).unwrap());
     assert!(!directory.path().join("global.removed").exists());
+}
+
+#[test]
+fn a_store_that_another_task_has_now_was_not_renamed() {
+    let store = |name: &str| [(name.to_owned(), "x".to_owned())];
+    let directory = tempfile::tempdir().unwrap();
+    let state = StateDir::open(directory.path()).unwrap();
+    state.declare("0_0", &store("b"), &[]).unwrap();
+    state.declare("1_0", &store("c"), &[]).unwrap();
+    // What is nowhere any more may still be what has come.
+    let others = ["c".to_owned()];
+    let refusal = state.declare("0_0", &store("a"), &others).unwrap_err();
+    assert!(matches!(&refusal, Error::StoreRenamed { was, .. } if was == "b"));
+    let others = ["b".to_owned(), "c".to_owned()];
+    state.declare("0_0", &store("a"), &others).unwrap();
+    // And it may come back.
+    let refusal = state.declare("0_0", &store("d"), &others).unwrap_err();
+    assert!(matches!(&refusal, Error::StoreRenamed { was, .. } if was == "a"));
+    state
+        .declare("0_0", &store("b"), &["a".to_owned()])
+        .unwrap();
+}
+
+#[test]
+fn a_note_of_a_later_version_is_not_damaged() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = StateDir::open(directory.path()).unwrap();
+    let told = |text: &str| {
+        let task = directory.path().join("0_0");
+        fs::create_dir_all(&task).unwrap();
+        fs::write(task.join("STORES"), text).unwrap();
+        state.declare("0_0", &[], &[]).unwrap_err()
+    };
+    let later = told("2\na\tx\n");
+    assert!(
+        matches!(&later, Error::Format { found, expected: 1, .. } if found == "2"),
+        "{later}"
+    );
+    for damaged in ["1\na\n", "", "x\n"] {
+        assert!(matches!(told(damaged), Error::Corrupt(_)), "{damaged:?}");
+    }
 }

@@ -202,3 +202,20 @@ fn a_large_column_is_cleared_and_its_disk_given_back() {
     assert!(empty.disk_bytes < full.disk_bytes / 10, "{empty:?}");
     assert!(shared.write_buffer_bytes() > 0 && shared.block_cache_bytes() <= 1 << 20);
 }
+
+#[test]
+fn a_lock_that_cannot_be_opened_is_not_in_use() {
+    let directory = tempfile::tempdir().unwrap();
+    let shared = Shared::new(Limits::default());
+    let columns = ["rows".to_owned()];
+    drop(RocksBackend::open(directory.path(), &columns, &shared).unwrap());
+    let lock = directory.path().join("LOCK");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    let refusal = RocksBackend::open(directory.path(), &columns, &shared).map(drop);
+    let refusal = refusal.unwrap_err();
+    assert!(
+        matches!(&refusal, Error::Storage(why) if why.contains("LOCK")),
+        "{refusal}"
+    );
+}

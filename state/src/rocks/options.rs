@@ -32,7 +32,7 @@ pub struct Limits {
     pub block_cache_bytes: usize,
     /// Bytes of writes not yet in a file: three quarters for the buffers in front of the databases,
     /// where a row is found by one look into a hash table, and one for what the databases have not
-    /// flushed. Reaching it starts a flush; it never stops a writer.
+    /// flushed. Reaching it starts a flush; it never stops a writer. A mebibyte at least.
     pub write_buffer_bytes: usize,
 }
 
@@ -45,9 +45,6 @@ impl Default for Limits {
         }
     }
 }
-
-/// Memory for what is written to RocksDB and not flushed, at least.
-const MEMTABLES_BYTES_MIN: usize = MIB;
 
 /// What all [`RocksBackend`](super::RocksBackend)s of a process share. Make one and pass it around.
 #[derive(Clone)]
@@ -62,12 +59,13 @@ pub struct Shared {
 impl Shared {
     /// Caches of the given sizes, empty.
     pub fn new(limits: Limits) -> Self {
-        // None would be taken for no bound at all.
-        let memtables = (limits.write_buffer_bytes / 4).max(MEMTABLES_BYTES_MIN);
+        // To the engine 0 is no bound at all.
+        let write_buffer_bytes = limits.write_buffer_bytes.max(MIB);
+        let memtables = write_buffer_bytes / 4;
         Self {
             cache: Cache::new_lru_cache(limits.block_cache_bytes),
             writes: WriteBufferManager::new_write_buffer_manager(memtables, false),
-            buffers: BufferBudget::new(limits.write_buffer_bytes.saturating_sub(memtables)),
+            buffers: BufferBudget::new(write_buffer_bytes - memtables),
             files_max: FILES_MAX,
         }
     }
@@ -156,5 +154,21 @@ impl Shared {
         // one.
         options.set_arena_block_size(64 << 10);
         options
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_on_writes_is_never_none() {
+        for write_buffer_bytes in [0, 3] {
+            let shared = Shared::new(Limits {
+                write_buffer_bytes,
+                ..Limits::default()
+            });
+            assert!(shared.writes.enabled());
+        }
     }
 }
