@@ -1,7 +1,7 @@
 //! Records from outside: appended to the user's topics in one transaction.
 //!
-//! Invariant: what the log would refuse, or the program would stop at, is refused before anything is
-//! written.
+//! Invariant: what the log would refuse, or the program would stop at, is refused before anything
+//! is written.
 
 use super::{Inspector, unavailable};
 use millstream_core::{
