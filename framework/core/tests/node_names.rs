@@ -3,7 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "common/pass.rs"]
+mod pass;
+
 use millstream_core::{prelude::*, topology::Format};
+use pass::Pass;
 use std::collections::BTreeSet;
 
 static TEXT: Topic<String, String> = Topic::new("text", utf8(), utf8());
@@ -15,35 +19,6 @@ fn names(declare: impl Fn(&StreamsBuilder)) -> Vec<String> {
     declare(&builder);
     let topology = builder.build().unwrap();
     topology.nodes().iter().map(|n| n.name.clone()).collect()
-}
-
-/// Hands on what it gets; which stores it has is all that matters here.
-struct Pass;
-
-impl Processor<String, String> for Pass {
-    type Key = String;
-    type Value = String;
-
-    fn process(
-        &mut self,
-        record: Record<String, String>,
-        ctx: &mut ProcessorContext<'_, String, String>,
-    ) -> ProcessResult {
-        Ok(ctx.forward(record)?)
-    }
-}
-
-impl FixedKeyProcessor<String, String> for Pass {
-    type Value = String;
-
-    fn process(
-        &mut self,
-        _: &String,
-        text: String,
-        ctx: &mut FixedKeyContext<'_, String, String>,
-    ) -> ProcessResult {
-        Ok(ctx.forward(text)?)
-    }
 }
 
 #[test]

@@ -3,7 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "common/pass.rs"]
+mod pass;
+
 use millstream_core::{prelude::*, topology::Topology};
+use pass::Pass;
 use std::{collections::BTreeMap, time::Duration};
 
 type Texts<'b> = KStream<'b, String, String>;
@@ -17,35 +21,6 @@ static OUT: Text = Topic::new("out", utf8(), utf8());
 static ROWS: Text = Topic::new("rows", utf8(), utf8());
 static FURTHER: Text = Topic::new("further", utf8(), utf8());
 static EVERYWHERE: Text = Topic::new("everywhere", utf8(), utf8());
-
-/// Hands on what it gets; which stores it has is all that matters here.
-struct Pass;
-
-impl Processor<String, String> for Pass {
-    type Key = String;
-    type Value = String;
-
-    fn process(
-        &mut self,
-        record: Record<String, String>,
-        ctx: &mut ProcessorContext<'_, String, String>,
-    ) -> ProcessResult {
-        Ok(ctx.forward(record)?)
-    }
-}
-
-impl FixedKeyProcessor<String, String> for Pass {
-    type Value = String;
-
-    fn process(
-        &mut self,
-        _: &String,
-        text: String,
-        ctx: &mut FixedKeyContext<'_, String, String>,
-    ) -> ProcessResult {
-        Ok(ctx.forward(text)?)
-    }
-}
 
 /// What may come into the program: it goes on with what this gives back.
 type Extra = for<'b> fn(Texts<'b>, Seen) -> Texts<'b>;
