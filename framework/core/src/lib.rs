@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod calls;
+pub mod dead_letter;
 pub mod driver;
 pub mod dsl;
 pub mod error;

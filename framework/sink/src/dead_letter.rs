@@ -6,16 +6,16 @@
 //! which is how a reader knows the repetition.
 //!
 //! Invariant: a record that the log has taken never stops the sink for the size of its letter,
-//! which is larger than the record by its headers. See [`Letter`].
-
-mod letter;
+//! which is larger than the record by its headers. See [`DeadLetter`].
 
 use crate::{
     batch::{Batch, Origin, Refusal},
     error::Trouble,
 };
-use letter::Letter;
-use millstream_core::record::{Offset, Partition, wire_size};
+use millstream_core::{
+    dead_letter::{DeadLetter, message},
+    record::{Offset, Partition, wire_size},
+};
 use millstream_log::{self as log, Cleanup, Log, Outcome, TopicSpec};
 use std::collections::BTreeSet;
 
@@ -125,7 +125,14 @@ impl DeadLetters {
             return Ok(());
         }
         let bytes_max = self.bytes_max.min(log.record_bytes_max());
-        let letter = Letter::of(record, (from, offset), refusal, bytes_max);
+        let said = [
+            ("exception", Some(refusal.exception.into())),
+            ("message", Some(message(&refusal.message, bytes_max))),
+            ("topic", Some(from.topic.as_ref().into())),
+            ("partition", Some(from.partition.to_string().into())),
+            ("offset", Some(offset.to_string().into())),
+        ];
+        let letter = DeadLetter::of(record, &said, bytes_max);
         open.largest = open.largest.max(wire_size(letter.raw()));
         log.send(&self.topic, Some(from.partition % partitions), letter.raw())?;
         open.shortened += u64::from(letter.is_shortened());

@@ -372,6 +372,11 @@ impl TaskContext {
         output.check_last()
     }
 
+    /// How large a record for an output may be.
+    pub(super) fn bytes_max(&self, to: OutputId) -> usize {
+        self.outputs[to.0].bytes_max
+    }
+
     pub(crate) fn emit_raw(
         &mut self,
         to: OutputId,
