@@ -77,6 +77,7 @@ pub fn check(fresh: &dyn Fn() -> Box<dyn Backend>) -> Result<()> {
     reads_what_was_written(&*fresh())?;
     takes_big_values(&*fresh())?;
     scans::visits_every_kind_of_range(&*fresh())?;
+    scans::visits_the_rows_of_one_field(&*fresh())?;
     scans::stops_and_stand_still(&*fresh())?;
     keeps_positions_with_data(&*fresh())?;
     keeps_the_reach_of_a_topic(&*fresh())?;

@@ -12,7 +12,7 @@ mod model;
 
 use millstream_state::{
     Backend, BackendStats, BufferBudget, Buffered, Column, Direction, Error, MemoryBackend, Op,
-    Position, Presence, Result, Visitor, WriteBatch, contract,
+    Position, Presence, Result, Visitor, WriteBatch, contract, ordered,
 };
 use proptest::prelude::*;
 use std::{
@@ -62,6 +62,38 @@ fn keeps_the_contract_and_its_data_on_the_disk() {
         Box::new(Buffered::new(Arc::new(below), BufferBudget::new(1 << 20)))
     };
     contract::check_reopen(&open).unwrap();
+}
+
+/// The buffer knows of which first fields it has no rows from the first look for one of them on;
+/// then come many more than there were.
+#[test]
+fn rows_of_fields_that_come_after_a_look_are_found() {
+    let (_, backend) = over_memory(&["rows"], 1 << 30);
+    let field = |n: u32| {
+        let mut key = Vec::new();
+        ordered::put_bytes(&mut key, &n.to_be_bytes());
+        key
+    };
+    let rows = |n: u32| {
+        let (from, mut to) = (field(n), field(n));
+        assert!(ordered::prefix_end(&mut to));
+        let bounds = (Bound::Included(&*from), Bound::Excluded(&*to));
+        contract::scan(&backend, Column(0), bounds, Direction::Ascending).unwrap()
+    };
+    let mut there = 0;
+    for (offset, upto) in [(1, 10), (2, 1_500), (3, 20_000)] {
+        let mut batch = WriteBatch::new();
+        for n in there..upto {
+            let mut key = field(n);
+            ordered::put_i64(&mut key, i64::from(n));
+            batch.put(Column(0), &key, b"v");
+        }
+        batch.set_position(Column(0), position(offset, offset));
+        backend.apply(&batch).unwrap();
+        there = upto;
+        assert!((0..there).all(|n| rows(n).len() == 1), "{there} rows");
+        assert!((there..there + 100).all(|n| rows(n).is_empty()));
+    }
 }
 
 fn position(offset: i64, applied_at: i64) -> Position {

@@ -4,20 +4,17 @@
 //! it is deleted, since there is nothing that a deletion could take away; nor does a value that has
 //! expired. A deletion that somebody asked for never expires: it is what clears the column below.
 
+mod order;
+mod prefixes;
+
 use super::{
     ahead::AHEAD,
     arena::{Arena, Spot},
 };
 use crate::{Horizon, Op, SmallBytes};
 use hashbrown::{DefaultHashBuilder, HashTable};
-use std::{
-    cmp::Ordering,
-    collections::VecDeque,
-    hash::BuildHasher,
-    hint::black_box,
-    mem,
-    ops::{Bound, RangeBounds},
-};
+use prefixes::Prefixes;
+use std::{collections::VecDeque, hash::BuildHasher, hint::black_box, mem};
 
 /// What a row costs beside its bytes, roughly: itself, and its places in table, order and chunk.
 const ROW_BYTES: usize = 64;
@@ -80,10 +77,14 @@ pub(super) struct Rows {
     arena: Arena,
     /// Rows by key.
     sorted: Vec<u32>,
+    /// How many of them are dead.
+    gone: usize,
     /// Rows that are not in the order yet, as they came, with [`NONE`] for those that went again,
     /// and how many came before. What expires came first, and leaves from the front.
     late: VecDeque<u32>,
     passed: u32,
+    /// Made when somebody asks for the rows of one first field.
+    prefixes: Option<Prefixes>,
     /// Where rows of the column expire: up to where they have.
     horizon: Option<Horizon>,
 }
@@ -99,7 +100,8 @@ impl Rows {
     /// How many bytes the rows take, roughly, and what is left of those that are gone.
     pub(super) fn bytes(&self) -> usize {
         let gone = self.late.len().saturating_sub(self.rows.len());
-        self.rows.len() * ROW_BYTES + gone * size_of::<u32>() + self.arena.bytes()
+        let filter = self.prefixes.as_ref().map_or(0, Prefixes::bytes);
+        self.rows.len() * ROW_BYTES + gone * size_of::<u32>() + self.arena.bytes() + filter
     }
 
     pub(super) fn hash(&self, key: &[u8]) -> u64 {
@@ -175,6 +177,7 @@ impl Rows {
         if self.late.len() > 2 * self.index.len() + ROWS_KEPT {
             self.close_up();
         }
+        self.note(key);
         let number = self.free.pop();
         let number = number.unwrap_or_else(|| length(self.rows.len()));
         let place = Place::Late(self.passed.wrapping_add(length(self.late.len())));
@@ -280,6 +283,7 @@ impl Rows {
         let Place::Late(place) = place else {
             // Its key says where it is in the order, and its bytes stay until it is not.
             self.rows[number as usize].place = Place::Gone;
+            self.gone += 1;
             return;
         };
         let place = place.wrapping_sub(self.passed);
@@ -294,85 +298,12 @@ impl Rows {
         self.release(number);
     }
 
-    /// Takes those that went again out of the list of late rows: behind one that stays they would
-    /// become ever more.
-    fn close_up(&mut self) {
-        self.late.retain(|number| *number != NONE);
-        self.passed = 0;
-        for (place, number) in (0..).zip(&self.late) {
-            self.rows[*number as usize].place = Place::Late(place);
-        }
-    }
-
     fn release(&mut self, number: u32) {
         let row = &mut self.rows[number as usize];
         row.place = Place::Free;
         let (spot, size) = (row.spot, row.size());
         self.free.push(number);
         self.leave(spot, size);
-    }
-
-    /// Takes the dead out of the order.
-    fn bury(&mut self) {
-        let rows = &self.rows;
-        let is_gone = |number: &u32| rows[*number as usize].place == Place::Gone;
-        let gone: Vec<u32> = self
-            .sorted
-            .extract_if(.., |number| is_gone(number))
-            .collect();
-        gone.into_iter().for_each(|number| self.release(number));
-    }
-
-    /// Whether [`Rows::range`] can be asked.
-    pub(super) fn is_sorted(&self) -> bool {
-        self.late.is_empty()
-    }
-
-    /// Puts the rows that came since the last time into the order.
-    pub(super) fn sort(&mut self) {
-        self.bury();
-        let late = self.late.iter().copied();
-        let mut new: Vec<u32> = late.filter(|number| *number != NONE).collect();
-        self.late.clear();
-        let key = |number: &u32| self.key(&self.rows[*number as usize]);
-        new.sort_unstable_by(|a, b| key(a).cmp(key(b)));
-        let mut sorted = Vec::with_capacity(self.sorted.len() + new.len());
-        let (mut old, mut late) = (
-            self.sorted.iter().copied().peekable(),
-            new.iter().copied().peekable(),
-        );
-        while let (Some(a), Some(b)) = (old.peek(), late.peek()) {
-            let first = match key(a).cmp(key(b)) {
-                Ordering::Less => old.next(),
-                _ => late.next(),
-            };
-            sorted.extend(first);
-        }
-        sorted.extend(old);
-        sorted.extend(late);
-        self.sorted = sorted;
-        for number in &new {
-            self.rows[*number as usize].place = Place::Sorted;
-        }
-    }
-
-    /// Copies of the rows within bounds, in order.
-    pub(super) fn range(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Vec<Fresh> {
-        let row = |number: &u32| &self.rows[*number as usize];
-        let key = |number: &u32| self.key(row(number));
-        let start = match bounds.0 {
-            Bound::Unbounded => 0,
-            Bound::Included(from) => self.sorted.partition_point(|at| key(at) < from),
-            Bound::Excluded(from) => self.sorted.partition_point(|at| key(at) <= from),
-        };
-        let inside = |row: &&Row| {
-            let upper = (Bound::Unbounded, bounds.1);
-            RangeBounds::<[u8]>::contains(&upper, self.key(row))
-        };
-        let rows = self.sorted[start..].iter().map(row).take_while(inside);
-        rows.filter(|row| row.is_alive())
-            .map(|row| (self.key(row).into(), self.value(row).map(SmallBytes::from)))
-            .collect()
     }
 
     /// The rows that are meant, but no values that have expired, in no order. From the call on the
@@ -418,9 +349,10 @@ impl Rows {
         self.bury();
     }
 
-    /// No rows; what has expired is known still.
+    /// No rows; what has expired is known still, and that somebody asks for first fields.
     fn empty_as_new(&self) -> Self {
         Self {
+            prefixes: (self.prefixes.as_ref()).map(|_| Prefixes::for_rows(0)),
             horizon: self.horizon,
             ..Self::default()
         }
@@ -437,7 +369,9 @@ impl Rows {
         self.free.clear();
         self.arena = Arena::default();
         self.sorted.clear();
+        self.gone = 0;
         self.late.clear();
+        self.prefixes = (self.prefixes.as_ref()).map(|_| Prefixes::for_rows(0));
     }
 }
 

@@ -1,0 +1,134 @@
+//! The rows of a column by key, for those who scan it.
+//!
+//! Most rows come and go without anybody asking for a range, so they are put into the order late,
+//! all together, when somebody does; and one who asks for the rows of one key is told by a filter,
+//! mostly, that there are none, and needs no order for that. Invariant: between two sortings the
+//! order is right for the rows that it has, the dead among them included.
+
+use super::{Fresh, NONE, Place, Row, Rows, prefixes::Prefixes};
+use crate::{SmallBytes, ordered};
+use std::{
+    hash::BuildHasher,
+    ops::{Bound, RangeBounds},
+};
+
+impl Rows {
+    /// Takes those that went again out of the list of late rows: behind one that stays they would
+    /// become ever more.
+    pub(super) fn close_up(&mut self) {
+        self.late.retain(|number| *number != NONE);
+        self.passed = 0;
+        for (place, number) in (0..).zip(&self.late) {
+            self.rows[*number as usize].place = Place::Late(place);
+        }
+    }
+
+    /// Takes the dead out of the order.
+    pub(super) fn bury(&mut self) {
+        if self.gone == 0 {
+            return;
+        }
+        let rows = &self.rows;
+        let is_gone = |number: &u32| rows[*number as usize].place == Place::Gone;
+        let gone: Vec<u32> = self
+            .sorted
+            .extract_if(.., |number| is_gone(number))
+            .collect();
+        gone.into_iter().for_each(|number| self.release(number));
+        self.gone = 0;
+    }
+
+    /// Whether there is surely no row whose key begins with this field.
+    pub(in super::super) fn has_none_of(&self, prefix: &[u8]) -> bool {
+        let filter = self.prefixes.as_ref();
+        filter.is_some_and(|filter| !filter.may_have(self.hash(prefix)))
+    }
+
+    /// From now on it is known of which first fields there are no rows.
+    pub(in super::super) fn know_prefixes(&mut self) {
+        if self.prefixes.is_none() {
+            self.filter();
+        }
+    }
+
+    /// Makes the filter anew, of the rows that there are.
+    fn filter(&mut self) {
+        let mut filter = Prefixes::for_rows(self.len());
+        for row in self.rows.iter().filter(|row| row.is_alive()) {
+            if let Some(prefix) = ordered::first_field(self.key(row)) {
+                filter.add(self.hash(prefix));
+            }
+        }
+        self.prefixes = Some(filter);
+    }
+
+    /// Notes in the filter, if there is one, that a key is there.
+    pub(super) fn note(&mut self, key: &[u8]) {
+        if self.prefixes.as_ref().is_some_and(Prefixes::is_full) {
+            // The new row is not among the others yet: room for it and for as many again.
+            self.filter();
+        }
+        if let Some(filter) = &mut self.prefixes
+            && let Some(prefix) = ordered::first_field(key)
+        {
+            filter.add(self.hasher.hash_one(prefix));
+        }
+    }
+
+    /// Whether [`Rows::range`] can be asked.
+    pub(in super::super) fn is_sorted(&self) -> bool {
+        self.late.is_empty()
+    }
+
+    /// Puts the rows that came since the last time into the order.
+    ///
+    /// They are few beside those that are there, mostly. So it is their places that are looked for,
+    /// each from the last one on in steps that double, and not every row's.
+    pub(in super::super) fn sort(&mut self) {
+        self.bury();
+        let late = self.late.iter().copied();
+        let mut new: Vec<u32> = late.filter(|number| *number != NONE).collect();
+        self.late.clear();
+        let key = |number: &u32| self.key(&self.rows[*number as usize]);
+        new.sort_unstable_by(|a, b| key(a).cmp(key(b)));
+        let mut sorted = Vec::with_capacity(self.sorted.len() + new.len());
+        let mut rest = self.sorted.as_slice();
+        for number in &new {
+            let mine = key(number);
+            let mut step = 1;
+            while rest.get(step - 1).is_some_and(|other| key(other) < mine) {
+                step *= 2;
+            }
+            let near = &rest[step / 2..rest.len().min(step - 1).max(step / 2)];
+            let before = step / 2 + near.partition_point(|other| key(other) < mine);
+            let (passed, behind) = rest.split_at(before);
+            sorted.extend_from_slice(passed);
+            sorted.push(*number);
+            rest = behind;
+        }
+        sorted.extend_from_slice(rest);
+        self.sorted = sorted;
+        for number in &new {
+            self.rows[*number as usize].place = Place::Sorted;
+        }
+    }
+
+    /// Copies of the rows within bounds, in order.
+    pub(in super::super) fn range(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Vec<Fresh> {
+        let row = |number: &u32| &self.rows[*number as usize];
+        let key = |number: &u32| self.key(row(number));
+        let start = match bounds.0 {
+            Bound::Unbounded => 0,
+            Bound::Included(from) => self.sorted.partition_point(|at| key(at) < from),
+            Bound::Excluded(from) => self.sorted.partition_point(|at| key(at) <= from),
+        };
+        let inside = |row: &&Row| {
+            let upper = (Bound::Unbounded, bounds.1);
+            RangeBounds::<[u8]>::contains(&upper, self.key(row))
+        };
+        let rows = self.sorted[start..].iter().map(row).take_while(inside);
+        rows.filter(|row| row.is_alive())
+            .map(|row| (self.key(row).into(), self.value(row).map(SmallBytes::from)))
+            .collect()
+    }
+}
