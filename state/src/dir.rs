@@ -11,7 +11,7 @@
 //! Invariant: a task's directory is there whole or not at all. It is removed by first giving it a
 //! name that is no task's, so that a crash half-way leaves rubbish for the next start, not a task.
 
-use crate::{Error, Result, StoreFormats};
+use crate::{DeclaredStore, Error, Result, StoreFormats, formats};
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Write},
@@ -26,8 +26,6 @@ const GLOBAL: &str = "global";
 const LOCK_FILE: &str = "LOCK";
 /// In a task's directory: what its stores are made of.
 const STORES_FILE: &str = "STORES";
-/// The version of that file that this code writes.
-const STORES_FORMAT: u32 = 1;
 const FORMAT_FILE: &str = "FORMAT";
 /// What a task directory's name ends in while it is being removed.
 const REMOVED_SUFFIX: &str = ".removed";
@@ -99,21 +97,23 @@ impl StateDir {
         Ok(self.path.join(task))
     }
 
-    /// Holds a task's stores, as names and formats, against those that its directory was written
-    /// with, and notes new ones; `elsewhere` are those that other tasks of the program have. To be
-    /// called before the backend is opened.
+    /// Holds a task's stores against those that its directory was written with, and notes new ones;
+    /// `elsewhere` are those that other tasks of the program have. To be called before the backend
+    /// is opened.
     ///
-    /// A directory from before formats were noted is taken for what is declared.
+    /// A directory from before formats were noted is taken for what is declared, and so is one from
+    /// before it was noted which stores are logged.
     ///
     /// # Errors
     /// [`Error::StoreFormat`] for a store whose rows are of another format,
+    /// [`Error::StoreLogging`] for one that was logged and is not now or the other way round,
     /// [`Error::StoreRenamed`] for one that seems to be another one renamed, [`Error::Corrupt`]
     /// where the note cannot be read, [`Error::Format`] where a later version wrote it,
     /// [`Error::Storage`] where the file system refuses.
     pub fn declare(
         &self,
         task: &str,
-        stores: &[(String, String)],
+        stores: &[DeclaredStore],
         elsewhere: &[String],
     ) -> Result<()> {
         self.note(task, |formats| formats.declare(task, stores, elsewhere))?;
@@ -287,12 +287,12 @@ fn unreadable(directory: &Path, text: &str) -> Error {
         Some(found)
             if found
                 .parse::<u32>()
-                .is_ok_and(|found| found > STORES_FORMAT) =>
+                .is_ok_and(|found| found > formats::VERSION) =>
         {
             Error::Format {
                 path: directory.to_owned(),
                 found: found.to_owned(),
-                expected: STORES_FORMAT,
+                expected: formats::VERSION,
             }
         }
         _ => Error::Corrupt(format!(

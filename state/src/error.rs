@@ -1,6 +1,6 @@
 //! What can go wrong below a store, named after what the caller can do about it.
 
-use crate::{shown, shown_apart};
+use crate::{logging_changed, shown, shown_apart};
 use std::path::PathBuf;
 
 /// The result of a backend call.
@@ -47,6 +47,20 @@ pub enum Error {
         found: String,
         /// What the program takes them for.
         declared: String,
+    },
+    /// A store was logged when its rows were written and is not now, or the other way round.
+    #[error(
+        "the store {store:?} of task {task} {}; set it as it was, or forget the old state with \
+         `reset --execute`",
+        logging_changed(*logged)
+    )]
+    StoreLogging {
+        /// The task, as `0_3`.
+        task: String,
+        /// The store.
+        store: String,
+        /// Whether it is logged now.
+        logged: bool,
     },
     /// A store is gone, and one of its format is new: it would start empty, while the program goes
     /// on where the old one was.

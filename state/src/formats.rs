@@ -1,22 +1,74 @@
 //! What the stores of one task are made of, kept beside their bytes.
 //!
-//! Invariant: a format is noted before the first row of its store is written, and stays noted for
+//! Invariant: what a store is made of is noted before its first row is written, and stays noted for
 //! as long as the rows may be there, also while no program declares the store.
+//!
+//! One line is one store: its name, its format, then words. Version 1 had no words of logging, and
+//! of a store that such a note tells of it is not known.
 
 use crate::{Error, Fit, Result};
 use std::{collections::BTreeMap, fmt};
 
-/// The version of the text form.
-const VERSION: &str = "1";
-/// What stands behind the format of a store that its program did without.
+/// The version of the text form that this code writes.
+pub(crate) const VERSION: u32 = 2;
+/// The first version of the text form, which is still read.
+const VERSION_MIN: u32 = 1;
+/// What stands behind the format of a store that has a changelog.
+const LOGGED: &str = "logged";
+/// What stands behind the format of a store that has none.
+const UNLOGGED: &str = "unlogged";
+/// What stands at the end of the line of a store that its program did without.
 const RETIRED: &str = "retired";
 
-/// The formats of a task's stores, by name.
+/// What a program says of one store of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclaredStore {
+    /// Its name.
+    pub name: String,
+    /// What its rows are.
+    pub format: String,
+    /// Whether its changes are logged, so that it can be restored.
+    pub logged: bool,
+}
+
+impl DeclaredStore {
+    /// A store that has a changelog.
+    ///
+    /// ```
+    /// use millstream_state::DeclaredStore;
+    ///
+    /// let store = DeclaredStore::logged("counts", "key-value/utf8/u64-be");
+    /// assert!(store.logged && !DeclaredStore { logged: false, ..store }.logged);
+    /// ```
+    pub fn logged(name: impl Into<String>, format: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            format: format.into(),
+            logged: true,
+        }
+    }
+}
+
+/// Why the rows of a store are not to be used any more when it is logged from now on, or is not any
+/// more: what comes behind the store's name.
 ///
 /// ```
-/// use millstream_state::{Error, StoreFormats};
+/// assert!(millstream_state::logging_changed(true).starts_with("is logged now"));
+/// ```
+pub const fn logging_changed(logged: bool) -> &'static str {
+    if logged {
+        "is logged now: its changelog begins empty, and so will the store"
+    } else {
+        "is no longer logged: what is not on this disk already cannot be brought back"
+    }
+}
+
+/// What a task's stores are made of, by name.
 ///
-/// let store = |name: &str, format: &str| [(name.to_owned(), format.to_owned())];
+/// ```
+/// use millstream_state::{DeclaredStore, Error, StoreFormats};
+///
+/// let store = |name: &str, format: &str| [DeclaredStore::logged(name, format)];
 /// let mut formats = StoreFormats::default();
 /// formats.declare("0_3", &store("counts", "key-value/utf8/u64-be"), &[])?;
 /// let refused = formats.declare("0_3", &store("counts", "key-value/utf8/utf8"), &[]);
@@ -31,56 +83,57 @@ pub struct StoreFormats(BTreeMap<String, Noted>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Noted {
     format: String,
+    /// `None` where the note is from before that was noted.
+    logged: Option<bool>,
     /// A program has run without it since it was last declared, so that no store that comes later
     /// can be this one under another name.
     retired: bool,
 }
 
 impl StoreFormats {
-    /// Notes the formats that a program declares for a task; says whether that changes anything.
-    /// Stores that are noted and not declared stay noted. One that the program declares `elsewhere`
-    /// has moved to tasks of another number, and was not renamed.
+    /// Notes what a program declares for a task; says whether that changes anything. Stores that
+    /// are noted and not declared stay noted. One that the program declares `elsewhere` has moved
+    /// to tasks of another number, and was not renamed. Of which it was not noted whether it is
+    /// logged, that is taken for what is declared.
     ///
     /// # Errors
     /// [`Error::StoreFormat`] for a store that is noted with a format that does not [fit](Fit),
+    /// [`Error::StoreLogging`] for one that was logged and is not now or the other way round,
     /// [`Error::StoreRenamed`] where one has gone and one of its format has come; then nothing
     /// changes.
     pub fn declare(
         &mut self,
         task: &str,
-        stores: &[(String, String)],
+        stores: &[DeclaredStore],
         elsewhere: &[String],
     ) -> Result<bool> {
         // A line is one store, and a tab ends its name.
         let line = |format: &str| format.replace(['\n', '\r', '\t'], " ");
-        let declared: BTreeMap<&String, String> = (stores.iter())
-            .map(|(store, format)| (store, line(format)))
+        let declared: BTreeMap<&String, Noted> = (stores.iter())
+            .map(|store| {
+                let noted = Noted {
+                    format: line(&store.format),
+                    logged: Some(store.logged),
+                    retired: false,
+                };
+                (&store.name, noted)
+            })
             .collect();
-        for (store, format) in &declared {
+        for (store, noted) in &declared {
             match self.0.get(*store) {
-                Some(found) if Fit::between(&found.format, format).is_readable() => {}
-                Some(found) => {
-                    return Err(Error::StoreFormat {
-                        task: task.to_owned(),
-                        store: (*store).clone(),
-                        found: found.format.clone(),
-                        declared: format.clone(),
-                    });
-                }
-                None => self.not_renamed(task, (store, format), &declared, elsewhere)?,
+                Some(found) => found.goes_on_as(noted, task, store)?,
+                None => self.not_renamed(task, (store, &noted.format), &declared, elsewhere)?,
             }
         }
         let before = self.clone();
         for (store, noted) in &mut self.0 {
             noted.retired = !declared.contains_key(store);
         }
-        let fresh = declared.into_iter().map(|(store, format)| {
-            let retired = false;
-            let format = match before.0.get(store) {
-                Some(found) => Fit::noted(&found.format, &format).to_owned(),
-                None => format,
-            };
-            (store.clone(), Noted { format, retired })
+        let fresh = declared.into_iter().map(|(store, mut noted)| {
+            if let Some(found) = before.0.get(store) {
+                noted.format = Fit::noted(&found.format, &noted.format).to_owned();
+            }
+            (store.clone(), noted)
         });
         self.0.extend(fresh);
         Ok(*self != before)
@@ -91,7 +144,7 @@ impl StoreFormats {
         &self,
         task: &str,
         (store, format): (&str, &str),
-        declared: &BTreeMap<&String, String>,
+        declared: &BTreeMap<&String, Noted>,
         elsewhere: &[String],
     ) -> Result<()> {
         let gone = self.0.iter().find(|(name, noted)| {
@@ -120,20 +173,53 @@ impl StoreFormats {
     /// Reads the text form; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
-        if lines.next() != Some(VERSION) {
+        let version: u32 = lines.next()?.parse().ok()?;
+        if !(VERSION_MIN..=VERSION).contains(&version) {
             return None;
         }
         let noted = |line: &str| {
-            let (store, rest) = line.split_once('\t')?;
-            let (format, retired) = match rest.split_once('\t') {
-                None => (rest, false),
-                Some((format, RETIRED)) => (format, true),
+            let mut parts = line.split('\t');
+            let (store, format) = (parts.next()?, parts.next()?);
+            let (logged, next) = match parts.next() {
+                Some(LOGGED) => (Some(true), parts.next()),
+                Some(UNLOGGED) => (Some(false), parts.next()),
+                word => (None, word),
+            };
+            let retired = match next {
+                None => false,
+                Some(RETIRED) => true,
                 Some(_) => return None,
             };
-            let format = format.to_owned();
-            Some((store.to_owned(), Noted { format, retired }))
+            let noted = Noted {
+                format: format.to_owned(),
+                logged,
+                retired,
+            };
+            parts.next().is_none().then(|| (store.to_owned(), noted))
         };
         lines.map(noted).collect::<Option<_>>().map(Self)
+    }
+}
+
+impl Noted {
+    /// Refuses what a program declares where rows that were written as this would not be right.
+    fn goes_on_as(&self, declared: &Self, task: &str, store: &str) -> Result<()> {
+        if !Fit::between(&self.format, &declared.format).is_readable() {
+            return Err(Error::StoreFormat {
+                task: task.to_owned(),
+                store: store.to_owned(),
+                found: self.format.clone(),
+                declared: declared.format.clone(),
+            });
+        }
+        match (self.logged, declared.logged) {
+            (Some(before), Some(logged)) if before != logged => Err(Error::StoreLogging {
+                task: task.to_owned(),
+                store: store.to_owned(),
+                logged,
+            }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -142,6 +228,9 @@ impl fmt::Display for StoreFormats {
         writeln!(f, "{VERSION}")?;
         for (store, noted) in &self.0 {
             write!(f, "{store}\t{}", noted.format)?;
+            if let Some(logged) = noted.logged {
+                write!(f, "\t{}", if logged { LOGGED } else { UNLOGGED })?;
+            }
             if noted.retired {
                 write!(f, "\t{RETIRED}")?;
             }
@@ -152,90 +241,4 @@ impl fmt::Display for StoreFormats {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn one(store: &str, format: &str) -> [(String, String); 1] {
-        [(store.to_owned(), format.to_owned())]
-    }
-
-    #[test]
-    fn the_better_known_shape_stays_noted() -> Result<()> {
-        let mut formats = StoreFormats::default();
-        let mut declare = |shape: &str| formats.declare("0_0", &one("s", shape), &[]);
-        assert!(declare("bincode")?);
-        assert!(declare("bincode(u64,..)")?);
-        assert!(declare("bincode(u64,str,u32)")?);
-        assert!(!declare("bincode(u64,str,..)")?);
-        let refused = declare("bincode(u64,str,u16)");
-        assert!(matches!(refused, Err(Error::StoreFormat { .. })));
-        Ok(())
-    }
-
-    #[test]
-    fn no_way_back_is_noted_though_less_is_known() -> Result<()> {
-        let mut formats = StoreFormats::default();
-        let mut declare = |shape: &str| formats.declare("0_0", &one("s", shape), &[]);
-        assert!(declare("bincode(<u8>,str)/bincode(u8)")?);
-        assert!(declare("bincode(<u8|u16>,..)/bincode(u8)")?);
-        // Rows may have the second variant now.
-        for back in ["bincode(<u8>,str)", "bincode(<u8>,..)"] {
-            let refused = declare(&format!("{back}/bincode(u8)"));
-            assert!(matches!(refused, Err(Error::StoreFormat { .. })));
-        }
-        assert!(declare("bincode(<u8|u16>,str)/bincode(u8)")?);
-        Ok(())
-    }
-
-    #[test]
-    fn a_shape_that_was_noted_by_its_hash_is_noted_whole_from_then_on() -> Result<()> {
-        let whole = |last: &str| format!("bincode(<{}{last}>)", "u8|str|".repeat(300));
-        let mut formats = StoreFormats::default();
-        formats.declare("0_0", &one("s", &crate::condensed(&whole("u8"))), &[])?;
-        assert!(formats.to_string().len() < 40, "{formats}");
-        let other = formats
-            .clone()
-            .declare("0_0", &one("s", &whole("u16")), &[]);
-        assert!(matches!(other, Err(Error::StoreFormat { .. })));
-        let renamed = formats.clone().declare("0_0", &one("t", &whole("u8")), &[]);
-        let told = renamed.unwrap_err().to_string();
-        assert!(
-            told.contains("state retire s") && told.len() < 700,
-            "{told}"
-        );
-
-        assert!(formats.declare("0_0", &one("s", &whole("u8")), &[])?);
-        assert!(formats.declare("0_0", &one("s", &whole("u8|()")), &[])?);
-        let back = formats.declare("0_0", &one("s", &whole("u8")), &[]);
-        let told = back.unwrap_err().to_string();
-        assert!(told.contains("holds ...") && told.len() < 800, "{told}");
-        assert_eq!(StoreFormats::parse(&formats.to_string()), Some(formats));
-        Ok(())
-    }
-
-    #[test]
-    fn a_store_of_a_longer_enum_is_another_one() -> Result<()> {
-        let mut formats = StoreFormats::default();
-        formats.declare("0_0", &one("old", "bincode(<()>)"), &[])?;
-        let renamed = formats
-            .clone()
-            .declare("0_0", &one("new", "bincode(<()>)"), &[]);
-        assert!(matches!(renamed, Err(Error::StoreRenamed { .. })));
-        assert!(formats.declare("0_0", &one("new", "bincode(<()|u8>)"), &[])?);
-        Ok(())
-    }
-
-    #[test]
-    fn a_store_that_the_program_has_elsewhere_has_moved() -> Result<()> {
-        let mut formats = StoreFormats::default();
-        formats.declare("0_0", &one("b", "utf8"), &[])?;
-        let refused = formats.clone().declare("0_0", &one("a", "utf8"), &[]);
-        assert!(matches!(refused, Err(Error::StoreRenamed { .. })));
-        assert!(formats.declare("0_0", &one("a", "utf8"), &["b".to_owned()])?);
-        // It may come back, and then is what it was.
-        assert!(formats.declare("0_0", &one("b", "utf8"), &["a".to_owned()])?);
-        let refused = formats.declare("0_0", &one("b", "u64_be"), &[]);
-        assert!(matches!(refused, Err(Error::StoreFormat { .. })));
-        Ok(())
-    }
-}
+mod tests;

@@ -30,7 +30,7 @@ pub use buffered::{BufferBudget, Buffered};
 pub use dir::{FORMAT, StateDir};
 pub use error::{Error, Result};
 pub use fit::{Fit, condensed, fnv1a, shape_hash, shown, shown_apart};
-pub use formats::StoreFormats;
+pub use formats::{DeclaredStore, StoreFormats, logging_changed};
 pub use horizon::Horizon;
 pub use memory::MemoryBackend;
 #[cfg(feature = "rocksdb")]

@@ -206,6 +206,15 @@ fn stores_without_a_changelog_need_no_topic_and_no_standby() {
 }
 
 #[test]
+fn a_reset_deletes_what_a_store_logged_when_it_still_was() {
+    let builder = StreamsBuilder::new();
+    let store = Materialized::with("counts", utf8(), u64_be()).with_logging_disabled();
+    let _ = builder.stream(&LEFT).group_by_key().count(store);
+    let names = builder.build().unwrap().internal_names("app");
+    assert_eq!(names, ["app-counts-changelog"]);
+}
+
+#[test]
 fn a_shared_store_or_topic_joins_subtopologies() {
     let builder = StreamsBuilder::new();
     builder.stream(&LEFT).to(&OUT);

@@ -4,8 +4,8 @@ use crate::error::Result;
 use millstream_core::record::TaskId;
 use millstream_log::Error as LogError;
 use millstream_state::{
-    Backend, Buffered, Error as StateError, MemoryBackend, RocksBackend, Shared, StateDir,
-    StoreFormats,
+    Backend, Buffered, DeclaredStore, Error as StateError, MemoryBackend, RocksBackend, Shared,
+    StateDir, StoreFormats,
 };
 use std::{
     collections::BTreeMap,
@@ -16,18 +16,13 @@ use std::{
 /// Opens tasks' backends. A task's backend is opened by one owner at a time in an instance; what
 /// was applied to it is there when it is opened again.
 pub trait Backends: Send + Sync {
-    /// Holds what a program says of a task's stores, names and formats, against what they were
-    /// written as; `elsewhere` are the stores of its other tasks. To be called before
-    /// [`Backends::open`].
+    /// Holds what a program says of a task's stores against what they were written as; `elsewhere`
+    /// are the stores of its other tasks. To be called before [`Backends::open`].
     ///
     /// # Errors
-    /// Where a store's rows are of another format, or the storage refuses.
-    fn declare(
-        &self,
-        task: TaskId,
-        stores: &[(String, String)],
-        elsewhere: &[String],
-    ) -> Result<()>;
+    /// Where a store's rows are of another format, or were logged and are not now or the other way
+    /// round, or the storage refuses.
+    fn declare(&self, task: TaskId, stores: &[DeclaredStore], elsewhere: &[String]) -> Result<()>;
 
     /// The backend of a task, with these columns.
     ///
@@ -84,12 +79,7 @@ pub struct MemoryBackends {
 }
 
 impl Backends for MemoryBackends {
-    fn declare(
-        &self,
-        task: TaskId,
-        stores: &[(String, String)],
-        elsewhere: &[String],
-    ) -> Result<()> {
+    fn declare(&self, task: TaskId, stores: &[DeclaredStore], elsewhere: &[String]) -> Result<()> {
         let mut formats = self.formats.lock().unwrap_or_else(PoisonError::into_inner);
         let formats = formats.entry(task).or_default();
         formats.declare(&task.to_string(), stores, elsewhere)?;
@@ -139,7 +129,7 @@ pub struct TransientBackends {
 
 impl Backends for TransientBackends {
     /// Whatever there is, this very program has written.
-    fn declare(&self, _: TaskId, _: &[(String, String)], _: &[String]) -> Result<()> {
+    fn declare(&self, _: TaskId, _: &[DeclaredStore], _: &[String]) -> Result<()> {
         Ok(())
     }
 
@@ -189,12 +179,7 @@ impl RocksBackends {
 }
 
 impl Backends for RocksBackends {
-    fn declare(
-        &self,
-        task: TaskId,
-        stores: &[(String, String)],
-        elsewhere: &[String],
-    ) -> Result<()> {
+    fn declare(&self, task: TaskId, stores: &[DeclaredStore], elsewhere: &[String]) -> Result<()> {
         Ok(self.dir.declare(&task.to_string(), stores, elsewhere)?)
     }
 

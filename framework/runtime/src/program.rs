@@ -11,6 +11,7 @@ use millstream_core::{
     },
 };
 use millstream_log::{Cleanup, Error as LogError, Log, TaskInputs, TopicInfo, TopicSpec};
+use millstream_state::DeclaredStore;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// `delete.retention.ms` of the changelogs that a program makes: how long a tombstone outlives the
@@ -196,12 +197,14 @@ impl Program {
         stores.map(|(_, store)| store.name.clone()).collect()
     }
 
-    /// The names and formats of a task's stores.
-    pub fn formats(&self, task: TaskId) -> Vec<(String, String)> {
-        let stores = self.stores(task);
-        stores
-            .map(|(_, store)| (store.name.clone(), store.format.clone()))
-            .collect()
+    /// A task's stores, as what is noted beside their rows is held against them.
+    pub fn declared(&self, task: TaskId) -> Vec<DeclaredStore> {
+        let stores = self.stores(task).map(|(_, store)| DeclaredStore {
+            name: store.name.clone(),
+            format: store.format.clone(),
+            logged: store.logging == Logging::Changelog,
+        });
+        stores.collect()
     }
 
     /// The names of the stores that other tasks have than this one and those of its kind.

@@ -168,7 +168,7 @@ impl Replica {
             let why = format!("the state of {task} is still held by another thread");
             return Err(LogError::Retry(why).into());
         };
-        backends.declare(task, &program.formats(task), &program.elsewhere(task))?;
+        backends.declare(task, &program.declared(task), &program.elsewhere(task))?;
         let backend = backends.open(task, &program.columns(task))?;
         let mut stores = Vec::new();
         for store in program.changelogs(task) {

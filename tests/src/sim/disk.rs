@@ -8,8 +8,8 @@ use millstream_runtime::{
     backends::{Backends, MemoryBackends},
 };
 use millstream_state::{
-    Backend, BackendStats, BufferBudget, Buffered, Column, Direction, Error, Position, Presence,
-    WriteBatch,
+    Backend, BackendStats, BufferBudget, Buffered, Column, DeclaredStore, Direction, Error,
+    Position, Presence, WriteBatch,
 };
 use std::{
     ops::{Bound, ControlFlow},
@@ -91,12 +91,7 @@ impl Disk {
 }
 
 impl Backends for Disk {
-    fn declare(
-        &self,
-        task: TaskId,
-        stores: &[(String, String)],
-        elsewhere: &[String],
-    ) -> Result<()> {
+    fn declare(&self, task: TaskId, stores: &[DeclaredStore], elsewhere: &[String]) -> Result<()> {
         self.memory.declare(task, stores, elsewhere)
     }
 

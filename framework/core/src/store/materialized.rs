@@ -88,6 +88,9 @@ impl<K, V> Materialized<K, V> {
     }
 
     /// The same store without a changelog: cheaper, and lost with its disk.
+    ///
+    /// A store that was logged cannot go on without, nor the other way round: the program is
+    /// refused at start until its state is reset.
     #[must_use]
     pub fn with_logging_disabled(self) -> Self {
         Self {

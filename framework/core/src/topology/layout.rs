@@ -132,11 +132,11 @@ impl Topology {
     }
 
     /// The names of all internal topics that the program may have had, also those that it has none
-    /// of now because no topic matches a pattern.
+    /// of now because no topic matches a pattern, or because a store is not logged any more: it
+    /// would begin with what is left there if it were logged again.
     pub fn internal_names(&self, application_id: &str) -> Vec<String> {
-        let logged = self.stores.iter();
-        let logged = logged.filter(|store| store.logging == Logging::Changelog);
-        let changelogs = logged.map(|store| changelog_name(application_id, &store.name));
+        let stores = self.stores.iter();
+        let changelogs = stores.map(|store| changelog_name(application_id, &store.name));
         let repartitions = self.repartitions.iter();
         let repartitions = repartitions
             .map(|topic| TopicName::Repartition(topic.name.clone()).resolve(application_id));

@@ -1,4 +1,5 @@
-//! A program whose types changed, started on the state that the old one left on disk.
+//! A program whose types changed, or what is logged of its stores, started on the state that the
+//! old one left on disk.
 
 use super::harness::*;
 use millstream_core::{prelude::*, store::Storable};
@@ -108,8 +109,9 @@ fn state_from_before_shapes_were_noted_is_taken_for_what_is_declared_and_then_no
     });
     let note = dir.path().join("0_0/STORES");
     let noted = std::fs::read_to_string(&note).unwrap();
-    assert_eq!(noted, "1\nkept\tkey-value/utf8/bincode(i64,bool)\n");
-    std::fs::write(&note, noted.replace("(i64,bool)", "")).unwrap();
+    let format = "key-value/utf8/bincode(i64,bool)";
+    assert_eq!(noted, format!("2\nkept\t{format}\tlogged\n"));
+    std::fs::write(&note, "1\nkept\tkey-value/utf8/bincode\n").unwrap();
     start(&streams(&world, dir.path(), pairs()));
     assert_eq!(std::fs::read_to_string(&note).unwrap(), noted);
 }
@@ -140,4 +142,66 @@ fn a_store_of_a_task_that_has_another_number_now_is_none_that_was_renamed() {
     world.feed(ones(2, 1));
     world.until("the row", || row_of(&second, "key-1") == Some(json!(4)));
     assert_eq!(second.failure(), None);
+}
+
+/// The sum of each key's numbers, in a store that is logged or not.
+fn summed(logged: bool) -> Topology {
+    let builder = StreamsBuilder::new();
+    let store = Materialized::from("kept");
+    let store = if logged {
+        store
+    } else {
+        store.with_logging_disabled()
+    };
+    let grouped = builder.stream(&IN).group_by_key();
+    let _ = grouped.aggregate(store, || 0, |_: &String, n, sum: &mut i64| *sum += n);
+    builder.build().unwrap()
+}
+
+#[test]
+fn a_store_that_is_logged_from_now_on_or_not_any_more_is_refused_and_left_alone() {
+    let changes = [(true, "is no longer logged"), (false, "is logged now")];
+    for (logged, why) in changes {
+        let (world, dir) = (World::new(1), tempfile::tempdir().unwrap());
+        let first = streams(&world, dir.path(), summed(logged));
+        start(&first);
+        world.feed(ones(2, 3));
+        world.until("a row", || row_of(&first, "key-1") == Some(json!(3)));
+        drop(first);
+
+        let changed = streams(&world, dir.path(), summed(!logged));
+        changed.start().unwrap();
+        world.until("the refusal", || changed.failure().is_some());
+        let failure = changed.failure().unwrap();
+        for part in ["\"kept\"", why, "reset --execute"] {
+            assert!(failure.contains(part), "{failure} does not say {part:?}");
+        }
+        drop(changed);
+
+        let again = streams(&world, dir.path(), summed(logged));
+        start(&again);
+        world.feed(ones(2, 1));
+        world.until("the sum", || row_of(&again, "key-1") == Some(json!(4)));
+    }
+}
+
+#[test]
+fn state_from_before_logging_was_noted_goes_on_as_declared() {
+    for logged in [true, false] {
+        let (world, dir) = (World::new(1), tempfile::tempdir().unwrap());
+        let first = streams(&world, dir.path(), summed(logged));
+        start(&first);
+        world.feed(ones(2, 3));
+        world.until("a row", || row_of(&first, "key-1") == Some(json!(3)));
+        drop(first);
+        let note = dir.path().join("0_0/STORES");
+        let noted = std::fs::read_to_string(&note).unwrap();
+        std::fs::write(&note, "1\nkept\tkey-value/utf8/i64_be\n").unwrap();
+
+        let again = streams(&world, dir.path(), summed(logged));
+        start(&again);
+        world.feed(ones(2, 1));
+        world.until("the sum", || row_of(&again, "key-1") == Some(json!(4)));
+        assert_eq!(std::fs::read_to_string(&note).unwrap(), noted);
+    }
 }

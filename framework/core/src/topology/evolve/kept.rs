@@ -4,7 +4,7 @@ use super::{
     Verdict,
     described::{Repartition, StoreIn, Sub},
 };
-use millstream_state::{Fit, shown, shown_apart};
+use millstream_state::{Fit, logging_changed, shown, shown_apart};
 
 /// What becomes of a repartition topic that both programs have.
 pub(super) fn rerouted(was: &Repartition, is: &Repartition) -> (Verdict, String) {
@@ -69,13 +69,8 @@ pub(super) fn kept(was: &StoreIn<'_>, is: &StoreIn<'_>) -> (Verdict, String) {
         );
         return (Verdict::Reset, why);
     };
-    if before.logged && !now.logged {
-        let why = "is no longer logged: what is not on this disk already cannot be brought back";
-        return (Verdict::Reset, why.to_owned());
-    }
-    if !before.logged && now.logged {
-        let why = "is logged now: its changelog begins empty, and so will the store";
-        return (Verdict::Reset, why.to_owned());
+    if before.logged != now.logged {
+        return (Verdict::Reset, logging_changed(now.logged).to_owned());
     }
     if was.sub.sources.is_disjoint(&is.sub.sources) {
         let list = |sub: &Sub| sub.sources.iter().cloned().collect::<Vec<_>>().join(", ");
