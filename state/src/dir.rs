@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Invariant: a task's directory is there whole or not at all. It is removed by first giving it a
-//! name that is no task's, so that a crash half-way leaves rubbish for the next start, not a task.
+//! name that is no task's, so that a crash half-way leaves rubbish for the next start, not a task;
+//! and rubbish is in nobody's way, also where it cannot be deleted.
 
 use crate::{DeclaredStore, Error, Result, StoreFormats, formats};
 use std::{
@@ -27,7 +28,8 @@ const LOCK_FILE: &str = "LOCK";
 /// In a task's directory: what its stores are made of.
 const STORES_FILE: &str = "STORES";
 const FORMAT_FILE: &str = "FORMAT";
-/// What a task directory's name ends in while it is being removed.
+/// What a task directory's name ends in while it is being removed; a number follows where such a
+/// name is taken by what an earlier removal could not delete.
 const REMOVED_SUFFIX: &str = ".removed";
 
 /// A state directory that this instance owns until the value is dropped.
@@ -50,16 +52,23 @@ pub struct StateDir {
     path: PathBuf,
     /// Open for as long as the directory is owned; the lock goes with the file.
     _lock: File,
+    /// Deletes a directory with all in it; tests let it fail.
+    delete: fn(&Path) -> io::Result<()>,
 }
 
 impl StateDir {
-    /// Creates the directory where it is missing, takes its lock and checks its format.
+    /// Creates the directory where it is missing, takes its lock and checks its format. What a
+    /// crash has left of a removal is deleted; where that does not succeed, [`StateDir::sweep`]
+    /// says why.
     ///
     /// # Errors
     /// [`Error::Locked`] while another instance has it, [`Error::Format`] where it holds tasks of
     /// another version, [`Error::Storage`] where the file system refuses.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
-        let path = path.into();
+        Self::open_with(path.into(), |path| fs::remove_dir_all(path))
+    }
+
+    fn open_with(path: PathBuf, delete: fn(&Path) -> io::Result<()>) -> Result<Self> {
         fs::create_dir_all(&path).map_err(|error| refused(&path, &error))?;
         let lock_path = path.join(LOCK_FILE);
         let lock = File::options()
@@ -73,9 +82,14 @@ impl StateDir {
             Err(TryLockError::WouldBlock) => return Err(Error::Locked { path }),
             Err(TryLockError::Error(error)) => return Err(refused(&lock_path, &error)),
         }
-        let state = Self { path, _lock: lock };
+        let state = Self {
+            path,
+            _lock: lock,
+            delete,
+        };
         state.check_format()?;
-        state.sweep()?;
+        // Nobody reads what stays: it costs room on the disk, and no start.
+        let _swept = state.sweep();
         Ok(state)
     }
 
@@ -189,7 +203,8 @@ impl StateDir {
     /// Deletes a task's state; the backend in it must be closed. `false`: there was none.
     ///
     /// # Errors
-    /// The name is no task's, or the file system refuses.
+    /// The name is no task's, or the file system refuses. The task may be gone all the same, and
+    /// only the room that it takes is not free yet: [`StateDir::sweep`] tries that again.
     pub fn remove_task(&self, task: &str) -> Result<bool> {
         self.task_path(task)?;
         self.remove(task)
@@ -197,20 +212,31 @@ impl StateDir {
 
     fn remove(&self, name: &str) -> Result<bool> {
         let path = self.path.join(name);
-        let doomed = self.path.join(format!("{name}{REMOVED_SUFFIX}"));
-        // What an attempt that failed half-way has left would be in the way.
-        match fs::remove_dir_all(&doomed) {
+        let removed = format!("{name}{REMOVED_SUFFIX}");
+        // What an attempt that failed half-way has left goes too, or is in the way no longer.
+        let left = self.delete(&removed);
+        let numbered = (1_u64..).map(|number| format!("{removed}.{number}"));
+        let mut names = std::iter::once(removed.clone()).chain(numbered);
+        let free = names.find(|name| fs::symlink_metadata(self.path.join(name)).is_err());
+        let doomed = free.unwrap_or(removed);
+        match fs::rename(&path, self.path.join(&doomed)) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(refused(&doomed, &error)),
-        }
-        match fs::rename(&path, &doomed) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return left.map(|()| false),
             Err(error) => return Err(refused(&path, &error)),
         }
-        fs::remove_dir_all(&doomed).map_err(|error| refused(&doomed, &error))?;
+        // It must not be a task again, with half of its files, after a loss of power.
+        sync(&self.path).map_err(|error| refused(&self.path, &error))?;
+        self.delete(&doomed).and(left)?;
         Ok(true)
+    }
+
+    /// Deletes a directory in this one, if there is one of that name.
+    fn delete(&self, name: &str) -> Result<()> {
+        let path = self.path.join(name);
+        match (self.delete)(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(refused(&path, &error)),
+            _ => Ok(()),
+        }
     }
 
     /// A directory without a version is new, unless there are tasks in it already.
@@ -235,18 +261,18 @@ impl StateDir {
         })
     }
 
-    /// Finishes the removals that a crash interrupted.
-    fn sweep(&self) -> Result<()> {
-        for name in self.entries()? {
-            if name
-                .strip_suffix(REMOVED_SUFFIX)
-                .is_some_and(|name| is_task(name) || name == GLOBAL)
-            {
-                let path = self.path.join(name);
-                fs::remove_dir_all(&path).map_err(|error| refused(&path, &error))?;
-            }
+    /// Finishes removals that were interrupted or refused. Not to be called while another thread
+    /// removes something.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where the file system refuses; what it does not refuse is gone, and the
+    /// rest in nobody's way.
+    pub fn sweep(&self) -> Result<()> {
+        let mut swept = Ok(());
+        for name in self.entries()?.iter().filter(|name| is_removed(name)) {
+            swept = swept.and(self.delete(name));
         }
-        Ok(())
+        swept
     }
 
     /// The names of the directories in this one; names that are not Unicode are nobody's of ours.
@@ -281,6 +307,24 @@ fn is_task(name: &str) -> bool {
         .is_some_and(|(left, right)| number(left) && number(right))
 }
 
+/// Whether a name is one that a task, or the global tables, got to be removed.
+fn is_removed(name: &str) -> bool {
+    let Some((of, rest)) = name.split_once(REMOVED_SUFFIX) else {
+        return false;
+    };
+    let number = rest.strip_prefix('.').map(str::parse::<u64>);
+    let ends = rest.is_empty() || matches!(number, Some(Ok(_)));
+    ends && (is_task(of) || of == GLOBAL)
+}
+
+/// Waits until the disk has the names in a directory, where the system knows how to.
+fn sync(directory: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(())
+}
+
 /// Why the note of a task's stores says nothing: a later program may write it in another way.
 fn unreadable(directory: &Path, text: &str) -> Error {
     match text.lines().next() {
@@ -305,3 +349,6 @@ fn unreadable(directory: &Path, text: &str) -> Error {
 fn refused(path: &Path, error: &io::Error) -> Error {
     Error::Storage(format!("{}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,6 +59,15 @@ pub trait Backends: Send + Sync {
         let _ = task;
         Ok(())
     }
+
+    /// Deletes what removals have left behind that were interrupted or refused; not while somebody
+    /// removes something.
+    ///
+    /// # Errors
+    /// Where the storage refuses.
+    fn sweep(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A task by the name that its directory has.
@@ -229,6 +238,10 @@ impl Backends for RocksBackends {
         drop(opened);
         self.dir.remove_task(&task.to_string())?;
         Ok(())
+    }
+
+    fn sweep(&self) -> Result<()> {
+        Ok(self.dir.sweep()?)
     }
 }
 

@@ -46,7 +46,8 @@ impl Cleaner {
         self.next_look = Timestamp::MIN;
     }
 
-    /// Looks, if it is time, and deletes; the tasks whose state is gone. `now` is in milliseconds.
+    /// Looks, if it is time, and deletes, also what earlier removals have left; the tasks whose
+    /// state is gone. `now` is in milliseconds.
     ///
     /// # Errors
     /// Where the storage refuses; what could not be deleted is tried again after another delay.
@@ -64,7 +65,8 @@ impl Cleaner {
         self.next_look = now.saturating_add(self.delay_ms);
         let kept = backends.kept()?;
         self.idle.retain(|task, _| kept.contains(task));
-        let (mut deleted, mut failed) = (Vec::new(), Ok(()));
+        // What a removal has left behind is nobody's, whatever becomes of it.
+        let (mut deleted, mut failed) = (Vec::new(), backends.sweep());
         for task in kept {
             // Whoever wants the task meanwhile waits until it is free again, and restores it.
             let lease = Lease::borrow(leases, task).filter(|_| !backends.is_in_use(task));
@@ -100,6 +102,7 @@ impl Cleaner {
 mod tests {
     use super::*;
     use crate::backends::MemoryBackends;
+    use millstream_state::{Backend, DeclaredStore, Error as StateError};
 
     fn task(partition: u32) -> TaskId {
         TaskId {
@@ -143,6 +146,49 @@ mod tests {
         assert_eq!(left.look(100), [task(0), task(1)]);
         assert_eq!(left.disk.kept().unwrap(), []);
         assert_eq!(left.look(300), []);
+    }
+
+    /// Tasks on a disk, and beside them rubbish that cannot be deleted.
+    struct Littered(MemoryBackends);
+
+    impl Backends for Littered {
+        fn declare(&self, task: TaskId, stores: &[DeclaredStore], other: &[String]) -> Result<()> {
+            self.0.declare(task, stores, other)
+        }
+
+        fn open(&self, task: TaskId, columns: &[String]) -> Result<Arc<dyn Backend>> {
+            self.0.open(task, columns)
+        }
+
+        fn open_global(&self, columns: &[String]) -> Result<Arc<dyn Backend>> {
+            self.0.open_global(columns)
+        }
+
+        fn kept(&self) -> Result<Vec<TaskId>> {
+            self.0.kept()
+        }
+
+        fn remove(&self, task: TaskId) -> Result<()> {
+            self.0.remove(task)
+        }
+
+        fn sweep(&self) -> Result<()> {
+            Err(StateError::Storage("0_9.removed: refused".to_owned()).into())
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_deleted_is_told_at_each_look_and_holds_nothing_up() {
+        let Left {
+            disk,
+            leases,
+            mut cleaner,
+        } = left();
+        let disk = Littered(disk);
+        let told = cleaner.step(&disk, &leases, 100).unwrap_err().to_string();
+        assert!(told.contains("0_9.removed"), "{told}");
+        assert_eq!(disk.kept().unwrap(), []);
+        assert!(cleaner.step(&disk, &leases, 200).is_err());
     }
 
     #[test]
