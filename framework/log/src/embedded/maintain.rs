@@ -3,7 +3,7 @@
 //! Invariant: maintenance changes no record that a reader may still ask for: it only moves a start,
 //! drops blocks below it, or replaces blocks by others with the same records (compaction aside,
 //! see `compact`). One thread maintains at a time; each call does a bounded piece, going round the
-//! partitions.
+//! partitions. One that fails, because a block of it cannot be read, holds up no other.
 
 use super::{
     Shared,
@@ -12,6 +12,7 @@ use super::{
     compact::Pass,
     dead,
     disk::{Spot, more_if},
+    failed::{Failed, as_one},
     rows::{self, PartitionRow},
     state::put_row,
 };
@@ -42,6 +43,7 @@ pub(super) struct Maintainer {
     /// The partition looked at last.
     last: Option<Spot>,
     pub(super) pass: Option<Pass>,
+    failed: Failed,
 }
 
 /// One call's time, remaining bytes and record of what it did.
@@ -72,6 +74,9 @@ impl Shared {
         let spots = self.spots()?;
         let gone = |pass: &mut Pass| !spots.iter().any(|(spot, _)| *spot == pass.spot);
         maintainer.pass.take_if(gone);
+        let is_there = |id| spots.iter().any(|(spot, _)| spot.id == id);
+        maintainer.failed.wake(now, is_there);
+        let mut errors = Vec::new();
         let budget = self.limits.maintain_bytes_max;
         let mut work = Work {
             now,
@@ -88,21 +93,36 @@ impl Shared {
                 break;
             }
             maintainer.last = Some(spot.clone());
-            if let Some(retention) = cleanup.ages() {
-                self.expire_records(spot, now.saturating_sub(retention))?;
+            if maintainer.failed.rests(spot) {
+                continue;
             }
-            self.trim(spot, &mut work)?;
-            self.compact(&mut maintainer, (spot, *cleanup), &mut work)?;
-            if maintainer
-                .pass
-                .as_ref()
-                .is_none_or(|pass| pass.spot != *spot)
-            {
-                self.merge(spot, &mut work)?;
+            if let Err(error) = self.maintain_one(&mut maintainer, (spot, *cleanup), &mut work) {
+                maintainer.failed.add(spot, now);
+                // There is one pass at a time, and no other would ever begin.
+                maintainer.pass.take_if(|pass| pass.spot == *spot);
+                errors.push(error);
             }
         }
         work.done.more |= maintainer.pass.is_some();
-        Ok(work.done)
+        as_one(errors).map(|()| work.done)
+    }
+
+    /// What there is to do for one partition, as far as the work's bytes go.
+    fn maintain_one(
+        &self,
+        maintainer: &mut Maintainer,
+        (spot, cleanup): (&Spot, Cleanup),
+        work: &mut Work,
+    ) -> Result<()> {
+        if let Some(retention) = cleanup.ages() {
+            self.expire_records(spot, work.now.saturating_sub(retention))?;
+        }
+        self.trim(spot, work)?;
+        self.compact(maintainer, (spot, cleanup), work)?;
+        match &maintainer.pass {
+            Some(pass) if pass.spot == *spot => Ok(()),
+            _ => self.merge(spot, work),
+        }
     }
 
     /// All partitions in a fixed order.
@@ -153,6 +173,18 @@ impl Shared {
             log.untrimmed = false;
             log.row.start
         };
+        let unfinished = self.trim_below(spot, start, work);
+        if !matches!(unfinished, Ok(false))
+            && let Some(log) = self.lock()?.partition_mut(spot)
+        {
+            log.untrimmed = true;
+        }
+        work.done.more |= unfinished?;
+        Ok(())
+    }
+
+    /// Drops some blocks that lie below an offset; whether there may be more of them.
+    fn trim_below(&self, spot: &Spot, start: Offset, work: &mut Work) -> Result<bool> {
         let mut old = Vec::new();
         self.heads(spot, 0, &mut |head| {
             let below = head.end <= start && old.len() < TRIM_BLOCKS_MAX;
@@ -161,14 +193,9 @@ impl Shared {
             }
             more_if(below)
         })?;
-        work.done.blocks_dropped += old.len() as u64;
-        let unfinished = old.len() == TRIM_BLOCKS_MAX;
-        work.done.more |= unfinished;
         self.replace(spot, &old, Vec::new())?;
-        if unfinished && let Some(log) = self.lock()?.partition_mut(spot) {
-            log.untrimmed = true;
-        }
-        Ok(())
+        work.done.blocks_dropped += old.len() as u64;
+        Ok(old.len() == TRIM_BLOCKS_MAX)
     }
 
     /// Merges small neighbouring blocks. Beside a disk, blocks in memory are left alone until they

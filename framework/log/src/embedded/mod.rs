@@ -11,6 +11,7 @@ mod codec;
 mod commit;
 mod compact;
 mod disk;
+mod failed;
 mod group;
 mod limits;
 mod maintain;
@@ -221,6 +222,10 @@ impl EmbeddedLog {
     /// Retention, compaction and merging: a bounded piece of the work that has come up. To be
     /// called now and then (each second, say) with the wall clock in milliseconds, from any thread.
     /// How old a record is goes by its own timestamp, as in Kafka.
+    ///
+    /// # Errors
+    /// `Fatal` where partitions could not be maintained, because a block cannot be read for
+    /// example: those are left alone for a minute, and what there was to do for others was done.
     pub fn maintain(&self, now_ms: i64) -> Result<Maintenance> {
         self.shared.maintain(now_ms)
     }
