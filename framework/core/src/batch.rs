@@ -40,6 +40,8 @@ enum Mark {
 pub struct RecordBatch {
     data: Vec<u8>,
     entries: Vec<Entry>,
+    /// Bytes of all entries' headers.
+    headers: usize,
 }
 
 impl RecordBatch {
@@ -54,6 +56,7 @@ impl RecordBatch {
         Self {
             data: Vec::with_capacity(bytes.min(BATCH_BYTES_MAX)),
             entries: Vec::with_capacity(records),
+            headers: 0,
         }
     }
 
@@ -77,6 +80,7 @@ impl RecordBatch {
         self.data.extend_from_slice(key);
         self.data.extend_from_slice(value);
         let length = |bytes: Option<&[u8]>| bytes.map_or(NULL, |b| u32_length(b.len()));
+        self.headers += record.headers.bytes();
         self.entries.push(Entry {
             offset,
             timestamp: record.timestamp,
@@ -115,6 +119,7 @@ impl RecordBatch {
         };
         let offset = self.entries.len() as Offset;
         let (start, headers) = (u32_length(start), headers.clone());
+        self.headers += headers.bytes();
         self.entries.push(Entry {
             offset,
             timestamp,
@@ -177,6 +182,7 @@ impl RecordBatch {
             return Err(too_many());
         }
         self.data.append(&mut other.data);
+        self.headers += std::mem::take(&mut other.headers);
         let first = self.entries.len() as Offset;
         let entries = (first..).zip(other.entries.drain(..));
         self.entries.extend(entries.map(|(offset, entry)| Entry {
@@ -191,6 +197,7 @@ impl RecordBatch {
     pub(crate) fn remove_last(&mut self) {
         if let Some(last) = self.entries.pop() {
             self.data.truncate(last.start as usize);
+            self.headers -= last.headers.bytes();
         }
     }
 
@@ -265,6 +272,11 @@ impl RecordBatch {
         self.data.len()
     }
 
+    /// About how many bytes of memory the records' headers take, as [`Headers::bytes`] reckons.
+    pub fn header_bytes(&self) -> usize {
+        self.headers
+    }
+
     /// Gives every record the offsets from `base` on, one apart: what a log does when it accepts
     /// it.
     pub fn rebase(&mut self, base: Offset) {
@@ -277,6 +289,7 @@ impl RecordBatch {
     pub fn clear(&mut self) {
         self.data.clear();
         self.entries.clear();
+        self.headers = 0;
     }
 }
 
@@ -335,5 +348,44 @@ impl Records {
         self.range
             .clone()
             .map(|index| (self.batch.offset(index), self.batch.get(index)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_counted_wherever_records_come_and_go() -> Result<()> {
+        let mut headers = Headers::NONE;
+        headers.push("name", Some(vec![0; 100]));
+        let one = headers.bytes();
+        let encode = |batch: &mut RecordBatch| {
+            let bytes = |out: &mut Vec<u8>| {
+                out.push(1);
+                Ok(Encoded::Bytes)
+            };
+            batch.encode(0, &headers, bytes, bytes)
+        };
+        let record = RawRecord {
+            key: None,
+            value: Some(b"value"),
+            timestamp: 0,
+            headers: &headers,
+        };
+        let (mut batch, mut other) = (RecordBatch::new(), RecordBatch::new());
+        assert!(batch.push(0, record));
+        encode(&mut batch)?;
+        encode(&mut other)?;
+        let refused = batch.encode(0, &headers, |_| Err(too_many()), |_| Ok(Encoded::Null));
+        assert!(refused.is_err());
+        assert_eq!((batch.bytes(), batch.header_bytes()), (7, 2 * one));
+        batch.take_in(&mut other)?;
+        assert_eq!((batch.header_bytes(), other.header_bytes()), (3 * one, 0));
+        batch.remove_last();
+        assert_eq!(batch.header_bytes(), 2 * one);
+        batch.clear();
+        assert_eq!(batch.header_bytes(), 0);
+        Ok(())
     }
 }

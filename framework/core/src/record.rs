@@ -99,6 +99,26 @@ impl Headers {
     pub fn is_empty(&self) -> bool {
         self.0.as_deref().is_none_or(Vec::is_empty)
     }
+
+    /// About how many bytes of memory they take: names, values, and what each header takes beside
+    /// them. None take none.
+    ///
+    /// ```
+    /// use millstream_core::record::Headers;
+    ///
+    /// let mut headers = Headers::NONE;
+    /// assert_eq!(headers.bytes(), 0);
+    /// headers.push("trace", Some(vec![7; 1_000]));
+    /// assert!(headers.bytes() >= 1_005);
+    /// ```
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        let header = |header: &Header| {
+            let value = header.value.as_ref().map_or(0, Vec::len);
+            size_of::<Header>() + header.name.len() + value
+        };
+        self.iter().map(header).sum()
+    }
 }
 
 impl<'a> IntoIterator for &'a Headers {

@@ -64,6 +64,11 @@ struct Source {
     spares: Vec<Arc<RecordBatch>>,
 }
 
+/// What a batch holds in memory for its records.
+fn held(batch: &RecordBatch) -> usize {
+    batch.bytes() + batch.header_bytes()
+}
+
 impl Source {
     /// An empty batch that only we hold.
     fn blank(&mut self) -> Arc<RecordBatch> {
@@ -80,7 +85,7 @@ impl Source {
 
     /// Remembers a batch for when its readers are done with it.
     fn keep(&mut self, batch: &Arc<RecordBatch>) {
-        if self.spares.len() < SPARES_MAX && batch.bytes() <= SPARE_BYTES_MAX {
+        if self.spares.len() < SPARES_MAX && held(batch) <= SPARE_BYTES_MAX {
             self.spares.push(Arc::clone(batch));
         }
     }
@@ -92,7 +97,7 @@ impl Source {
         records_max: usize,
         bytes_max: usize,
     ) -> std::result::Result<(), KafkaError> {
-        while batch.len() < records_max && batch.bytes() < bytes_max {
+        while batch.len() < records_max && held(batch) < bytes_max {
             self.pump();
             let Some(message) = self.stash.pop_front() else {
                 break;

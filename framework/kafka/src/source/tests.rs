@@ -53,6 +53,39 @@ fn news_of_an_end_that_waited_behind_records_is_in_doubt_too() {
 }
 
 #[test]
+fn headers_count_in_what_is_taken_at_once() {
+    let mock = Mock::start();
+    let log = mock.log(Guarantee::AtLeastOnce, &[]);
+    let mut client = log.client();
+    let mut headers = Headers::NONE;
+    headers.push("large", Some(vec![0; 10_000]));
+    let record = RawRecord {
+        key: None,
+        value: Some(b"small"),
+        timestamp: 1,
+        headers: &headers,
+    };
+    for _ in 0..3 {
+        client.send(TOPIC, Some(0), record).unwrap();
+    }
+    client.commit(1, &[]).unwrap();
+    let mut sources = Sources::new(log.cluster(), ("client", true), &Arc::default()).unwrap();
+    let at = TopicPartition::new(TOPIC, 0);
+    sources.seek(&at, 0).unwrap();
+    let mut sizes = Vec::new();
+    for _ in 0..WAITS {
+        let taken = sources.take(&at, usize::MAX, 5_000).unwrap();
+        sizes.extend(taken.map(|batch| batch.len()));
+        if sizes.iter().sum::<usize>() == 3 {
+            break;
+        }
+        sources.handle().serve(WAIT);
+        std::thread::park_timeout(WAIT);
+    }
+    assert_eq!(sizes, [1, 1, 1]);
+}
+
+#[test]
 fn an_end_is_not_known_while_its_broker_is_away() {
     let mock = Mock::start();
     let log = mock.log(Guarantee::AtLeastOnce, &[]);

@@ -5,11 +5,11 @@
 
 use millstream_core::{
     batch::{RecordBatch, Records},
-    record::{Offset, RawRecord, Timestamp},
+    record::{Header, Offset, RawRecord, Timestamp},
 };
 use std::{ops::Range, sync::Arc};
 
-/// What a record costs in memory beside its key and value: its entry in a [`RecordBatch`].
+/// What a record costs in memory beside key, value and headers: its entry in a [`RecordBatch`].
 pub(super) const RECORD_OVERHEAD: usize = 48;
 
 /// What is known of a block without reading its records.
@@ -23,7 +23,8 @@ pub(super) struct Head {
     pub(super) horizon: Option<i64>,
     /// The largest timestamp of its records: what retention by time goes by, as in Kafka.
     pub(super) newest: Timestamp,
-    /// Keys, values and [`RECORD_OVERHEAD`] of each record.
+    /// Keys, values, headers and [`RECORD_OVERHEAD`] of each record. Blocks that an earlier version
+    /// wrote do not count headers.
     pub(super) bytes: u64,
 }
 
@@ -79,14 +80,29 @@ impl Block {
     }
 }
 
-/// What one record counts for in every bound on bytes.
+/// What one record counts for in every bound on bytes of memory.
+#[inline]
 pub(super) fn record_bytes(record: RawRecord<'_>) -> usize {
-    record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + RECORD_OVERHEAD
+    key_and_value(record) + record.headers.bytes() + RECORD_OVERHEAD
 }
 
-/// What a batch counts for in every bound on bytes.
+/// What a batch counts for in every bound on bytes of memory.
 pub(super) fn batch_bytes(batch: &RecordBatch) -> usize {
-    batch.bytes() + batch.len() * RECORD_OVERHEAD
+    batch.bytes() + batch.header_bytes() + batch.len() * RECORD_OVERHEAD
+}
+
+/// What a record counts for in the bounds on records and transactions: what its sender wrote. It is
+/// less than what the sender reckons with (`wire_size`), who is told of a record that is too large,
+/// where a log that refused it would end the program.
+#[inline]
+pub(super) fn sent_bytes(record: RawRecord<'_>) -> usize {
+    let header = |header: &Header| header.name.len() + header.value.as_ref().map_or(0, Vec::len);
+    key_and_value(record) + record.headers.iter().map(header).sum::<usize>()
+}
+
+#[inline]
+fn key_and_value(record: RawRecord<'_>) -> usize {
+    record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)
 }
 
 /// Cuts a batch into stretches of at most about that many bytes, each of one record at least.
@@ -134,7 +150,7 @@ impl Limit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use millstream_core::record::Headers;
+    use millstream_core::record::{Headers, wire_size};
 
     fn batch(sizes: &[usize]) -> RecordBatch {
         let mut batch = RecordBatch::new();
@@ -170,6 +186,36 @@ mod tests {
         assert_eq!(limit(9, 2 * (10 + RECORD_OVERHEAD)), 1..3);
         assert_eq!(limit(1, usize::MAX), 1..2);
         assert_eq!(limit(usize::MAX, 10 + RECORD_OVERHEAD), 1..2);
+    }
+
+    #[test]
+    fn headers_count() {
+        let mut headers = Headers::NONE;
+        headers.push("name", Some(vec![0; 1_000]));
+        headers.push("null", None);
+        let record = RawRecord {
+            key: Some(b"key"),
+            value: None,
+            timestamp: 0,
+            headers: &headers,
+        };
+        assert_eq!(sent_bytes(record), 1_011);
+        assert!(sent_bytes(record) < wire_size(record));
+        let mut batch = RecordBatch::new();
+        assert!((0..3).all(|offset| batch.push(offset, record)));
+        let size = record_bytes(record);
+        assert!(size >= 1_011 + RECORD_OVERHEAD);
+        assert_eq!(batch_bytes(&batch), 3 * size);
+        assert_eq!(cut(&batch, 2 * size), [0..2, 2..3]);
+        let limit = |bytes| Limit { records: 9, bytes }.apply(&batch, 0..3);
+        assert_eq!(
+            [limit(size), limit(3 * size - 1), limit(3 * size)],
+            [0..1, 0..2, 0..3]
+        );
+        let head = |range: Range<usize>| Head::of(&batch, range, 0..3, None).bytes;
+        assert_eq!((head(0..3), head(1..3)), (3 * size as u64, 2 * size as u64));
+        batch.clear();
+        assert_eq!(batch_bytes(&batch), 0);
     }
 
     #[test]

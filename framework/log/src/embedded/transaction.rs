@@ -4,7 +4,7 @@
 //! into the arena of its partition, and that arena is what readers get after the commit.
 
 use super::{
-    block::{Head, RECORD_OVERHEAD, cut, record_bytes},
+    block::{Head, RECORD_OVERHEAD, cut, sent_bytes},
     codec,
     disk::{Disk, Spot},
     limits::Limits,
@@ -154,9 +154,11 @@ impl OpenTransaction {
         limits: &Limits,
     ) -> Result<()> {
         let slot = &mut self.slots[index];
-        let bytes = record_bytes(record);
-        if bytes - RECORD_OVERHEAD > limits.record_bytes_max {
-            return Err(too_large(&slot.topic, bytes, limits));
+        let sent = sent_bytes(record);
+        // Not more than that, or one record that may be sent could be too much for any transaction.
+        let bytes = sent + RECORD_OVERHEAD;
+        if sent > limits.record_bytes_max {
+            return Err(too_large(&slot.topic, sent, limits));
         }
         if self.bytes + bytes > limits.transaction_bytes_max {
             return Err(too_much(limits));
@@ -264,8 +266,7 @@ fn pieces(batch: &RecordBatch, limits: &Limits) -> Vec<Piece> {
 #[cold]
 fn too_large(topic: &str, bytes: usize, limits: &Limits) -> Error {
     Error::Fatal(format!(
-        "a record of {} bytes for topic {topic} is larger than the {} that a record may have",
-        bytes - RECORD_OVERHEAD,
+        "a record of {bytes} bytes for topic {topic} is larger than the {} that a record may have",
         limits.record_bytes_max
     ))
 }

@@ -6,6 +6,7 @@
 use super::{Active, CommitOrder, Meter, Worker, WorkerStats, assignment::resume};
 use crate::error::{Error, Result};
 use millstream_core::{
+    batch::RecordBatch,
     record::{Offset, Timestamp, TopicPartition},
     task::Task,
 };
@@ -113,7 +114,8 @@ impl Worker {
     pub(super) fn holds_enough(&mut self) -> bool {
         let held = |active: &mut Active| {
             let outputs = active.task.outputs().iter();
-            let bytes: usize = outputs.map(|output| output.records.bytes()).sum();
+            let held = |records: &RecordBatch| records.bytes() + records.header_bytes();
+            let bytes: usize = outputs.map(|output| held(&output.records)).sum();
             bytes + active.task.dirty_bytes()
         };
         let held: usize = self.active.values_mut().map(held).sum();

@@ -213,6 +213,38 @@ fn what_is_too_large_is_refused_with_the_reason() {
 }
 
 #[test]
+fn headers_are_part_of_what_is_too_large() {
+    let limits = Limits {
+        record_bytes_max: 100,
+        transaction_bytes_max: 500,
+        ..Limits::default()
+    };
+    let log = EmbeddedLog::in_memory_with(limits);
+    let at = topic(&log, "in", Cleanup::Delete { retention_ms: None });
+    let mut client = log.client();
+    let mut send = |bytes: usize| {
+        let mut headers = Headers::NONE;
+        headers.push("h", Some(vec![0; bytes]));
+        let record = RawRecord {
+            key: None,
+            value: None,
+            timestamp: 0,
+            headers: &headers,
+        };
+        client
+            .send("in", None, record)
+            .map_err(|error| error.to_string())
+    };
+    assert!(send(100).unwrap_err().contains("of 101 bytes for topic in"));
+    let sent = (0..10).map(|_| send(99)).take_while(Result::is_ok).count();
+    assert_eq!(sent, 3, "and of a transaction");
+    client.commit(1, &[]).unwrap();
+    // A page has one record at least, and no more than it may.
+    let page = client.read(&at, 0, 300).unwrap();
+    assert_eq!((page.records.len(), page.next), (1, 1));
+}
+
+#[test]
 fn corrupt_blocks_are_named() {
     let mut harness = on_disk(small());
     let at = compacted(&harness.log, "table");
