@@ -137,7 +137,8 @@ impl WriteBatch {
         });
     }
 
-    /// Says how far the column is after this batch.
+    /// Says how far the column is after this batch. Where that is said more than once, it is as if
+    /// batches had said it one after the other.
     pub fn set_position(&mut self, column: Column, position: Position) {
         self.positions.push((column, position));
     }
@@ -177,7 +178,8 @@ impl WriteBatch {
         order.into_iter().map(|(_, _, entry)| self.op(entry))
     }
 
-    /// The positions set, in order; the last one of a column holds.
+    /// The positions set, in order; the last one of a column holds, after those before it
+    /// ([`Position::after`]).
     pub fn positions(&self) -> &[(Column, Position)] {
         &self.positions
     }

@@ -277,6 +277,35 @@ fn keeps_the_reach_of_a_topic(backend: &dyn Backend) -> Result<()> {
         Some(of(2, 1, 1)),
         "nothing is left"
     );
+    keeps_what_one_batch_says_in_several_steps(backend, of)
+}
+
+/// One batch may set a column's position more than once, which is as if each were a batch's own.
+fn keeps_what_one_batch_says_in_several_steps(
+    backend: &dyn Backend,
+    of: impl Fn(u128, i64, i64) -> Position,
+) -> Result<()> {
+    let steps: [(&[_], _, _); 4] = [
+        (&[of(3, 2, 8), of(3, 4, 4)], of(3, 4, 8), "within the batch"),
+        (&[of(3, 5, 5), of(3, 6, 6)], of(3, 6, 8), "and before it"),
+        (&[of(3, 9, 9), of(4, 1, 2)], of(4, 1, 2), "of its own topic"),
+        (
+            &[of(3, 1, 1), of(4, 3, 3)],
+            of(4, 3, 3),
+            "another topic came between",
+        ),
+    ];
+    for (given, expected, why) in steps {
+        let mut batch = WriteBatch::new();
+        batch.set_position(SECOND, of(9, 1, 7));
+        for position in given {
+            batch.set_position(FIRST, *position);
+        }
+        batch.set_position(SECOND, of(9, 2, 2));
+        backend.apply(&batch)?;
+        assert_eq!(backend.position(FIRST)?, Some(expected), "{why}");
+        assert_eq!(backend.position(SECOND)?, Some(of(9, 2, 7)), "{why}");
+    }
     Ok(())
 }
 

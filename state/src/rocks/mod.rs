@@ -271,10 +271,17 @@ impl Backend for RocksBackend {
                 Op::Delete { column, key } => write.delete_cf(self.family(column)?, key),
             }
         }
+        let mut reached: Vec<(Column, Position)> = Vec::new();
         for (column, position) in batch.positions() {
+            // What the batch has said of the column before counts as if it were there already.
+            match reached.iter_mut().find(|(said, _)| said == column) {
+                Some((_, before)) => *before = position.after(Some(*before)),
+                None => reached.push((*column, position.after(self.position(*column)?))),
+            }
+        }
+        for (column, position) in &reached {
             let key = self.position_key(*column)?;
-            let position = position.after(self.position(*column)?);
-            write.put_cf(self.meta()?, key, position::encode(&position));
+            write.put_cf(self.meta()?, key, position::encode(position));
         }
         let _writing = self.clearing.read().unwrap_or_else(PoisonError::into_inner);
         self.db.write_opt(write, &self.writes).map_err(storage)
