@@ -36,6 +36,18 @@ pub(super) struct Block {
 }
 
 impl Head {
+    /// What stands for the head of a block that cannot be read, of which only this is known: one
+    /// offset that it covers, and the bytes that it takes on the disk.
+    pub(super) fn unread(base: Offset, bytes: usize) -> Self {
+        Self {
+            base,
+            end: base.saturating_add(1),
+            horizon: None,
+            newest: Timestamp::MAX,
+            bytes: bytes as u64,
+        }
+    }
+
     /// The head of a block made of that stretch of a batch.
     pub(super) fn of(
         batch: &RecordBatch,

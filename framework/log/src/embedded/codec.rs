@@ -72,23 +72,15 @@ fn encode_headers(headers: &Headers, out: &mut Vec<u8>) {
     }
 }
 
-/// Reads what is in front of the records. The checksum is not verified: heads are read to walk over
-/// many blocks, and whoever acts on a wrong one reads the records first or drops the block anyway.
+/// Reads what is in front of the records. The checksum is verified first: retention deletes records
+/// for what heads say of them, and the storage has read the whole block anyway.
 pub(super) fn decode_head(bytes: &[u8], base: Offset) -> Result<Head, Corrupt> {
-    let mut reader = Reader(bytes.get(PREFIX..).ok_or("it is too short")?);
-    if bytes[0] != VERSION {
-        return Err("its version is unknown to this program");
-    }
+    let mut reader = verified(bytes)?;
     read_head(&mut reader, base).map(|(head, _)| head)
 }
 
-/// Appends to `batch` the records of a block at and after `from`.
-pub(super) fn decode(
-    bytes: &[u8],
-    base: Offset,
-    from: Offset,
-    batch: &mut RecordBatch,
-) -> Result<Head, Corrupt> {
+/// What follows version and checksum, if they are right.
+fn verified(bytes: &[u8]) -> Result<Reader<'_>, Corrupt> {
     let mut reader = Reader(bytes);
     let version = reader.u8().ok_or("it is empty")?;
     if version != VERSION {
@@ -98,6 +90,17 @@ pub(super) fn decode(
     if checksum != xxh3_64(reader.0) {
         return Err("its checksum does not match");
     }
+    Ok(reader)
+}
+
+/// Appends to `batch` the records of a block at and after `from`.
+pub(super) fn decode(
+    bytes: &[u8],
+    base: Offset,
+    from: Offset,
+    batch: &mut RecordBatch,
+) -> Result<Head, Corrupt> {
+    let mut reader = verified(bytes)?;
     let (head, count) = read_head(&mut reader, base)?;
     // A count that cannot be is found out below.
     let records = count.min(reader.0.len() / RECORD_BYTES_MIN);
@@ -263,6 +266,7 @@ mod tests {
             let place = place.index(bytes.len());
             bytes[place] ^= flip;
             prop_assert!(decode_block(&bytes, 7).is_err());
+            prop_assert!(decode_head(&bytes, 7).is_err());
         }
 
         /// The checksum is made right, so that the parser itself meets the rubbish.

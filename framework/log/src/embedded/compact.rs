@@ -149,7 +149,8 @@ impl Shared {
     /// Records how far the partition is clean, and what came in since the pass began.
     fn finish(&self, pass: &Pass) -> Result<()> {
         let (spot, upto, mut dirty_bytes) = (&pass.spot, pass.upto, 0);
-        self.heads(spot, upto, &mut |head| {
+        // One that cannot be read counts as what it takes on the disk: the pass was not over it.
+        self.heads(spot, upto, &mut |head, _| {
             dirty_bytes += if head.base >= upto { head.bytes } else { 0 };
             more_if(true)
         })?;

@@ -27,6 +27,9 @@ type RowVisitor<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Option<()>;
 type BlockVisitor<'a> =
     &'a mut dyn FnMut(Offset, &[u8]) -> std::result::Result<ControlFlow<()>, codec::Corrupt>;
 
+/// Told of a block's head; with a reason why the block cannot be read, of what stands for it.
+pub(super) type HeadVisitor<'a> = &'a mut dyn FnMut(Head, Option<Error>) -> ControlFlow<()>;
+
 /// A partition on disk, with its name for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Spot {
@@ -195,10 +198,7 @@ impl Disk {
                 &mut |key, value| {
                     let base = rows::decode_block_base(key).unwrap_or_default();
                     visit(base, value).unwrap_or_else(|why| {
-                        broken = Some(corrupt(&format!(
-                            "the block of {}-{} at offset {base} ({why})",
-                            spot.topic, spot.id.1
-                        )));
+                        broken = Some(corrupt_block(spot, base, why));
                         ControlFlow::Break(())
                     })
                 },
@@ -226,15 +226,17 @@ impl Disk {
         Ok(batch)
     }
 
-    /// The heads of blocks in order, from the one that may hold `from` on, until `visit` breaks.
-    pub(super) fn heads(
-        &self,
-        spot: &Spot,
-        from: Offset,
-        visit: &mut dyn FnMut(Head) -> ControlFlow<()>,
-    ) -> Result<()> {
+    /// The heads of blocks in order, from the one that may hold `from` on, until `visit` breaks,
+    /// those that cannot be read included.
+    pub(super) fn heads(&self, spot: &Spot, from: Offset, visit: HeadVisitor<'_>) -> Result<()> {
         self.scan(spot, from, &mut |base, bytes| {
-            Ok(visit(codec::decode_head(bytes, base)?))
+            Ok(match codec::decode_head(bytes, base) {
+                Ok(head) => visit(head, None),
+                Err(why) => {
+                    let unread = Head::unread(base, bytes.len());
+                    visit(unread, Some(corrupt_block(spot, base, why)))
+                }
+            })
         })
     }
 
@@ -258,6 +260,14 @@ pub(super) const fn more_if(more: bool) -> ControlFlow<()> {
     } else {
         ControlFlow::Break(())
     }
+}
+
+fn corrupt_block(spot: &Spot, base: Offset, why: codec::Corrupt) -> Error {
+    let Spot { topic, id } = spot;
+    corrupt(&format!(
+        "the block of {topic}-{} at offset {base} ({why})",
+        id.1
+    ))
 }
 
 fn corrupt(what: &str) -> Error {

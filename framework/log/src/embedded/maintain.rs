@@ -1,9 +1,9 @@
 //! Retention, trimming and merging: what keeps a log from growing forever and from crumbling.
 //!
 //! Invariant: maintenance changes no record that a reader may still ask for: it only moves a start,
-//! drops blocks below it, or replaces blocks by others with the same records (compaction aside,
-//! see `compact`). One thread maintains at a time; each call does a bounded piece, going round the
-//! partitions. One that fails, because a block of it cannot be read, holds up no other.
+//! drops blocks below it (`retain`), or replaces blocks by others with the same records (compaction
+//! aside, see `compact`). One thread maintains at a time; each call does a bounded piece, going
+//! round the partitions. One that fails, because a block of it cannot be read, holds up no other.
 
 use super::{
     Shared,
@@ -11,7 +11,7 @@ use super::{
     codec,
     compact::Pass,
     dead,
-    disk::{Spot, more_if},
+    disk::{HeadVisitor, Spot},
     failed::{Failed, as_one},
     rows::{self, PartitionRow},
     state::put_row,
@@ -20,9 +20,6 @@ use crate::api::{Cleanup, Result};
 use millstream_core::{batch::RecordBatch, record::Offset};
 use millstream_state::WriteBatch;
 use std::{ops::ControlFlow, sync::Arc};
-
-/// So many blocks of a partition are dropped in one batch.
-const TRIM_BLOCKS_MAX: usize = 1_024;
 
 /// What one call of maintenance did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,10 +111,11 @@ impl Shared {
         (spot, cleanup): (&Spot, Cleanup),
         work: &mut Work,
     ) -> Result<()> {
-        if let Some(retention) = cleanup.ages() {
-            self.expire_records(spot, work.now.saturating_sub(retention))?;
-        }
-        self.trim(spot, work)?;
+        let expired = match cleanup.ages() {
+            Some(retention) => self.expire_records(spot, work.now.saturating_sub(retention)),
+            None => Ok(()),
+        };
+        self.trim(spot, work).and(expired)?;
         self.compact(maintainer, (spot, cleanup), work)?;
         match &maintainer.pass {
             Some(pass) if pass.spot == *spot => Ok(()),
@@ -145,57 +143,6 @@ impl Shared {
             })
         };
         Ok(state.topics.values().flat_map(of).collect())
-    }
-
-    /// Moves the start past the oldest blocks whose newest record is older than the cutoff.
-    fn expire_records(&self, spot: &Spot, cutoff: i64) -> Result<()> {
-        let Some(row) = self.row(spot)? else {
-            return Ok(());
-        };
-        let mut start = row.start;
-        self.heads(spot, start, &mut |head| {
-            let old = head.newest < cutoff;
-            if old {
-                start = start.max(head.end);
-            }
-            more_if(old)
-        })?;
-        self.update(spot, |row| row.start = row.start.max(start.min(row.end)))
-    }
-
-    /// Drops blocks that lie below the start.
-    fn trim(&self, spot: &Spot, work: &mut Work) -> Result<()> {
-        let start = {
-            let mut state = self.lock()?;
-            let Some(log) = state.partition_mut(spot).filter(|log| log.untrimmed) else {
-                return Ok(());
-            };
-            log.untrimmed = false;
-            log.row.start
-        };
-        let unfinished = self.trim_below(spot, start, work);
-        if !matches!(unfinished, Ok(false))
-            && let Some(log) = self.lock()?.partition_mut(spot)
-        {
-            log.untrimmed = true;
-        }
-        work.done.more |= unfinished?;
-        Ok(())
-    }
-
-    /// Drops some blocks that lie below an offset; whether there may be more of them.
-    fn trim_below(&self, spot: &Spot, start: Offset, work: &mut Work) -> Result<bool> {
-        let mut old = Vec::new();
-        self.heads(spot, 0, &mut |head| {
-            let below = head.end <= start && old.len() < TRIM_BLOCKS_MAX;
-            if below {
-                old.push(head);
-            }
-            more_if(below)
-        })?;
-        self.replace(spot, &old, Vec::new())?;
-        work.done.blocks_dropped += old.len() as u64;
-        Ok(old.len() == TRIM_BLOCKS_MAX)
     }
 
     /// Merges small neighbouring blocks. Beside a disk, blocks in memory are left alone until they
@@ -245,8 +192,14 @@ impl Shared {
             closed: false,
         };
         let (mut bytes, limits) = (0, &self.limits);
-        self.heads(spot, from, &mut |head| {
-            if head.base >= upper || work.budget == 0 || run.heads.len() >= limits.merge_blocks {
+        let mut broken = None;
+        self.heads(spot, from, &mut |head, why| {
+            broken = why;
+            if broken.is_some()
+                || head.base >= upper
+                || work.budget == 0
+                || run.heads.len() >= limits.merge_blocks
+            {
                 return ControlFlow::Break(());
             }
             if head.end <= from {
@@ -269,7 +222,7 @@ impl Shared {
             run.heads.push(head);
             ControlFlow::Continue(())
         })?;
-        Ok(run)
+        broken.map_or(Ok(run), Err)
     }
 
     /// Makes one block of several.
@@ -348,20 +301,15 @@ impl Shared {
         Ok(self.lock()?.partition_mut(spot).map(|log| log.row))
     }
 
-    /// The heads of blocks in order, from the one that may hold `from` on, until `visit` breaks.
-    pub(super) fn heads(
-        &self,
-        spot: &Spot,
-        from: Offset,
-        visit: &mut dyn FnMut(Head) -> ControlFlow<()>,
-    ) -> Result<()> {
+    /// The heads of blocks in order, from the one that may hold `from` on, until `visit` breaks;
+    /// where a block cannot be read, why, and what stands for its head ([`Head::unread`]).
+    pub(super) fn heads(&self, spot: &Spot, from: Offset, visit: HeadVisitor<'_>) -> Result<()> {
         if let Some(disk) = &self.disk {
             return disk.heads(spot, from, visit);
         }
         if let Some(log) = self.lock()?.partition_mut(spot) {
-            let _ended = log
-                .blocks_from(from)
-                .try_for_each(|block| visit(block.head));
+            let mut blocks = log.blocks_from(from);
+            let _ended = blocks.try_for_each(|block| visit(block.head, None));
         }
         Ok(())
     }

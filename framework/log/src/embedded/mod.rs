@@ -19,6 +19,7 @@ mod member;
 mod newest;
 mod partition;
 mod reading;
+mod retain;
 mod rows;
 mod sketch;
 mod state;

@@ -9,11 +9,7 @@ use crate::{
     embedded::{EmbeddedLog, Limits},
     rng::Rng,
 };
-use millstream_state::{Backend, Column, Direction, WriteBatch};
-use std::{
-    collections::BTreeMap,
-    ops::{Bound, ControlFlow},
-};
+use std::collections::BTreeMap;
 
 /// Random writes, tombstones, compaction, reopening: the table read from the front is always that
 /// of a map, offsets only grow, and a compacted log is not larger than what it says.
@@ -192,82 +188,6 @@ fn what_is_only_compacted_does_not_wait() {
     // Also where a pass removed nothing.
     assert_eq!(log.write(100..300), 0);
     assert!(log.write(100..500) >= 200);
-}
-
-/// The blocks of all partitions on disk, by their keys.
-fn blocks(backend: &dyn Backend) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let (mut blocks, all) = (Vec::new(), (Bound::Unbounded, Bound::Unbounded));
-    backend
-        .scan(Column(3), all, Direction::Ascending, &mut |key, block| {
-            blocks.push((key.to_vec(), block.to_vec()));
-            ControlFlow::Continue(())
-        })
-        .unwrap();
-    blocks
-}
-
-#[test]
-fn a_block_that_cannot_be_read_stops_the_maintenance_of_its_partition_only() {
-    let mut harness = on_disk(small());
-    let kept = Cleanup::Delete {
-        retention_ms: Some(100),
-    };
-    let tables = ["a", "b", "c"].map(|name| compacted(&harness.log, name));
-    let old = topic(&harness.log, "old", kept);
-    let mut client = harness.log.client();
-    for round in 0..40_u8 {
-        for table in &tables {
-            send(
-                &mut client,
-                &table.topic,
-                Some(b"hot"),
-                Some(&[round; 20]),
-                0,
-            );
-        }
-        send(&mut client, "old", None, Some(b"x"), 0);
-        client.commit(1, &[]).unwrap();
-    }
-    drop(client);
-    let (backend, limits) = harness.backend.clone().unwrap();
-    harness.log = EmbeddedLog::open_with(backend.clone(), limits).unwrap();
-    let sound = blocks(&*backend);
-    assert_eq!(
-        &sound[5].0[..8],
-        &sound[0].0[..8],
-        "it is of the first topic"
-    );
-    let write = |change: u8| {
-        let (key, mut block) = sound[5].clone();
-        *block.last_mut().unwrap() ^= change;
-        let mut batch = WriteBatch::new();
-        batch.put(Column(3), &key, &block);
-        backend.apply(&batch).unwrap();
-    };
-    write(1);
-
-    let maintain = |now| -> Vec<String> {
-        let done = (0..50).map(|_| harness.log.maintain(now));
-        done.filter_map(|done| Some(done.err()?.to_string()))
-            .collect()
-    };
-    let told = maintain(1_000);
-    assert!(
-        told.len() == 1 && told[0].contains("the block of a-0"),
-        "{told:?}"
-    );
-    for table in &tables[1..] {
-        assert_eq!(dump(&harness.log, table).len(), 1, "{table}");
-    }
-    assert_eq!(dump(&harness.log, &old), []);
-    // It is looked at again after a while, also where the clock was put back, and then it is told.
-    assert_eq!(maintain(60_999), [""; 0]);
-    assert_eq!(maintain(61_000).len(), 1);
-    assert_eq!(maintain(500).len(), 1);
-    // Whoever mends the block mends it all.
-    write(0);
-    assert_eq!(maintain(60_500), [""; 0]);
-    assert_eq!(dump(&harness.log, &tables[0]).len(), 1);
 }
 
 #[test]

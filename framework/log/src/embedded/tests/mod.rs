@@ -2,6 +2,7 @@
 //!
 //! Invariant tested: in memory, on disk and reopened at every step it is one and the same log.
 
+mod damage;
 mod maintenance;
 
 use super::{EmbeddedLog, Limits};
