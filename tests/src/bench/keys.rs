@@ -1,7 +1,7 @@
-//! What a record costs in windows and joins as keys become more: a thousand to ten million, on
-//! disk.
+//! What a record costs as keys become more, in counts, windows and joins: a thousand to ten
+//! million, on disk.
 //!
-//! Every key has its rows there when the meter starts: those of one window, one session, the last
+//! Every key has its rows there when the meter starts: its count, one window, one session, the last
 //! records of both streams, or both tables. What each of a million records, of keys by chance, then
 //! asks for does not grow with the keys: in a join of streams the window is as wide as three
 //! quarters of the time in which each key comes once. Beside it stands what the disk alone takes,
@@ -17,6 +17,13 @@ use millstream_core::prelude::*;
 use millstream_runtime::backends::RocksBackends;
 use millstream_state::{Backend, Column, Limits, Presence, RocksBackend, Shared, WriteBatch};
 use std::{path::Path, sync::Arc, time::Duration};
+
+/// Counts by key.
+pub(super) const COUNT: Bench = Bench {
+    name: "embedded_count_keys",
+    runs,
+    child: |part, directory| child(part, directory, program(counting, 1)),
+};
 
 /// Counts in tumbling windows.
 pub(super) const TUMBLING: Bench = Bench {
@@ -83,6 +90,11 @@ fn program(declare: fn(&StreamsBuilder, u64), inputs: u64) -> Program {
         inputs,
         answers,
     }
+}
+
+fn counting(builder: &StreamsBuilder, _: u64) {
+    let counts = builder.stream(&IN).group_by_key().count(counts());
+    counts.to_stream().for_each(|_, _| ());
 }
 
 fn tumbling(builder: &StreamsBuilder, _: u64) {

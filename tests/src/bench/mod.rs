@@ -43,7 +43,7 @@ pub struct Bench {
 pub const ALL: &[Bench] = &[
     count::MEMORY,
     count::DISK,
-    count::KEY_NUMBERS,
+    keys::COUNT,
     operators::TUMBLING,
     operators::SESSION,
     operators::STREAM_JOIN,
