@@ -11,24 +11,14 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use millstream_core::{
-    record::TopicPartition,
-    task::Place,
-    topology::{Evolution, Format, Topology, Verdict},
-};
-use millstream_log::Committed;
-use millstream_runtime::{
-    clock::SystemClock,
-    config::{Config, ConfigBuilder},
-    patience::patiently,
-};
+use millstream_core::topology::{Evolution, Format, Topology, Verdict};
+use millstream_runtime::config::{Config, ConfigBuilder};
 use millstream_state::StateDir;
 use std::{
     ffi::OsStr,
     fmt::Display,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
 };
 
 pub use crate::signals::stop_flag;
@@ -129,7 +119,8 @@ pub enum Inspect {
         #[command(subcommand)]
         verb: Option<StateVerb>,
     },
-    /// Forget state, internal topics and places, so that the next run begins at the first record
+    /// Forget state, internal topics and places, so that the next run begins at the first record.
+    /// Where it was interrupted no instance starts before it was run again
     Reset {
         /// Do it; without this flag the plan is only printed
         #[arg(long)]
@@ -235,7 +226,9 @@ impl Inspect {
                 key.as_deref(),
                 limit,
             )?),
-            Self::Reset { execute } => show_plan(&reset(topology, config, execute)?, execute),
+            Self::Reset { execute } => {
+                show_plan(&Program::open(topology, config)?.reset(execute)?, execute)
+            }
         }
     }
 }
@@ -281,73 +274,4 @@ fn retire(topology: &Topology, config: &Config, store: &str) -> Result<Vec<Strin
         bail!("no task has a store {store:?} that is not known to be out already");
     }
     Ok(had)
-}
-
-/// Forgets a stopped program's progress; returns what was, or would be, done.
-fn reset(topology: Topology, config: Config, execute: bool) -> Result<Vec<String>> {
-    let program = Program::open(topology, config)?;
-    let (log, dir, config) = (program.log(), &program.dir, program.config());
-    let (mut client, clock) = (log.client()?, SystemClock::new());
-    let limit = Duration::from_millis(config.task_timeout_ms().unsigned_abs());
-    let topics = patiently(&mut *client, &clock, limit, |_| Ok(log.topics()?))?;
-    let partitions = |name: &str| {
-        let mut topics = topics.iter();
-        let topic = topics.find(|info| info.spec.name == name);
-        topic.map(|info| info.spec.partitions)
-    };
-    let id = config.application_id();
-    let names = topics.iter().map(|info| &*info.spec.name);
-    let layout = program
-        .topology()
-        .matching(id, config.dead_letter_topic(), names)?
-        .layout(id, partitions)?;
-    let mut inputs: Vec<_> = layout.tasks.iter().flat_map(|t| &t.inputs).collect();
-    inputs.retain(|at| !layout.internal.iter().any(|topic| *topic.name == *at.topic));
-    inputs.sort();
-    inputs.dedup();
-    let mut done = Vec::new();
-    // The places first: they are refused while other instances run, and then all stays as it is.
-    go_back(&program, &inputs, execute, &mut done)?;
-    done.extend(clean_up(dir, execute)?);
-    let internal = program.topology.internal_names(id);
-    for name in internal.iter().filter(|name| partitions(name).is_some()) {
-        done.push(format!("delete the topic {name}"));
-        if execute {
-            patiently(&mut *client, &clock, limit, |_| Ok(log.delete_topic(name)?))?;
-        }
-    }
-    Ok(done)
-}
-
-/// Sets the program's places in the user's topics back to what is first there.
-fn go_back(
-    program: &Program,
-    inputs: &[&TopicPartition],
-    execute: bool,
-    done: &mut Vec<String>,
-) -> Result<()> {
-    let (config, clock) = (program.config(), SystemClock::new());
-    let limit = Duration::from_millis(config.task_timeout_ms().unsigned_abs());
-    let mut client = program.log().client()?;
-    let mut places = Vec::new();
-    for at in inputs {
-        let start = patiently(&mut *client, &clock, limit, |log| Ok(log.start(at)?))?;
-        done.push(format!("go back to {start} in {at}"));
-        let metadata = Place::start(start).metadata(0);
-        places.push((
-            (*at).clone(),
-            Committed {
-                offset: start,
-                metadata,
-            },
-        ));
-    }
-    if execute {
-        let group = config.application_id();
-        patiently(&mut *client, &clock, limit, |log| {
-            Ok(log.commit_as(group, 1, &places)?)
-        })
-        .context("setting the places back; does another instance run?")?;
-    }
-    Ok(())
 }

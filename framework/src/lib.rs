@@ -12,6 +12,7 @@ mod output;
 mod program;
 mod publish;
 mod purge;
+mod reset;
 mod rounds;
 pub mod run;
 mod signals;

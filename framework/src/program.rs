@@ -164,7 +164,7 @@ impl Program {
     /// Deletes all state that this instance keeps on its disk, of tasks and of global tables: the
     /// next start restores it from changelogs and topics. Kafka Streams' `cleanUp()`. A program
     /// that runs keeps its state: this is for one that is not started. The log, and with it the
-    /// program's places, stay as they are; `reset` is what forgets those too.
+    /// program's places, stay as they are; [`Program::reset`] is what forgets those too.
     ///
     /// Stores without a changelog are lost by this.
     ///

@@ -350,7 +350,10 @@ impl<L: Log> Log for FaultyLog<L> {
     ) -> Result<Commit> {
         self.faults.alive()?;
         self.settled()?;
+        self.faults.pass(CrashPoint::BeforeCommit)?;
         self.sent = 0;
-        self.inner.commit_as(group, transaction, places)
+        let commit = self.inner.commit_as(group, transaction, places)?;
+        self.faults.pass(CrashPoint::AfterCommit)?;
+        Ok(commit)
     }
 }

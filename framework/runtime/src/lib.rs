@@ -16,6 +16,7 @@ pub mod patience;
 pub mod program;
 mod publish;
 pub mod replica;
+mod resets;
 pub mod streams;
 mod topics;
 pub mod worker;

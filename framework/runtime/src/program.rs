@@ -1,6 +1,9 @@
 //! A topology placed on a log: its tasks, topics and settings, the same for every thread.
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    resets,
+};
 use millstream_core::{
     record::{TaskId, TopicPartition},
     store::TimedShape,
@@ -74,7 +77,8 @@ impl Program {
     ///
     /// # Errors
     /// Where a source topic is missing, joined topics differ, or an internal topic exists with
-    /// another number of partitions; where two patterns match a topic.
+    /// another number of partitions; where two patterns match a topic. `Fatal` where a reset of the
+    /// program was begun and is not finished: nothing is made then.
     pub fn prepare(
         topology: Arc<Topology>,
         mut task: TaskConfig,
@@ -85,6 +89,8 @@ impl Program {
         let topology = wide;
         let count = |name: &str| infos.get(name).map(|info| info.spec.partitions);
         let mut layout = topology.layout(&task.application_id, count)?;
+        let inputs = layout.user_inputs();
+        resets::refuse(&log.committed_as(&task.application_id, &inputs)?)?;
         let copied = copied(&topology, &infos);
         task.source_changelogs = narrowed(&task.source_changelogs, &copied);
         let covered = topology.stores().iter();

@@ -3,6 +3,8 @@
 use crate::record::{Offset, Timestamp};
 
 const VERSION: u8 = 1;
+/// Stands where the version does, in a place that a reset has set back and not let go of yet.
+const RESETTING: u8 = u8::MAX;
 
 /// The next record to process of a partition, and the greatest timestamp before it.
 ///
@@ -32,6 +34,28 @@ impl Place {
         bytes.push(VERSION);
         bytes.extend(self.partition_time.to_be_bytes());
         bytes
+    }
+
+    /// The metadata of a place that a reset has set back, for as long as it is not finished: state
+    /// and internal topics may be those of before, and whoever went on from there would process
+    /// records twice.
+    ///
+    /// ```
+    /// use millstream_core::task::Place;
+    ///
+    /// assert!(Place::is_in_reset(&Place::reset_metadata(1)));
+    /// assert!(!Place::is_in_reset(&Place::start(0).metadata(2)));
+    /// ```
+    pub fn reset_metadata(transaction: u64) -> Vec<u8> {
+        let mut bytes = transaction.to_be_bytes().to_vec();
+        bytes.push(RESETTING);
+        bytes
+    }
+
+    /// Whether a committed place is that of a reset which is not finished
+    /// ([`Place::reset_metadata`]): a program must not start from it.
+    pub fn is_in_reset(metadata: &[u8]) -> bool {
+        metadata.get(8) == Some(&RESETTING)
     }
 
     /// Reads a committed place back: with the number of the transaction that wrote it. Metadata of
@@ -68,6 +92,20 @@ mod tests {
             Place::from_metadata(7, &place.metadata(12)),
             (place, Some(12))
         );
+    }
+
+    #[test]
+    fn a_place_that_is_being_reset_is_known_and_no_other_is() {
+        let time = Place {
+            offset: 7,
+            partition_time: -1,
+        };
+        assert!(Place::is_in_reset(&Place::reset_metadata(3)));
+        for other in [&time.metadata(u64::MAX)[..], b"", &[u8::MAX; 8]] {
+            assert!(!Place::is_in_reset(other), "{other:?}");
+        }
+        let (place, number) = Place::from_metadata(7, &Place::reset_metadata(3));
+        assert_eq!((place, number), (Place::start(7), Some(3)));
     }
 
     #[test]

@@ -51,6 +51,18 @@ pub struct TaskLayout {
     pub globals: Vec<Vec<TopicPartition>>,
 }
 
+impl TaskLayout {
+    /// The inputs of the tasks in topics that are not the program's own, sorted, each once.
+    pub fn user_inputs(&self) -> Vec<TopicPartition> {
+        let own = |at: &&TopicPartition| self.internal.iter().any(|topic| topic.name == *at.topic);
+        let inputs = self.tasks.iter().flat_map(|task| &task.inputs);
+        let mut inputs: Vec<_> = inputs.filter(|at| !own(at)).cloned().collect();
+        inputs.sort();
+        inputs.dedup();
+        inputs
+    }
+}
+
 impl Topology {
     /// Derives tasks and internal topics; `partitions` knows the counts of the user's topics.
     ///

@@ -4,6 +4,7 @@ use super::{Active, Meter, Restoring, Worker, fetch::IdleInputs, meter::Replayed
 use crate::{
     error::{Error, Result},
     replica::{Replay, Replica},
+    resets,
 };
 use millstream_core::{
     record::{Offset, TaskId, Timestamp},
@@ -107,6 +108,8 @@ impl Worker {
                     Err(LogError::Retry(_)) => continue,
                     answer => answer?,
                 };
+                // One that was begun since this instance looked at its start.
+                resets::refuse(&found)?;
                 match replica.limit(&inputs, &found, &mut *self.log) {
                     Err(Error::Log(LogError::Retry(_))) => continue,
                     limited => limited?,

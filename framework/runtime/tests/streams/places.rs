@@ -4,9 +4,10 @@ use super::harness::*;
 use millstream_core::{
     prelude::*,
     record::{RawRecord, TopicPartition},
+    task::{Place, TaskConfig},
 };
-use millstream_log::Log;
-use millstream_runtime::streams::State;
+use millstream_log::{Committed, Log};
+use millstream_runtime::{program::Program, streams::State};
 use std::{sync::Arc, time::Duration};
 
 /// Each record as it is, from where the source is to begin.
@@ -67,6 +68,43 @@ fn a_source_that_is_to_begin_nowhere_stops_the_program() {
     for part in ["in-0", "auto.offset.reset"] {
         assert!(failure.contains(part), "{failure}");
     }
+}
+
+/// What a reset that is under way has committed.
+fn begin_reset(world: &World) {
+    let place = Committed {
+        offset: 0,
+        metadata: Place::reset_metadata(1),
+    };
+    let places = [(TopicPartition::new(IN.name, 0), place)];
+    let mut client = world.log.client();
+    client.commit_as(APPLICATION, 1, &places).unwrap();
+}
+
+#[test]
+fn nothing_starts_at_a_place_of_a_reset_that_is_not_finished() {
+    let world = World::new(1);
+    begin_reset(&world);
+    let task = TaskConfig::new(APPLICATION);
+    let refused = Program::prepare(Arc::new(sums()), task, &mut world.log.client());
+    let said = refused.err().unwrap().to_string();
+    assert!(said.contains("run `reset --execute` again"), "{said}");
+    let topics = world.log.topics().unwrap().into_iter();
+    let topics: Vec<_> = topics.map(|topic| topic.spec.name).collect();
+    assert_eq!(topics, [IN.name, OUT.name], "nothing was made");
+}
+
+#[test]
+fn a_reset_that_begins_between_a_programs_start_and_its_first_task_stops_it() {
+    let world = World::new(1);
+    world.feed(numbers(0..2));
+    let streams = world.streams(sums(), config("a"));
+    begin_reset(&world);
+    streams.start().unwrap();
+    assert_eq!(streams.wait_for(State::is_final, LIMIT), State::Error);
+    let failure = streams.failure().unwrap();
+    assert!(failure.contains("run `reset --execute` again"), "{failure}");
+    assert!(world.outputs().is_empty());
 }
 
 #[test]
