@@ -119,6 +119,17 @@ pub trait Backend: Send + Sync {
         self.apply(batch)
     }
 
+    /// Says what time it is, by the same clock as [`Position::applied_at`]: to be called now and
+    /// then, also while nothing is applied. A backend that holds changes back writes down those that
+    /// have waited for long enough, and with nothing to write does next to nothing.
+    ///
+    /// # Errors
+    /// As [`Backend::apply`]. What could not be written is still held.
+    fn settle(&self, now: i64) -> Result<()> {
+        let _ = now;
+        Ok(())
+    }
+
     /// The position stored with a column, if any batch has brought one.
     fn position(&self, column: Column) -> Result<Option<Position>>;
 

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{Column, Position, Result, WriteBatch};
 
-/// How far the positions below lag behind at most while batches come, by the wall clock in them: so
-/// much has to be replayed after a crash.
+/// How far the positions below lag behind at most, by the wall clock as batches and
+/// [`crate::Backend::settle`] tell it: so much has to be replayed after a crash.
 const AGE_MS_MAX: i64 = 5_000;
 
 /// Bytes of rows that go below at once. The memory of larger pieces would be new each time, and
@@ -42,6 +42,11 @@ impl Buffer {
             self.old = Some(Old { since, positions });
             self.since = None;
         }
+    }
+
+    /// Whether nothing waits to go below.
+    pub(super) fn is_settled(&self) -> bool {
+        self.since.is_none() && self.old.is_none()
     }
 
     /// Whether the old rows have been held back for long enough.

@@ -7,6 +7,9 @@
 //! *turn*. Old rows go below once the oldest change among them is some seconds old, and all rows do
 //! when the buffer is full. A row that changes all the time never goes below by its age, nor does
 //! one that comes and goes in the meantime, or has expired by then, as those of short windows do.
+//! What time it is the buffer learns from each batch, and from its owner where none comes
+//! ([`Backend::settle`]): what a quiet day held back would be missing after the next crash, and a
+//! position that is a day old is not trusted, so that everything had to be restored.
 //!
 //! What is in the buffer dies with the process. That is no loss: below are positions of some
 //! seconds ago, and the changelog behind them brings everything up to date. Until it is
@@ -356,6 +359,18 @@ impl Backend for Buffered {
         let mut buffer = self.write();
         self.drain(&mut buffer, Which::All)?;
         self.below.apply_bulk(batch)
+    }
+
+    fn settle(&self, now: i64) -> Result<()> {
+        if self.read().is_settled() {
+            return Ok(());
+        }
+        let mut buffer = self.write();
+        buffer.turn(Some(now));
+        if buffer.is_due(Some(now)) {
+            self.drain(&mut buffer, Which::Old)?;
+        }
+        Ok(())
     }
 
     fn position(&self, column: Column) -> Result<Option<Position>> {

@@ -44,6 +44,49 @@ fn a_change_goes_below_five_seconds_later_unless_there_was_another() {
 }
 
 #[test]
+fn a_change_goes_below_by_the_clock_alone() {
+    let sick = Arc::new(Sick::new(MemoryBackend::new(&["rows"])));
+    let backend = Buffered::new(sick.clone(), BufferBudget::new(1 << 20));
+    let writes = || usize::MAX - sick.allowed.load(Ordering::Relaxed);
+    put(&backend, b"k", b"1", Some(position(1, 1_000)));
+    put(&backend, b"k", b"2", Some(position(2, 1_100)));
+    // A delay is counted from the change on, and from when it is no longer seen to change.
+    for now in [1_200, 3_499, 3_500, 5_999] {
+        backend.settle(now).unwrap();
+        assert_eq!(writes(), 0, "at {now}");
+    }
+    backend.settle(6_000).unwrap();
+    assert_eq!(below(&sick.memory), (Some(b"2".to_vec()), Some(2)));
+    assert_eq!(writes(), 1);
+    // Then there is nothing to do, however long that goes on.
+    for now in (0..100).map(|day| day * 86_400_000) {
+        backend.settle(now).unwrap();
+    }
+    assert_eq!(writes(), 1);
+    assert_eq!(
+        backend.position(Column(0)).unwrap(),
+        Some(position(2, 1_100))
+    );
+}
+
+#[test]
+fn what_could_not_go_below_by_the_clock_is_tried_again() {
+    let sick = Arc::new(Sick::new(MemoryBackend::new(&["rows"])));
+    let backend = Buffered::new(sick.clone(), BufferBudget::new(1 << 20));
+    put(&backend, b"k", b"1", Some(position(1, 0)));
+    sick.allowed.store(0, Ordering::Relaxed);
+    backend.settle(4_999).unwrap();
+    assert!(backend.settle(5_000).is_err());
+    assert_eq!(
+        contract::get(&backend, Column(0), b"k").unwrap(),
+        Some(b"1".to_vec())
+    );
+    sick.allowed.store(1, Ordering::Relaxed);
+    backend.settle(5_001).unwrap();
+    assert_eq!(below(&sick.memory), (Some(b"1".to_vec()), Some(1)));
+}
+
+#[test]
 fn a_clock_that_went_back_holds_nothing_up() {
     let (under, backend) = over_memory(&["rows"], 1 << 20);
     put(&backend, b"k", b"1", Some(position(1, 3_600_000)));

@@ -42,6 +42,8 @@ const COMMIT_ROUNDS: usize = 300;
 /// And so many times for the next of the calls that are out.
 const CALL_ROUNDS: usize = 60;
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
+/// How often backends are told the time.
+const SETTLE_INTERVAL_MS: i64 = 1_000;
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +111,8 @@ pub struct Worker {
     /// Tasks asked back that are not given back yet.
     revoking: Vec<TaskId>,
     last_commit: Timestamp,
+    /// When the backends were last told what time it is.
+    settled_at: Option<Timestamp>,
     stats: WorkerStats,
     meter: Option<Meter>,
 }
@@ -148,6 +152,7 @@ impl Worker {
             assigning: None,
             revoking: Vec::new(),
             last_commit: Timestamp::MIN,
+            settled_at: None,
             stats: WorkerStats::default(),
             meter: None,
         }
@@ -239,6 +244,7 @@ impl Worker {
         if self.commit_is_due(now) {
             busy |= self.commit(now)?;
         }
+        self.settle_backends(now)?;
         Ok(if busy { Step::Busy } else { Step::Idle })
     }
 
@@ -289,6 +295,22 @@ impl Worker {
             }
         }
         Ok(busy)
+    }
+
+    /// Tells backends the time, so that what they hold back is written though no commit comes: that
+    /// of a task may have nothing to do for days while others are busy, and so may a standby.
+    fn settle_backends(&mut self, now: Timestamp) -> Result<()> {
+        let waits = |told: Timestamp| told <= now && now - told < SETTLE_INTERVAL_MS;
+        if self.settled_at.is_some_and(waits) {
+            return Ok(());
+        }
+        self.settled_at = Some(now);
+        let active = self.active.values().map(|active| &active.backend);
+        let standby = self.standby.values().map(Replica::backend);
+        for backend in active.chain(standby) {
+            backend.settle(now)?;
+        }
+        Ok(())
     }
 
     /// How the worker stands.

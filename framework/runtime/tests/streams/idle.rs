@@ -2,13 +2,18 @@
 //! how long a task waits for an input that is empty.
 
 use super::{harness::*, marks::Marked};
-use millstream_core::{prelude::*, record::TopicPartition, task::TaskConfig};
+use millstream_core::{
+    prelude::*,
+    record::{TaskId, TopicPartition},
+    task::TaskConfig,
+};
 use millstream_log::{Committed, Log};
 use millstream_runtime::{
-    backends::MemoryBackends,
+    backends::{Backends, MemoryBackends},
     program::Program,
     worker::{Settings, Step, Worker},
 };
+use millstream_state::{Backend, BufferBudget, Buffered, Column};
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -170,6 +175,80 @@ fn a_pause_stops_punctuation_too_and_what_fell_into_it_is_called_once() {
     pause.store(false, Ordering::Relaxed);
     assert_eq!(step(14_500), [11_000, 14_500]);
     assert_eq!(step(15_000), [11_000, 14_500, 15_000]);
+}
+
+/// Backends with buffers in front of them, as those on a disk have.
+#[derive(Default)]
+struct Held(MemoryBackends);
+
+impl Backends for Held {
+    fn declare(
+        &self,
+        task: TaskId,
+        stores: &[(String, String)],
+        elsewhere: &[String],
+    ) -> millstream_runtime::Result<()> {
+        self.0.declare(task, stores, elsewhere)
+    }
+
+    fn open(
+        &self,
+        task: TaskId,
+        columns: &[String],
+    ) -> millstream_runtime::Result<Arc<dyn Backend>> {
+        let below = self.0.open(task, columns)?;
+        Ok(Arc::new(Buffered::new(below, BufferBudget::new(1 << 20))))
+    }
+
+    fn open_global(&self, columns: &[String]) -> millstream_runtime::Result<Arc<dyn Backend>> {
+        self.0.open_global(columns)
+    }
+}
+
+/// A process that dies after a quiet time has all its state on the disk, though nothing was
+/// committed since that could have taken it there, on an active task and on a standby.
+#[test]
+fn what_a_task_holds_back_is_written_while_nothing_comes() {
+    let world = World::new(1);
+    let task = TaskConfig::new(APPLICATION);
+    let program = Program::prepare(Arc::new(sums()), task, &mut world.log.client()).unwrap();
+    let program = Arc::new(program);
+    let disks = [Arc::<Held>::default(), Arc::<Held>::default()];
+    let mut workers = ["a", "b"].into_iter().zip(&disks).map(|(name, disk)| {
+        let mut settings = Settings::new(name, name);
+        settings.standby_replicas = 1;
+        let log = Box::new(world.log.client());
+        Worker::new(program.clone(), disk.clone(), log, settings)
+    });
+    let (mut a, mut b) = (workers.next().unwrap(), workers.next().unwrap());
+    let mut step = |now| {
+        for _ in 0..20 {
+            a.step(now, Duration::ZERO).unwrap();
+            b.step(now, Duration::ZERO).unwrap();
+        }
+    };
+    step(0);
+    world.feed([("a".to_owned(), 1)]);
+    step(1_000);
+    assert_eq!(world.outputs()["a"], [1]);
+    let id = TaskId {
+        subtopology: 0,
+        partition: 0,
+    };
+    let columns = program.columns(id);
+    let changelog = &program.changelogs(id)[0].changelog;
+    let end = world.log.client().end(changelog).unwrap();
+    assert!(end > 0);
+    let on_disk = |disk: &Held| {
+        let below = disk.0.open(id, &columns).unwrap();
+        let position = below.position(Column(0)).unwrap();
+        position.map_or(0, |position| position.offset)
+    };
+    assert_eq!(disks.each_ref().map(|disk| on_disk(disk)), [0, 0]);
+    for now in (2_000..10_000).step_by(500) {
+        step(now);
+    }
+    assert_eq!(disks.each_ref().map(|disk| on_disk(disk)), [end, end]);
 }
 
 #[test]
