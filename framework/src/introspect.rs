@@ -19,8 +19,10 @@ use millstream_runtime::{
     streams::{Cursor, State, StoreRow, Streams, UnreadableRow},
     worker::{TaskRole, TaskView},
 };
+use millstream_sink::SinkWatch;
 use serde_json::Value;
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicU32},
     thread::park_timeout,
     time::Duration,
@@ -34,7 +36,6 @@ const READ_WAIT: Duration = Duration::from_millis(10);
 
 pub(crate) struct Inspector {
     pub(crate) streams: Arc<Streams>,
-    pub(crate) log: Arc<dyn Broker>,
     pub(crate) client: Mutex<Client>,
     /// How many records without a key were appended: they go round the partitions.
     pub(crate) keyless: AtomicU32,
@@ -63,11 +64,6 @@ impl Inspector {
         let client = self.client.lock();
         let mut client = client.unwrap_or_else(PoisonError::into_inner);
         client.kept.with(what)
-    }
-
-    /// How many partitions a topic has.
-    fn partitions(&self, topic: &str) -> Result<u32, QueryError> {
-        Ok(self.spec(topic)?.partitions)
     }
 
     fn spec(&self, topic: &str) -> Result<TopicSpec, QueryError> {
@@ -108,6 +104,21 @@ impl Inspector {
             State::Rebalancing | State::Running => Ok(()),
             state => Err(QueryError::NotReady(format!("the client is {state}"))),
         }
+    }
+
+    /// The names of the topics that the program knows by name. Which topics there are else is asked
+    /// of no log: a cluster may have thousands, and tells of each by itself.
+    fn own_topics(&self) -> BTreeSet<String> {
+        let (program, topology) = (self.streams.program(), self.topology());
+        let mut names: BTreeSet<String> = topology.user_sources().into_iter().collect();
+        names.extend(topology.user_sinks());
+        names.extend(topology.dead_letter_topics());
+        names.extend(topology.internal_names(&self.application_id));
+        names.extend(program.task.dead_letter_topic.as_deref().map(str::to_owned));
+        names.extend(self.predictions_topic.clone());
+        let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        names.extend(sinks.iter().flat_map(SinkWatch::topics).map(str::to_owned));
+        names
     }
 
     fn topology(&self) -> &Topology {
@@ -318,12 +329,21 @@ impl Introspect for Inspector {
     }
 
     fn topics(&self) -> Result<Vec<TopicStatus>, QueryError> {
-        let topics = self.log.topics().map_err(unavailable)?.into_iter();
-        let topics = topics.map(|info| TopicStatus {
-            name: info.spec.name,
-            partitions: info.spec.partitions,
-        });
-        Ok(topics.collect())
+        let mut found = Vec::new();
+        for name in self.own_topics() {
+            // A store that is restored from elsewhere has no changelog, and a topic of dead letters
+            // may not be there before the first of them.
+            let info = self.with(|log| log.topic(&name)).map_err(unavailable)?;
+            found.extend(info.map(|info| TopicStatus {
+                name,
+                partitions: info.spec.partitions,
+            }));
+        }
+        Ok(found)
+    }
+
+    fn partitions(&self, topic: &str) -> Result<u32, QueryError> {
+        Ok(self.spec(topic)?.partitions)
     }
 
     fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Appended>, QueryError> {

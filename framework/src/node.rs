@@ -249,7 +249,6 @@ impl Node {
             streams: self.streams.clone(),
             client: Inspector::client(self.log.clone()),
             keyless: AtomicU32::new(0),
-            log: self.log.clone(),
             application_id: self.config.application_id().to_owned(),
             predictions_topic: self.predictions_topic.clone(),
             models: self.models.clone(),

@@ -12,7 +12,7 @@ use millstream_core::{
 };
 use millstream_log::{Committed, Error as LogError, Log};
 use millstream_runtime::{Error, clock::SystemClock, patience::patiently};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// The numbers of the two commits of places, before all else is forgotten and after.
 const BEGIN: u64 = 1;
@@ -41,18 +41,12 @@ impl Program {
             clock: SystemClock::new(),
             limit: Duration::from_millis(config.task_timeout_ms().unsigned_abs()),
         };
-        let topics = reset.patiently(|_| log.topics())?;
-        let partitions = |name: &str| {
-            let mut topics = topics.iter();
-            let topic = topics.find(|info| info.spec.name == name);
-            topic.map(|info| info.spec.partitions)
-        };
-        let names = topics.iter().map(|info| &*info.spec.name);
-        let dead = config.dead_letter_topic();
+        let there = reset.patiently(|log| log.topic_names())?;
+        let (names, dead) = (there.iter().map(|name| &**name), config.dead_letter_topic());
         let wide = self.topology.matching(id, dead, names)?;
-        let inputs = wide.layout(id, partitions)?.user_inputs();
-
-        let starts = reset.starts(inputs)?;
+        let partitions = reset.partitions(wide.user_sources())?;
+        let layout = wide.layout(id, |name| partitions.get(name).copied())?;
+        let starts = reset.starts(layout.user_inputs())?;
         let told = starts.iter();
         let mut done: Vec<_> = told
             .map(|(at, start)| format!("go back to {start} in {at}"))
@@ -65,7 +59,7 @@ impl Program {
         }
         done.extend(clean_up(&self.dir, execute)?);
         let internal = self.topology.internal_names(id);
-        for name in internal.iter().filter(|name| partitions(name).is_some()) {
+        for name in internal.iter().filter(|name| there.contains(name)) {
             done.push(format!("delete the topic {name}"));
             if execute {
                 reset.patiently(|_| match log.delete_topic(name) {
@@ -99,6 +93,17 @@ impl Reset {
         patiently(&mut *self.client, &self.clock, self.limit, |log| {
             Ok(what(log)?)
         })
+    }
+
+    /// How many partitions topics have that are there.
+    fn partitions(&mut self, names: Vec<String>) -> Result<BTreeMap<String, u32>> {
+        let mut partitions = BTreeMap::new();
+        for name in names {
+            if let Some(info) = self.patiently(|log| log.topic(&name))? {
+                partitions.insert(name, info.spec.partitions);
+            }
+        }
+        Ok(partitions)
     }
 
     /// Where partitions begin.

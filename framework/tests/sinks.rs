@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::{COUNTS, LINES, feed, settings, topology, until};
+use common::{COUNTS, LINES, REPARTITION, feed, settings, topology, until};
 use millstream::{
     Node, Program,
     log::{Broker, Cleanup, EmbeddedLog, TopicSpec},
@@ -148,6 +148,38 @@ fn ask(address: SocketAddr, path: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
+}
+
+#[test]
+fn the_topics_of_a_program_are_its_own_and_its_sinks() {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let location = Location::sqlite(dirs[1].path().join("counts.db"));
+    let log = EmbeddedLog::in_memory();
+    topics(&log, &[LINES.name, COUNTS.name, OTHERS.name]);
+    let mut node = start(dirs[0].path(), &log, &location);
+    let address = node.serve().unwrap();
+    let listed = || {
+        let answer = ask(address, "/topics");
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let all: Vec<serde_json::Value> = serde_json::from_str(body).unwrap();
+        let names = all.iter().map(|topic| topic["name"].as_str().unwrap());
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let own = [
+        COUNTS.name,
+        LINES.name,
+        "words-counts-changelog",
+        REPARTITION,
+    ];
+    assert_eq!(listed(), own);
+    // One that the program only comes to need is listed once it is there.
+    topics(&log, &["counts-dead-letters"]);
+    let dead = [own[0], "counts-dead-letters", own[1], own[2], own[3]];
+    assert_eq!(listed(), dead);
+    // Any topic can still be read.
+    let others = ask(address, "/topics/others/records");
+    assert!(others.starts_with("HTTP/1.1 200 "), "{others}");
+    node.close().unwrap();
 }
 
 #[test]

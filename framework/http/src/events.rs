@@ -157,11 +157,9 @@ pub(crate) async fn tail(
 }
 
 async fn partitions(app: &App, topic: &str) -> ApiResult<u32> {
-    let topics = app.ask(|program| program.topics()).await??;
-    let found = topics.into_iter().find(|status| status.name == topic);
-    found
-        .map(|status| status.partitions)
-        .ok_or_else(|| crate::QueryError::UnknownTopic(topic.to_owned()).into())
+    let topic = topic.to_owned();
+    let ask = move |program: &dyn crate::Introspect| program.partitions(&topic);
+    Ok(app.ask(ask).await??)
 }
 
 /// The tail of some partitions. They share a page, so that many partitions are no more to hold.

@@ -35,11 +35,19 @@ pub trait Introspect: Send + Sync {
     /// keys' bytes within each.
     fn range(&self, store: &str, range: &Range) -> Result<RangePage, QueryError>;
 
-    /// The topics of the program's log, in order.
+    /// The program's topics, in order: those that it reads, writes and makes for itself, and those
+    /// of its dead letters. A log may have thousands of others.
     ///
     /// # Errors
     /// [`QueryError::NotReady`] while the log does not answer.
     fn topics(&self) -> Result<Vec<TopicStatus>, QueryError>;
+
+    /// How many partitions a topic has, the program's or any other of its log.
+    ///
+    /// # Errors
+    /// [`QueryError::UnknownTopic`] for one that is not there, and [`QueryError::NotReady`] while
+    /// the log does not answer.
+    fn partitions(&self, topic: &str) -> Result<u32, QueryError>;
 
     /// Appends records to a topic, all or none, and returns their places in the same order.
     fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Appended>, QueryError>;

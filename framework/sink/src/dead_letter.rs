@@ -57,6 +57,11 @@ impl DeadLetters {
         }
     }
 
+    /// Where they go.
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
     /// Commits a dead letter for every refused record of the batch that has none yet.
     pub(crate) fn send(
         &mut self,

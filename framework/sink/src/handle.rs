@@ -26,6 +26,7 @@ const DEAF_MAX: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct SinkHandle {
     name: Arc<str>,
+    topics: [Arc<str>; 2],
     stop: SyncSender<i64>,
     shared: Arc<Shared>,
     thread: JoinHandle<Result<()>>,
@@ -89,6 +90,7 @@ impl fmt::Display for SinkState {
 #[derive(Clone, Debug)]
 pub struct SinkWatch {
     name: Arc<str>,
+    topics: [Arc<str>; 2],
     shared: Arc<Shared>,
 }
 
@@ -96,6 +98,11 @@ impl SinkWatch {
     /// The sink's name: its table's.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The topic that it reads, and the one of its dead letters.
+    pub fn topics(&self) -> [&str; 2] {
+        self.topics.each_ref().map(|topic| &**topic)
     }
 
     /// Counts and places after the last step, the last one before its end included.
@@ -175,7 +182,7 @@ impl SinkHandle {
         let (stop, commands) = mpsc::sync_channel(1);
         let shared = Arc::<Shared>::default();
         let publish = Arc::clone(&shared);
-        let name: Arc<str> = sink.name().into();
+        let (name, topics) = (Arc::<str>::from(sink.name()), sink.topics().map(Arc::from));
         let thread = std::thread::Builder::new()
             .name(format!("sink-{}", name.replace('\0', "")))
             .spawn(move || {
@@ -187,6 +194,7 @@ impl SinkHandle {
             .map_err(|error| Error::Thread(error.to_string()))?;
         Ok(Self {
             name,
+            topics,
             stop,
             shared,
             thread,
@@ -202,6 +210,7 @@ impl SinkHandle {
     pub fn watch(&self) -> SinkWatch {
         SinkWatch {
             name: Arc::clone(&self.name),
+            topics: self.topics.clone(),
             shared: Arc::clone(&self.shared),
         }
     }

@@ -135,6 +135,11 @@ impl Sink {
         &self.table.name
     }
 
+    /// The topic that it reads, and the one of its dead letters.
+    pub fn topics(&self) -> [&str; 2] {
+        [&self.topic, self.dead_letters.topic()]
+    }
+
     /// Counts and places so far.
     pub fn stats(&self) -> &SinkStats {
         &self.stats

@@ -15,7 +15,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpStream},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     time::Duration,
@@ -26,6 +26,8 @@ pub(crate) const TOPIC: &str = "predictions";
 /// Two partitions of one topic, and one store of counts.
 pub(crate) struct Fake {
     pub(crate) ready: AtomicBool,
+    /// How often it was asked for all topics.
+    pub(crate) listed: AtomicUsize,
     counts: BTreeMap<String, u64>,
     partitions: Mutex<[Vec<RecordView>; 2]>,
     /// A read of the key `slow` waits here until the sender is dropped.
@@ -37,6 +39,7 @@ impl Fake {
         let (release, slow) = sync_channel(0);
         let fake = Self {
             ready: AtomicBool::new(true),
+            listed: AtomicUsize::new(0),
             counts: [("a b/c", 3), ("apple", 1), ("größe", 2)]
                 .map(|(k, v)| (k.into(), v))
                 .into(),
@@ -140,10 +143,18 @@ impl Introspect for Fake {
     }
 
     fn topics(&self) -> Result<Vec<TopicStatus>, QueryError> {
+        self.listed.fetch_add(1, Ordering::Relaxed);
         Ok(vec![TopicStatus {
             name: TOPIC.into(),
             partitions: 2,
         }])
+    }
+
+    fn partitions(&self, topic: &str) -> Result<u32, QueryError> {
+        match topic {
+            TOPIC => Ok(2),
+            _ => Err(QueryError::UnknownTopic(topic.into())),
+        }
     }
 
     fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Appended>, QueryError> {

@@ -171,7 +171,9 @@ fn what_is_sent_is_committed_before_it_is_too_much_for_the_log() {
     start(&streams);
     world.wait_for_outputs(ROUNDS * KEYS / 2);
     // The rest is committed at the end, but only if it was processed by then.
-    world.until("processing", || processed(&streams) == (ROUNDS * KEYS) as u64);
+    world.until("processing", || {
+        processed(&streams) == (ROUNDS * KEYS) as u64
+    });
     assert_eq!(streams.close(), State::NotRunning);
     let outputs = world.outputs();
     assert_eq!(outputs.len(), KEYS);
