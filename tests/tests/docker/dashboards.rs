@@ -5,6 +5,7 @@ use crate::{
     compose::{Compose, texts},
     docker, pass, read,
 };
+use millstream::metrics::Metric;
 use millstream_tests::servers::{self, Kind, Prometheus, Supervised, flagship};
 use serde_json::Value;
 use std::{collections::BTreeSet, path::Path, process::Command, time::Duration};
@@ -126,6 +127,78 @@ fn queries(dashboard: &Value) -> Vec<(String, String)> {
         ));
     }
     found
+}
+
+/// What neither the dashboard nor an alert asks for, and why not.
+const LEFT_OUT: [(Metric, &str); 14] = [
+    (
+        Metric::BuildInfo,
+        "to be joined with others, and one of itself",
+    ),
+    (
+        Metric::ModelInfo,
+        "to be joined with others, and one of itself",
+    ),
+    (
+        Metric::RecordLateness,
+        "says what a grace period should be, not how the program is",
+    ),
+    (
+        Metric::RebalanceDuration,
+        "their number is shown; for whoever asks why they are many",
+    ),
+    (Metric::RestoreBytes, "records are shown"),
+    (
+        Metric::RestoreEta,
+        "only while a store is restored; the page of the program has it",
+    ),
+    (
+        Metric::Restores,
+        "what is left of them is shown; for whoever asks why there are any",
+    ),
+    (
+        Metric::LogRequests,
+        "only on a cluster, and Kafka has panels of its own",
+    ),
+    (Metric::LogRetries, "only on a cluster"),
+    (Metric::LogTimeouts, "only on a cluster"),
+    (Metric::LogTraffic, "only on a cluster"),
+    (Metric::LogRoundTrip, "only on a cluster"),
+    (Metric::LogQueuedRecords, "only on a cluster"),
+    (Metric::SeriesOverflow, "about the metrics, not the program"),
+];
+
+/// The names of metrics in a query, without what Prometheus puts behind those of histograms.
+fn names(query: &str) -> impl Iterator<Item = &str> {
+    let words = query.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words
+        .filter(|word| word.starts_with("streams_"))
+        .map(|word| {
+            let parts = ["_bucket", "_sum", "_count"].into_iter();
+            let mut wholes = parts.filter_map(|part| word.strip_suffix(part));
+            wholes.next().unwrap_or(word)
+        })
+}
+
+/// A metric that nobody is shown is one that nobody misses when it is wrong.
+#[test]
+fn every_metric_is_shown_or_left_out_on_purpose() {
+    let (panels, alerts) = (queries(&dashboard()), read("alerts.yml"));
+    let panels = panels.iter().flat_map(|(_, query)| names(query));
+    let shown: BTreeSet<&str> = panels.chain(names(&alerts)).collect();
+    let mut offenders = Vec::new();
+    for metric in Metric::ALL {
+        let is_shown = shown.contains(metric.spec().name);
+        match LEFT_OUT.iter().find(|(left_out, _)| left_out == metric) {
+            None if !is_shown => offenders.push(format!("{metric} is shown nowhere")),
+            Some((_, why)) if is_shown => offenders.push(format!("{metric} is shown: {why}")),
+            _ => {}
+        }
+    }
+    pass("the dashboard and the list of metrics disagree", &offenders);
+    let known: BTreeSet<&str> = Metric::ALL.iter().map(|m| m.spec().name).collect();
+    let unknown = shown.difference(&known).map(|name| (*name).to_owned());
+    pass("there are no such metrics", &unknown.collect::<Vec<_>>());
 }
 
 #[test]
