@@ -94,6 +94,12 @@ pub trait StateStore: Any {
     /// The commit was refused: back to what the backend holds.
     fn abort(&mut self) -> Result<()>;
 
+    /// How much of what was found when the store was opened was of no use and was made new: ruined
+    /// weights of a model, say. Whoever opens the task tells people.
+    fn repaired(&self) -> u64 {
+        0
+    }
+
     /// For the typed access through [`StoreRef`].
     fn as_any_mut(&mut self) -> &mut dyn Any;
 }

@@ -2,9 +2,21 @@
 //!
 //! Invariant: active tasks, standbys and restore all come through here, so their bytes are equal.
 
-use super::StoreChanges;
-use crate::record::RawRecord;
+use super::{StoreChanges, Task};
+use crate::{record::RawRecord, topology::Topology};
 use millstream_state::{Column, WriteBatch};
+
+impl Task {
+    /// The stores that had to make something new of what they found when they were opened, and how
+    /// much ([`StateStore::repaired`](crate::store::StateStore::repaired)).
+    pub fn repaired<'t>(&self, topology: &'t Topology) -> Vec<(&'t str, u64)> {
+        let stores = self.commit.changes.iter().filter_map(|changes| {
+            let repaired = self.ctx.stores[changes.store.0].as_ref()?.repaired();
+            Some((&*topology.store(changes.store).name, repaired))
+        });
+        stores.filter(|(_, repaired)| *repaired > 0).collect()
+    }
+}
 
 /// Writes a store's changes of one commit into its column. What is known to be new is said to be.
 pub(super) fn write_changes(batch: &mut WriteBatch, changes: &StoreChanges) {

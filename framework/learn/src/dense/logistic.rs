@@ -2,7 +2,7 @@
 //!
 //! Invariant: the gradient is taken before anything changes; the intercept learns at its own rate.
 
-use super::{present, widen};
+use super::{heal, present, widen};
 use crate::{
     learner::Learner,
     math::sigmoid,
@@ -124,5 +124,11 @@ impl<O: Optimizer> Replicated for DenseLogisticRegression<O> {
 
     fn set_rest(&mut self, rest: Rest) {
         self.rest = rest;
+    }
+
+    fn heal(&mut self) -> u64 {
+        let ruined = |slot: &&mut Slot| !slot.iter().all(|number| number.is_finite());
+        let weights = self.rest.weights.iter_mut().filter(ruined);
+        heal(&mut self.rest.intercept) + weights.map(|slot| *slot = [0.0; 2]).count() as u64
     }
 }

@@ -4,7 +4,7 @@
 //! weights by the least that would give it that margin, or `c` times the example if that is less.
 //! Crammer et al., "Online passive-aggressive algorithms", JMLR 7 (2006).
 
-use super::{logistic::probability, present, widen};
+use super::{heal, logistic::probability, present, widen};
 use crate::{
     learner::Learner,
     weights::{Replicated, Schema},
@@ -104,5 +104,10 @@ impl Replicated for PassiveAggressive {
 
     fn set_rest(&mut self, rest: Rest) {
         self.rest = rest;
+    }
+
+    fn heal(&mut self) -> u64 {
+        let weights = self.rest.weights.iter_mut();
+        heal(&mut self.rest.intercept) + weights.map(heal).sum::<u64>()
     }
 }

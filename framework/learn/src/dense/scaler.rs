@@ -37,6 +37,17 @@ pub struct StandardScaler {
 }
 
 impl StandardScaler {
+    /// Makes new what is known of features and no number; of how many it was.
+    fn heal(&mut self) -> u64 {
+        let sound = |of: &Moments| {
+            [of.count, of.mean, of.variance]
+                .iter()
+                .all(|n| n.is_finite())
+        };
+        let ruined = self.features.iter_mut().filter(|of| !sound(of));
+        ruined.map(|of| *of = Moments::default()).count() as u64
+    }
+
     /// Takes in one record.
     pub fn learn(&mut self, input: &[f64]) {
         widen(&mut self.features, input);
@@ -148,5 +159,9 @@ impl<L: Learner<Input = [f64]> + Replicated> Replicated for Scaled<L> {
     fn set_rest(&mut self, (scaler, rest): Self::Rest) {
         self.scaler = scaler;
         self.learner.set_rest(rest);
+    }
+
+    fn heal(&mut self) -> u64 {
+        self.scaler.heal() + self.learner.heal()
     }
 }

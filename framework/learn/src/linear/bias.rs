@@ -12,6 +12,15 @@ pub(super) struct Bias {
 }
 
 impl Bias {
+    /// Begins anew where it is no number; whether it was none.
+    pub(super) fn heal(&mut self) -> bool {
+        let ruined = !(self.value.is_finite() && self.squares.is_finite());
+        if ruined {
+            *self = Self::default();
+        }
+        ruined
+    }
+
     pub(super) fn step(&mut self, rate: f64, error: f64) {
         self.squares += error * error;
         self.value -= rate * 0.5 * error / (1.0 + self.squares).sqrt();

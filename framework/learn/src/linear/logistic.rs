@@ -2,7 +2,7 @@
 //!
 //! Invariant: the probability returned is the one the learning step starts from.
 
-use super::{bias::Bias, place, slot, step};
+use super::{bias::Bias, heal, place, slot, step};
 use crate::{
     features::{SparseVector, text},
     learner::Learner,
@@ -131,5 +131,9 @@ impl<O: Optimizer> Replicated for LogisticRegression<O> {
 
     fn set_rest(&mut self, rest: Rest) {
         self.rest = rest;
+    }
+
+    fn heal(&mut self) -> u64 {
+        heal(&mut self.table) + u64::from(self.rest.bias.heal())
     }
 }

@@ -34,6 +34,24 @@ fn step<O: Optimizer>(optimizer: &O, row: &mut [f32], class: usize, gradient: f6
     }
 }
 
+/// Makes new all slots of which a number is not finite; how many there were.
+fn heal(table: &mut Table) -> u64 {
+    let mut ruined = 0;
+    for row in 0..u32::try_from(table.rows()).unwrap_or(u32::MAX) {
+        // Nothing is written, and so tracked, of rows that are sound.
+        if table.row(row).iter().all(|number| number.is_finite()) {
+            continue;
+        }
+        for slot in table.row_mut(row).chunks_mut(2) {
+            if !slot.iter().all(|number| number.is_finite()) {
+                slot.fill(0.0);
+                ruined += 1;
+            }
+        }
+    }
+    ruined
+}
+
 /// The row of a feature. Hashed indexes fit the table by construction; one that does not, from a
 /// vector made for a larger table, shares a row with another feature instead of ending the program.
 #[inline]

@@ -3,7 +3,7 @@
 //! Invariant: every class's weight of a feature lies in the feature's row; the probabilities of one
 //! prediction sum to one.
 
-use super::{bias::Bias, place, slot, step};
+use super::{bias::Bias, heal, place, slot, step};
 use crate::{
     features::{SparseVector, text},
     learner::Learner,
@@ -180,5 +180,10 @@ impl<O: Optimizer> Replicated for SoftmaxRegression<O> {
 
     fn set_rest(&mut self, rest: Rest) {
         self.rest = rest;
+    }
+
+    fn heal(&mut self) -> u64 {
+        let biases = self.rest.biases.iter_mut();
+        heal(&mut self.table) + biases.map(|bias| u64::from(bias.heal())).sum::<u64>()
     }
 }

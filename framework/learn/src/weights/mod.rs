@@ -61,4 +61,15 @@ pub trait Replicated {
 
     /// Replaces the rest.
     fn set_rest(&mut self, rest: Self::Rest);
+
+    /// Makes new, as if no example had touched them, all weights that are infinite or no number:
+    /// nothing that is learned leads back from there, and one of them makes every prediction that
+    /// meets it no number. Returns how many there were. Called when a model has been restored;
+    /// learners write no such weights any more, but older versions did.
+    ///
+    /// What comes of it must depend on the state alone. A table of which only the learner knows
+    /// what its numbers are is left as it is.
+    fn heal(&mut self) -> u64 {
+        0
+    }
 }

@@ -1,6 +1,7 @@
 //! Puts a model together again from the records of its column.
 //!
-//! Invariant: the model has the manifest's fingerprint afterwards, or the store does not open.
+//! Invariant: the model has the manifest's fingerprint afterwards, or the store does not open; and
+//! then no weight that its learner knows to be ruined ([`Replicated::heal`]).
 
 use super::{
     Replicated, Schema,
@@ -20,18 +21,23 @@ use std::{
 /// A store's column has the record's timestamp in front of every value.
 const TIMESTAMP_BYTES: usize = 8;
 
-/// Loads what the column holds, if anything, and says where the rolling snapshot stands.
+/// Loads what the column holds, if anything, and says where the rolling snapshot stands, and how
+/// many weights had to be made new.
+///
+/// Rows that were made new are not written for that: they are found ruined, and made new, until
+/// something is learned of them. So a manifest from since then has the fingerprint of the model with
+/// them, and one from before the fingerprint of what lies here.
 pub(super) fn restore<M: Replicated>(
     name: &str,
     model: &mut M,
     schema: &Schema,
     env: &StoreEnv,
-) -> Result<Ring> {
+) -> Result<(Ring, u64)> {
     let in_store = |error| named(name, error);
     let mut ring = Ring::new(model.table());
     let mut value = Vec::new();
     if env.backend.get(env.column, MANIFEST_KEY, &mut value)? == Presence::Missing {
-        return nothing_there(env).map(|()| ring).map_err(in_store);
+        return nothing_there(env).map(|()| (ring, 0)).map_err(in_store);
     }
     let manifest = value_of(&value)
         .and_then(Manifest::decode)
@@ -43,13 +49,13 @@ pub(super) fn restore<M: Replicated>(
         load_table(table, &mut ring, &manifest, env).map_err(in_store)?;
     }
     model.set_rest(manifest::decode(&manifest.rest, "model state").map_err(in_store)?);
-    let found = fingerprint(model, &manifest.rest);
-    if found != manifest.fingerprint {
-        let expected = manifest.fingerprint;
+    let (found, expected) = (fingerprint(model, &manifest.rest), manifest.fingerprint);
+    let healed = model.heal();
+    if found != expected && (healed == 0 || fingerprint(model, &manifest.rest) != expected) {
         let message = format!("fingerprint {found:016x}, the manifest says {expected:016x}");
         return Err(in_store(corrupt(message).into()));
     }
-    Ok(ring)
+    Ok((ring, healed))
 }
 
 /// Adds the store's name to a complaint about its bytes.

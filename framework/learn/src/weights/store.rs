@@ -67,6 +67,8 @@ pub struct WeightStore<M> {
     committed: (Ring, Vec<u8>),
     /// Whether the model was lent out for changes since the last drain.
     lent: bool,
+    /// Weights that were ruined when the store was opened, and are new since.
+    healed: u64,
     /// The rows of the delta being drained, and where its parts end.
     delta: Vec<u8>,
     cuts: Vec<usize>,
@@ -74,7 +76,8 @@ pub struct WeightStore<M> {
 
 impl<M: Replicated> WeightStore<M> {
     /// Opens the store: a model that its column knows is loaded into `model`, otherwise `model` is
-    /// taken as it is, even if it has learned something elsewhere.
+    /// taken as it is, even if it has learned something elsewhere. Weights that an older version has
+    /// ruined are new afterwards ([`Replicated::heal`], [`StateStore::repaired`]).
     ///
     /// # Errors
     /// [`Topology`](millstream_core::ErrorKind::Topology) where the column holds another kind of
@@ -85,7 +88,7 @@ impl<M: Replicated> WeightStore<M> {
             schema.push(("rows", table.rows().to_string()));
             schema.push(("width", table.width().to_string()));
         }
-        let mut ring = restore(name, &mut model, &schema, env)?;
+        let (mut ring, healed) = restore(name, &mut model, &schema, env)?;
         if let Some(table) = model.table_mut() {
             table.track();
             ring.warm = ring.seq == 0 && table.fingerprint() != 0;
@@ -100,6 +103,7 @@ impl<M: Replicated> WeightStore<M> {
             ring,
             rest,
             lent: false,
+            healed,
             delta: Vec::new(),
             cuts: Vec::new(),
         })
@@ -281,6 +285,10 @@ impl<M: Replicated + 'static> StateStore for WeightStore<M> {
         self.model
             .set_rest(manifest::decode(&self.rest, "model state")?);
         Ok(())
+    }
+
+    fn repaired(&self) -> u64 {
+        self.healed
     }
 
     fn as_any_mut(&mut self) -> &mut dyn Any {

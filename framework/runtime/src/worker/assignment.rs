@@ -9,6 +9,7 @@ use crate::{
 use millstream_core::{
     record::{Offset, TaskId, Timestamp},
     task::{OffsetReset, Place, Task},
+    topology::Topology,
 };
 use millstream_log::{Assignment, Error as LogError, Log};
 
@@ -145,6 +146,7 @@ impl Worker {
             let (topology, globals) = (&self.program.topology, self.settings.globals.backend());
             let mut task = Task::open_with(topology, id, config, backend.clone(), globals)?;
             task.retain_inputs(&inputs(&self.program, id));
+            tell_repaired(&task, topology);
             // Where the log interrupts this, the replica stays, and the next step tries again.
             let number = match resume(&mut task, places, &mut *self.log, now) {
                 Err(Error::Log(LogError::Retry(_))) => continue,
@@ -255,6 +257,14 @@ fn tell_restored(task: TaskId, replica: &Replica) {
             }
             None => tracing::info!(%task, store = name, records, bytes, took_ms, "restored"),
         }
+    }
+}
+
+/// Says which stores of a task that has been opened held what is of no use to anybody.
+fn tell_repaired(task: &Task, topology: &Topology) {
+    for (store, repaired) in task.repaired(topology) {
+        let what = "made new what was of no use, as weights of a model that are no numbers";
+        tracing::warn!(task = %task.id(), store, repaired, what);
     }
 }
 
