@@ -11,6 +11,9 @@ SHELL := /bin/bash
 cache := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/millstream
 data := $(cache)/data
 demo_state := $(cache)/demo
+# What streams_build_info says is running. Cargo compiles the facade anew when it changes, and
+# nothing below, so only the demo is told.
+revision = $(shell git describe --always --dirty --abbrev=12 --exclude '*' 2>/dev/null || echo unknown)
 simulation_seeds := 2000
 # On one broker; `chaos --kills 100 --brokers 3` blows for a quarter of an hour.
 storm := --kills 10 --freezes 2
@@ -37,7 +40,8 @@ demo:
 	tests/setup/packages build
 	apps/sentiment/fetch-data imdb
 	@echo "The first build takes a quarter of an hour (RocksDB). Then: http://127.0.0.1:8080"
-	$(cargo) run --release -p sentiment -- run --input $(data)/imdb-mixed.tsv --state-dir $(demo_state)
+	SOURCE_REVISION=$(revision) \
+		$(cargo) run --release -p sentiment -- run --input $(data)/imdb-mixed.tsv --state-dir $(demo_state)
 
 test:
 	tests/setup/packages build test

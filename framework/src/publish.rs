@@ -109,6 +109,8 @@ impl Metrics {
         }
     }
 
+    /// The revision is what whoever compiled this had in the environment (the image and the demo
+    /// do): a build script that asked the checkout would compile anew with each commit.
     fn build(&self) {
         let labels = [
             ("version", env!("CARGO_PKG_VERSION")),

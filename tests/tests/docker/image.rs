@@ -1,6 +1,9 @@
 //! The Dockerfile and its two scripts. The scripts are run as they are; the Dockerfile is read.
 
-use crate::{compose::unpinned, docker, pass, read, root};
+use crate::{
+    compose::{Compose, unpinned},
+    docker, pass, read, root,
+};
 use millstream_tests::servers::flagship;
 use std::{
     collections::BTreeSet,
@@ -72,6 +75,36 @@ fn what_is_copied_is_there_and_not_ignored() {
     }
     // It is run in the image, so it must be there, and be runnable.
     assert!(ignored.contains("!docker/manifests"));
+}
+
+/// What is running is told by the name that the code was compiled with, down to the metric.
+#[test]
+fn the_image_and_the_demo_are_told_their_revision() {
+    let text = |file: &str| std::fs::read_to_string(root().join(file)).unwrap();
+    let code = text("framework/src/publish.rs");
+    let (_, rest) = code.split_once("option_env!(\"").expect("a revision");
+    let (name, _) = rest.split_once('"').unwrap();
+    let instructions = instructions();
+    let place = |of: &dyn Fn(&(String, String)) -> bool| instructions.iter().rposition(of);
+    let told = place(&|(word, rest)| word == "ARG" && rest.starts_with(&format!("{name}=")));
+    let built = place(&|(word, rest)| word == "RUN" && rest.contains("cargo build"));
+    let stage = place(&|(word, rest)| word == "FROM" && rest.ends_with(" AS build"));
+    assert!(
+        stage < told && told < built,
+        "{name} is no argument of the build"
+    );
+    let compose = Compose::read();
+    let services = compose.services.values();
+    let builds: Vec<_> = services.filter_map(|s| s["build"].as_object()).collect();
+    assert!(!builds.is_empty());
+    for build in builds {
+        let said = build["args"][name].as_str();
+        assert_eq!(said, Some(&*format!("${{{name}:-unknown}}")));
+    }
+    let demo = text("Makefile");
+    let (_, demo) = demo.split_once("\ndemo:").expect("a demo");
+    let (demo, _) = demo.split_once("\n\n").unwrap();
+    assert!(demo.contains(&format!("{name}=$(revision)")), "{demo}");
 }
 
 /// Whoever runs the image gets the flagship, as nobody in particular, with a check of its health.
