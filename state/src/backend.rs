@@ -74,6 +74,10 @@ pub struct BackendStats {
 /// What a scan calls with each key and value; it ends the scan by breaking.
 pub type Visitor<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
+/// What a search for rows to delete calls with each key, and whether its row is settled; it ends the
+/// search by breaking.
+pub type SettledVisitor<'a> = &'a mut dyn FnMut(&[u8], bool) -> ControlFlow<()>;
+
 /// An ordered key-value engine that holds all stores of one task.
 ///
 /// Reads may come from any thread while the owner applies batches; each single call sees one state
@@ -97,14 +101,15 @@ pub trait Backend: Send + Sync {
     ) -> Result<()>;
 
     /// As an ascending [`Backend::scan`], for one who is looking for rows to delete that nobody
-    /// reads any more: a backend that holds changes back leaves out those, and the rows that they
-    /// change.
+    /// reads any more: a backend that holds changes back leaves those out, and says of the rows that
+    /// they change that these are not settled. Whoever looks so far and no further can count them.
     fn scan_settled(
         &self,
         column: Column,
         bounds: (Bound<&[u8]>, Bound<&[u8]>),
-        visit: Visitor<'_>,
+        visit: SettledVisitor<'_>,
     ) -> Result<()> {
+        let visit = &mut |key: &[u8], _: &[u8]| visit(key, true);
         self.scan(column, bounds, Direction::Ascending, visit)
     }
 

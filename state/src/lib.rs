@@ -23,7 +23,9 @@ pub mod ordered;
 mod rocks;
 mod small;
 
-pub use backend::{Backend, BackendStats, Column, Direction, Position, Presence, Visitor};
+pub use backend::{
+    Backend, BackendStats, Column, Direction, Position, Presence, SettledVisitor, Visitor,
+};
 pub use batch::{Op, WriteBatch};
 pub use buffered::{BufferBudget, Buffered};
 #[cfg(feature = "fs")]

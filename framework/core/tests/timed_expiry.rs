@@ -6,11 +6,11 @@ use millstream_core::{
     batch::RecordBatch,
     record::Timestamp,
     serde::{i64_be, utf8},
-    store::{At, StateStore, StoreEnv, TimedKind, TimedShape, TimedStore},
+    store::{At, StateStore, StoreEnv, Sweep, TimedKind, TimedShape, TimedStore},
     task::restore_record,
 };
 use millstream_state::{
-    Backend, BufferBudget, Buffered, Column, MemoryBackend, Position, WriteBatch,
+    Backend, BufferBudget, Buffered, Column, MemoryBackend, Op, Position, WriteBatch, ordered,
 };
 use std::sync::Arc;
 
@@ -77,6 +77,60 @@ fn what_has_expired_leaves_the_backend() {
         let held = store.resident_bytes();
         assert!(held < 400 * 300, "{held} bytes in memory");
     }
+}
+
+/// Rows that a buffer will change are not for the search to judge, and cost it as much to pass: with
+/// a buffer full of them a commit would wait for all.
+#[test]
+fn a_stretch_of_the_search_ends_among_rows_that_will_change() {
+    const HELD: u32 = 1_000;
+    let shape = TimedShape {
+        kind: TimedKind::Instant,
+        retention: 10,
+        wide: false,
+    };
+    let row = |name: &str, time: Timestamp| {
+        let mut key = name.as_bytes().to_vec();
+        ordered::put_i64(&mut key, time);
+        key
+    };
+    let backend = Buffered::new(
+        Arc::new(MemoryBackend::new(&["rows"])),
+        BufferBudget::new(1 << 20),
+    );
+    let mut batch = WriteBatch::new();
+    for number in 0..HELD {
+        batch.put(COLUMN, &row(&format!("a{number:04}"), 1_000), b"row");
+    }
+    let position = Position {
+        offset: 1,
+        reach: 1,
+        topic_id: 1,
+        applied_at: 0,
+        transaction: 1,
+    };
+    batch.set_position(COLUMN, position);
+    backend.apply(&batch).unwrap();
+    // The clock, behind the time of its own record.
+    let clock = [0_i64, 1_000].map(i64::to_be_bytes).concat();
+    let mut settled = WriteBatch::new();
+    settled.put(COLUMN, &[0], &clock);
+    settled.put(COLUMN, &row("z", 5), b"row");
+    settled.set_position(COLUMN, position);
+    backend.apply(&settled).unwrap();
+    backend.flush().unwrap();
+    backend.apply(&batch).unwrap();
+    let (mut sweep, mut stretches) = (Sweep::default(), 0);
+    let mut found = WriteBatch::new();
+    while found.ops().count() == 0 && stretches < 100 {
+        let column = (&backend as &dyn Backend, COLUMN);
+        sweep.delete_expired(column, shape, 0, &mut found).unwrap();
+        stretches += 1;
+    }
+    // 256 rows at a time, where nothing was written.
+    assert_eq!(stretches, 4, "stretches until the row was found");
+    let found: Vec<_> = found.ops().collect();
+    assert!(matches!(found[..], [Op::Delete { key, .. }] if key == row("z", 5)));
 }
 
 /// A store that keeps nothing, at the end of time: nothing is before it that could be taken away.

@@ -27,8 +27,8 @@ mod drain;
 mod rows;
 
 use crate::{
-    Backend, BackendStats, Column, Direction, Error, Op, Position, Presence, Result, Visitor,
-    WriteBatch, ordered,
+    Backend, BackendStats, Column, Direction, Error, Op, Position, Presence, Result,
+    SettledVisitor, Visitor, WriteBatch, ordered,
 };
 use ahead::Next;
 use drain::Old;
@@ -290,15 +290,14 @@ impl Backend for Buffered {
         &self,
         column: Column,
         bounds: (Bound<&[u8]>, Bound<&[u8]>),
-        visit: Visitor<'_>,
+        visit: SettledVisitor<'_>,
     ) -> Result<()> {
         let index = self.check(column)?;
-        self.below.scan_settled(column, bounds, &mut |key, value| {
-            if self.read().columns[index].get(key).is_some() {
-                return ControlFlow::Continue(());
-            }
-            visit(key, value)
-        })
+        self.below
+            .scan_settled(column, bounds, &mut |key, settled| {
+                let changes = self.read().columns[index].get(key).is_some();
+                visit(key, settled && !changes)
+            })
     }
 
     fn apply(&self, batch: &WriteBatch) -> Result<()> {

@@ -163,7 +163,7 @@ fn what_was_flushed_is_no_longer_in_the_buffer() {
 }
 
 #[test]
-fn who_looks_for_settled_rows_is_not_shown_what_will_change() {
+fn who_looks_for_settled_rows_is_told_which_will_change() {
     let (_, backend) = over_memory(&["rows"], 1 << 20);
     for key in [b"a", b"b", b"c"] {
         put(&backend, key, b"1", Some(position(1, 0)));
@@ -173,12 +173,13 @@ fn who_looks_for_settled_rows_is_not_shown_what_will_change() {
     change(&backend, 3, |batch| batch.delete(Column(0), b"b"));
     put(&backend, b"d", b"2", Some(position(4, 0)));
     let mut seen = Vec::new();
-    let mut see = |key: &[u8], _: &[u8]| {
-        seen.push(key.to_vec());
+    let mut see = |key: &[u8], settled| {
+        seen.push((key.to_vec(), settled));
         ControlFlow::Continue(())
     };
     backend.scan_settled(Column(0), ALL, &mut see).unwrap();
-    assert_eq!(seen, [b"c"]);
+    let told = [(b"a", false), (b"b", false), (b"c", true)];
+    assert_eq!(seen, told.map(|(key, settled)| (key.to_vec(), settled)));
 }
 
 /// Applies a change of one key: how it is made, and where the changelog is then.

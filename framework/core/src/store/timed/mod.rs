@@ -115,8 +115,8 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             scratch: Vec::new(),
             key_bytes: Vec::new(),
         };
-        store.load_clock()?;
-        store.load_trail()?;
+        // Once: what is in memory later was committed, whatever becomes of the next commit.
+        store.trail = store.load_clock()?;
         store.groups = store.no_groups();
         Ok(store)
     }
@@ -304,26 +304,18 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         self.groups.bytes
     }
 
-    fn load_clock(&mut self) -> Result<()> {
+    /// Takes over the committed clock; the trail that is written beside it.
+    fn load_clock(&mut self) -> Result<trail::Trail> {
         let Self { env, scratch, .. } = self;
-        self.observed = match env.backend.get(env.column, keys::CLOCK, scratch)? {
-            Presence::Missing => Timestamp::MIN,
+        let (observed, trail) = match env.backend.get(env.column, keys::CLOCK, scratch)? {
+            Presence::Missing => (Timestamp::MIN, trail::Trail::default()),
             Presence::Found => {
-                let clock = sweep::clock(scratch);
-                clock.map_err(|cause| corrupt(env, &cause))?.0
+                let clock = sweep::clock(scratch)
+                    .and_then(|(time, rest)| Ok((time, trail::Trail::read(rest)?)));
+                clock.map_err(|cause| corrupt(env, &cause))?
             }
         };
-        self.logged = self.observed;
-        Ok(())
-    }
-
-    /// To be done once: what is in memory later was committed, whatever becomes of the next commit.
-    fn load_trail(&mut self) -> Result<()> {
-        let Self { env, scratch, .. } = self;
-        if env.backend.get(env.column, keys::CLOCK, scratch)? == Presence::Found {
-            let trail = sweep::clock(scratch).and_then(|(_, bytes)| trail::Trail::read(bytes));
-            self.trail = trail.map_err(|cause| corrupt(env, &cause))?;
-        }
-        Ok(())
+        (self.observed, self.logged) = (observed, observed);
+        Ok(trail)
     }
 }

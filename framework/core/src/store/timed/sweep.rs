@@ -21,7 +21,8 @@ use std::ops::{Bound, ControlFlow};
 
 /// Between two sweeps at least this much of event time passes, as between Kafka's segments.
 const SWEEP_MS_MIN: Timestamp = 60_000;
-/// How many stored rows are looked at, at least, in a stretch, besides those that will change.
+/// How many stored rows are looked at, at least, in a stretch, those that will change included: there
+/// may be as many as a buffer holds, and a commit waits for the end of the stretch.
 const SWEEP_ROWS_MIN: usize = 256;
 /// And how many for each row that was written. Rows come in one by one and a sweep is due again
 /// after half the retention, so it must go faster than they come to get round in time.
@@ -61,9 +62,9 @@ impl Sweep {
         backend.scan_settled(
             column,
             (Bound::Excluded(cursor.as_slice()), Bound::Unbounded),
-            &mut |key, _| {
+            &mut |key, settled| {
                 seen += 1;
-                if shape.has_expired(key, horizon) {
+                if settled && shape.has_expired(key, horizon) {
                     found.push(key.to_vec());
                 }
                 if seen < budget {
