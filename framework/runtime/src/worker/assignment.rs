@@ -166,6 +166,7 @@ impl Worker {
                 Active {
                     task,
                     sent: 0,
+                    sent_committed: 0,
                     idle,
                     _lease,
                     backend,

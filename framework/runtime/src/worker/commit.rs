@@ -169,6 +169,8 @@ impl Worker {
             end.map(|(_, end)| *end)
         };
         for active in self.active.values_mut() {
+            // Nothing is sent while a commit is under way.
+            active.sent_committed = active.sent;
             active.task.committed(|changelog| {
                 let topic_id = program.changelog_ids.get(&*changelog.topic).copied()?;
                 let offset = ends(changelog)?;
@@ -243,6 +245,7 @@ impl Worker {
         retry(|| self.log.abort())?;
         for active in self.active.values_mut() {
             active.task.abort()?;
+            active.sent = active.sent_committed;
             let inputs = active.task.inputs().to_vec();
             let places = retry(|| self.log.committed(&inputs))?;
             let number = resume(&mut active.task, &places, &mut *self.log, self.last_commit)?;

@@ -66,8 +66,10 @@ pub enum Phase {
 /// A task that runs, with what its inputs' places must be seen against.
 struct Active {
     task: Task,
-    /// Records it has sent since it was opened.
+    /// Records it has sent since it was opened, those of the open transaction included.
     sent: u64,
+    /// How many it had when it was last committed: what an abort goes back to.
+    sent_committed: u64,
     idle: IdleInputs,
     backend: Arc<dyn millstream_state::Backend>,
     /// Held for as long as the task runs here, and given up last: a backend that closes still
@@ -357,7 +359,7 @@ impl Worker {
     fn give_up_tasks(&mut self, of: impl Fn(&TaskId) -> bool) {
         for (id, active) in self.active.extract_if(.., |id, _| of(id)) {
             let total = self.given_up.entry(id).or_default();
-            total.add(active.task.committed_counts(), active.sent);
+            total.add(active.task.committed_counts(), active.sent_committed);
         }
     }
 

@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, sync::Arc};
 pub struct WorkerStats {
     /// Records processed, those of aborted transactions included.
     pub processed: u64,
-    /// Records sent to output and repartition topics.
+    /// Records sent to output and repartition topics, those of aborted transactions included.
     pub sent: u64,
     /// Transactions committed.
     pub commits: u64,
@@ -83,7 +83,7 @@ pub struct TaskView {
 pub struct Totals {
     /// What the task has done. Of one that was given away, what was committed.
     pub counts: Counts,
-    /// Records sent to output and repartition topics.
+    /// Records sent to output and repartition topics, as far as they are committed or may be.
     pub sent: u64,
 }
 

@@ -3,6 +3,7 @@
 
 use super::harness::*;
 use millstream_core::{prelude::*, record::TopicPartition, task::TaskConfig};
+use millstream_log::{FaultRates, Faults, FaultyLog, Log};
 use millstream_runtime::{
     Error,
     backends::MemoryBackends,
@@ -19,13 +20,14 @@ fn topology(reset: OffsetReset) -> Topology {
 }
 
 fn worker(world: &World, reset: OffsetReset) -> Worker {
+    worker_on(world, reset, Box::new(world.log.client()))
+}
+
+fn worker_on(world: &World, reset: OffsetReset, log: Box<dyn Log>) -> Worker {
     let task = TaskConfig::new(APPLICATION);
     let topology = Arc::new(topology(reset));
     let program = Program::prepare(topology, task, &mut world.log.client()).unwrap();
-    let (log, backends) = (
-        Box::new(world.log.client()),
-        Arc::<MemoryBackends>::default(),
-    );
+    let backends = Arc::<MemoryBackends>::default();
     let settings = Settings::new("worker", "worker");
     Worker::new(Arc::new(program), backends, log, settings)
 }
@@ -57,6 +59,37 @@ fn behind(world: &World, reset: OffsetReset) -> Worker {
 fn lost(worker: &Worker) -> u64 {
     let totals = worker.totals().into_values();
     totals.map(|total| total.counts.dropped.lost).sum()
+}
+
+/// What was sent in vain is sent again, and is in the output once: so it is counted.
+#[test]
+fn what_an_abort_drops_is_not_counted_as_sent() {
+    const RECORDS: i64 = 10;
+    let mut aborted = 0;
+    for (seed, (fence, unknown)) in (0..12).zip([(1.0, 0.0), (0.0, 1.0)].into_iter().cycle()) {
+        let world = World::new(1);
+        let rates = FaultRates {
+            fence,
+            unknown,
+            ..FaultRates::default()
+        };
+        let faults = Faults::new(seed, rates);
+        let log = Box::new(FaultyLog::new(world.log.client(), faults.clone()));
+        let mut worker = worker_on(&world, OffsetReset::Earliest, log);
+        feed(&world, 0..RECORDS);
+        for _ in 0..20 {
+            worker.step(0, Duration::ZERO).unwrap();
+        }
+        assert_eq!(worker.stats().processed, RECORDS as u64);
+        worker.step(1_000_000, Duration::ZERO).unwrap();
+        faults.set_rates(FaultRates::default());
+        work(&mut worker, 2_000_000).unwrap();
+        let stats = *worker.stats();
+        aborted += stats.aborted + stats.fenced;
+        let sent: u64 = worker.totals().values().map(|total| total.sent).sum();
+        assert_eq!((sent, world.outputs()["a"].len()), (10, 10), "{stats:?}");
+    }
+    assert!(aborted > 6, "the weather was too fair: {aborted}");
 }
 
 #[test]
