@@ -1,8 +1,8 @@
 //! A program forgets what it has done: its places, its state, and the topics that it made.
 //!
 //! Invariant: whoever dies in the middle of it leaves places that no instance starts from
-//! ([`Place::reset_metadata`]), on any machine, until a reset has come to its end. Every step may be
-//! done again.
+//! ([`Place::reset_metadata`]), on any machine, until a reset has come to its end. Every step may
+//! be done again.
 
 use crate::program::{Program, clean_up};
 use anyhow::{Context, Result};
@@ -21,9 +21,9 @@ const END: u64 = 2;
 impl Program {
     /// Forgets the program's progress, as Kafka Streams' application reset tool does together with
     /// `cleanUp()`: its places in the user's topics are the first that are there, and the state on
-    /// this instance's disk, the changelogs and the repartition topics are deleted. What was written
-    /// to the user's topics and to tables stays. Says, line by line, what was done or, without
-    /// `execute`, would be.
+    /// this instance's disk, the changelogs and the repartition topics are deleted. What was
+    /// written to the user's topics and to tables stays. Says, line by line, what was done or,
+    /// without `execute`, would be.
     ///
     /// All instances must have stopped. Those on other machines keep what lies on their disks until
     /// they start, and see then that its changelogs are not the same any more; stores without a

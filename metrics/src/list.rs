@@ -48,7 +48,7 @@ macro_rules! metrics {
 metrics! {
     // The client and its threads.
     BuildInfo = "streams_build_info", One, Gauge, ["version", "revision"],
-        "What is running, always 1. The revision is unknown where SOURCE_REVISION was not built in.";
+        "What is running, always 1. The revision is unknown where no SOURCE_REVISION was built in.";
     ClientState = "streams_client_state", One, Gauge, ["application_id", "state"],
         "Whether the client is in this state, 0 or 1.";
     Threads = "streams_threads", One, Gauge, ["state"],

@@ -74,8 +74,8 @@ pub struct BackendStats {
 /// What a scan calls with each key and value; it ends the scan by breaking.
 pub type Visitor<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
-/// What a search for rows to delete calls with each key, and whether its row is settled; it ends the
-/// search by breaking.
+/// What a search for rows to delete calls with each key, and whether its row is settled; it ends
+/// the search by breaking.
 pub type SettledVisitor<'a> = &'a mut dyn FnMut(&[u8], bool) -> ControlFlow<()>;
 
 /// An ordered key-value engine that holds all stores of one task.
@@ -101,8 +101,9 @@ pub trait Backend: Send + Sync {
     ) -> Result<()>;
 
     /// As an ascending [`Backend::scan`], for one who is looking for rows to delete that nobody
-    /// reads any more: a backend that holds changes back leaves those out, and says of the rows that
-    /// they change that these are not settled. Whoever looks so far and no further can count them.
+    /// reads any more: a backend that holds changes back leaves those out, and says of the rows
+    /// that they change that these are not settled. Whoever looks so far and no further can count
+    /// them.
     fn scan_settled(
         &self,
         column: Column,
@@ -125,8 +126,8 @@ pub trait Backend: Send + Sync {
     }
 
     /// Says what time it is, by the same clock as [`Position::applied_at`]: to be called now and
-    /// then, also while nothing is applied. A backend that holds changes back writes down those that
-    /// have waited for long enough, and with nothing to write does next to nothing.
+    /// then, also while nothing is applied. A backend that holds changes back writes down those
+    /// that have waited for long enough, and with nothing to write does next to nothing.
     ///
     /// # Errors
     /// As [`Backend::apply`]. What could not be written is still held.

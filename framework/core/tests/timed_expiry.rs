@@ -79,8 +79,8 @@ fn what_has_expired_leaves_the_backend() {
     }
 }
 
-/// Rows that a buffer will change are not for the search to judge, and cost it as much to pass: with
-/// a buffer full of them a commit would wait for all.
+/// Rows that a buffer will change are not for the search to judge, and cost it as much to pass:
+/// with a buffer full of them a commit would wait for all.
 #[test]
 fn a_stretch_of_the_search_ends_among_rows_that_will_change() {
     const HELD: u32 = 1_000;

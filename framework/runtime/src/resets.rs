@@ -2,8 +2,8 @@
 //!
 //! A reset sets places back and deletes state and topics, one after the other, and may die in
 //! between. The places say so until all of it is done, since they are what every instance reads
-//! before it begins, wherever its disk is. Invariant: no task begins at such a place, or its records
-//! would be counted again by the state of before.
+//! before it begins, wherever its disk is. Invariant: no task begins at such a place, or its
+//! records would be counted again by the state of before.
 
 use millstream_core::task::Place;
 use millstream_log::{Committed, Error, Result};

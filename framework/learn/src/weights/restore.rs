@@ -25,8 +25,8 @@ const TIMESTAMP_BYTES: usize = 8;
 /// many weights had to be made new.
 ///
 /// Rows that were made new are not written for that: they are found ruined, and made new, until
-/// something is learned of them. So a manifest from since then has the fingerprint of the model with
-/// them, and one from before the fingerprint of what lies here.
+/// something is learned of them. So a manifest from since then has the fingerprint of the model
+/// with them, and one from before the fingerprint of what lies here.
 pub(super) fn restore<M: Replicated>(
     name: &str,
     model: &mut M,

@@ -76,8 +76,8 @@ pub struct WeightStore<M> {
 
 impl<M: Replicated> WeightStore<M> {
     /// Opens the store: a model that its column knows is loaded into `model`, otherwise `model` is
-    /// taken as it is, even if it has learned something elsewhere. Weights that an older version has
-    /// ruined are new afterwards ([`Replicated::heal`], [`StateStore::repaired`]).
+    /// taken as it is, even if it has learned something elsewhere. Weights that an older version
+    /// has ruined are new afterwards ([`Replicated::heal`], [`StateStore::repaired`]).
     ///
     /// # Errors
     /// [`Topology`](millstream_core::ErrorKind::Topology) where the column holds another kind of

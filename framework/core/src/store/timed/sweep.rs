@@ -21,8 +21,8 @@ use std::ops::{Bound, ControlFlow};
 
 /// Between two sweeps at least this much of event time passes, as between Kafka's segments.
 const SWEEP_MS_MIN: Timestamp = 60_000;
-/// How many stored rows are looked at, at least, in a stretch, those that will change included: there
-/// may be as many as a buffer holds, and a commit waits for the end of the stretch.
+/// How many stored rows are looked at, at least, in a stretch, those that will change included: of
+/// these there may be as many as a buffer holds, and a commit waits for the end of the stretch.
 const SWEEP_ROWS_MIN: usize = 256;
 /// And how many for each row that was written. Rows come in one by one and a sweep is due again
 /// after half the retention, so it must go faster than they come to get round in time.
