@@ -101,6 +101,12 @@ metrics! {
     // Stores.
     TaskDirtyBytes = "streams_task_dirty_bytes", Bytes, Gauge, ["task"],
         "Size of the changes to a task's stores that are not committed yet.";
+    SuppressionBufferRecords =
+        "streams_suppression_buffer_records", One, Gauge, ["store", "partition"],
+        "Changes of a table that `suppress` holds back in a store.";
+    SuppressionBufferBytes =
+        "streams_suppression_buffer_bytes", Bytes, Gauge, ["store", "partition"],
+        "Size of the changes held back, roughly: what a limit in bytes is held against.";
     RocksdbDiskBytes = "streams_rocksdb_disk_bytes", Bytes, Gauge, ["task"],
         "Size of the files that RocksDB keeps for a task.";
     RocksdbMemoryBytes = "streams_rocksdb_memory_bytes", Bytes, Gauge, ["task"],

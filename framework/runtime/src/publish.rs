@@ -25,6 +25,12 @@ const TASK_SIZES: [Metric; 3] = [
     Metric::RocksdbMemoryBytes,
 ];
 
+/// What is shown of what `suppress` holds back.
+const HELD_BACK: [Metric; 2] = [
+    Metric::SuppressionBufferRecords,
+    Metric::SuppressionBufferBytes,
+];
+
 /// The metrics of one client.
 pub(crate) struct Publisher {
     registry: Registry,
@@ -41,6 +47,8 @@ struct Last {
     roles: BTreeMap<(usize, &'static str), u64>,
     /// The tasks that each thread held.
     tasks: BTreeMap<usize, BTreeSet<String>>,
+    /// Stores (with partition) in which a thread's tasks held changes back.
+    holding: BTreeMap<usize, BTreeSet<(String, String)>>,
     /// Stores (with partition) that a thread was restoring.
     restoring: BTreeMap<usize, BTreeSet<(String, String)>>,
 }
@@ -173,6 +181,7 @@ impl Publisher {
             }
         }
         self.forget(last, index, view);
+        self.held_back(last, index, view);
         self.restores(last, index, view);
         for role in ["active", "restoring", "standby"] {
             let of_role = last.roles.iter().filter(|((_, name), _)| *name == role);
@@ -201,6 +210,31 @@ impl Publisher {
             }
             for metric in TASK_SIZES {
                 if let Err(error) = self.registry.remove(metric, &[("task", &task)]) {
+                    tracing::debug!(%error, "a metric was refused");
+                }
+            }
+        }
+    }
+
+    /// What tasks hold back; one that no thread holds any more holds nothing back here.
+    fn held_back(&self, last: &mut Last, index: usize, view: &ThreadView) {
+        let mut holding = BTreeSet::new();
+        for task in &view.tasks {
+            for held in &task.suppression_buffers {
+                let of = (held.store.to_string(), task.id.partition.to_string());
+                self.left(HELD_BACK[0], &of, held.records as u64);
+                self.left(HELD_BACK[1], &of, held.bytes as u64);
+                holding.insert(of);
+            }
+        }
+        let before = last.holding.insert(index, holding).unwrap_or_default();
+        for of in before {
+            if last.holding.values().any(|holding| holding.contains(&of)) {
+                continue;
+            }
+            let labels = [("store", of.0.as_str()), ("partition", of.1.as_str())];
+            for metric in HELD_BACK {
+                if let Err(error) = self.registry.remove(metric, &labels) {
                     tracing::debug!(%error, "a metric was refused");
                 }
             }

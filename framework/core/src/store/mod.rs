@@ -46,6 +46,17 @@ pub(crate) use waiting::{Due, Look, Place, WaitingStore};
 /// Key and value of a record that will come soon, as their bytes are on the log, empty for null.
 pub type Coming<'a> = (&'a [u8], &'a [u8]);
 
+/// What a store of a `suppress` holds back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SuppressionBuffer {
+    /// The store's name.
+    pub store: Arc<str>,
+    /// How many changes wait.
+    pub records: usize,
+    /// How many bytes they take, roughly: what a limit in bytes is held against.
+    pub bytes: usize,
+}
+
 /// What every store can do, whatever its shape.
 ///
 /// A changelog record of a store is `key -> value` with a timestamp; the backend column holds, for
@@ -69,6 +80,11 @@ pub trait StateStore: Any {
     /// waiting for.
     fn written_bytes(&self) -> usize {
         0
+    }
+
+    /// What it holds back to be told later, where that is what it is for.
+    fn suppression_buffer(&self) -> Option<SuppressionBuffer> {
+        None
     }
 
     /// Appends one changelog record per dirty entry, in an order that depends on nothing but the

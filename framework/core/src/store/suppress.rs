@@ -5,7 +5,7 @@
 //! has observed is part of its state, so that a restart lets nothing out that was let out before.
 
 use super::{
-    BufferStore, StateStore, StoreEnv,
+    BufferStore, StateStore, StoreEnv, SuppressionBuffer,
     held::{Held, HeldFormat},
     stored::{corrupt, split_stamp},
 };
@@ -20,7 +20,7 @@ use millstream_state::{
     Presence,
     ordered::{self, Reader},
 };
-use std::{any::Any, ops::Bound};
+use std::{any::Any, ops::Bound, sync::Arc};
 
 /// Where the store keeps its times. Rows have keys of at least the eight bytes of their time.
 const CLOCK: &[u8] = &[0];
@@ -50,6 +50,7 @@ pub(crate) struct Released<K, V> {
 
 /// Changes that wait, by time and then by key.
 pub struct SuppressStore<K: 'static, V: 'static> {
+    name: Arc<str>,
     key: Serde<K>,
     buffer: BufferStore<Held<V>>,
     /// Under which time each key waits, where that does not follow from the key; never iterated.
@@ -66,13 +67,14 @@ impl<K: 'static, V: 'static> SuppressStore<K, V> {
     /// # Errors
     /// Where storage fails or does not hold such rows.
     pub(crate) fn open(
-        key: Serde<K>,
-        value: Serde<V>,
+        name: Arc<str>,
+        (key, value): (Serde<K>, Serde<V>),
         by_key: bool,
         env: StoreEnv,
     ) -> Result<Self> {
         let format = Box::new(HeldFormat(value));
         let mut store = Self {
+            name,
             key,
             buffer: BufferStore::open_behind(format, CLOCK, env.clone())?,
             index: (!by_key).then(HashMap::new),
@@ -225,6 +227,14 @@ impl<K: 'static, V: 'static> StateStore for SuppressStore<K, V> {
 
     fn dirty_bytes(&self) -> usize {
         self.buffer.dirty_bytes()
+    }
+
+    fn suppression_buffer(&self) -> Option<SuppressionBuffer> {
+        Some(SuppressionBuffer {
+            store: self.name.clone(),
+            records: self.len(),
+            bytes: self.bytes(),
+        })
     }
 
     fn drain(&mut self, changes: &mut RecordBatch) -> Result<()> {

@@ -4,6 +4,7 @@ use super::{Place, Task, TaskConfig};
 use crate::{
     batch::RecordBatch,
     record::{Offset, Partition, TopicPartition},
+    store::SuppressionBuffer,
     topology::{Logging, StoreId, StoreSpec, changelog_name},
 };
 use millstream_state::Column;
@@ -67,6 +68,11 @@ impl Task {
     /// How many bytes a commit would have to write now.
     pub fn dirty_bytes(&self) -> usize {
         self.ctx.dirty_bytes()
+    }
+
+    /// What its stores hold back to be told later, those of `suppress`.
+    pub fn suppression_buffers(&self) -> impl Iterator<Item = SuppressionBuffer> + '_ {
+        self.ctx.suppression_buffers()
     }
 
     /// How many of them no later record will change.

@@ -10,7 +10,7 @@ use crate::{
         Headers, Offset, Partition, RawRecord, Record, TaskId, Timestamp, TopicPartition, wire_size,
     },
     serde::Encoded,
-    store::{StateStore, StoreRef},
+    store::{StateStore, StoreRef, SuppressionBuffer},
     topology::{StoreId, TopicName, check_topic},
 };
 use millstream_state::Backend;
@@ -469,6 +469,11 @@ impl TaskContext {
             .flatten()
             .map(|store| store.dirty_bytes())
             .sum()
+    }
+
+    pub(super) fn suppression_buffers(&self) -> impl Iterator<Item = SuppressionBuffer> + '_ {
+        let stores = self.stores.iter().flatten();
+        stores.filter_map(|store| store.suppression_buffer())
     }
 
     pub(super) fn written_bytes(&self) -> usize {

@@ -4,6 +4,7 @@ use super::{Active, Restoring};
 use crate::replica::{Replica, StoreProgress};
 use millstream_core::{
     record::{Offset, TaskId, Timestamp, TopicPartition},
+    store::SuppressionBuffer,
     task::{Counts, Dropped},
 };
 use millstream_state::{Backend, BackendStats};
@@ -70,6 +71,8 @@ pub struct TaskView {
     pub dropped: Dropped,
     /// Bytes that the next commit would write.
     pub dirty_bytes: usize,
+    /// What its stores hold back to be told later; empty unless it is active.
+    pub suppression_buffers: Vec<SuppressionBuffer>,
     /// The greatest timestamp seen.
     pub stream_time: Timestamp,
     /// Sizes of its backend.
@@ -115,6 +118,7 @@ pub(super) fn views(
         lateness_ms: active.task.counts().lateness_ms,
         dropped: active.task.dropped(),
         dirty_bytes: active.task.dirty_bytes(),
+        suppression_buffers: active.task.suppression_buffers().collect(),
         stream_time: active.task.stream_time(),
         backend: active.backend.stats(),
         committed: active.backend.clone(),
@@ -130,6 +134,7 @@ pub(super) fn views(
         lateness_ms: 0,
         dropped: Dropped::default(),
         dirty_bytes: 0,
+        suppression_buffers: Vec::new(),
         stream_time: Timestamp::MIN,
         backend: replica.backend().stats(),
         committed: replica.backend().clone(),

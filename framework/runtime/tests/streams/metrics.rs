@@ -1,9 +1,13 @@
 //! The series that a run leaves behind.
 
 use super::harness::*;
-use millstream_core::record::{Headers, RawRecord};
+use millstream_core::{
+    prelude::*,
+    record::{Headers, RawRecord},
+};
 use millstream_log::Log;
 use millstream_metrics::Metric;
+use std::time::Duration;
 
 #[test]
 fn a_run_leaves_the_series_that_dashboards_read() {
@@ -50,6 +54,33 @@ fn a_run_leaves_the_series_that_dashboards_read() {
     // The tasks were given up, and with them what was shown of their size.
     assert!(!text.contains("streams_task_dirty_bytes{"), "{text}");
     assert!(registry.total(Metric::RestoreRemaining) == 0.0);
+}
+
+#[test]
+fn what_suppress_holds_back_shows_while_it_is_held_here() {
+    let world = World::new(1);
+    let builder = StreamsBuilder::new();
+    let hour = Suppressed::until_time_limit(Duration::from_secs(3_600), BufferConfig::unbounded());
+    builder.table(&IN, "rows").suppress("held", hour).to(&OUT);
+    let config = config("a");
+    let registry = config.registry.clone();
+    let streams = world.streams(builder.build().unwrap(), config);
+    start(&streams);
+    // Two changes of a key wait as one; a key and a row take some bytes.
+    world.feed([("a", 1), ("b", 2), ("a", 3)].map(|(key, n)| (key.to_owned(), n)));
+    let value = |name: &str| {
+        let series = format!("{name}{{partition=\"0\",store=\"held\"}} ");
+        let text = registry.render().unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(&series));
+        line.map(|value| value.parse::<f64>().unwrap())
+    };
+    world.until("two keys wait", || {
+        value("streams_suppression_buffer_records") == Some(2.0)
+    });
+    assert!(value("streams_suppression_buffer_bytes").is_some_and(|bytes| bytes >= 18.0));
+    streams.close();
+    assert_eq!(value("streams_suppression_buffer_records"), None);
+    assert_eq!(value("streams_suppression_buffer_bytes"), None);
 }
 
 #[test]

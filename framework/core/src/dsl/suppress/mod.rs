@@ -185,6 +185,7 @@ impl StreamsBuilder {
         self.no_versions(&name, history, at);
         self.no_retention(&name, retention, at);
         let formats = (key.codec().name(), value.codec().name());
+        let shown: Arc<str> = name.as_str().into();
         // Rows lie in the order in which they are told: of what, is a part of the format.
         let order = if by_key {
             "suppress"
@@ -199,7 +200,10 @@ impl StreamsBuilder {
             at,
             source: None,
             query: None,
-            open: Arc::new(move |env| Ok(Box::new(SuppressStore::open(key, value, by_key, env)?))),
+            open: Arc::new(move |env| {
+                let store = SuppressStore::open(shown.clone(), (key, value), by_key, env)?;
+                Ok(Box::new(store))
+            }),
         })
     }
 }
