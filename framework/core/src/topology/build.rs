@@ -295,19 +295,31 @@ impl Draft {
     }
 
     /// How long the windows that a node's records are about stay open behind their ends, where all
-    /// of them are about windows.
+    /// of them are about windows; also behind repartition topics, as in Kafka Streams.
     pub(crate) fn grace_above(&self, node: NodeId) -> Option<Timestamp> {
         let mut graces: Vec<Option<Timestamp>> = Vec::new();
-        // Parents come before their children.
+        let mut written: BTreeMap<&TopicName, Option<Timestamp>> = BTreeMap::new();
+        let longer = |one: Option<Timestamp>, other: Option<Timestamp>| Some(one?.max(other?));
+        // Parents come before their children, and who writes a topic before who reads it back.
         for (number, above) in self.nodes.iter().enumerate().take(node.0 + 1) {
-            let longest = |so_far: Option<Timestamp>, parent: &NodeId| {
-                let of_parent = graces.get(parent.0).copied().flatten()?;
-                Some(so_far?.max(of_parent))
+            let of_parents = (above.parents.iter())
+                .map(|parent| graces.get(parent.0).copied().flatten())
+                .reduce(longer)
+                .flatten();
+            let inherited = match &above.kind {
+                NodeKind::Source { topic, .. } => written.get(topic).copied().flatten(),
+                NodeKind::Operator | NodeKind::Sink { .. } => of_parents,
             };
-            let inherited = match above.parents[..] {
-                [] => None,
-                ref parents => parents.iter().fold(Some(0), longest),
-            };
+            if let NodeKind::Sink {
+                topic: Some(topic @ TopicName::Repartition(_)),
+            } = &above.kind
+            {
+                let by_all = match written.get(topic) {
+                    Some(by_others) => longer(*by_others, inherited),
+                    None => inherited,
+                };
+                written.insert(topic, by_all);
+            }
             let own = self.graces.get(&NodeId(number)).copied();
             graces.push(own.or(inherited));
         }

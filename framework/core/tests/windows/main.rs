@@ -12,6 +12,7 @@ mod cogroup;
 mod handles;
 mod joined;
 mod properties;
+mod regrouped;
 mod run;
 mod session;
 mod sliding;

@@ -321,11 +321,7 @@ fn a_result_without_a_window_is_never_final() {
         .count("all");
     let _ = unlimited.suppress("a", Suppressed::until_window_closes(unbounded()));
     let counts = stream.group_by_key().windowed_by(TUMBLING).count("counts");
-    let by_hand = |_: &Windowed<String>, count: &u64| Windowed::new(*count, Window::new(0, 1));
-    let grouped = counts
-        .to_stream()
-        .map_values(Option::unwrap_or_default)
-        .group_by(by_hand);
+    let grouped = stream.group_by(|key, _| Windowed::new(key.clone(), Window::new(0, 1)));
     let _ = grouped
         .count("by-hand")
         .suppress("b", Suppressed::until_window_closes(unbounded()));

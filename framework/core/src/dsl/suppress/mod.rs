@@ -217,7 +217,14 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     /// key up in this table finds what was last told of it, as long as the table above has the row:
     /// a join of final results needs a store above that keeps windows for longer than until they
     /// close ([`Materialized::with_retention`]), and is a mistake that `build()` tells without one.
-    /// Windows need a kind that closes, somewhere above.
+    /// Windows need a kind that closes, somewhere above; where several are, as in a join, the
+    /// longest grace counts, and so it does behind a repartition topic, where windows have been
+    /// grouped by other keys.
+    ///
+    /// A final result is told once as long as nothing reaches its window after it has been told.
+    /// Behind a repartition topic something may, as in Kafka Streams: time passes there with the
+    /// records of whichever task was first, and what a task that is behind has to add to a window
+    /// comes later than the window's grace. Then the result is told again, whole.
     ///
     /// ```
     /// use millstream_core::prelude::*;
