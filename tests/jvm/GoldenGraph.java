@@ -40,7 +40,6 @@ import org.apache.kafka.streams.kstream.Named;
 import org.apache.kafka.streams.kstream.Produced;
 import org.apache.kafka.streams.kstream.Repartitioned;
 import org.apache.kafka.streams.kstream.Suppressed;
-import org.apache.kafka.streams.kstream.Windowed;
 import org.apache.kafka.streams.processor.StateStore;
 import org.apache.kafka.streams.processor.FailOnInvalidTimestamp;
 import org.apache.kafka.streams.processor.LogAndSkipOnInvalidTimestamp;
@@ -52,10 +51,6 @@ import org.apache.kafka.streams.state.Stores;
 final class GoldenGraph {
     static final Serde<String> KEY = Serdes.String();
     static final Serde<Long> VALUE = Serdes.Long();
-
-    /** A table by windowed keys: to the compiler it would be a KTable like any other. */
-    record WindowTable(KTable<Windowed<String>, Long> table) {
-    }
 
     final StreamsBuilder builder;
     private final List<Object> handles = new ArrayList<>();
@@ -129,19 +124,20 @@ final class GoldenGraph {
             case "foreign_join" ->
                 GoldenJoins.foreign(table(node, "of"), table(node, "with"), node, name);
             case "suppress" -> suppressed(of(node, "of"), node, name);
-            default -> of(node, "of") instanceof KTable
-                ? onTable(op, table(node, "of"), node, name)
-                : onStream(op, node, name);
+            default -> applied(op, of(node, "of"), node, name);
         };
         handles.add(handle);
     }
 
-    private Object onStream(String op, JsonNode node, String name) {
-        if (op.equals("to_stream")) {
-            var windows = (WindowTable) of(node, "of");
-            return windows.table().toStream((key, value) ->
-                key.key() + "@" + key.window().start() + "/" + key.window().end());
+    private Object applied(String op, Object of, JsonNode node, String name) {
+        if (of instanceof GoldenWindowTables.Table windows) {
+            return GoldenWindowTables.applied(op, windows, node, name);
         }
+        return of instanceof KTable<?, ?> table ? onTable(op, cast(table), node, name)
+            : onStream(op, node, name);
+    }
+
+    private Object onStream(String op, JsonNode node, String name) {
         if (op.equals("branch")) {
             KStream<String, Long> branch =
                 cast(((List<?>) of(node, "of")).get(node.get("at").asInt()));
@@ -321,8 +317,14 @@ final class GoldenGraph {
             inits.get(group).set(init);
             return group.aggregate(initializer, stored(node, name));
         }
+        if (input instanceof GoldenWindowTables.Group grouped) {
+            return GoldenWindowTables.aggregated(op, grouped, fold, init, name);
+        }
         var windowed = (GoldenWindows.Group) input;
-        return new WindowTable(GoldenWindows.aggregated(op, windowed, fold, init, name));
+        // A cogroup's aggregators have it from here.
+        inits.getOrDefault(windowed.of(), new AtomicLong()).set(init);
+        return new GoldenWindowTables.Table(
+            GoldenWindows.aggregated(op, windowed, fold, initializer, init, name));
     }
 
     /** Each stream's aggregator is another one. */
@@ -365,17 +367,17 @@ final class GoldenGraph {
             : node.has("max_bytes") ? maxBytes(node.get("max_bytes").asLong())
             : unbounded();
         var strict = limit.shutDownWhenFull();
+        var windows = input instanceof GoldenWindowTables.Table table ? table : null;
         if (node.get("until").asText().equals("close")) {
-            var until = Suppressed.untilWindowCloses(strict).withName(name);
-            return new WindowTable(((WindowTable) input).table().suppress(until));
+            return GoldenWindowTables.suppressed(
+                windows, Suppressed.untilWindowCloses(strict).withName(name));
         }
         Duration wait = Duration.ofMillis(node.path("wait").asLong(0));
         if (node.path("strict").asBoolean()) {
             limit = strict;
         }
-        if (input instanceof WindowTable windows) {
-            return new WindowTable(windows.table().suppress(
-                Suppressed.<Windowed<String>>untilTimeLimit(wait, limit).withName(name)));
+        if (windows != null) {
+            return GoldenWindowTables.suppressed(windows, wait, limit, name);
         }
         KTable<String, Long> table = cast(input);
         return table.suppress(Suppressed.<String>untilTimeLimit(wait, limit).withName(name));

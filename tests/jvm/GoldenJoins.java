@@ -23,6 +23,10 @@ final class GoldenJoins {
         if (left instanceof KTable<?, ?>) {
             return tables(GoldenGraph.cast(left), GoldenGraph.cast(right), node, kind, name);
         }
+        if (left instanceof GoldenWindowTables.Table one) {
+            return GoldenWindowTables.joined(
+                one, (GoldenWindowTables.Table) right, node, name);
+        }
         KStream<String, Long> stream = GoldenGraph.cast(left);
         if (right instanceof KStream<?, ?>) {
             return streams(stream, GoldenGraph.cast(right), node, kind, name);

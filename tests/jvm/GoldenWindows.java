@@ -5,6 +5,7 @@ import java.time.Duration;
 import java.time.Instant;
 import org.apache.kafka.streams.kstream.CogroupedKStream;
 import org.apache.kafka.streams.kstream.EmitStrategy;
+import org.apache.kafka.streams.kstream.Initializer;
 import org.apache.kafka.streams.kstream.KGroupedStream;
 import org.apache.kafka.streams.kstream.KTable;
 import org.apache.kafka.streams.kstream.Materialized;
@@ -28,7 +29,7 @@ final class GoldenWindows {
     private static final Duration KEPT = Duration.ofHours(1);
 
     /** A group with windows, and how long their store keeps them; null is by default. */
-    record Group(Object windowed, Duration retention) {
+    record Group(Object of, Object windowed, Duration retention) {
     }
 
     private GoldenWindows() {
@@ -45,20 +46,21 @@ final class GoldenWindows {
                 // Or a session that is just open would be forgotten as soon as it is told.
                 Duration open = size.plus(grace).plusMillis(1);
                 var windows = SessionWindows.ofInactivityGapAndGrace(size, grace);
-                yield new Group(sessions(input, windows, node), close ? kept : open);
+                yield new Group(input, sessions(input, windows, node), close ? kept : open);
             }
-            case "sliding" -> new Group(sliding(
+            case "sliding" -> new Group(input, sliding(
                 input, SlidingWindows.ofTimeDifferenceAndGrace(size, grace), node), kept);
-            case "tumbling" -> new Group(times(
+            case "tumbling" -> new Group(input, times(
                 input, TimeWindows.ofSizeAndGrace(size, grace), node), kept);
             case "hopping" -> {
                 var windows = TimeWindows.ofSizeAndGrace(size, grace)
                     .advanceBy(millis(node, "advance"));
-                yield new Group(times(input, windows, node), kept);
+                yield new Group(input, times(input, windows, node), kept);
             }
             case "unlimited" -> {
                 var start = Instant.ofEpochMilli(node.path("start").asLong(0));
-                yield new Group(times(input, UnlimitedWindows.of().startOn(start), node), null);
+                var windows = UnlimitedWindows.of().startOn(start);
+                yield new Group(input, times(input, windows, node), null);
             }
             default -> throw new IllegalArgumentException("window " + node);
         };
@@ -88,18 +90,23 @@ final class GoldenWindows {
         return Duration.ofMillis(node.path(field).asLong(0));
     }
 
-    static KTable<Windowed<String>, Long> aggregated(
-            String op, Group input, String fold, long init, String name) {
+    /** What the initializer makes may be null, and stands for `init` then. */
+    static KTable<Windowed<String>, Long> aggregated(String op, Group input, String fold,
+            Initializer<Long> initializer, long init, String name) {
         Object windowed = input.windowed();
         Duration kept = input.retention();
         if (windowed instanceof TimeWindowedKStream<?, ?>) {
             TimeWindowedKStream<String, Long> group = GoldenGraph.cast(windowed);
             return switch (op) {
-                case "count" -> group.count(stored(name, kept));
+                case "count" -> initializer.apply() == null
+                    ? group.aggregate(initializer, (k, v, n) -> n == null ? 1L : n + 1,
+                        stored(name, kept))
+                    : group.count(stored(name, kept));
                 case "reduce" ->
                     group.reduce(GoldenFunctions.fold(fold)::apply, stored(name, kept));
-                default ->
-                    group.aggregate(() -> init, GoldenFunctions::added, stored(name, kept));
+                default -> group.aggregate(initializer,
+                    (k, v, sum) -> GoldenFunctions.added(k, v, sum == null ? init : sum),
+                    stored(name, kept));
             };
         }
         if (windowed instanceof SessionWindowedKStream<?, ?>) {
@@ -114,7 +121,7 @@ final class GoldenWindows {
         }
         if (windowed instanceof TimeWindowedCogroupedKStream<?, ?>) {
             TimeWindowedCogroupedKStream<String, Long> group = GoldenGraph.cast(windowed);
-            return group.aggregate(() -> init, stored(name, kept));
+            return group.aggregate(initializer, stored(name, kept));
         }
         SessionWindowedCogroupedKStream<String, Long> group = GoldenGraph.cast(windowed);
         return group.aggregate(() -> init, (k, a, b) -> GoldenFunctions.merged(a, b),

@@ -3,13 +3,14 @@
 //! Invariant: what has a kind here, Kafka Streams builds; the grammar and the shrinking of failures
 //! rely on it.
 
+mod windowed;
+
+pub use windowed::Windowing;
+
 use super::{
     Op,
     functions::{By, Map},
-    op::{
-        Emit, Given, How, Joining, Place, Side, Suppression, Times, Trying, Until, WindowKind,
-        Windows,
-    },
+    op::{Emit, Given, How, Joining, Place, Side, Suppression, Times, Trying, Until},
 };
 use anyhow::{Result, bail, ensure};
 
@@ -39,8 +40,8 @@ pub enum Kind {
     Windowed {
         /// Whether it is a cogroup.
         many: bool,
-        /// Whether its windows close some time, and have been told before.
-        open: bool,
+        /// Its windows.
+        windows: Windowing,
     },
     /// A table.
     Table {
@@ -52,10 +53,9 @@ pub enum Kind {
     /// A table grouped by another key.
     TableGroup,
     /// A table by windowed keys.
-    WindowTable {
-        /// As of windows.
-        open: bool,
-    },
+    WindowTable(Windowing),
+    /// A table by windowed keys, grouped by other keys with the same windows.
+    WindowTableGroup(Windowing),
     /// A table that every instance has in full.
     Global,
     /// Rows that every instance makes of a topic.
@@ -138,6 +138,8 @@ pub fn kind(op: &Op, kinds: &[Kind]) -> Result<Kind> {
         (Op::Branch { at, .. }, Some(Kind::Branches { count, rekeyed })) if *at < count => {
             Kind::Stream { rekeyed }
         }
+        (_, Some(Kind::WindowTable(windows))) => windowed::of_table(op, windows)?,
+        (_, Some(Kind::WindowTableGroup(windows))) => windowed::of_group(op, windows)?,
         (_, Some(first)) => of_group(op, first, kinds)?,
         (_, None) => bail!("{op:?} reads nothing"),
     })
@@ -174,7 +176,11 @@ fn of_stream(op: &Op, rekeyed: bool) -> Result<Kind> {
         },
         Op::Repartition { .. } => Kind::Stream { rekeyed: false },
         Op::GroupByKey { .. } => Kind::Group { rekeyed },
-        Op::GroupBy { map: None, .. } => Kind::Group { rekeyed: true },
+        Op::GroupBy {
+            map: None,
+            windowed: false,
+            ..
+        } => Kind::Group { rekeyed: true },
         Op::ToTable { history, .. } => table(history.is_some()),
         Op::To { by, .. } => {
             // Their topics are known before the program runs.
@@ -204,7 +210,9 @@ fn of_table(op: &Op, versioned: bool, rows: Rows) -> Result<Kind> {
             let rows = if *stored { Rows::Exact } else { rows };
             Kind::Table { versioned, rows }
         }
-        Op::GroupBy { .. } if rows == Rows::Exact => Kind::TableGroup,
+        Op::GroupBy {
+            windowed: false, ..
+        } if rows == Rows::Exact => Kind::TableGroup,
         Op::ToStream { .. } => Kind::Stream { rekeyed: false },
         Op::To {
             by: None,
@@ -248,34 +256,21 @@ fn of_group(op: &Op, first: Kind, kinds: &[Kind]) -> Result<Kind> {
         }
         (Op::Window(windows), Kind::Group { .. } | Kind::Cogroup) => {
             let many = first == Kind::Cogroup;
-            window(windows, many)?
+            windowed::window(windows, many)?
         }
         (Op::Aggregate { .. }, Kind::Group { .. } | Kind::TableGroup | Kind::Cogroup)
         | (Op::Count { .. } | Op::Reduce { .. }, Kind::Group { .. } | Kind::TableGroup) => {
             table(false)
         }
-        (Op::Aggregate { .. }, Kind::Windowed { open, .. })
-        | (Op::Count { .. } | Op::Reduce { .. }, Kind::Windowed { many: false, open }) => {
-            Kind::WindowTable { open }
-        }
-        (Op::Suppress(Suppression { until, .. }), Kind::WindowTable { open })
-            if open || *until == Until::Time =>
-        {
-            Kind::WindowTable { open: false }
-        }
-        (Op::ToStream { .. }, Kind::WindowTable { .. }) => Kind::Stream { rekeyed: true },
+        (Op::Aggregate { .. }, Kind::Windowed { windows, .. })
+        | (
+            Op::Count { .. } | Op::Reduce { .. },
+            Kind::Windowed {
+                many: false,
+                windows,
+            },
+        ) => Kind::WindowTable(windows),
         _ => bail!("{op:?} of {first:?}"),
-    })
-}
-
-fn window(windows: &Windows, many: bool) -> Result<Kind> {
-    let final_only = windows.emit == Emit::Close;
-    let closes = windows.kind != WindowKind::Unlimited;
-    ensure!(closes || !final_only, "these windows never close");
-    ensure!(!(many && final_only), "a cogroup tells every change");
-    Ok(Kind::Windowed {
-        many,
-        open: closes && !final_only,
     })
 }
 
@@ -312,6 +307,9 @@ fn join(joining: &Joining, kinds: &[Kind]) -> Result<Kind> {
             let versioned = false;
             Kind::Table { versioned, rows }
         }
+        (Kind::WindowTable(left), Kind::WindowTable(right)) => {
+            windowed::join(joining, left, right)?
+        }
         _ => bail!("{joining:?} of {of:?} with {with:?}"),
     })
 }
@@ -343,10 +341,15 @@ pub fn feature(op: &Op, kinds: &[Kind]) -> String {
         Some(Kind::Table { .. } | Kind::TableGroup) => "table",
         Some(Kind::Global) => "global_table",
         Some(Kind::Cogroup | Kind::Windowed { many: true, .. }) => "cogroup",
-        Some(Kind::Windowed { .. } | Kind::WindowTable { .. }) => "window",
+        Some(Kind::Windowed { .. } | Kind::WindowTable(_)) => "window",
+        Some(Kind::WindowTableGroup(_)) => "window_group",
         _ => "stream",
     };
     let name = op.name();
+    let of_windows = op.reads().first().is_some_and(|of| on(of) == "window");
+    if let Some(way) = windowed::way(op).filter(|_| of_windows) {
+        return format!("window_{name}_{way}");
+    }
     match op {
         Op::LookUp { with, .. } if kinds.get(*with) == Some(&Kind::GlobalStore) => {
             format!("{name}_global")

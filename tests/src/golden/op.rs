@@ -135,12 +135,16 @@ pub enum Op {
     GroupByKey {
         of: Place,
     },
-    /// Of a stream, or of a table, which maps the value as well.
+    /// Of a stream, or of a table, which maps the value as well. What the key is made of is the
+    /// text of a windowed one; with `windowed`, it is the key without its window, which the new one
+    /// has as well.
     GroupBy {
         of: Place,
         key: Selector,
         #[serde(default, skip_serializing_if = "none")]
         map: Option<Map>,
+        #[serde(default, skip_serializing_if = "is_default")]
+        windowed: bool,
     },
     Cogroup {
         of: Vec<Place>,

@@ -110,6 +110,10 @@ pub fn parts(nodes: &[Op]) -> Result<Parts> {
     })
 }
 
+fn is_table(kind: Kind) -> bool {
+    matches!(kind, Kind::Table { .. } | Kind::WindowTable(_))
+}
+
 /// Whether windows of values that may be null are reduced or joined.
 fn takes_nullable(nodes: &[Op], kinds: &[Kind]) -> bool {
     nodes.iter().any(|op| match *op {
@@ -134,7 +138,7 @@ fn changes_left_rows_twice(nodes: &[Op], kinds: &[Kind]) -> bool {
         let above = op.reads().iter().any(|at: &Place| several[*at]);
         let itself = match op {
             Op::Join(joining) => matches!(kinds[joining.with], Kind::Stream { .. }),
-            Op::GroupBy { of, .. } => matches!(kinds[*of], Kind::Table { .. }),
+            Op::GroupBy { of, .. } => is_table(kinds[*of]),
             Op::FlatMap { .. }
             | Op::FlatMapValues { .. }
             | Op::Try(_)
@@ -142,6 +146,7 @@ fn changes_left_rows_twice(nodes: &[Op], kinds: &[Kind]) -> bool {
             | Op::Process { .. }
             | Op::ProcessValues { .. }
             | Op::Cogroup { .. }
+            | Op::Window(_)
             | Op::Suppress(_)
             | Op::ForeignJoin { .. } => true,
             _ => false,
@@ -266,11 +271,11 @@ impl Finder {
             .iter()
             .filter(|at| self.root(self.of[**at]) == self.root(part));
         let mut above: BTreeSet<_> = near.flat_map(|at| self.above[*at].clone()).collect();
-        if let (Op::Join(Joining { of, with, .. }), Some(Kind::Table { .. })) =
-            (op, reads.first().map(|at| kinds[*at]))
+        if let (Op::Join(Joining { of, with, .. }), true) =
+            (op, reads.first().is_some_and(|at| is_table(kinds[*at])))
         {
             let mut shared = self.above[*of].intersection(&self.above[*with]);
-            self.diamond |= shared.any(|at| matches!(kinds[*at], Kind::Table { .. }));
+            self.diamond |= shared.any(|at| is_table(kinds[*at]));
         }
         above.insert(self.above.len());
         self.above.push(above);
@@ -286,7 +291,10 @@ impl Finder {
     /// The part in which a node's records are looked at by their key.
     fn by_key(&mut self, at: Place, kinds: &[Kind]) -> usize {
         match kinds[at] {
-            Kind::Stream { rekeyed: true } | Kind::Group { rekeyed: true } | Kind::TableGroup => {
+            Kind::Stream { rekeyed: true }
+            | Kind::Group { rekeyed: true }
+            | Kind::TableGroup
+            | Kind::WindowTableGroup(_) => {
                 let feeds = self.feeds[at].clone();
                 self.beyond(&feeds)
             }

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// The JVM's program.
-const SOURCES: [(&str, &str); 10] = [
+const SOURCES: [(&str, &str); 11] = [
     ("Golden.java", include_str!("../../jvm/Golden.java")),
     (
         "GoldenErrors.java",
@@ -47,6 +47,10 @@ const SOURCES: [(&str, &str); 10] = [
     (
         "GoldenReadOnly.java",
         include_str!("../../jvm/GoldenReadOnly.java"),
+    ),
+    (
+        "GoldenWindowTables.java",
+        include_str!("../../jvm/GoldenWindowTables.java"),
     ),
     (
         "GoldenWindows.java",

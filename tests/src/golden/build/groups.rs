@@ -1,9 +1,12 @@
 //! Aggregates of programs that are data.
 
-use super::{Graph, Handle, Table, interned, key, nullable, stored};
+use super::{
+    Graph, Handle, Table, interned, key, keys, nullable, stored, tables,
+    windows::{self, WindowTable},
+};
 use crate::golden::{
     Op,
-    functions::{self, Fold, Map},
+    functions::{self, Fold, Map, Selector},
     op::Place,
     program::{Key, Value},
 };
@@ -18,17 +21,15 @@ impl<'b> Graph<'b> {
                 let group = self.present(stream.stream);
                 of_group(op, group.group_by_key_with(grouped()), name)?
             }
-            Handle::TableGroup(table, key, map @ Map::Nullable(_)) => {
-                let (key, map) = (key.clone(), *map);
-                let select = move |k: &Key, v: &i64| (key.key(k, Some(*v)), map.of(Some(*v)));
-                let grouped = Grouped::with(super::key(), nullable());
-                of_nullable_rows(op, table.group_by_with(select, grouped), name)?
-            }
             Handle::TableGroup(table, key, map) => {
-                let (key, map) = (key.clone(), *map);
-                let mapped = move |v: &i64| map.of(Some(*v)).unwrap_or_default();
-                let group = table.group_by(move |k, v| (key.key(k, Some(*v)), mapped(v)));
-                of_table_group(op, group, name)?
+                of_rows(op, *table, (key, *map), Clone::clone, name)?
+            }
+            Handle::WindowGroup(table, key, map) => {
+                of_rows(op, *table, (key, *map), windows::text, name)?
+            }
+            Handle::WindowTableGroup(table, key, map) => {
+                let table = of_windowed_rows(op, *table, (key, *map), name)?;
+                return Ok(Handle::WindowTable(table));
             }
             Handle::Cogroup(streams) => match *op {
                 Op::Aggregate { init, .. } => {
@@ -97,16 +98,52 @@ fn of_group<'b>(op: &Op, group: KGroupedStream<'b, Key, i64>, name: &str) -> Res
     })
 }
 
-fn of_table_group<'b>(
+/// Of a table's rows, by keys without windows that are made of texts of theirs.
+fn of_rows<'b, K: Data>(
     op: &Op,
-    group: KGroupedTable<'b, Key, i64>,
+    table: KTable<'b, K, i64>,
+    (key, map): (&Selector, Map),
+    text: fn(&K) -> Key,
     name: &str,
 ) -> Result<Table<'b>> {
+    if matches!(map, Map::Nullable(_)) {
+        let group = tables::grouped_nullable(table, (key, map), text);
+        return of_nullable_rows(op, group, name);
+    }
+    let group = tables::grouped(table, (key, map), text);
+    of_table_group(op, group, (stored(name), counts(name)))
+}
+
+/// Of a table's rows by windows, by other keys with these windows.
+fn of_windowed_rows<'b>(
+    op: &Op,
+    table: WindowTable<'b>,
+    (key, map): (&Selector, Map),
+    name: &str,
+) -> Result<WindowTable<'b>> {
+    let key = key.clone();
+    let select = move |k: &Windowed<Key>, v: &i64| {
+        let group = key.key(&k.key, Some(*v));
+        (
+            Windowed::new(group, k.window),
+            map.of(Some(*v)).unwrap_or_default(),
+        )
+    };
+    let group = table.group_by_with(select, Grouped::with(keys::windowed(), i64_be()));
+    let counts = Materialized::with(name, keys::windowed(), u64_be());
+    of_table_group(op, group, (windows::stored(name), counts))
+}
+
+fn of_table_group<'b, K: Data>(
+    op: &Op,
+    group: KGroupedTable<'b, K, i64>,
+    (stored, counts): (Materialized<K, i64>, Materialized<K, u64>),
+) -> Result<KTable<'b, K, i64>> {
     Ok(match *op {
-        Op::Count { .. } => counted(group.count(counts(name))),
-        Op::Reduce { fold, .. } => reduced(group, stored(name), fold),
+        Op::Count { .. } => counted(group.count(counts)),
+        Op::Reduce { fold, .. } => reduced(group, stored, fold),
         Op::Aggregate { init, .. } => group.aggregate(
-            stored(name),
+            stored,
             move || init,
             |_, v, sum| *sum = functions::added(*sum, Some(v), 1),
             |_, v, sum| *sum = functions::subtracted(*sum, v),
@@ -141,11 +178,11 @@ fn of_nullable_rows<'b>(
     })
 }
 
-fn reduced<'b>(
-    group: KGroupedTable<'b, Key, i64>,
-    store: Materialized<Key, i64>,
+fn reduced<'b, K: Data>(
+    group: KGroupedTable<'b, K, i64>,
+    store: Materialized<K, i64>,
     fold: Fold,
-) -> Table<'b> {
+) -> KTable<'b, K, i64> {
     group.reduce(
         store,
         move |a, b| fold.of(a, b),

@@ -1,6 +1,6 @@
 //! Joins of programs that are data, by what their two sides are.
 
-use super::{Graph, Handle, Stream, Table, duration, kept, key};
+use super::{Graph, Handle, Stream, Table, duration, key, stored, tables, windows};
 use crate::golden::{
     Op, functions,
     op::{Joining, Side},
@@ -17,8 +17,14 @@ impl<'b> Graph<'b> {
     pub(super) fn join(&self, joining: &Joining, name: &str) -> Result<Handle<'b>> {
         match (self.at(joining.of)?, self.at(joining.with)?) {
             (Handle::Table(left), Handle::Table(right)) => {
-                let joined = tables(*left, *right, joining.kind);
-                Ok(Handle::Table(kept(joined, joining.stored, name)))
+                let joined = tables::joined(*left, *right, joining.kind);
+                let joined = tables::kept(joined, joining.stored, stored(name));
+                Ok(Handle::Table(joined))
+            }
+            (Handle::WindowTable(left), Handle::WindowTable(right)) => {
+                let joined = tables::joined(*left, *right, joining.kind);
+                let joined = tables::kept(joined, joining.stored, windows::stored(name));
+                Ok(Handle::WindowTable(joined))
             }
             (Handle::Stream(stream), Handle::Table(table)) => Ok(Handle::Stream(
                 self.look_up(*stream, *table, joining, name)?,
@@ -39,7 +45,7 @@ impl<'b> Graph<'b> {
             with,
             kind,
             key,
-            stored,
+            stored: keep,
         } = op
         else {
             bail!("{op:?} is no join by a foreign key");
@@ -55,7 +61,7 @@ impl<'b> Graph<'b> {
             Side::Left => left.foreign_key_left_join(right, foreign_key, one, joined),
             Side::Outer => bail!("there is no outer join by a foreign key"),
         };
-        Ok(Handle::Table(kept(table, *stored, name)))
+        Ok(Handle::Table(tables::kept(table, *keep, stored(name))))
     }
 
     fn look_up_global(
@@ -153,13 +159,5 @@ impl<'b> Graph<'b> {
             stream,
             rekeyed: false,
         }
-    }
-}
-
-fn tables<'b>(left: Table<'b>, right: Table<'b>, kind: Side) -> Table<'b> {
-    match kind {
-        Side::Inner => left.join(right, |l, r| functions::joined(Some(*l), Some(*r))),
-        Side::Left => left.left_join(right, |l, r| functions::joined(Some(*l), r.copied())),
-        Side::Outer => left.outer_join(right, |l, r| functions::joined(l.copied(), r.copied())),
     }
 }

@@ -8,6 +8,7 @@ mod groups;
 mod joins;
 mod keys;
 mod sources;
+mod tables;
 mod windows;
 
 use super::{
@@ -47,6 +48,10 @@ enum Handle<'b> {
     Table(Table<'b>),
     /// Grouped when it is aggregated, since rows that are mapped to null have another type.
     TableGroup(Table<'b>, Selector, Map),
+    /// As a table's.
+    WindowGroup(WindowTable<'b>, Selector, Map),
+    /// As a table's, by keys that have windows as well.
+    WindowTableGroup(WindowTable<'b>, Selector, Map),
     /// Grouped when they are aggregated, as a group is.
     Cogroup(Vec<Stream<'b>>),
     /// A group with windows.
@@ -135,7 +140,12 @@ impl<'b> Graph<'b> {
                 Handle::Branches(children.map(|stream| Stream { stream, rekeyed }).into())
             }
             Op::GroupByKey { of } => Handle::Group(self.stream(*of)?),
-            Op::GroupBy { of, key, map } => self.group_by(*of, key, *map)?,
+            Op::GroupBy {
+                of,
+                key,
+                map,
+                windowed,
+            } => self.group_by((*of, *windowed), key, *map)?,
             Op::Count { .. } | Op::Reduce { .. } | Op::Aggregate { .. } => {
                 self.aggregate(op, &name)?
             }
@@ -245,22 +255,15 @@ impl<'b> Graph<'b> {
     /// What streams and tables have.
     fn values(&self, op: &Op, name: &str) -> Result<Handle<'b>> {
         let of = op.reads().first().copied().unwrap_or_default();
-        if let Handle::Table(table) = self.at(of)? {
-            let (derived, keep) = match *op {
-                Op::Filter { test, stored, .. } => {
-                    (table.filter(move |_, v| test.passes(Some(*v))), stored)
-                }
-                Op::FilterNot { test, stored, .. } => {
-                    (table.filter_not(move |_, v| test.passes(Some(*v))), stored)
-                }
-                Op::MapValues { map, stored, .. } => {
-                    ensure!(matches!(map, Map::Line(_)), "a row cannot become null");
-                    let map = move |_: &Key, v| map.of(Some(v)).unwrap_or_default();
-                    (table.map_values(map), stored)
-                }
-                _ => bail!("{op:?} of a table"),
-            };
-            return Ok(Handle::Table(kept(derived, keep, name)));
+        match self.at(of)? {
+            Handle::Table(table) => {
+                return Ok(Handle::Table(tables::values(op, *table, stored(name))?));
+            }
+            Handle::WindowTable(table) => {
+                let table = tables::values(op, *table, windows::stored(name))?;
+                return Ok(Handle::WindowTable(table));
+            }
+            _ => {}
         }
         let Stream { stream, rekeyed } = self.stream(of)?;
         let stream = match *op {
@@ -303,16 +306,25 @@ impl<'b> Graph<'b> {
         }
     }
 
-    fn group_by(&self, of: Place, key: &Selector, map: Option<Map>) -> Result<Handle<'b>> {
-        if let Handle::Table(table) = self.at(of)? {
-            let map = map.unwrap_or(Map::Line((1, 0)));
-            return Ok(Handle::TableGroup(*table, key.clone(), map));
+    fn group_by(
+        &self,
+        (of, windowed): (Place, bool),
+        key: &Selector,
+        map: Option<Map>,
+    ) -> Result<Handle<'b>> {
+        let (key, rows) = (key.clone(), map.unwrap_or(Map::Line((1, 0))));
+        match self.at(of)? {
+            Handle::Table(table) => return Ok(Handle::TableGroup(*table, key, rows)),
+            Handle::WindowTable(table) if windowed => {
+                return Ok(Handle::WindowTableGroup(*table, key, rows));
+            }
+            Handle::WindowTable(table) => return Ok(Handle::WindowGroup(*table, key, rows)),
+            _ => {}
         }
         ensure!(
             map.is_none(),
             "a stream's values are not mapped by group_by"
         );
-        let key = key.clone();
         let stream = self.stream(of)?.stream;
         Ok(Handle::Group(Stream {
             stream: stream.select_key(move |k, v| key.key(k, *v)),
@@ -394,15 +406,6 @@ impl<'b> Graph<'b> {
 /// The topic that a record goes to by a key.
 fn chosen(topic: &str, key: &Key) -> String {
     format!("{topic}-{}", key.as_deref().unwrap_or("null"))
-}
-
-/// The table, with a store of its own if it is to have one.
-fn kept<'b>(table: Table<'b>, keep: bool, name: &str) -> Table<'b> {
-    if keep {
-        table.materialize(stored(name))
-    } else {
-        table
-    }
 }
 
 /// Whether a record stays; counts it if it does not.

@@ -1,6 +1,6 @@
 //! Windows of programs that are data, the aggregates over them, and what holds tables back.
 
-use super::{Graph, Handle, Stream, duration, groups, key, keys, nullable, stored};
+use super::{Graph, Handle, Stream, duration, groups, key, keys, nullable};
 use crate::golden::{
     Op,
     functions::{self, Fold},
@@ -68,7 +68,7 @@ impl<'b> Graph<'b> {
             let streams = streams.iter().map(|one| one.stream);
             groups::cogroup(streams, Grouped::with(key(), nullable()), name)?
         };
-        let (store, init) = (kept(stored(name), windows), move || init);
+        let (store, init) = (kept(super::stored(name), windows), move || init);
         Ok(match windows.kind {
             WindowKind::Tumbling | WindowKind::Hopping => {
                 let group = group.windowed_by(time_windows(windows));
@@ -95,13 +95,13 @@ impl<'b> Graph<'b> {
         Ok(match (self.at(of)?, until) {
             (Handle::WindowTable(table), Until::Close) => {
                 let until = Suppressed::until_window_closes(strict(suppression));
-                Handle::WindowTable(table.suppress(held_windows(name), until))
+                Handle::WindowTable(table.suppress(stored(name), until))
             }
             (Handle::WindowTable(table), Until::Time) => {
-                Handle::WindowTable(held(*table, suppression, held_windows(name)))
+                Handle::WindowTable(held(*table, suppression, stored(name)))
             }
             (Handle::Table(table), Until::Time) => {
-                Handle::Table(held(*table, suppression, stored(name)))
+                Handle::Table(held(*table, suppression, super::stored(name)))
             }
             _ => bail!("{suppression:?} of node {of}"),
         })
@@ -109,14 +109,7 @@ impl<'b> Graph<'b> {
 
     /// A table by windows as a stream by texts.
     pub(super) fn flat(table: WindowTable<'b>) -> Stream<'b> {
-        let stream = table.to_stream().map(|key, value| {
-            let (Windowed { key, window }, none) = (key, String::new());
-            let key = key.unwrap_or(none);
-            (
-                Some(format!("{key}@{}/{}", window.start, window.end)),
-                value,
-            )
-        });
+        let stream = table.to_stream().map(|key, value| (text(&key), value));
         Stream {
             stream,
             rekeyed: true,
@@ -129,6 +122,13 @@ impl<'b> Graph<'b> {
             _ => None,
         }
     }
+}
+
+/// A windowed key as a text.
+pub(super) fn text(key: &Windowed<Key>) -> Key {
+    let Windowed { key, window } = key;
+    let key = key.as_deref().unwrap_or_default();
+    Some(format!("{key}@{}/{}", window.start, window.end))
 }
 
 fn held<'b, K: Data>(
@@ -160,7 +160,7 @@ fn strict(suppression: &Suppression) -> BufferConfig<Strict> {
     buffer
 }
 
-fn held_windows(name: &str) -> Materialized<Windowed<Key>, i64> {
+pub(super) fn stored(name: &str) -> Materialized<Windowed<Key>, i64> {
     Materialized::with(name, keys::windowed(), i64_be())
 }
 
@@ -227,7 +227,7 @@ fn folded<'b, V: Data + Into<Value>>(
                     group.count(kept(groups::counts(name), windows)),
                 )),
                 Op::Aggregate { init, .. } => Ok(group.aggregate(
-                    kept(stored(name), windows),
+                    kept(super::stored(name), windows),
                     move || init,
                     |_, v, sum| *sum = functions::added(*sum, v.into(), 1),
                     |_, sum, other| *sum = functions::merged(*sum, other),
@@ -251,7 +251,7 @@ fn fixed<'b, V: Data + Into<Value>, W: FixedWindows>(
             group.count(kept(groups::counts(name), windows)),
         )),
         Op::Aggregate { init, .. } => Ok(group.aggregate(
-            kept(stored(name), windows),
+            kept(super::stored(name), windows),
             move || init,
             |_, v, sum| *sum = functions::added(*sum, v.into(), 1),
         )),
@@ -265,7 +265,7 @@ fn reduced<'b>(
     fold: Fold,
     name: &str,
 ) -> WindowTable<'b> {
-    let (store, emit) = (kept(stored(name), windows), emit(windows));
+    let (store, emit) = (kept(super::stored(name), windows), emit(windows));
     let reduce = move |a, b| fold.of(a, b);
     match windows.kind {
         WindowKind::Tumbling | WindowKind::Hopping => {

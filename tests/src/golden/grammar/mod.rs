@@ -5,6 +5,7 @@
 mod failing;
 mod operators;
 mod parameters;
+mod windowed;
 
 use failing::Errors;
 
@@ -200,13 +201,13 @@ impl Growing<'_> {
                         on_error,
                     }));
                 }
-                Kind::WindowTable { .. } if leaf => drop(self.add(Op::ToStream { of: place })),
+                Kind::WindowTable(_) if leaf => drop(self.add(Op::ToStream { of: place })),
                 Kind::Branches { count, .. } if leaf => {
                     for at in 0..count {
                         self.add(Op::Branch { of: place, at });
                     }
                 }
-                Kind::Group { .. } | Kind::TableGroup if leaf => {
+                Kind::Group { .. } | Kind::TableGroup | Kind::WindowTableGroup(_) if leaf => {
                     self.add(Op::Count { of: place });
                 }
                 Kind::Cogroup | Kind::Windowed { .. } if leaf => {

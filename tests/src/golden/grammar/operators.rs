@@ -19,11 +19,12 @@ impl Growing<'_> {
                 let at = self.dice.place(count);
                 return Op::Branch { of, at };
             }
-            Kind::Group { .. } | Kind::Cogroup | Kind::Windowed { .. } | Kind::TableGroup => {
-                return self.of_group(of);
-            }
-            Kind::WindowTable { .. } if self.dice.percent(60) => return Op::ToStream { of },
-            Kind::WindowTable { .. } => return Op::Suppress(self.suppression(of)),
+            Kind::Group { .. }
+            | Kind::Cogroup
+            | Kind::Windowed { .. }
+            | Kind::TableGroup
+            | Kind::WindowTableGroup(_) => return self.of_group(of),
+            Kind::WindowTable(_) => return self.of_windows(of),
             _ => {}
         }
         match self.dice.between(0, 27) {
@@ -103,7 +104,12 @@ impl Growing<'_> {
             14 | 15 => {
                 let map = matches!(self.kinds[of], Kind::Table { .. }).then(|| self.row_map(of));
                 let key = self.selector();
-                Op::GroupBy { of, key, map }
+                Op::GroupBy {
+                    of,
+                    key,
+                    map,
+                    windowed: false,
+                }
             }
             16 => Op::ToTable {
                 of,

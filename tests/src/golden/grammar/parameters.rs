@@ -40,7 +40,7 @@ impl Growing<'_> {
     }
 
     pub(super) fn suppression(&mut self, of: Place) -> Suppression {
-        let windowed = matches!(self.kinds[of], Kind::WindowTable { .. });
+        let windowed = matches!(self.kinds[of], Kind::WindowTable(_));
         let until = if windowed && self.dice.percent(70) {
             Until::Close
         } else {

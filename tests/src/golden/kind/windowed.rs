@@ -1,0 +1,122 @@
+//! Which operators tables by windowed keys have, and what those make.
+//!
+//! Invariant: where engines do not agree on what a window's row was before, none reads that.
+
+use super::{Kind, Rows};
+use crate::golden::{
+    Op,
+    functions::{Map, Selector},
+    op::{Emit, Joining, Suppression, Until, WindowKind, Windows},
+};
+use anyhow::{Result, bail, ensure};
+
+/// What is known of windows, from the group that they are on to the tables of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windowing {
+    /// Whether they close some time, and have been told before.
+    pub open: bool,
+    /// What is known of the rows of a table of them.
+    pub rows: Rows,
+    /// Whether their aggregate tells them when they close, and not before.
+    pub closed: bool,
+}
+
+pub(super) fn window(windows: &Windows, many: bool) -> Result<Kind> {
+    let closed = windows.emit == Emit::Close;
+    let closes = windows.kind != WindowKind::Unlimited;
+    ensure!(closes || !closed, "these windows never close");
+    ensure!(!(many && closed), "a cogroup tells every change");
+    // What one of these was before it changes, Kafka Streams takes from another one, or has not.
+    let moves = matches!(windows.kind, WindowKind::Sliding | WindowKind::Session);
+    let windows = Windowing {
+        open: closes && !closed,
+        rows: match moves && !closed {
+            true => Rows::Current,
+            false => Rows::Exact,
+        },
+        closed,
+    };
+    Ok(Kind::Windowed { many, windows })
+}
+
+pub(super) fn of_table(op: &Op, windows: Windowing) -> Result<Kind> {
+    let Windowing { open, rows, .. } = windows;
+    let whole = rows == Rows::Exact;
+    Ok(match op {
+        Op::ToStream { .. } => Kind::Stream { rekeyed: true },
+        Op::Filter { stored, .. } | Op::FilterNot { stored, .. } if whole => kept(windows, *stored),
+        Op::MapValues {
+            stored,
+            keyed: false,
+            map: Map::Line(_),
+            ..
+        } if rows != Rows::Untold => kept(windows, *stored),
+        Op::GroupBy {
+            windowed: false, ..
+        } if whole => Kind::TableGroup,
+        // A window has a key.
+        Op::GroupBy {
+            windowed: true,
+            key: Selector::One(_),
+            map: Some(Map::Line(_)),
+            ..
+        } if whole => Kind::WindowTableGroup(Windowing {
+            rows: Rows::Exact,
+            closed: false,
+            ..windows
+        }),
+        Op::Suppress(Suppression { until, .. }) if open || *until == Until::Time => {
+            Kind::WindowTable(Windowing {
+                open: false,
+                rows: Rows::Untold,
+                ..windows
+            })
+        }
+        _ => bail!("{op:?} of windows"),
+    })
+}
+
+/// A table with a store of its own knows its rows.
+fn kept(windows: Windowing, stored: bool) -> Kind {
+    let rows = if stored { Rows::Exact } else { windows.rows };
+    Kind::WindowTable(Windowing { rows, ..windows })
+}
+
+/// Rows of windows meet where they are told alike: our DSL lets nobody look final results up in a
+/// store that has forgotten them.
+pub(super) fn join(joining: &Joining, left: Windowing, right: Windowing) -> Result<Kind> {
+    let read = |windows: Windowing| matches!(windows.rows, Rows::Exact | Rows::Current);
+    ensure!(
+        read(left) && read(right) && left.closed == right.closed && joining.of != joining.with,
+        "{joining:?} of {left:?} with {right:?}"
+    );
+    Ok(Kind::WindowTable(Windowing {
+        open: left.open && right.open,
+        rows: match joining.stored {
+            true => Rows::Exact,
+            false => Rows::Current,
+        },
+        ..left
+    }))
+}
+
+/// An aggregate of a table's windows that are grouped by other keys.
+pub(super) fn of_group(op: &Op, windows: Windowing) -> Result<Kind> {
+    Ok(match op {
+        Op::Count { .. } | Op::Reduce { .. } | Op::Aggregate { .. } => Kind::WindowTable(windows),
+        _ => bail!("{op:?} of grouped windows"),
+    })
+}
+
+/// What makes another operator of one that is applied to a table of windows.
+pub(super) fn way(op: &Op) -> Option<String> {
+    Some(match op {
+        Op::GroupBy { windowed: true, .. } => "windowed".to_owned(),
+        // What is kept under a name is another table than what is computed.
+        Op::Filter { stored: true, .. }
+        | Op::FilterNot { stored: true, .. }
+        | Op::MapValues { stored: true, .. } => "stored".to_owned(),
+        Op::Join(joining) => format!("{:?}", joining.kind).to_lowercase(),
+        _ => return None,
+    })
+}
