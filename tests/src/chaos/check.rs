@@ -5,8 +5,12 @@
 
 use super::{
     PARTITIONS, Weather,
-    program::{self, ECHO, GROUPS, Group, INPUT, Judged, MINIMA, PREDICTED, PREDICTIONS, SUMS},
+    program::{
+        self, CHANGES, ECHO, FINALS, GROUPS, Group, INPUT, Judged, MINIMA, PREDICTED, PREDICTIONS,
+        SUMS,
+    },
     reader::{Entry, Reader},
+    windows,
 };
 use anyhow::{Context, Result, ensure};
 use millstream_core::{record::Timestamp, topic::Topic};
@@ -104,11 +108,11 @@ impl Verdict {
 }
 
 /// A decoded record: its time, its offset, its key and its value.
-struct Seen<V> {
-    time: Timestamp,
-    offset: i64,
-    key: String,
-    value: V,
+pub(super) struct Seen<V> {
+    pub(super) time: Timestamp,
+    pub(super) offset: i64,
+    pub(super) key: String,
+    pub(super) value: V,
 }
 
 fn decoded<V>(topic: &Topic<String, V>, entries: Vec<Entry>) -> Result<Vec<Seen<V>>> {
@@ -129,7 +133,7 @@ fn seen<V>(reader: &mut Reader, topic: &Topic<String, V>, partition: u32) -> Res
 
 /// A partition of an output with its records by their times, which no two records of the input
 /// share.
-type Timed<V> = Vec<(Timestamp, (String, V))>;
+pub(super) type Timed<V> = Vec<(Timestamp, (String, V))>;
 
 fn timed<V>(seen: Vec<Seen<V>>) -> Timed<V> {
     let seen = seen.into_iter();
@@ -187,6 +191,15 @@ pub(super) fn outputs(reader: &mut Reader, verdict: &mut Verdict) -> Result<()> 
         let found = timed(seen(reader, &PREDICTIONS, partition)?);
         let name = format!("{}-{partition}", PREDICTIONS.name);
         verdict.compare(&name, &predicted(&input, partition), &found);
+        let (changes, finals) = windows::counts(&input);
+        for (topic, expected) in [(&CHANGES, changes), (&FINALS, finals)] {
+            ensure!(
+                !expected.is_empty(),
+                "no window of input-{partition} closed"
+            );
+            let found = timed(seen(reader, topic, partition)?);
+            verdict.compare(&format!("{}-{partition}", topic.name), &expected, &found);
+        }
         inputs.push(input);
     }
     groups(reader, verdict, &inputs)
@@ -335,8 +348,10 @@ pub(super) fn table(
     Ok(())
 }
 
-/// The input of a partition as the model takes it.
-pub(super) fn examples(reader: &mut Reader, partition: u32) -> Result<Vec<i64>> {
+/// The input of a partition as the model takes it, and its greatest time.
+pub(super) fn examples(reader: &mut Reader, partition: u32) -> Result<(Vec<i64>, Timestamp)> {
     let input = seen(reader, &INPUT, partition)?;
-    Ok(input.into_iter().map(|record| record.value).collect())
+    let observed = input.iter().map(|record| record.time).max();
+    let values = input.into_iter().map(|record| record.value);
+    Ok((values.collect(), observed.unwrap_or(Timestamp::MIN)))
 }

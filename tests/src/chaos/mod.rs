@@ -14,6 +14,7 @@ mod reader;
 mod recovery;
 mod stores;
 mod storm;
+mod windows;
 
 pub use child::{SUBCOMMAND, run as instance};
 pub use recovery::run as recovery;

@@ -1,5 +1,5 @@
 //! The program under the storm: an echo by way of calls that take their time, running values by
-//! key, a repartition, and a model.
+//! key, windows and their final results, a repartition, and a model.
 //!
 //! Invariant: what each output partition must hold follows from the records of one input partition
 //! in their order, so that whoever reads the input can tell what should have come out. Only the
@@ -36,6 +36,12 @@ const FEATURE_BITS: u32 = 12;
 const CALLS: usize = 64;
 const SLOW: u64 = 8;
 const CALL: Duration = Duration::from_millis(5);
+/// The store of windows.
+pub(super) const COUNTS: &str = "counts";
+/// The size of windows and their grace, in the records' own time, of which a second has less than
+/// half: many open, close and expire while a storm blows.
+pub(super) const WINDOW: Timestamp = 500;
+pub(super) const GRACE: Timestamp = 200;
 /// Over how many records the model's rolling grades go.
 const ROLLING: usize = 100;
 
@@ -46,8 +52,23 @@ pub(super) static SUMS: Topic<String, i64> = Topic::new("sums", utf8(), i64_be()
 pub(super) static GROUPS: Topic<String, Group> = Topic::new("groups", utf8(), bincode());
 pub(super) static PREDICTIONS: Topic<String, Judged> = Topic::new("predictions", utf8(), bincode());
 
+pub(super) static CHANGES: Topic<String, Counted> = Topic::new("changes", utf8(), bincode());
+pub(super) static FINALS: Topic<String, Counted> = Topic::new("finals", utf8(), bincode());
+
 /// All topics that are not the program's own to make.
-pub(super) const TOPICS: [&str; 6] = ["input", "echo", "minima", "sums", "groups", "predictions"];
+pub(super) const TOPICS: [&str; 8] = [
+    "input",
+    "echo",
+    "minima",
+    "sums",
+    "groups",
+    "predictions",
+    "changes",
+    "finals",
+];
+
+/// The start of a window of a key, and how many records it has.
+pub(super) type Counted = (Timestamp, u64);
 
 /// What a group of records from all partitions comes to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,8 +134,8 @@ async fn call(_: String, value: i64) -> Result<i64, Infallible> {
     Ok(value)
 }
 
-/// The program. Its first subtopology has the echo, the minima, the sums and the model, the second
-/// the groups.
+/// The program. Its first subtopology has the echo, the minima, the sums, the windows and the
+/// model, the second the groups.
 pub(super) fn topology() -> millstream::Result<Topology> {
     let builder = StreamsBuilder::new();
     let input = builder.stream(&INPUT);
@@ -123,12 +144,28 @@ pub(super) fn topology() -> millstream::Result<Topology> {
     input.group_by_key().reduce("minima", i64::min).to(&MINIMA);
     let add = |_: &String, value: i64, sum: &mut i64| *sum = sum.wrapping_add(value);
     input.group_by_key().aggregate("sums", || 0, add).to(&SUMS);
+    windows(input);
     let add = |_: &String, value: i64, group: &mut Group| group.add(value);
     let groups = input.group_by(|_, value| group(*value));
     groups.aggregate("groups", Group::default, add).to(&GROUPS);
     let examples = input.map_values(example);
     examples.learn(MODEL, fresh).to(&PREDICTIONS);
     builder.build()
+}
+
+/// Counts each key in windows of time, and tells every change and each final result; these stay in
+/// the partition of the key.
+fn windows(input: KStream<'_, String, i64>) {
+    let millis = |time: Timestamp| Duration::from_millis(time.unsigned_abs());
+    let windows = TimeWindows::of_size_and_grace(millis(WINDOW), millis(GRACE));
+    let counts = input.group_by_key().windowed_by(windows).count(COUNTS);
+    let unbounded = Suppressed::until_window_closes(BufferConfig::unbounded());
+    let finals = counts.suppress("held", unbounded);
+    for (table, topic) in [(counts, &CHANGES), (finals, &FINALS)] {
+        let told = table.to_stream().map_values(Option::unwrap_or_default);
+        let told = told.map(|key, count: u64| (key.key, (key.window.start, count)));
+        told.to(topic);
+    }
 }
 
 /// A row of the table. Its key is the prediction's place in its topic, which every table without

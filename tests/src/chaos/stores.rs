@@ -7,12 +7,13 @@ use super::{
     CALM, LOOK, Weather,
     check::{self, Verdict},
     instance::Instance,
-    program::{self, APPLICATION, MODEL},
+    program::{self, APPLICATION, COUNTS, MODEL},
     reader::{Entry, Reader},
+    windows,
 };
 use anyhow::Result;
 use millstream_core::{
-    record::{TaskId, TopicPartition},
+    record::{TaskId, Timestamp, TopicPartition},
     store::StoreEnv,
 };
 use millstream_learn::weights::WeightStore;
@@ -106,13 +107,16 @@ struct Judge {
     changelogs: BTreeMap<TopicPartition, Vec<Entry>>,
     /// The fingerprint of the model of each partition, learned in one go.
     models: Vec<u64>,
+    /// The greatest time of each partition of the input, by which windows expire.
+    observed: Vec<Timestamp>,
 }
 
 impl Judge {
     fn new(reader: &mut Reader) -> Result<Self> {
-        let mut models = Vec::new();
+        let (mut models, mut observed) = (Vec::new(), Vec::new());
         for partition in 0..super::PARTITIONS {
-            let values = check::examples(reader, partition)?;
+            let (values, newest) = check::examples(reader, partition)?;
+            observed.push(newest);
             let memory = MemoryBackend::new(&[MODEL.to_owned()]);
             let mut model = open_model(Arc::new(memory), Column(0))?;
             for value in values {
@@ -121,7 +125,11 @@ impl Judge {
             models.push(model.fingerprint()?);
         }
         let changelogs = BTreeMap::new();
-        Ok(Self { changelogs, models })
+        Ok(Self {
+            changelogs,
+            models,
+            observed,
+        })
     }
 
     fn task(
@@ -141,7 +149,10 @@ impl Judge {
                     self.changelogs.entry(at.clone()).or_insert(records)
                 }
             };
-            store_is_its_changelog(verdict, (&name, is_active), backend, &store, log)?;
+            // Rows of windows that have expired are deleted whenever there is time for it.
+            let observed = self.observed[task.partition as usize];
+            let kept = |row: &[u8]| store.store != COUNTS || windows::is_kept(row, observed);
+            store_is_its_changelog(verdict, (&name, is_active), backend, (&store, log), &kept)?;
             if store.store == MODEL && is_active {
                 let found = open_model(Arc::clone(backend), Column(store.column))?.fingerprint()?;
                 let expected = self.models[task.partition as usize];
@@ -169,14 +180,15 @@ fn open_model(
 }
 
 /// A store must hold what its changelog says up to the reach of the position that is stored with
-/// it, once that is replayed from the position on, and an active task's must be at the end.
+/// it, once that is replayed from the position on, and an active task's must be at the end. Of
+/// what is not to be `kept` there is no telling.
 /// Changelogs of a run are shorter than a segment, so nothing was compacted away from them.
 fn store_is_its_changelog(
     verdict: &mut Verdict,
     (name, is_active): (&str, bool),
     backend: &Arc<dyn Backend>,
-    store: &ChangelogColumn,
-    log: &[Entry],
+    (store, log): (&ChangelogColumn, &[Entry]),
+    kept: &dyn Fn(&[u8]) -> bool,
 ) -> Result<()> {
     let column = Column(store.column);
     let position = backend.position(column)?;
@@ -194,6 +206,8 @@ fn store_is_its_changelog(
             replay(&mut found, entry);
         }
     }
+    expected.retain(|row, _| kept(row));
+    found.retain(|row, _| kept(row));
     if found != expected {
         let differ = (expected.iter()).filter(|(key, value)| found.get(*key) != Some(value));
         let differ = differ.count();
