@@ -78,7 +78,7 @@ impl Program {
     /// # Errors
     /// Where a source topic is missing, joined topics differ, or an internal topic exists with
     /// another number of partitions; where two patterns match a topic. `Fatal` where a reset of the
-    /// program was begun and is not finished: nothing is made then.
+    /// program was begun and is not finished, as far as the log can say at the moment.
     pub fn prepare(
         topology: Arc<Topology>,
         mut task: TaskConfig,
@@ -89,8 +89,12 @@ impl Program {
         let topology = wide;
         let count = |name: &str| infos.get(name).map(|info| info.spec.partitions);
         let mut layout = topology.layout(&task.application_id, count)?;
-        let inputs = layout.user_inputs();
-        resets::refuse(&log.committed_as(&task.application_id, &inputs)?)?;
+        match log.committed_as(&task.application_id, &layout.user_inputs()) {
+            // Of many places one is nearly always in the middle of a commit, while others run. Each
+            // task is asked again before it begins; that here nothing is made is a courtesy.
+            Err(LogError::Retry(_)) => {}
+            places => resets::refuse(&places?)?,
+        }
         let copied = copied(&topology, &infos);
         task.source_changelogs = narrowed(&task.source_changelogs, &copied);
         let covered = topology.stores().iter();

@@ -13,7 +13,7 @@ use millstream_runtime::{
     program::Program,
     worker::{Settings, Step, Worker},
 };
-use millstream_state::{Backend, BufferBudget, Buffered, Column};
+use millstream_state::{Backend, BufferBudget, Buffered, Column, DeclaredStore};
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -185,7 +185,7 @@ impl Backends for Held {
     fn declare(
         &self,
         task: TaskId,
-        stores: &[(String, String)],
+        stores: &[DeclaredStore],
         elsewhere: &[String],
     ) -> millstream_runtime::Result<()> {
         self.0.declare(task, stores, elsewhere)

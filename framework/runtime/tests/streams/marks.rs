@@ -2,7 +2,7 @@
 
 use millstream_core::record::{Offset, Partition, RawRecord, TaskId, TopicPartition};
 use millstream_log::{
-    Commit, Committed, EmbeddedClient, Event, Log, Outcome, Page, Result, Subscription, TopicInfo,
+    Commit, Committed, EmbeddedClient, Error, Event, Log, Outcome, Page, Result, Subscription, TopicInfo,
     TopicSpec,
 };
 use std::{
@@ -27,6 +27,8 @@ pub(crate) struct Marked {
     pub(crate) asked: Arc<Asked>,
     /// So many of the last records count as not committed yet.
     pub(crate) unmarked: Offset,
+    /// Other members are in the middle of a commit whenever a group's places are asked for.
+    pub(crate) committing: bool,
 }
 
 impl Marked {
@@ -35,11 +37,11 @@ impl Marked {
 
     pub(crate) fn new(log: EmbeddedClient) -> Self {
         let asked = Arc::default();
-        let unmarked = 0;
         Self {
             log,
             asked,
-            unmarked,
+            unmarked: 0,
+            committing: false,
         }
     }
 }
@@ -130,6 +132,9 @@ impl Log for Marked {
         group: &str,
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<Committed>>> {
+        if self.committing {
+            return Err(Error::Retry("a transaction is being ended".into()));
+        }
         self.log.committed_as(group, partitions)
     }
     fn commit_as(

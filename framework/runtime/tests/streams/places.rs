@@ -1,6 +1,6 @@
 //! Where reading begins when no place was committed, and where records go when the program says so.
 
-use super::harness::*;
+use super::{harness::*, marks::Marked};
 use millstream_core::{
     prelude::*,
     record::{RawRecord, TopicPartition},
@@ -92,6 +92,17 @@ fn nothing_starts_at_a_place_of_a_reset_that_is_not_finished() {
     let topics = world.log.topics().unwrap().into_iter();
     let topics: Vec<_> = topics.map(|topic| topic.spec.name).collect();
     assert_eq!(topics, [IN.name, OUT.name], "nothing was made");
+}
+
+/// Of a program that has many threads one is always in the middle of a commit, and of a place that
+/// is being committed Kafka does not say what it is.
+#[test]
+fn others_that_commit_keep_no_instance_from_starting() {
+    let world = World::new(1);
+    let mut log = Marked::new(world.log.client());
+    log.committing = true;
+    let task = TaskConfig::new(APPLICATION);
+    Program::prepare(Arc::new(sums()), task, &mut log).unwrap();
 }
 
 #[test]
