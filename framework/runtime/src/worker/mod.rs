@@ -179,6 +179,8 @@ impl Worker {
         }
         // Where the clock was put back, no time has passed that could be waited for.
         self.last_commit = self.last_commit.min(now);
+        // Also while the log says nothing: what is held back has been committed.
+        self.settle_backends(now)?;
         match self.try_step(now, wait) {
             Err(Error::Log(LogError::Fenced(why))) => {
                 tracing::warn!(member = %self.settings.member, why, "fenced: abandoning all tasks");
@@ -246,7 +248,6 @@ impl Worker {
         if self.commit_is_due(now) {
             busy |= self.commit(now)?;
         }
-        self.settle_backends(now)?;
         Ok(if busy { Step::Busy } else { Step::Idle })
     }
 
@@ -308,8 +309,9 @@ impl Worker {
         }
         self.settled_at = Some(now);
         let active = self.active.values().map(|active| &active.backend);
-        let standby = self.standby.values().map(Replica::backend);
-        for backend in active.chain(standby) {
+        let restoring = self.restoring.values().map(|restoring| &restoring.replica);
+        let replicas = self.standby.values().chain(restoring);
+        for backend in active.chain(replicas.map(Replica::backend)) {
             backend.settle(now)?;
         }
         Ok(())
