@@ -2,7 +2,7 @@
 //!
 //! Invariant: the gradient is taken before anything changes; the intercept learns at its own rate.
 
-use super::{heal, present, widen};
+use super::{heal, present, shift, widen};
 use crate::{
     learner::Learner,
     math::sigmoid,
@@ -90,7 +90,7 @@ impl<O: Optimizer> Learner for DenseLogisticRegression<O> {
             let slot = &mut self.rest.weights[place];
             *slot = step(&self.optimizer, *slot, error * value);
         }
-        self.rest.intercept -= INTERCEPT_RATE * error;
+        shift(&mut self.rest.intercept, -INTERCEPT_RATE * error);
         self.rest.learned += 1;
     }
 

@@ -32,6 +32,15 @@ fn heal(number: &mut f64) -> u64 {
     ruined.into()
 }
 
+/// Moves a number, unless it would not be finite then: nothing that is learned leads back from
+/// there.
+fn shift(number: &mut f64, by: f64) {
+    let moved = *number + by;
+    if moved.is_finite() {
+        *number = moved;
+    }
+}
+
 /// Makes room for as many features as a record has: a model learns how wide its records are.
 fn widen<T: Clone + Default>(state: &mut Vec<T>, input: &[f64]) {
     if state.len() < input.len() {
@@ -54,6 +63,19 @@ mod tests {
         bincode::serde::decode_from_slice(&bytes, standard)
             .unwrap()
             .0
+    }
+
+    /// As wide as a step without bound can be: what squares to next to nothing.
+    #[test]
+    fn no_step_makes_a_number_that_is_none() {
+        let mut model = PassiveAggressive::new(f64::INFINITY);
+        for value in [1e-160, -1e-160, 1e-300, 1.0] {
+            for label in [true, false] {
+                model.learn(&[value], &label);
+                assert!(model.predict(&[value]).is_finite(), "{value} {label}");
+            }
+        }
+        assert_eq!(model.heal(), 0);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! weights by the least that would give it that margin, or `c` times the example if that is less.
 //! Crammer et al., "Online passive-aggressive algorithms", JMLR 7 (2006).
 
-use super::{heal, logistic::probability, present, widen};
+use super::{heal, logistic::probability, present, shift, widen};
 use crate::{
     learner::Learner,
     weights::{Replicated, Schema},
@@ -63,14 +63,10 @@ impl Learner for PassiveAggressive {
         };
         widen(&mut self.rest.weights, input);
         for (place, value) in present(input) {
-            let weight = &mut self.rest.weights[place];
-            let moved = *weight + step * value;
             // Only with a `c` without bound can a step be infinite.
-            if moved.is_finite() {
-                *weight = moved;
-            }
+            shift(&mut self.rest.weights[place], step * value);
         }
-        self.rest.intercept += step;
+        shift(&mut self.rest.intercept, step);
         self.rest.learned += 1;
     }
 
