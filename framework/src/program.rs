@@ -209,22 +209,33 @@ pub(crate) fn tasks_dir(config: &Config) -> PathBuf {
     root.join("tasks")
 }
 
-/// Deletes the state under a directory, if it is to be done; says what there is to delete.
+/// Deletes the state under a directory, if it is to be done; says what there is to delete. What
+/// cannot be deleted does not keep the rest: it is told at the end, if it still is a task's.
 pub(crate) fn clean_up(dir: &StateDir, execute: bool) -> Result<Vec<String>> {
     let mut done = Vec::new();
+    let mut failed = None;
     for task in dir.tasks()? {
         done.push(format!("delete the state of task {task}"));
-        if execute {
-            dir.remove_task(&task)?;
+        if execute && let Err(error) = dir.remove_task(&task) {
+            failed.get_or_insert(error);
         }
     }
     if dir.global_path().exists() {
         done.push("delete the global tables".to_owned());
-        if execute {
-            dir.remove_global()?;
+        if execute && let Err(error) = dir.remove_global() {
+            failed.get_or_insert(error);
         }
     }
-    Ok(done)
+    let there = !dir.tasks()?.is_empty() || dir.global_path().exists();
+    match failed {
+        Some(error) if there => Err(error.into()),
+        // What is left of it is in nobody's way, and is tried again while the program runs.
+        Some(error) => {
+            done.push(format!("some files are left over: {error}"));
+            Ok(done)
+        }
+        None => Ok(done),
+    }
 }
 
 /// The topics that the program does not make for itself.

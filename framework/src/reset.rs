@@ -26,11 +26,15 @@ impl Program {
     /// without `execute`, would be.
     ///
     /// All instances must have stopped. Those on other machines keep what lies on their disks until
-    /// they start, and see then that its changelogs are not the same any more; stores without a
-    /// changelog they keep altogether, unless [`Program::clean_up`] is called there.
+    /// they start, and see then that its changelogs are not the same any more. Stores without a
+    /// changelog they keep altogether, and they refuse to start on stores of another format, unless
+    /// [`Program::clean_up`] is called there.
     ///
     /// Where it ends halfway, by an error or because the process died, no instance of the program
-    /// starts until it was called again and has come to its end.
+    /// starts until it was called again and has come to its end. The mark lies on the places of the
+    /// input topics, and lasts as long as they do: a cluster forgets those of a group that has no
+    /// members after `offsets.retention.minutes`, and with a topic. Versions before this one do not
+    /// know it.
     ///
     /// # Errors
     /// Where another instance runs (then nothing was done), or the log or the file system refuses.

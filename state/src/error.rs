@@ -34,7 +34,7 @@ pub enum Error {
     #[error(
         "the store {store:?} of task {task} holds {}, and the program declares {}: \
          its rows would be misread; give the store another name, or forget the old state with \
-         `reset --execute`",
+         `reset --execute`, and with `state clean` where another machine's reset has left it",
         shown_apart(found, declared).0,
         shown_apart(found, declared).1
     )]
@@ -51,7 +51,7 @@ pub enum Error {
     /// A store was logged when its rows were written and is not now, or the other way round.
     #[error(
         "the store {store:?} of task {task} {}; set it as it was, or forget the old state with \
-         `reset --execute`",
+         `reset --execute`, and with `state clean` where another machine's reset has left it",
         logging_changed(*logged)
     )]
     StoreLogging {
