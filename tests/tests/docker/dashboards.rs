@@ -130,7 +130,7 @@ fn queries(dashboard: &Value) -> Vec<(String, String)> {
 }
 
 /// What neither the dashboard nor an alert asks for, and why not.
-const LEFT_OUT: [(Metric, &str); 14] = [
+const LEFT_OUT: [(Metric, &str); 16] = [
     (
         Metric::BuildInfo,
         "to be joined with others, and one of itself",
@@ -159,6 +159,14 @@ const LEFT_OUT: [(Metric, &str); 14] = [
     (
         Metric::LogRequests,
         "only on a cluster, and Kafka has panels of its own",
+    ),
+    (
+        Metric::SuppressionBufferRecords,
+        "only where a program suppresses, which the flagship does not",
+    ),
+    (
+        Metric::SuppressionBufferBytes,
+        "only where a program suppresses, which the flagship does not",
     ),
     (Metric::LogRetries, "only on a cluster"),
     (Metric::LogTimeouts, "only on a cluster"),

@@ -53,7 +53,8 @@ impl Rows {
 
     /// Makes the filter anew, of the rows that there are.
     fn filter(&mut self) {
-        let mut filter = Prefixes::for_rows(self.len());
+        // All rows' memory is looked through, that of the free ones too: not too often then.
+        let mut filter = Prefixes::for_rows(self.len().max(self.rows.len() / 8));
         for row in self.rows.iter().filter(|row| row.is_alive()) {
             if let Some(prefix) = ordered::first_field(self.key(row)) {
                 filter.add(self.hash(prefix));

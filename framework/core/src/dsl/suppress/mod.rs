@@ -103,7 +103,8 @@ impl<K: Data, V: Data> Node<K, V> {
             time,
             timestamp,
         } = released;
-        // A final result that is none was never told.
+        // A final result that is none is not told, as in Kafka: unless a change came too late, none
+        // was told before.
         if new.is_some() || !self.is_final() {
             let held = (timestamp, headers.clone());
             let record = Record {
@@ -224,7 +225,9 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     /// A final result is told once as long as nothing reaches its window after it has been told.
     /// Behind a repartition topic something may, as in Kafka Streams: time passes there with the
     /// records of whichever task was first, and what a task that is behind has to add to a window
-    /// comes later than the window's grace. Then the result is told again, whole.
+    /// comes later than the window's grace. Then the result is told again, with all that has come
+    /// by then; one that there is not any more, because a filter lets it pass no longer, is not
+    /// taken back.
     ///
     /// ```
     /// use millstream_core::prelude::*;
