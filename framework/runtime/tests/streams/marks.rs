@@ -2,8 +2,8 @@
 
 use millstream_core::record::{Offset, Partition, RawRecord, TaskId, TopicPartition};
 use millstream_log::{
-    Commit, Committed, EmbeddedClient, Error, Event, Log, Outcome, Page, Result, Subscription, TopicInfo,
-    TopicSpec,
+    Commit, Committed, EmbeddedClient, Error, Event, Log, Outcome, Page, Result, Subscription,
+    TopicInfo, TopicSpec,
 };
 use std::{
     sync::{
