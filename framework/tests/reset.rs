@@ -127,20 +127,44 @@ const DEATHS: [(Death, bool); 7] = [
 /// Resets a program that dies in the middle of it.
 fn reset_dying(log: &Arc<Mortal>, dir: &Path, death: Death) {
     let program = log.open(dir);
-    // What an earlier deletion has left is deleted first, and a file is no directory.
-    let obstacle = dir.join("words/tasks/0_1.removed");
     match death {
         Death::Commit(point, nth) => log.faults.crash_at(point, nth),
-        Death::State => std::fs::write(&obstacle, "").unwrap(),
+        Death::State => log.faults.crash_at(CrashPoint::AfterCommit, 1),
         Death::Topic(nth) => log.deletions.store(nth, Ordering::Relaxed),
     }
     assert!(program.reset(true).is_err(), "{death:?}");
     if matches!(death, Death::State) {
-        std::fs::remove_file(obstacle).unwrap();
         let tasks = dir.join("words/tasks");
-        assert!(!tasks.join("0_0").exists() && tasks.join("1_1").exists());
+        std::fs::remove_dir_all(tasks.join("0_0")).unwrap();
+        assert!(tasks.join("1_1").exists(), "not all of it");
     }
     log.revive();
+}
+
+/// State that is no task's any more is in nobody's way, also where it cannot be deleted.
+#[test]
+fn files_that_cannot_be_deleted_keep_no_reset_from_its_end() {
+    let (log, dir) = (Mortal::new(), tempfile::tempdir().unwrap());
+    feed_both(&log);
+    assert_eq!(log.run(dir.path(), 4), Some(4));
+    // What an earlier deletion has left is deleted first, and a file is no directory.
+    let tasks = dir.path().join("words/tasks");
+    std::fs::write(tasks.join("0_1.removed"), "").unwrap();
+    let said = log.open(dir.path()).reset(true).unwrap();
+    let told = said
+        .iter()
+        .find(|line| line.starts_with("some files are left over"));
+    assert!(
+        told.is_some_and(|line| line.contains("0_1.removed")),
+        "{said:?}"
+    );
+    assert!(
+        ["0_0", "0_1", "1_0", "1_1"]
+            .iter()
+            .all(|task| !tasks.join(task).exists())
+    );
+    assert_eq!(log.run(dir.path(), 4), Some(4), "every word once more");
+    assert_eq!(records(&*log, "counts").len(), 24);
 }
 
 /// Lines for both partitions.
