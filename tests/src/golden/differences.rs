@@ -4,7 +4,7 @@
 
 use super::{
     Program,
-    kind::{feature, kinds},
+    kind::{feature, kinds, looks_up_cogroup},
     parts::parts,
 };
 use anyhow::{Context, Result};
@@ -34,7 +34,8 @@ pub struct Known {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Of programs with one of these features; `internal_topic` is one as well.
+    /// Of programs with one of these features; `internal_topic` and `cogroup_windows_join` are such
+    /// as well.
     pub features: Vec<String>,
     /// How the numbers of dropped records are compared.
     #[serde(default)]
@@ -99,6 +100,9 @@ pub fn rule(program: &Program) -> Rule {
     if parts(&program.nodes).is_ok_and(|parts| parts.internal) {
         features.push("internal_topic".to_owned());
     }
+    if (program.nodes.iter()).any(|op| looks_up_cogroup(op, &kinds)) {
+        features.push("cogroup_windows_join".to_owned());
+    }
     let concerned = |rule: &&Rule| {
         rule.features
             .iter()
@@ -119,8 +123,11 @@ mod tests {
     use crate::golden::{Answer, compare::outcome, peer::Objection};
     use serde_json::json;
 
-    /// A stream joined with a versioned table, and windows joined with windows.
-    fn program() -> Program {
+    const LOOK_UP: &str = "KTable source state store must implement one";
+
+    /// A stream joined with a versioned table, and windows of a cogroup, in a store of their own or
+    /// not, with others.
+    fn program(stored: bool) -> Program {
         serde_json::from_value(json!({"script": [], "nodes": [
             {"op": "stream", "topic": "a"},
             {"op": "table", "topic": "b", "history": 100},
@@ -131,19 +138,31 @@ mod tests {
             {"op": "aggregate", "of": 5},
             {"op": "window", "of": 3, "kind": "tumbling", "size": 10, "grace": 10_000},
             {"op": "count", "of": 7},
-            {"op": "join", "of": 6, "with": 8, "kind": "inner"},
+            {"op": "map_values", "of": 6, "map": [1, 0], "stored": stored},
+            {"op": "join", "of": 8, "with": 9, "kind": "inner"},
         ]}))
         .unwrap()
     }
 
+    fn excused(program: &Program, text: &str) -> bool {
+        let failed = Err(Objection::Failed(text.to_owned()));
+        outcome(program, Ok(Answer::default()), &failed).is_none()
+    }
+
     #[test]
     fn each_failure_is_excused_where_several_are_known() {
-        let fails = |text: &str| {
-            let failed = Err(Objection::Failed(text.to_owned()));
-            outcome(&program(), Ok(Answer::default()), &failed)
-        };
-        assert_eq!(fails("the key cannot be null"), None);
-        assert_eq!(fails("KTable source state store must implement one"), None);
-        assert_ne!(fails("anything else"), None);
+        let program = program(false);
+        assert!(excused(&program, "the key cannot be null"));
+        assert!(excused(&program, LOOK_UP));
+        assert!(!excused(&program, "anything else"));
+    }
+
+    #[test]
+    fn a_join_of_windows_is_excused_only_where_it_looks_a_cogroup_up() {
+        assert!(excused(&program(false), LOOK_UP));
+        assert!(!excused(&program(true), LOOK_UP));
+        let mut no_join = program(false);
+        no_join.nodes.pop();
+        assert!(!excused(&no_join, LOOK_UP));
     }
 }

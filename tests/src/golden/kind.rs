@@ -5,7 +5,7 @@
 
 mod windowed;
 
-pub use windowed::Windowing;
+pub use windowed::{Windowing, looks_up_cogroup};
 
 use super::{
     Op,
@@ -37,12 +37,7 @@ pub enum Kind {
     /// Several grouped streams.
     Cogroup,
     /// A group or a cogroup with windows.
-    Windowed {
-        /// Whether it is a cogroup.
-        many: bool,
-        /// Its windows.
-        windows: Windowing,
-    },
+    Windowed(Windowing),
     /// A table.
     Table {
         /// Whether its rows have a history.
@@ -262,14 +257,10 @@ fn of_group(op: &Op, first: Kind, kinds: &[Kind]) -> Result<Kind> {
         | (Op::Count { .. } | Op::Reduce { .. }, Kind::Group { .. } | Kind::TableGroup) => {
             table(false)
         }
-        (Op::Aggregate { .. }, Kind::Windowed { windows, .. })
-        | (
-            Op::Count { .. } | Op::Reduce { .. },
-            Kind::Windowed {
-                many: false,
-                windows,
-            },
-        ) => Kind::WindowTable(windows),
+        (Op::Aggregate { .. }, Kind::Windowed(windows)) => Kind::WindowTable(windows),
+        (Op::Count { .. } | Op::Reduce { .. }, Kind::Windowed(windows)) if !windows.many => {
+            Kind::WindowTable(windows)
+        }
         _ => bail!("{op:?} of {first:?}"),
     })
 }
@@ -340,8 +331,8 @@ pub fn feature(op: &Op, kinds: &[Kind]) -> String {
         }) => "versioned_table",
         Some(Kind::Table { .. } | Kind::TableGroup) => "table",
         Some(Kind::Global) => "global_table",
-        Some(Kind::Cogroup | Kind::Windowed { many: true, .. }) => "cogroup",
-        Some(Kind::Windowed { .. } | Kind::WindowTable(_)) => "window",
+        Some(Kind::Cogroup | Kind::Windowed(Windowing { many: true, .. })) => "cogroup",
+        Some(Kind::Windowed(_) | Kind::WindowTable(_)) => "window",
         Some(Kind::WindowTableGroup(_)) => "window_group",
         _ => "stream",
     };

@@ -117,7 +117,7 @@ fn is_table(kind: Kind) -> bool {
 /// Whether windows of values that may be null are reduced or joined.
 fn takes_nullable(nodes: &[Op], kinds: &[Kind]) -> bool {
     nodes.iter().any(|op| match *op {
-        Op::Reduce { of, .. } => matches!(kinds[of], Kind::Windowed { .. }) && !present(nodes, of),
+        Op::Reduce { of, .. } => matches!(kinds[of], Kind::Windowed(_)) && !present(nodes, of),
         Op::Join(Joining { of, with, .. }) => {
             let streams = [of, with];
             let mut streams = streams.iter();

@@ -210,7 +210,7 @@ impl Growing<'_> {
                 Kind::Group { .. } | Kind::TableGroup | Kind::WindowTableGroup(_) if leaf => {
                     self.add(Op::Count { of: place });
                 }
-                Kind::Cogroup | Kind::Windowed { .. } if leaf => {
+                Kind::Cogroup | Kind::Windowed(_) if leaf => {
                     self.add(Op::Aggregate { of: place, init: 0 });
                 }
                 _ => {}

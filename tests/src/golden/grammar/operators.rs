@@ -21,7 +21,7 @@ impl Growing<'_> {
             }
             Kind::Group { .. }
             | Kind::Cogroup
-            | Kind::Windowed { .. }
+            | Kind::Windowed(_)
             | Kind::TableGroup
             | Kind::WindowTableGroup(_) => return self.of_group(of),
             Kind::WindowTable(_) => return self.of_windows(of),
@@ -156,7 +156,7 @@ impl Growing<'_> {
     }
 
     pub(super) fn of_group(&mut self, of: Place) -> Op {
-        let windowed = matches!(self.kinds[of], Kind::Windowed { .. });
+        let windowed = matches!(self.kinds[of], Kind::Windowed(_));
         if windowed && !present(&self.nodes, of) && self.dice.percent(30) {
             return Op::Count { of };
         }

@@ -6,7 +6,7 @@ use super::{Kind, Rows};
 use crate::golden::{
     Op,
     functions::{Map, Selector},
-    op::{Emit, Joining, Suppression, Until, WindowKind, Windows},
+    op::{Emit, Joining, Place, Suppression, Until, WindowKind, Windows},
 };
 use anyhow::{Result, bail, ensure};
 
@@ -19,6 +19,8 @@ pub struct Windowing {
     pub rows: Rows,
     /// Whether their aggregate tells them when they close, and not before.
     pub closed: bool,
+    /// Whether they are a cogroup's, and rows of theirs are in its store and in no other.
+    pub many: bool,
 }
 
 pub(super) fn window(windows: &Windows, many: bool) -> Result<Kind> {
@@ -35,8 +37,9 @@ pub(super) fn window(windows: &Windows, many: bool) -> Result<Kind> {
             false => Rows::Exact,
         },
         closed,
+        many,
     };
-    Ok(Kind::Windowed { many, windows })
+    Ok(Kind::Windowed(windows))
 }
 
 pub(super) fn of_table(op: &Op, windows: Windowing) -> Result<Kind> {
@@ -63,6 +66,7 @@ pub(super) fn of_table(op: &Op, windows: Windowing) -> Result<Kind> {
         } if whole => Kind::WindowTableGroup(Windowing {
             rows: Rows::Exact,
             closed: false,
+            many: false,
             ..windows
         }),
         Op::Suppress(Suppression { until, .. }) if open || *until == Until::Time => {
@@ -78,8 +82,14 @@ pub(super) fn of_table(op: &Op, windows: Windowing) -> Result<Kind> {
 
 /// A table with a store of its own knows its rows.
 fn kept(windows: Windowing, stored: bool) -> Kind {
-    let rows = if stored { Rows::Exact } else { windows.rows };
-    Kind::WindowTable(Windowing { rows, ..windows })
+    Kind::WindowTable(match stored {
+        true => Windowing {
+            rows: Rows::Exact,
+            many: false,
+            ..windows
+        },
+        false => windows,
+    })
 }
 
 /// Rows of windows meet where they are told alike: our DSL lets nobody look final results up in a
@@ -90,14 +100,22 @@ pub(super) fn join(joining: &Joining, left: Windowing, right: Windowing) -> Resu
         read(left) && read(right) && left.closed == right.closed && joining.of != joining.with,
         "{joining:?} of {left:?} with {right:?}"
     );
-    Ok(Kind::WindowTable(Windowing {
+    let joined = Windowing {
         open: left.open && right.open,
-        rows: match joining.stored {
-            true => Rows::Exact,
-            false => Rows::Current,
-        },
+        rows: Rows::Current,
+        many: left.many || right.many,
         ..left
-    }))
+    };
+    Ok(kept(joined, joining.stored))
+}
+
+/// Whether a join looks rows of a cogroup's windows up where the cogroup itself keeps them.
+pub fn looks_up_cogroup(op: &Op, kinds: &[Kind]) -> bool {
+    let many = |place: &Place| match kinds.get(*place) {
+        Some(Kind::WindowTable(windows)) => windows.many,
+        _ => false,
+    };
+    matches!(op, Op::Join(joining) if [joining.of, joining.with].iter().any(many))
 }
 
 /// An aggregate of a table's windows that are grouped by other keys.
