@@ -23,8 +23,9 @@ import org.apache.kafka.streams.processor.StateStore;
 
 final class GoldenWindows {
     /**
-     * How long stores keep windows beyond their grace where these are told when they close. Without
-     * it they forget a window when their own time passes it, which is before it can be told.
+     * How long stores keep windows beyond their grace where these are told when they close, or the
+     * program says so. Without it they forget a window when their own time passes it, which is
+     * before it can be told, and not when others forget it.
      */
     private static final Duration KEPT = Duration.ofHours(1);
 
@@ -38,15 +39,16 @@ final class GoldenWindows {
     static Group windowed(Object input, JsonNode node) {
         Duration size = millis(node, "size");
         Duration grace = millis(node, "grace");
-        boolean close = node.path("emit").asText().equals("close");
+        boolean longer = node.path("emit").asText().equals("close")
+            || node.path("kept").asBoolean();
         // A record makes sliding windows up to their size before and after it.
-        Duration kept = close ? size.multipliedBy(2).plus(grace).plus(KEPT) : null;
+        Duration kept = longer ? size.multipliedBy(2).plus(grace).plus(KEPT) : null;
         return switch (node.get("kind").asText()) {
             case "session" -> {
                 // Or a session that is just open would be forgotten as soon as it is told.
                 Duration open = size.plus(grace).plusMillis(1);
                 var windows = SessionWindows.ofInactivityGapAndGrace(size, grace);
-                yield new Group(input, sessions(input, windows, node), close ? kept : open);
+                yield new Group(input, sessions(input, windows, node), longer ? kept : open);
             }
             case "sliding" -> new Group(input, sliding(
                 input, SlidingWindows.ofTimeDifferenceAndGrace(size, grace), node), kept);

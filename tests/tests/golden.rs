@@ -8,6 +8,7 @@ use millstream_tests::{
         coverage::{Records, coverage, one_for_each},
         differences, fuzz, grammar,
         judge::{self, Golden},
+        op::{Op, Side},
         peer::Stores,
     },
     servers::{self, Kind},
@@ -16,6 +17,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Random programs in each run of the tests; the fuzzer has as many as one likes.
 const SCRIPTS: u64 = 300;
+
+/// The fewest outputs that the scripts of a golden program have together: one that hardly tells
+/// anything could do anything else.
+const OUTPUTS: usize = 5;
 
 /// So many random programs have every operator there is.
 const GRAMMAR: u64 = 20_000;
@@ -90,6 +95,54 @@ fn the_golden_files_have_every_program_that_is_planned() {
             "{file}: run the golden binary"
         );
     }
+}
+
+#[test]
+fn every_golden_program_has_outputs_that_can_be_wrong() {
+    let mut captured = cases::captured().unwrap();
+    // Each of those is one script, and as small as can be.
+    captured.remove("found");
+    for (file, programs) in &captured {
+        let mut outputs = BTreeMap::<&str, usize>::new();
+        for program in programs {
+            let answer = cases::answer(program).unwrap();
+            let (name, _script) = program.name.rsplit_once(", ").unwrap();
+            let told = answer.outputs.values().map(Vec::len).sum();
+            // To stop is an answer as well.
+            let stops = answer.failed.is_some();
+            *outputs.entry(name).or_default() += if stops { OUTPUTS } else { told };
+        }
+        outputs.retain(|_, outputs| *outputs < OUTPUTS);
+        assert_eq!(outputs, BTreeMap::new(), "too few in {file}");
+    }
+}
+
+#[test]
+fn joins_of_windows_replace_rows_and_take_rows_back() {
+    let captured = cases::captured().unwrap();
+    let (mut replaced, mut taken_back) = (BTreeSet::new(), BTreeSet::new());
+    for program in &captured["window_tables"] {
+        let inner = |op: &Op| matches!(op, Op::Join(join) if join.kind == Side::Inner);
+        if !program.nodes.iter().any(inner) {
+            continue;
+        }
+        let mut rows = BTreeSet::new();
+        for output in cases::answer(program).unwrap().outputs.values().flatten() {
+            let there = match output.value {
+                Some(_) => !rows.insert(&output.key),
+                None => rows.remove(&output.key),
+            };
+            if there {
+                let told = match output.value {
+                    Some(_) => &mut replaced,
+                    None => &mut taken_back,
+                };
+                told.insert(&program.name);
+            }
+        }
+    }
+    assert!(replaced.len() >= OUTPUTS, "replaced in {replaced:?}");
+    assert!(taken_back.len() >= OUTPUTS, "taken back in {taken_back:?}");
 }
 
 #[test]

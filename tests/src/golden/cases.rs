@@ -37,6 +37,13 @@ struct Plan {
     /// How many percent have a negative time.
     #[serde(default)]
     negative: i64,
+    /// How many steps scripts have, where they are to have more than others: what meets rarely
+    /// meets often enough then.
+    #[serde(default)]
+    steps: Option<i64>,
+    /// How many keys records have, where they are to have fewer than others.
+    #[serde(default)]
+    keys: Option<usize>,
 }
 
 /// Programs by the names of their files.
@@ -83,6 +90,8 @@ pub fn planned() -> Result<Files> {
             let mix = Mix {
                 bad: plan.bad,
                 negative: plan.negative,
+                steps: plan.steps.map_or(mix.steps, |steps| (steps, steps)),
+                keys: plan.keys.unwrap_or(mix.keys),
                 lenient: policy::is_lenient(&plan.nodes, &plan.on_error),
                 ..mix
             };

@@ -331,6 +331,9 @@ pub struct Windows {
     pub grace: Timestamp,
     #[serde(default, skip_serializing_if = "is_default")]
     pub emit: Emit,
+    /// Whether their store keeps them an hour longer, as it does where they are told on close.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub kept: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

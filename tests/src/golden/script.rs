@@ -4,6 +4,9 @@
 use super::{Dice, Op, Step};
 use millstream_core::record::Timestamp;
 
+/// The keys of records.
+const KEYS: [&str; 3] = ["k1", "k2", "x3"];
+
 /// How much of what a script has, in percent of its steps.
 #[derive(Clone, Copy, Debug)]
 pub struct Mix {
@@ -11,6 +14,8 @@ pub struct Mix {
     pub name: &'static str,
     /// The fewest and most steps.
     pub steps: (i64, i64),
+    /// How many keys there are, of three.
+    pub keys: usize,
     /// Records a little behind the newest.
     pub behind: i64,
     /// Records far behind the newest.
@@ -42,6 +47,7 @@ impl Mix {
     pub const ANY: Self = Self {
         name: "any",
         steps: (3, 40),
+        keys: KEYS.len(),
         behind: 30,
         late: 10,
         no_key: 6,
@@ -59,6 +65,7 @@ impl Mix {
     const PLAIN: Self = Self {
         name: "in order",
         steps: (14, 14),
+        keys: KEYS.len(),
         behind: 0,
         late: 0,
         no_key: 0,
@@ -167,7 +174,8 @@ fn record(dice: &mut Dice, topics: &[String], mix: &Mix, newest: Timestamp) -> S
     } else {
         newest
     };
-    let key = (!dice.percent(mix.no_key)).then(|| dice.one(&["k1", "k2", "x3"]).to_owned());
+    let keys = KEYS.get(..mix.keys).unwrap_or(&KEYS);
+    let key = (!dice.percent(mix.no_key)).then(|| dice.one(keys).to_owned());
     let value = (!dice.percent(mix.no_value)).then(|| dice.between(-3, 9));
     let (topic, mut time) = (dice.one(topics), time.max(0));
     if mix.negative > 0 && dice.percent(mix.negative) {

@@ -167,13 +167,11 @@ pub(super) fn stored(name: &str) -> Materialized<Windowed<Key>, i64> {
 /// Windows that are told when they close are kept as long as in `tests/jvm/GoldenWindows.java`,
 /// since a record may become part of a session that has been told.
 fn kept<V>(store: Materialized<Key, V>, windows: &Windows) -> Materialized<Key, V> {
-    match windows.emit {
-        Emit::Update => store,
-        Emit::Close => {
-            let kept = duration(windows.size) * 2 + duration(windows.grace);
-            store.with_retention(kept + Duration::from_secs(60 * 60))
-        }
+    if windows.emit == Emit::Update && !windows.kept {
+        return store;
     }
+    let kept = duration(windows.size) * 2 + duration(windows.grace);
+    store.with_retention(kept + Duration::from_secs(60 * 60))
 }
 
 fn emit(windows: &Windows) -> EmitStrategy {

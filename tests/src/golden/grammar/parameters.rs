@@ -36,6 +36,7 @@ impl Growing<'_> {
                 _ => self.grace(),
             },
             emit: if close { Emit::Close } else { Emit::Update },
+            kept: !unlimited && !close && self.dice.percent(50),
         }
     }
 

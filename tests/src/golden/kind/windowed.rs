@@ -21,6 +21,8 @@ pub struct Windowing {
     pub closed: bool,
     /// Whether they are a cogroup's, and rows of theirs are in its store and in no other.
     pub many: bool,
+    /// Whether engines agree on how long rows of theirs can be looked up.
+    pub kept: bool,
 }
 
 pub(super) fn window(windows: &Windows, many: bool) -> Result<Kind> {
@@ -28,6 +30,7 @@ pub(super) fn window(windows: &Windows, many: bool) -> Result<Kind> {
     let closes = windows.kind != WindowKind::Unlimited;
     ensure!(closes || !closed, "these windows never close");
     ensure!(!(many && closed), "a cogroup tells every change");
+    ensure!(closes || !windows.kept, "these windows are kept for ever");
     // What one of these was before it changes, Kafka Streams takes from another one, or has not.
     let moves = matches!(windows.kind, WindowKind::Sliding | WindowKind::Session);
     let windows = Windowing {
@@ -38,6 +41,7 @@ pub(super) fn window(windows: &Windows, many: bool) -> Result<Kind> {
         },
         closed,
         many,
+        kept: windows.kept || closed || !closes,
     };
     Ok(Kind::Windowed(windows))
 }
@@ -67,6 +71,7 @@ pub(super) fn of_table(op: &Op, windows: Windowing) -> Result<Kind> {
             rows: Rows::Exact,
             closed: false,
             many: false,
+            kept: true,
             ..windows
         }),
         Op::Suppress(Suppression { until, .. }) if open || *until == Until::Time => {
@@ -86,16 +91,18 @@ fn kept(windows: Windowing, stored: bool) -> Kind {
         true => Windowing {
             rows: Rows::Exact,
             many: false,
+            kept: true,
             ..windows
         },
         false => windows,
     })
 }
 
-/// Rows of windows meet where they are told alike: our DSL lets nobody look final results up in a
-/// store that has forgotten them.
+/// Rows of windows meet where they are told alike, since our DSL lets nobody look final results up
+/// in a store that has forgotten them, and where they are kept: by default each engine forgets them
+/// when it sees fit.
 pub(super) fn join(joining: &Joining, left: Windowing, right: Windowing) -> Result<Kind> {
-    let read = |windows: Windowing| matches!(windows.rows, Rows::Exact | Rows::Current);
+    let read = |windows: Windowing| windows.rows != Rows::Untold && windows.kept;
     ensure!(
         read(left) && read(right) && left.closed == right.closed && joining.of != joining.with,
         "{joining:?} of {left:?} with {right:?}"
