@@ -243,7 +243,7 @@ fn a_renamed_store_stops_the_program_until_the_old_one_is_retired() {
     let tasks = home.path().join("sentiment/tasks");
     let note = tasks.join("0_0/STORES");
     let noted = std::fs::read_to_string(&note).unwrap();
-    assert_eq!(noted, "1\nsentiment\tweights\n");
+    assert_eq!(noted, "2\nsentiment\tweights\tlogged\n");
     std::fs::write(&note, noted.replace("sentiment", "kindness")).unwrap();
     let again = ["run", "--generate", "50", "--until-caught-up", "--no-http"];
     let said = home.bad(&again);
