@@ -14,7 +14,6 @@
 //! zero. Each value has exactly one encoding; the reader refuses all others.
 
 use crate::{Error, Result};
-use std::ops::Bound;
 
 const ZERO: u8 = 0x00;
 /// What follows a zero that is part of the text. It is above [`END`], so the longer text is larger.
@@ -118,50 +117,6 @@ fn is_of_pieces(encoded: &[u8], value: &[u8]) -> bool {
         Some(rest.strip_prefix(piece))
     });
     end.flatten() == Some(&[ZERO, END])
-}
-
-/// What [`put_bytes`] left at the front of a key, its end included; `None` where nothing there has
-/// such an end. All keys of one field begin with the same bytes, and no others do.
-///
-/// ```
-/// use millstream_state::ordered::{first_field, put_bytes, put_i64};
-///
-/// let (mut window, mut key) = (Vec::new(), Vec::new());
-/// put_bytes(&mut window, b"a\0b");
-/// put_bytes(&mut key, b"a\0b");
-/// put_i64(&mut window, 7);
-/// assert_eq!(first_field(&window), Some(&key[..]));
-/// assert_eq!(first_field(b"no end"), None);
-/// ```
-pub fn first_field(key: &[u8]) -> Option<&[u8]> {
-    let mut from = 0;
-    loop {
-        let zero = from + key[from..].iter().position(|byte| *byte == ZERO)?;
-        match *key.get(zero + 1)? {
-            END => return Some(&key[..zero + 2]),
-            ESCAPED => from = zero + 2,
-            _ => return None,
-        }
-    }
-}
-
-/// The first field that all keys within bounds have, where the bounds say that they have one.
-pub(crate) fn common_field<'a>(bounds: (Bound<&'a [u8]>, Bound<&[u8]>)) -> Option<&'a [u8]> {
-    let (Bound::Included(from) | Bound::Excluded(from)) = bounds.0 else {
-        return None;
-    };
-    let field = first_field(from)?;
-    // The end of a field is a zero, and behind the field lies what has a one there.
-    let behind = |to: &[u8]| {
-        let (last, rest) = to.split_last()?;
-        Some(*last == 1 && rest == &field[..field.len() - 1])
-    };
-    let within = match bounds.1 {
-        Bound::Included(to) => to.starts_with(field),
-        Bound::Excluded(to) => to.starts_with(field) || behind(to) == Some(true),
-        Bound::Unbounded => false,
-    };
-    within.then_some(field)
 }
 
 /// Appends text; it sorts by its UTF-8 bytes, which is the order of `str` in Rust.

@@ -28,7 +28,7 @@ mod rows;
 
 use crate::{
     Backend, BackendStats, Column, Direction, Error, Op, Position, Presence, Result,
-    SettledVisitor, Visitor, WriteBatch, ordered,
+    SettledVisitor, Visitor, WriteBatch,
 };
 use ahead::Next;
 use drain::Old;
@@ -185,20 +185,13 @@ impl Buffered {
 
     /// The buffered rows of a range, in order, and the count of drains at that moment.
     fn fresh(&self, column: usize, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> (Vec<Fresh>, u64) {
-        let field = ordered::common_field(bounds);
         let buffer = self.read();
-        if field.is_some_and(|field| buffer.columns[column].has_none_of(field)) {
-            return (Vec::new(), buffer.drains);
-        }
         if buffer.columns[column].is_sorted() {
             return (buffer.columns[column].range(bounds), buffer.drains);
         }
         drop(buffer);
         let mut buffer = self.write();
         buffer.columns[column].sort();
-        if field.is_some() {
-            buffer.columns[column].know_prefixes();
-        }
         self.measure(&mut buffer);
         (buffer.columns[column].range(bounds), buffer.drains)
     }

@@ -5,7 +5,6 @@
 //! expired. A deletion that somebody asked for never expires: it is what clears the column below.
 
 mod order;
-mod prefixes;
 
 use super::{
     ahead::AHEAD,
@@ -13,7 +12,6 @@ use super::{
 };
 use crate::{Horizon, Op, SmallBytes};
 use hashbrown::{DefaultHashBuilder, HashTable};
-use prefixes::Prefixes;
 use std::{collections::VecDeque, hash::BuildHasher, hint::black_box, mem};
 
 /// What a row costs beside its bytes, roughly: itself, and its places in table, order and chunk.
@@ -83,8 +81,6 @@ pub(super) struct Rows {
     /// and how many came before. What expires came first, and leaves from the front.
     late: VecDeque<u32>,
     passed: u32,
-    /// Made when somebody asks for the rows of one first field.
-    prefixes: Option<Prefixes>,
     /// Where rows of the column expire: up to where they have.
     horizon: Option<Horizon>,
 }
@@ -100,8 +96,7 @@ impl Rows {
     /// How many bytes the rows take, roughly, and what is left of those that are gone.
     pub(super) fn bytes(&self) -> usize {
         let gone = self.late.len().saturating_sub(self.rows.len());
-        let filter = self.prefixes.as_ref().map_or(0, Prefixes::bytes);
-        self.rows.len() * ROW_BYTES + gone * size_of::<u32>() + self.arena.bytes() + filter
+        self.rows.len() * ROW_BYTES + gone * size_of::<u32>() + self.arena.bytes()
     }
 
     pub(super) fn hash(&self, key: &[u8]) -> u64 {
@@ -177,7 +172,6 @@ impl Rows {
         if self.late.len() > 2 * self.index.len() + ROWS_KEPT {
             self.close_up();
         }
-        self.note(key);
         let number = self.free.pop();
         let number = number.unwrap_or_else(|| length(self.rows.len()));
         let place = Place::Late(self.passed.wrapping_add(length(self.late.len())));
@@ -349,10 +343,9 @@ impl Rows {
         self.bury();
     }
 
-    /// No rows; what has expired is known still, and that somebody asks for first fields.
+    /// No rows; what has expired is known still.
     fn empty_as_new(&self) -> Self {
         Self {
-            prefixes: (self.prefixes.as_ref()).map(|_| Prefixes::for_rows(0)),
             horizon: self.horizon,
             ..Self::default()
         }
@@ -371,7 +364,6 @@ impl Rows {
         self.sorted.clear();
         self.gone = 0;
         self.late.clear();
-        self.prefixes = (self.prefixes.as_ref()).map(|_| Prefixes::for_rows(0));
     }
 }
 

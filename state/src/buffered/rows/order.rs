@@ -1,16 +1,12 @@
 //! The rows of a column by key, for those who scan it.
 //!
 //! Most rows come and go without anybody asking for a range, so they are put into the order late,
-//! all together, when somebody does; and one who asks for the rows of one key is told by a filter,
-//! mostly, that there are none, and needs no order for that. Invariant: between two sortings the
-//! order is right for the rows that it has, the dead among them included.
+//! all together, when somebody does. Invariant: between two sortings the order is right for the rows
+//! that it has, the dead among them included.
 
-use super::{Fresh, NONE, Place, Row, Rows, prefixes::Prefixes};
-use crate::{SmallBytes, ordered};
-use std::{
-    hash::BuildHasher,
-    ops::{Bound, RangeBounds},
-};
+use super::{Fresh, NONE, Place, Row, Rows};
+use crate::SmallBytes;
+use std::ops::{Bound, RangeBounds};
 
 impl Rows {
     /// Takes those that went again out of the list of late rows: behind one that stays they would
@@ -36,44 +32,6 @@ impl Rows {
             .collect();
         gone.into_iter().for_each(|number| self.release(number));
         self.gone = 0;
-    }
-
-    /// Whether there is surely no row whose key begins with this field.
-    pub(in super::super) fn has_none_of(&self, prefix: &[u8]) -> bool {
-        let filter = self.prefixes.as_ref();
-        filter.is_some_and(|filter| !filter.may_have(self.hash(prefix)))
-    }
-
-    /// From now on it is known of which first fields there are no rows.
-    pub(in super::super) fn know_prefixes(&mut self) {
-        if self.prefixes.is_none() {
-            self.filter();
-        }
-    }
-
-    /// Makes the filter anew, of the rows that there are.
-    fn filter(&mut self) {
-        // All rows' memory is looked through, that of the free ones too: not too often then.
-        let mut filter = Prefixes::for_rows(self.len().max(self.rows.len() / 8));
-        for row in self.rows.iter().filter(|row| row.is_alive()) {
-            if let Some(prefix) = ordered::first_field(self.key(row)) {
-                filter.add(self.hash(prefix));
-            }
-        }
-        self.prefixes = Some(filter);
-    }
-
-    /// Notes in the filter, if there is one, that a key is there.
-    pub(super) fn note(&mut self, key: &[u8]) {
-        if self.prefixes.as_ref().is_some_and(Prefixes::is_full) {
-            // The new row is not among the others yet: room for it and for as many again.
-            self.filter();
-        }
-        if let Some(filter) = &mut self.prefixes
-            && let Some(prefix) = ordered::first_field(key)
-        {
-            filter.add(self.hasher.hash_one(prefix));
-        }
     }
 
     /// Whether [`Rows::range`] can be asked.
