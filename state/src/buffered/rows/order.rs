@@ -1,8 +1,8 @@
 //! The rows of a column by key, for those who scan it.
 //!
 //! Most rows come and go without anybody asking for a range, so they are put into the order late,
-//! all together, when somebody does. Invariant: between two sortings the order is right for the rows
-//! that it has, the dead among them included.
+//! all together, when somebody does. Invariant: between two sortings the order is right for those
+//! rows that it has, the dead among them included.
 
 use super::{Fresh, NONE, Place, Row, Rows};
 use crate::SmallBytes;
