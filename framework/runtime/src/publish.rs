@@ -203,16 +203,8 @@ impl Publisher {
     /// A task that no thread holds any more has no size here.
     fn forget(&self, last: &mut Last, index: usize, view: &ThreadView) {
         let held = view.tasks.iter().map(|task| task.id.to_string()).collect();
-        let before = last.tasks.insert(index, held).unwrap_or_default();
-        for task in before {
-            if last.tasks.values().any(|held| held.contains(&task)) {
-                continue;
-            }
-            for metric in TASK_SIZES {
-                if let Err(error) = self.registry.remove(metric, &[("task", &task)]) {
-                    tracing::debug!(%error, "a metric was refused");
-                }
-            }
+        for task in gone(&mut last.tasks, index, held) {
+            self.remove(&TASK_SIZES, &[("task", &task)]);
         }
     }
 
@@ -227,17 +219,9 @@ impl Publisher {
                 holding.insert(of);
             }
         }
-        let before = last.holding.insert(index, holding).unwrap_or_default();
-        for of in before {
-            if last.holding.values().any(|holding| holding.contains(&of)) {
-                continue;
-            }
-            let labels = [("store", of.0.as_str()), ("partition", of.1.as_str())];
-            for metric in HELD_BACK {
-                if let Err(error) = self.registry.remove(metric, &labels) {
-                    tracing::debug!(%error, "a metric was refused");
-                }
-            }
+        for (store, partition) in gone(&mut last.holding, index, holding) {
+            let labels = [("store", store.as_str()), ("partition", &partition)];
+            self.remove(&HELD_BACK, &labels);
         }
     }
 
@@ -259,6 +243,14 @@ impl Publisher {
         for done in before.unwrap_or_default().difference(&restoring) {
             self.left(Metric::RestoreRemaining, done, 0);
             self.left(Metric::RestoreEta, done, 0);
+        }
+    }
+
+    fn remove(&self, metrics: &[Metric], labels: &[(&str, &str)]) {
+        for metric in metrics {
+            if let Err(error) = self.registry.remove(*metric, labels) {
+                tracing::debug!(%error, "a metric was refused");
+            }
         }
     }
 
@@ -328,6 +320,17 @@ fn growth(now: u64, before: &mut u64) -> u64 {
 /// How much a count grew; one that began anew grew by all it is.
 fn since(after: u64, before: u64) -> u64 {
     after.checked_sub(before).unwrap_or(after)
+}
+
+/// Notes what a thread shows now; what it showed before and no thread shows any more.
+fn gone<T: Ord>(
+    shown: &mut BTreeMap<usize, BTreeSet<T>>,
+    index: usize,
+    now: BTreeSet<T>,
+) -> impl Iterator<Item = T> {
+    let before = shown.insert(index, now).unwrap_or_default();
+    let is_shown = |one: &T| shown.values().any(|of| of.contains(one));
+    before.into_iter().filter(move |one| !is_shown(one))
 }
 
 #[cfg(test)]
