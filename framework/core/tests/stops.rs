@@ -2,7 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "common/pass.rs"]
+mod pass;
+
 use millstream_core::{prelude::*, task::TaskConfig};
+use pass::Pass;
 
 static TEXTS: Topic<String, String> = Topic::new("texts", utf8(), utf8());
 static NUMBERS: Topic<String, i64> = Topic::new("numbers", utf8(), i64_be());
@@ -63,25 +67,10 @@ fn words_around_an_error_do_not_make_it_one_of_the_record() {
     assert!(error.contains("invalid digit"), "{error}");
 }
 
-struct Keeping;
-
-impl FixedKeyProcessor<String, String> for Keeping {
-    type Value = String;
-
-    fn process(
-        &mut self,
-        _: &String,
-        text: String,
-        ctx: &mut FixedKeyContext<'_, String, String>,
-    ) -> ProcessResult {
-        Ok(ctx.forward(text)?)
-    }
-}
-
 #[test]
 fn a_buffer_that_is_full_stops_the_program_below_a_processor_too() {
     let builder = StreamsBuilder::new();
-    let forwarded = builder.stream(&TEXTS).process_values((), |()| Keeping);
+    let forwarded = builder.stream(&TEXTS).process_values((), |()| Pass);
     let forwarded = forwarded.on_error(ErrorPolicy::Skip);
     let rows = forwarded.to_table("rows");
     let most = BufferConfig::max_records(1).shut_down_when_full();

@@ -5,6 +5,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod common;
+
+use common::{apply, environment};
 use millstream_core::{
     batch::RecordBatch,
     store::{StateStore, StoreEnv},
@@ -16,10 +19,7 @@ use millstream_learn::{
     optim::FtrlProximal,
     weights::{Replicated, WeightStore},
 };
-use millstream_state::{Column, MemoryBackend, WriteBatch};
-use std::sync::Arc;
 
-const COLUMN: Column = Column(0);
 const CLASSES: u32 = 8;
 /// 8,192 rows of 16 numbers: nine chunks of the rolling snapshot.
 const BITS: u32 = 13;
@@ -31,32 +31,15 @@ const LEFT: u32 = 8_000;
 
 type Store = WeightStore<SoftmaxRegression<FtrlProximal>>;
 
-fn environment() -> StoreEnv {
-    StoreEnv {
-        backend: Arc::new(MemoryBackend::new(&["model"])),
-        column: COLUMN,
-        cache_bytes: 0,
-        trimmed: false,
-    }
-}
-
 fn open(env: &StoreEnv) -> Store {
     let model = SoftmaxRegression::new(BITS, CLASSES as usize, FtrlProximal::default());
     WeightStore::open("weights", model, env).unwrap()
 }
 
-/// What a task does with a commit that the log took.
 fn commit(store: &mut Store, env: &StoreEnv) {
-    let (mut changes, mut batch) = (RecordBatch::new(), WriteBatch::new());
+    let mut changes = RecordBatch::new();
     store.drain(&mut changes).unwrap();
-    for (_, record) in changes.iter() {
-        let (key, time) = (record.key.unwrap(), record.timestamp.to_be_bytes());
-        match record.value {
-            Some(value) => batch.put_parts(COLUMN, key, &[&time, value]),
-            None => batch.delete(COLUMN, key),
-        }
-    }
-    env.backend.apply(&batch).unwrap();
+    apply(env, &changes);
     store.applied().unwrap();
 }
 

@@ -5,6 +5,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod common;
+
+use common::{COLUMN, apply, environment};
 use millstream_core::{
     batch::RecordBatch,
     store::{StateStore, StoreEnv},
@@ -18,15 +21,14 @@ use millstream_learn::{
     optim::{AdaGrad, FtrlProximal, Sgd},
     weights::{Manifest, Replicated, WeightStore},
 };
-use millstream_state::{Column, Direction, MemoryBackend, WriteBatch};
+use millstream_state::{Direction, WriteBatch};
 use proptest::prelude::*;
 use std::{
     collections::BTreeMap,
     ops::{Bound, ControlFlow},
-    sync::{Arc, OnceLock},
+    sync::OnceLock,
 };
 
-const COLUMN: Column = Column(0);
 const CLASSES: u32 = 8;
 const EXAMPLES: usize = 600;
 
@@ -84,30 +86,6 @@ fn model() -> Model {
 fn learn(model: &mut Model, number: usize) {
     let number = number as u64;
     model.process(&Example::labelled([number], label(number)));
-}
-
-fn environment() -> StoreEnv {
-    StoreEnv {
-        backend: Arc::new(MemoryBackend::new(&["model"])),
-        column: COLUMN,
-        cache_bytes: 0,
-        trimmed: false,
-    }
-}
-
-/// What a task does with a commit that the log took.
-fn apply(env: &StoreEnv, changes: &RecordBatch) {
-    let mut batch = WriteBatch::new();
-    for (_, record) in changes.iter() {
-        let key = record.key.unwrap();
-        match record.value {
-            Some(value) => {
-                batch.put_parts(COLUMN, key, &[&record.timestamp.to_be_bytes(), value]);
-            }
-            None => batch.delete(COLUMN, key),
-        }
-    }
-    env.backend.apply(&batch).unwrap();
 }
 
 fn commit(store: &mut impl StateStore, env: &StoreEnv) -> RecordBatch {

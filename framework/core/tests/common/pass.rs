@@ -1,8 +1,8 @@
-//! A processor for programs whose structure is all that matters.
+//! A processor for programs in which something else matters.
 
 use millstream_core::prelude::*;
 
-/// Hands on what it gets; which stores it has is all that matters here.
+/// Hands on what it gets, whichever stores it has.
 pub(crate) struct Pass;
 
 impl Processor<String, String> for Pass {

@@ -158,16 +158,20 @@ fn summed(logged: bool) -> Topology {
     builder.build().unwrap()
 }
 
+/// Runs the program until so many more numbers of each key have come to this sum.
+fn sums_to(world: &World, dir: &Path, logged: bool, (more, sum): (usize, i64)) {
+    let streams = streams(world, dir, summed(logged));
+    start(&streams);
+    world.feed(ones(2, more));
+    world.until("the sum", || row_of(&streams, "key-1") == Some(json!(sum)));
+}
+
 #[test]
 fn a_store_that_is_logged_from_now_on_or_not_any_more_is_refused_and_left_alone() {
     let changes = [(true, "is no longer logged"), (false, "is logged now")];
     for (logged, why) in changes {
         let (world, dir) = (World::new(1), tempfile::tempdir().unwrap());
-        let first = streams(&world, dir.path(), summed(logged));
-        start(&first);
-        world.feed(ones(2, 3));
-        world.until("a row", || row_of(&first, "key-1") == Some(json!(3)));
-        drop(first);
+        sums_to(&world, dir.path(), logged, (3, 3));
 
         let changed = streams(&world, dir.path(), summed(!logged));
         changed.start().unwrap();
@@ -178,10 +182,7 @@ fn a_store_that_is_logged_from_now_on_or_not_any_more_is_refused_and_left_alone(
         }
         drop(changed);
 
-        let again = streams(&world, dir.path(), summed(logged));
-        start(&again);
-        world.feed(ones(2, 1));
-        world.until("the sum", || row_of(&again, "key-1") == Some(json!(4)));
+        sums_to(&world, dir.path(), logged, (1, 4));
     }
 }
 
@@ -189,19 +190,12 @@ fn a_store_that_is_logged_from_now_on_or_not_any_more_is_refused_and_left_alone(
 fn state_from_before_logging_was_noted_goes_on_as_declared() {
     for logged in [true, false] {
         let (world, dir) = (World::new(1), tempfile::tempdir().unwrap());
-        let first = streams(&world, dir.path(), summed(logged));
-        start(&first);
-        world.feed(ones(2, 3));
-        world.until("a row", || row_of(&first, "key-1") == Some(json!(3)));
-        drop(first);
+        sums_to(&world, dir.path(), logged, (3, 3));
         let note = dir.path().join("0_0/STORES");
         let noted = std::fs::read_to_string(&note).unwrap();
         std::fs::write(&note, "1\nkept\tkey-value/utf8/i64_be\n").unwrap();
 
-        let again = streams(&world, dir.path(), summed(logged));
-        start(&again);
-        world.feed(ones(2, 1));
-        world.until("the sum", || row_of(&again, "key-1") == Some(json!(4)));
+        sums_to(&world, dir.path(), logged, (1, 4));
         assert_eq!(std::fs::read_to_string(&note).unwrap(), noted);
     }
 }
