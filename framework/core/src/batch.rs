@@ -272,9 +272,10 @@ impl RecordBatch {
         self.data.len()
     }
 
-    /// About how many bytes of memory the records' headers take, as [`Headers::bytes`] reckons.
-    pub fn header_bytes(&self) -> usize {
-        self.headers
+    /// About how many bytes of memory the records take: keys, values, and headers as
+    /// [`Headers::bytes`] reckons.
+    pub fn held_bytes(&self) -> usize {
+        self.data.len() + self.headers
     }
 
     /// Gives every record the offsets from `base` on, one apart: what a log does when it accepts
@@ -379,13 +380,13 @@ mod tests {
         encode(&mut other)?;
         let refused = batch.encode(0, &headers, |_| Err(too_many()), |_| Ok(Encoded::Null));
         assert!(refused.is_err());
-        assert_eq!((batch.bytes(), batch.header_bytes()), (7, 2 * one));
+        assert_eq!((batch.bytes(), batch.held_bytes()), (7, 7 + 2 * one));
         batch.take_in(&mut other)?;
-        assert_eq!((batch.header_bytes(), other.header_bytes()), (3 * one, 0));
+        assert_eq!((batch.held_bytes(), other.held_bytes()), (9 + 3 * one, 0));
         batch.remove_last();
-        assert_eq!(batch.header_bytes(), 2 * one);
+        assert_eq!(batch.held_bytes(), 7 + 2 * one);
         batch.clear();
-        assert_eq!(batch.header_bytes(), 0);
+        assert_eq!(batch.held_bytes(), 0);
         Ok(())
     }
 }

@@ -64,11 +64,6 @@ struct Source {
     spares: Vec<Arc<RecordBatch>>,
 }
 
-/// What a batch holds in memory for its records.
-fn held(batch: &RecordBatch) -> usize {
-    batch.bytes() + batch.header_bytes()
-}
-
 impl Source {
     /// An empty batch that only we hold.
     fn blank(&mut self) -> Arc<RecordBatch> {
@@ -85,7 +80,7 @@ impl Source {
 
     /// Remembers a batch for when its readers are done with it.
     fn keep(&mut self, batch: &Arc<RecordBatch>) {
-        if self.spares.len() < SPARES_MAX && held(batch) <= SPARE_BYTES_MAX {
+        if self.spares.len() < SPARES_MAX && batch.held_bytes() <= SPARE_BYTES_MAX {
             self.spares.push(Arc::clone(batch));
         }
     }
@@ -97,7 +92,7 @@ impl Source {
         records_max: usize,
         bytes_max: usize,
     ) -> std::result::Result<(), KafkaError> {
-        while batch.len() < records_max && held(batch) < bytes_max {
+        while batch.len() < records_max && batch.held_bytes() < bytes_max {
             self.pump();
             let Some(message) = self.stash.pop_front() else {
                 break;

@@ -100,7 +100,7 @@ pub(super) fn record_bytes(record: RawRecord<'_>) -> usize {
 
 /// What a batch counts for in every bound on bytes of memory.
 pub(super) fn batch_bytes(batch: &RecordBatch) -> usize {
-    batch.bytes() + batch.header_bytes() + batch.len() * RECORD_OVERHEAD
+    batch.held_bytes() + batch.len() * RECORD_OVERHEAD
 }
 
 /// What a record counts for in the bounds on records and transactions: what its sender wrote. It is

@@ -6,7 +6,6 @@
 use super::{Active, CommitOrder, Meter, Worker, WorkerStats, assignment::resume};
 use crate::error::{Error, Result};
 use millstream_core::{
-    batch::RecordBatch,
     record::{Offset, Timestamp, TopicPartition},
     task::Task,
 };
@@ -114,8 +113,7 @@ impl Worker {
     pub(super) fn holds_enough(&mut self) -> bool {
         let held = |active: &mut Active| {
             let outputs = active.task.outputs().iter();
-            let held = |records: &RecordBatch| records.bytes() + records.header_bytes();
-            let bytes: usize = outputs.map(|output| held(&output.records)).sum();
+            let bytes: usize = outputs.map(|output| output.records.held_bytes()).sum();
             bytes + active.task.dirty_bytes()
         };
         let held: usize = self.active.values_mut().map(held).sum();
