@@ -304,12 +304,26 @@ impl Cluster {
         let stored = self.admin.store_places(group, &list, REQUEST);
         stored.map_err(|error| match error.code {
             Code::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID | Code::RD_KAFKA_RESP_ERR_NON_EMPTY_GROUP => {
-                Error::Fatal(format!("group {group} has members: only they may commit"))
+                only_members_commit(group)
             }
             Code::RD_KAFKA_RESP_ERR__INVALID_ARG => fatal(error),
             _ => refused("storing places", &error),
         })
     }
+
+    /// Refuses to go on where a group has members.
+    pub(crate) fn has_no_members(&self, group: &str) -> Result<()> {
+        let described = self.admin.describe_group(group, REQUEST);
+        let described = described.map_err(|error| refused("asking for the group", &error))?;
+        if described.clients.is_empty() {
+            return Ok(());
+        }
+        Err(only_members_commit(group))
+    }
+}
+
+fn only_members_commit(group: &str) -> Error {
+    Error::Fatal(format!("group {group} has members: only they may commit"))
 }
 
 /// A topic that is there and one that was asked for: other partitions would give records to other

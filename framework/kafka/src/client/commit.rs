@@ -44,8 +44,28 @@ impl KafkaClient {
             let text = "a subscribed client commits for its own group only";
             return Err(Error::Fatal(text.into()));
         }
-        let result = self.try_commit(places, Some(group));
+        let result = self.try_commit_for(group, places);
         self.ended(transaction, result)
+    }
+
+    /// In a transaction a broker takes places from whoever names no member, whether the group has
+    /// members or not. Places that come with records are those of a feed, whose group has none.
+    /// Others may be those of a program that is to begin anew, which must not be moved beside its
+    /// instances: they are looked for before, and after, since who has come meanwhile may go on
+    /// from the places before. (Without transactions the broker refuses by itself.)
+    fn try_commit_for(
+        &mut self,
+        group: &str,
+        places: &[(TopicPartition, Committed)],
+    ) -> Result<Commit> {
+        let exactly_once = self.cluster.config.guarantee == Guarantee::ExactlyOnceV2;
+        if !exactly_once || self.producer()?.is_open() {
+            return self.try_commit(places, Some(group));
+        }
+        self.cluster.has_no_members(group)?;
+        let commit = self.try_commit(places, Some(group))?;
+        self.cluster.has_no_members(group)?;
+        Ok(commit)
     }
 
     /// Takes the producer back from the committer if it comes within the wait; says whether it is
