@@ -144,6 +144,7 @@ fn subscription(app: &str, member: &str) -> Subscription {
         member: member.to_owned(),
         instance: member.to_owned(),
         tasks: tasks.collect(),
+        patterns: false,
         standbys: 1,
     }
 }

@@ -57,6 +57,7 @@ fn join(client: &mut KafkaClient, app: &str, member: &str) {
         member: member.into(),
         instance: member.into(),
         tasks: (0..MEMBERS).map(task).collect(),
+        patterns: false,
         standbys: 0,
     };
     client.subscribe(subscription).unwrap();

@@ -20,6 +20,7 @@ mod mock;
 mod placement;
 mod places;
 mod producer;
+mod shape;
 mod source;
 mod statistics;
 mod wake;

@@ -6,13 +6,15 @@
 //! tasks: when a generation has formed, every member asks the coordinator who is in it and places
 //! the tasks itself (`placement`). Invariants: a task is given out only under the proof of a
 //! generation, taken before the members were asked for, so that whoever acts on an older one cannot
-//! commit; and only where the topics still have the partitions that the tasks were made for.
+//! commit; only where the topics still have the partitions that the tasks were made for; and only
+//! to members that have the same tasks, since of others each would reckon for itself.
 
 use crate::{
     broker::Cluster,
     errors::{fatal, refused},
     ffi::{Context, GroupEvent, GroupMetadata, Handle, PartitionList, Queue},
     placement::{self, Member},
+    shape,
     wake::Waker,
 };
 use millstream_log::{Assignment, Error, Result, Subscription};
@@ -73,6 +75,8 @@ pub(crate) struct ClassicGroup {
     proof: Option<Arc<GroupMetadata>>,
     /// A generation has formed, and its tasks are not placed yet.
     placing: bool,
+    /// Whether members had different tasks when last asked for.
+    differing: bool,
     /// Since when a topic was unknown to whomever was asked.
     unknown_since: Option<Duration>,
 }
@@ -84,7 +88,10 @@ impl ClassicGroup {
         subscription: Subscription,
         waker: &Arc<Waker>,
     ) -> Result<Self> {
-        let client = client_id(&cluster.config.process_id, &subscription);
+        let client = shape::say(
+            &client_id(&cluster.config.process_id, &subscription),
+            &subscription,
+        );
         let context = Context::new(Arc::clone(waker));
         let (group, member) = (&subscription.group, &subscription.member);
         let handle = cluster.config.member(group, member, &client, context)?;
@@ -102,6 +109,7 @@ impl ClassicGroup {
             client,
             proof: None,
             placing: false,
+            differing: false,
             unknown_since: None,
         })
     }
@@ -135,15 +143,41 @@ impl ClassicGroup {
             return Ok(None);
         }
         self.verify_partitions()?;
-        let members: Vec<_> = described
-            .clients
-            .iter()
-            .map(|client| member(client))
-            .collect();
+        let Some(alike) = self.alike(&described.clients) else {
+            return Ok(None);
+        };
+        let members: Vec<_> = alike.into_iter().map(member).collect();
         let (tasks, standbys) = (&self.subscription.tasks, self.subscription.standbys);
         let mut placed = placement::place(&members, tasks, standbys);
         self.placing = false;
         Ok(Some(placed.remove(&self.client).unwrap_or_default()))
+    }
+
+    /// The members among which this generation's tasks are placed, while a new version of the
+    /// program takes over from another one instance by instance: those of the version that most
+    /// have. So all goes on meanwhile, and all tasks change hands at once. `None` is to wait: a static member
+    /// comes back without a new generation, in which the others would learn of it.
+    fn alike<'a>(&mut self, clients: &'a [String]) -> Option<Vec<&'a str>> {
+        let (most, differ) = shape::of_most(clients);
+        let of_most = |client: &&str| shape::of(client) == most;
+        let chosen = clients.iter().map(String::as_str).filter(of_most);
+        let told = std::mem::replace(&mut self.differing, differ);
+        if !differ {
+            return Some(chosen.collect());
+        }
+        let waits = self.cluster.config.group_instance_id.is_some();
+        if !told {
+            tracing::warn!(
+                group = self.subscription.group,
+                member = self.client,
+                ?clients,
+                ours = shape::of(&self.client) == most,
+                waits,
+                "members have other tasks than others, as while another version of the program \
+                 takes over: one version at a time is given tasks"
+            );
+        }
+        (!waits).then(|| chosen.collect())
     }
 
     /// Tasks were made for so many partitions of each topic. With more or fewer, some records would
@@ -277,8 +311,8 @@ impl Drop for ClassicGroup {
     }
 }
 
-/// A member's `client.id`, which is also its transactional id: its name, and behind the last hyphen
-/// a digest of the process it belongs to.
+/// A member's transactional id, and its `client.id` but for the shape of its tasks: its name, and
+/// behind the last hyphen a digest of the process it belongs to.
 pub(crate) fn client_id(process: &str, subscription: &Subscription) -> String {
     let Subscription {
         group,
@@ -295,7 +329,8 @@ pub(crate) fn client_id(process: &str, subscription: &Subscription) -> String {
 }
 
 fn member(client: &str) -> Member {
-    let instance = client.rsplit_once('-').map_or(client, |(_, digest)| digest);
+    let (name, _) = shape::split(client);
+    let instance = name.rsplit_once('-').map_or(name, |(_, digest)| digest);
     Member {
         instance: instance.to_owned(),
         name: client.to_owned(),
@@ -312,6 +347,7 @@ mod tests {
             member: member.into(),
             instance: instance.into(),
             tasks: Vec::new(),
+            patterns: false,
             standbys: 0,
         }
     }

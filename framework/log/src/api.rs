@@ -50,8 +50,12 @@ pub struct Subscription {
     pub member: String,
     /// The instance (process) the member belongs to: standbys go to another one.
     pub instance: String,
-    /// All tasks of the program and what they read. Equal in every member of a group.
+    /// All tasks of the program and what they read. Equal in every member of a group: a log never
+    /// gives tasks of one program to some members while it gives those of another to others.
     pub tasks: Vec<TaskInputs>,
+    /// Whether some inputs are topics that match a pattern: members that began at different times
+    /// may read more of them, or fewer, in the same tasks.
+    pub patterns: bool,
     /// How many standby replicas each task with state should have.
     pub standbys: usize,
 }

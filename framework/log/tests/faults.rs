@@ -59,6 +59,7 @@ impl Worker {
             member: self.name.clone(),
             instance: self.name.clone(),
             tasks: (0..PARTITIONS).map(inputs).collect(),
+            patterns: false,
             standbys: 1,
         }
     }

@@ -191,6 +191,11 @@ impl Program {
         Err(LogError::Fatal(text).into())
     }
 
+    /// Whether topics are read by a pattern.
+    pub(crate) fn has_patterns(&self) -> bool {
+        self.patterns.is_some()
+    }
+
     /// The tasks as a group member announces them.
     pub fn task_inputs(&self) -> Vec<TaskInputs> {
         let tasks = self.layout.tasks.iter().map(|task| TaskInputs {

@@ -8,6 +8,7 @@
 
 mod fences;
 mod reads;
+mod versions;
 
 use millstream_core::record::{Header, Headers, RawRecord, TaskId, TopicPartition};
 use millstream_kafka::{Guarantee, KafkaConfig, KafkaLog};
@@ -117,6 +118,7 @@ fn subscription(group: &str, topic: &str, member: &str, tasks: u32) -> Subscript
                 stateful: true,
             })
             .collect(),
+        patterns: false,
         standbys: 1,
     }
 }

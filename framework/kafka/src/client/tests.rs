@@ -27,6 +27,7 @@ fn member(mock: &Mock, guarantee: Guarantee, group: Group) -> KafkaClient {
             inputs: vec![TopicPartition::new(TOPIC, 0)],
             stateful: true,
         }],
+        patterns: false,
         standbys: 0,
     });
     client.group = Some(Box::new(group));

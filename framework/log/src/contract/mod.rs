@@ -184,6 +184,7 @@ fn subscription(member: &str, instance: &str, tasks: u32, standbys: usize) -> Su
         member: member.into(),
         instance: instance.into(),
         tasks: (0..tasks).map(inputs).collect(),
+        patterns: false,
         standbys,
     }
 }

@@ -278,6 +278,7 @@ mod tests {
             member: member.into(),
             instance: member.into(),
             tasks: (0..tasks).map(inputs).collect(),
+            patterns: false,
             standbys: 0,
         }
     }

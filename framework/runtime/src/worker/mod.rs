@@ -132,6 +132,7 @@ impl Worker {
             member: settings.member.clone(),
             instance: settings.instance.clone(),
             tasks: program.task_inputs(),
+            patterns: program.has_patterns(),
             standbys: settings.standby_replicas,
         };
         Self {

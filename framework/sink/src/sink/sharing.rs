@@ -112,6 +112,7 @@ impl Sink {
                 member: member.member.clone(),
                 instance: member.instance.clone(),
                 tasks: (0..partitions).map(|n| task(&self.topic, n)).collect(),
+                patterns: false,
                 standbys: 0,
             },
         };

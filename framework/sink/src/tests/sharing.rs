@@ -89,6 +89,7 @@ impl Shared {
             member: name.into(),
             instance: name.into(),
             tasks: tasks.collect(),
+            patterns: false,
             standbys: 0,
         };
         client.subscribe(subscription).unwrap();
