@@ -374,10 +374,11 @@ pub trait Log: Send {
         usize::MAX
     }
 
-    /// Whether so much was sent that the open transaction had better be committed soon: some logs
-    /// take no more than so much at once.
-    fn is_filling(&self) -> bool {
-        false
+    /// How many more bytes the open transaction had better take before it is committed. Some logs
+    /// take no more than so much at once; this is well below it, so that whoever looks after each
+    /// piece of work is never refused. What is in memory and still to be sent counts, too.
+    fn room(&self) -> usize {
+        usize::MAX
     }
 
     /// How many bytes a record may have, as [`wire_size`](millstream_core::record::wire_size)

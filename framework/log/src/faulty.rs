@@ -248,8 +248,8 @@ impl<L: Log> Log for FaultyLog<L> {
         self.inner.commit_bytes()
     }
 
-    fn is_filling(&self) -> bool {
-        self.inner.is_filling()
+    fn room(&self) -> usize {
+        self.inner.room()
     }
 
     fn record_bytes_max(&self) -> usize {

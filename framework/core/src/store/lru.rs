@@ -8,6 +8,7 @@
 use super::{
     StateStore, StoreEnv,
     stored::{null_key, null_value, read_rows, split_stamp},
+    value_bytes::ValueBytes,
 };
 use crate::{
     batch::RecordBatch,
@@ -59,8 +60,8 @@ pub struct LruStore<K: 'static, V: 'static> {
     gone: BTreeMap<Vec<u8>, Timestamp>,
     /// Keys that a commit under way deletes: set again meanwhile, they need deleting again.
     deleting: BTreeSet<Vec<u8>>,
-    /// Mean encoded size of an entry, as seen at the last commits.
-    entry_bytes: usize,
+    /// Of whole entries: key, number of the last use, and value.
+    entry_bytes: ValueBytes,
     scratch: Vec<u8>,
 }
 
@@ -83,7 +84,7 @@ impl<K: 'static, V: 'static> LruStore<K, V> {
             undrained: 0,
             gone: BTreeMap::new(),
             deleting: BTreeSet::new(),
-            entry_bytes: size_of::<V>(),
+            entry_bytes: ValueBytes::new::<V>(),
             scratch: Vec::new(),
         };
         store.load()?;
@@ -117,6 +118,7 @@ impl<K: 'static, V: 'static> LruStore<K, V> {
     /// Where the key is null or cannot be encoded.
     pub fn put(&mut self, key: &K, value: V) -> Result<()> {
         self.required(key)?;
+        self.measure(&value);
         let now = self.now;
         match self.touch() {
             Some(entry) => (entry.value, entry.timestamp) = (value, now),
@@ -132,6 +134,7 @@ impl<K: 'static, V: 'static> LruStore<K, V> {
     pub fn put_if_absent(&mut self, key: &K, value: V) -> Result<Option<&V>> {
         self.required(key)?;
         if !self.entries.contains_key(&self.scratch) {
+            self.measure(&value);
             self.insert(value);
             return Ok(None);
         }
@@ -192,6 +195,15 @@ impl<K: 'static, V: 'static> LruStore<K, V> {
             self.next_use += 1;
         }
         Some(entry)
+    }
+
+    /// Learns, now and then, the size of an entry of the key in `scratch`.
+    fn measure(&mut self, value: &V) {
+        let mut bytes = Vec::new();
+        // What cannot be encoded is told by the commit.
+        if self.entry_bytes.wants_one() && self.value.encode(value, &mut bytes).is_ok() {
+            self.entry_bytes.see(self.scratch.len() + USE + bytes.len());
+        }
     }
 
     /// Adds the key in `scratch`, which has no entry.
@@ -282,7 +294,7 @@ impl<K: 'static, V: 'static> StateStore for LruStore<K, V> {
     fn dirty_bytes(&self) -> usize {
         // Of the uses since the last commit no more than one counts for each entry.
         let uses = usize::try_from(self.next_use - self.undrained).unwrap_or(usize::MAX);
-        (uses.min(self.entries.len()) + self.gone.len()) * self.entry_bytes
+        (uses.min(self.entries.len()) + self.gone.len()) * self.entry_bytes.mean().max(1)
     }
 
     fn drain(&mut self, changes: &mut RecordBatch) -> Result<()> {
@@ -323,9 +335,8 @@ impl<K: 'static, V: 'static> StateStore for LruStore<K, V> {
             entry.stored = true;
             count += 1;
         }
-        if let Some(mean) = (changes.bytes() - before).checked_div(count) {
-            self.entry_bytes = usize::midpoint(self.entry_bytes, mean).max(1);
-        }
+        let mean = (changes.bytes() - before).checked_div(count);
+        self.entry_bytes.committed(mean);
         self.undrained = self.next_use;
         Ok(())
     }

@@ -22,6 +22,7 @@ mod range;
 mod stored;
 mod suppress;
 mod timed;
+mod value_bytes;
 mod waiting;
 
 pub(crate) use ahead::AHEAD;

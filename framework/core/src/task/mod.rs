@@ -53,6 +53,9 @@ use crate::{
 use millstream_state::{Backend, Column, Position, WriteBatch};
 use std::sync::Arc;
 
+/// After so many bytes of records a call of [`Task::process`] ends.
+const STEP_BYTES: usize = 4 << 20;
+
 /// One partition of one subtopology.
 pub struct Task {
     id: TaskId,
@@ -230,7 +233,9 @@ impl Task {
         self.inputs[input].more = more;
     }
 
-    /// Processes up to `max` queued records, smallest timestamp first, and returns how many.
+    /// Processes up to `max` queued records, smallest timestamp first, and returns how many: fewer
+    /// where they are large, since what is made of them is as large, and is looked after between
+    /// two calls.
     ///
     /// With several inputs it stops early when one is empty whose supply is not exhausted, since
     /// its next record might be older than those at hand. It also stops where an asynchronous
@@ -240,8 +245,8 @@ impl Task {
     /// A bad record under the policy to fail, or a storage failure. The task must then be aborted.
     pub fn process(&mut self, max: usize) -> Result<usize> {
         self.ensure_started()?;
-        let mut done = 0;
-        while done < max {
+        let (mut done, mut bytes) = (0, 0);
+        while done < max && bytes < STEP_BYTES {
             if !self.calls.is_empty() {
                 self.settle_calls()?;
                 if self.waits_for_calls() {
@@ -249,7 +254,7 @@ impl Task {
                 }
             }
             let Some(input) = self.choose() else { break };
-            self.process_head(input)?;
+            bytes += self.process_head(input)?;
             done += 1;
         }
         self.processed += done as u64;
@@ -277,11 +282,11 @@ impl Task {
     }
 
     #[inline]
-    fn process_head(&mut self, number: usize) -> Result<()> {
+    fn process_head(&mut self, number: usize) -> Result<usize> {
         let input = &mut self.inputs[number];
         let head = input.take_time(self.ctx.wall_clock);
         let Some(records) = input.take_head(&mut self.ctx.stores) else {
-            return Ok(());
+            return Ok(0);
         };
         let index = records.range.start;
         let (offset, raw) = (records.batch.offset(index), records.batch.get(index));
@@ -306,12 +311,13 @@ impl Task {
             self.turn_back_time(number, before);
             self.settle_failures(Some((number, offset, raw)))?;
         }
+        let bytes = raw.key.map_or(0, <[u8]>::len) + raw.value.map_or(0, <[u8]>::len);
         self.inputs[number].put_back(records);
         let advanced = self.ctx.stream_time > before.0;
         if self.ctx.timers.may_be_due(advanced) {
             self.punctuate(PunctuationType::StreamTime, self.ctx.stream_time)?;
         }
-        Ok(())
+        Ok(bytes)
     }
 
     /// Processes a record as of the time it has.

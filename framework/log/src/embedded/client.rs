@@ -316,8 +316,8 @@ impl Log for EmbeddedClient {
         self.shared.limits.commit_bytes
     }
 
-    fn is_filling(&self) -> bool {
-        self.open.bytes() > self.shared.limits.transaction_bytes_max / 4
+    fn room(&self) -> usize {
+        (self.shared.limits.transaction_bytes_max / 4).saturating_sub(self.open.bytes())
     }
 
     fn record_bytes_max(&self) -> usize {

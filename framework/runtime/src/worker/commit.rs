@@ -18,6 +18,9 @@ use std::time::Duration;
 const HELD_BYTES_MAX: usize = 8 << 20;
 /// How often a call that the log asks to repeat is repeated before the transaction is aborted.
 const RETRIES_MAX: usize = 8;
+/// A change of a row may take so many times what is reckoned for it: a log counts what a record
+/// costs beside key and value, and where tables tell their changes per commit, each makes outputs.
+const CHANGE_COSTS: usize = 4;
 
 /// A commit of which it is not known yet, or not known any more, whether it happened.
 pub(super) struct Unresolved {
@@ -40,7 +43,7 @@ impl Worker {
         now.saturating_sub(self.last_commit) >= self.settings.commit_interval_ms
             || dirty > self.settings.uncommitted_bytes_max
             || written > self.log.commit_bytes()
-            || self.log.is_filling()
+            || dirty >= self.log.room() / CHANGE_COSTS
             || tasks().any(Task::commit_requested)
     }
 

@@ -1,7 +1,10 @@
 //! From `CREATED` to `NOT_RUNNING`: what each call does to the state, and what an end commits.
 
 use super::harness::*;
-use millstream_core::{prelude::StreamsBuilder, record::TopicPartition};
+use millstream_core::{
+    prelude::{StreamsBuilder, Topic, utf8},
+    record::TopicPartition,
+};
 use millstream_log::{EmbeddedLog, Limits, Log};
 use millstream_runtime::{
     clock::{Clock, SystemClock},
@@ -148,6 +151,35 @@ fn pausing_stops_processing_and_not_membership() {
     world.until("processing", || processed(&streams) == 6);
     clock.advance(1_000);
     assert_ones(&world.wait_for_outputs(6), 3, 2);
+}
+
+/// What stores will send with the commit counts as what was sent: they have no output topic here,
+/// and a log that takes no more than a fraction of their rows at once.
+#[test]
+fn what_stores_will_send_is_committed_before_it_is_too_much_for_the_log() {
+    const KEYS: usize = 2_000;
+    static ROWS: Topic<String, String> = Topic::new("in", utf8(), utf8());
+    let log = EmbeddedLog::in_memory_with(Limits {
+        record_bytes_max: 1 << 10,
+        transaction_bytes_max: 64 << 10,
+        ..Limits::default()
+    });
+    let world = World::on(log, 1);
+    let keys: Vec<_> = (0..KEYS).map(|key| key.to_string()).collect();
+    for some in keys.chunks(50) {
+        world.feed_bytes(some.iter().map(|key| (key.clone(), vec![b'x'; 500])));
+    }
+    let builder = StreamsBuilder::new();
+    let _ = builder.table(&ROWS, "rows");
+    let mut config = config("a");
+    config.settings.commit_interval_ms = i64::from(u32::MAX);
+    config.settings.records_per_step = 10;
+    let streams = world.streams(builder.build().unwrap(), config);
+    start(&streams);
+    world.until("processing", || processed(&streams) == KEYS as u64);
+    assert_eq!(streams.close(), State::NotRunning);
+    let changelog = TopicPartition::new(format!("{APPLICATION}-rows-changelog"), 0);
+    assert_eq!(world.log.client().end(&changelog).unwrap(), KEYS as i64);
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
     }
 
     fn dirty_bytes(&self) -> usize {
-        self.dirty_key_bytes + self.dirty.len() * self.value_bytes
+        self.dirty_key_bytes + self.dirty.len() * self.value_bytes.mean()
     }
 
     fn drain(&mut self, changes: &mut RecordBatch) -> Result<()> {
@@ -84,10 +84,8 @@ impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
             slot.bytes = bytes;
             slot.freshness = Freshness::Pending;
         }
-        if !self.dirty.is_empty() {
-            let mean = (changes.bytes() - before) / self.dirty.len();
-            self.value_bytes = usize::midpoint(self.value_bytes, mean);
-        }
+        let mean = (changes.bytes() - before).checked_div(self.dirty.len());
+        self.value_bytes.committed(mean);
         self.pending.append(&mut self.dirty);
         self.dirty_key_bytes = 0;
         Ok(())

@@ -11,11 +11,12 @@ use super::{
     Coming, StoreEnv,
     range::{Bounds, Ordered},
     stored::{STAMP, corrupt, null_key, split_stamp},
+    value_bytes::ValueBytes,
 };
 use crate::{error::Result, record::Timestamp, serde::Serde};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use millstream_state::{Direction, Presence, SmallBytes};
-use std::{hash::BuildHasher, mem::size_of};
+use std::hash::BuildHasher;
 
 /// What an entry costs beside key and value, roughly: slot, index, allocation.
 const SLOT_BYTES: usize = 64;
@@ -70,8 +71,7 @@ pub struct KeyValueStore<K: 'static, V: 'static> {
     ordered: Ordered,
     dirty_key_bytes: usize,
     resident_bytes: usize,
-    /// Mean encoded size of a value, as seen at the last commits.
-    value_bytes: usize,
+    value_bytes: ValueBytes,
     hand: usize,
     scratch: Vec<u8>,
     loaded: Vec<u8>,
@@ -95,7 +95,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
             ordered: Ordered::default(),
             dirty_key_bytes: 0,
             resident_bytes: 0,
-            value_bytes: size_of::<V>(),
+            value_bytes: ValueBytes::new::<V>(),
             hand: 0,
             scratch: Vec::new(),
             loaded: Vec::new(),
@@ -303,7 +303,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         self.with_bytes(key, |store, bytes| {
             let hash = store.hasher.hash_one(bytes);
             let found = store.find(hash, bytes);
-            let expected = store.value_bytes;
+            let expected = store.value_bytes.mean();
             Ok(
                 found
                     .unwrap_or_else(|| store.insert((hash, bytes), None, Timestamp::MIN, expected)),
@@ -385,6 +385,25 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
             entry.freshness = Freshness::Dirty;
             self.dirty.push(slot);
             self.dirty_key_bytes += entry.key.len() + STAMP;
+        }
+        if self.value_bytes.wants_one() {
+            self.measure();
+        }
+    }
+
+    /// Learns the size of a value that has changed: not the latest one, which may not have its
+    /// value yet.
+    #[cold]
+    fn measure(&mut self) {
+        let Some(&number) = self.dirty.get(self.dirty.len().saturating_sub(1) / 2) else {
+            return;
+        };
+        if let Some(value) = &self.slots[number as usize].value {
+            self.loaded.clear();
+            // What cannot be encoded is told by the commit.
+            if self.value.encode(value, &mut self.loaded).is_ok() {
+                self.value_bytes.see(self.loaded.len());
+            }
         }
     }
 

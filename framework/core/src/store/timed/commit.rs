@@ -101,9 +101,8 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         }
         rows.clear();
         self.dirty = rows;
-        if let Some(mean) = (changes.bytes() - before).checked_div(written) {
-            self.value_bytes = usize::midpoint(self.value_bytes, mean);
-        }
+        let mean = (changes.bytes() - before).checked_div(written);
+        self.value_bytes.committed(mean);
         self.dirty_key_bytes = 0;
         Ok(written)
     }
@@ -190,7 +189,7 @@ impl<K: 'static, V: 'static> StateStore for TimedStore<K, V> {
     }
 
     fn dirty_bytes(&self) -> usize {
-        self.dirty_key_bytes + self.dirty.len() * self.value_bytes + self.written_bytes()
+        self.dirty_key_bytes + self.dirty.len() * self.value_bytes.mean() + self.written_bytes()
     }
 
     fn written_bytes(&self) -> usize {

@@ -32,7 +32,7 @@ pub(crate) use version_rows::VersionedFormats;
 pub use version_rows::versions_of;
 pub use versions::{Put, Version, VersionedStore};
 
-use super::{StoreEnv, stored::corrupt};
+use super::{StoreEnv, stored::corrupt, value_bytes::ValueBytes};
 use crate::{batch::RecordBatch, error::Result, record::Timestamp, serde::Serde};
 use group::{Group, Groups, Row};
 use hashbrown::DefaultHashBuilder;
@@ -77,8 +77,7 @@ pub struct TimedStore<K: 'static, V: 'static> {
     /// Rows that a commit under way deletes.
     deleted: Vec<(u32, At)>,
     dirty_key_bytes: usize,
-    /// Mean encoded size of a value, as seen at the last commits.
-    value_bytes: usize,
+    value_bytes: ValueBytes,
     sweep: Sweep,
     trail: trail::Trail,
     due: Option<due::Due>,
@@ -108,7 +107,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             written_rows: RecordBatch::new(),
             deleted: Vec::new(),
             dirty_key_bytes: 0,
-            value_bytes: size_of::<V>(),
+            value_bytes: ValueBytes::new::<V>(),
             sweep: Sweep::default(),
             trail: trail::Trail::default(),
             due: None,

@@ -259,7 +259,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             self.observe(at.time);
         }
         found.unwrap_or_else(|place| {
-            let bytes = row_bytes::<V>(self.value_bytes);
+            let bytes = row_bytes::<V>(self.value_bytes.mean());
             self.groups.bytes += bytes as usize;
             let row = Row {
                 at,
@@ -286,6 +286,27 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             self.dirty.push((group, row.at));
             let tail = keys::tail_length(self.shape.wide);
             self.dirty_key_bytes += rows.prefix.len() + tail + size_of::<Timestamp>();
+        }
+        if self.value_bytes.wants_one() {
+            self.measure();
+        }
+    }
+
+    /// Learns the size of a value that has changed: not the latest one, which may not have its
+    /// value yet.
+    #[cold]
+    fn measure(&mut self) {
+        let Some(&(group, at)) = self.dirty.get(self.dirty.len().saturating_sub(1) / 2) else {
+            return;
+        };
+        let group = self.groups.get(group);
+        let Ok(place) = group.find(at) else { return };
+        if let Some(value) = &group.rows()[place].value {
+            self.scratch.clear();
+            // What cannot be encoded is told by the commit.
+            if self.value.encode(value, &mut self.scratch).is_ok() {
+                self.value_bytes.see(self.scratch.len());
+            }
         }
     }
 }
