@@ -323,6 +323,12 @@ pub trait Log: Send {
             if let Some((offset, _)) = records.find(|(_, record)| record.timestamp >= timestamp) {
                 return Ok(offset);
             }
+            if page.next <= at {
+                // They are on their way: whoever asked asks again, and hears of other things first.
+                return Err(Error::Retry(format!(
+                    "{partition} has nothing to show yet at {at}"
+                )));
+            }
             at = page.next;
         }
         Ok(end)

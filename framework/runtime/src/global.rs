@@ -8,7 +8,7 @@ use crate::{
     backends::Backends,
     error::{Error, Result},
     program::{ChangelogColumn, Program},
-    replica::{FullRestore, judge},
+    replica::{FullRestore, has_slept, judge},
 };
 use millstream_core::{
     record::{Offset, Timestamp, TopicPartition},
@@ -17,9 +17,12 @@ use millstream_core::{
 };
 use millstream_log::{Error as LogError, Log};
 use millstream_state::{Backend, Column, Position, Presence, WriteBatch, condensed};
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// About how many bytes of a partition one step reads.
@@ -71,6 +74,8 @@ struct Followed {
     progress: GlobalProgress,
     /// Whether it has been read to its end.
     reached: bool,
+    /// When its topic was last read.
+    seen_at: Timestamp,
 }
 
 impl std::fmt::Debug for Globals {
@@ -198,6 +203,7 @@ impl Tables {
                         full: None,
                     },
                     reached: false,
+                    seen_at: now,
                 });
             }
         }
@@ -243,7 +249,8 @@ impl Tables {
 
     /// Empties a table, to be read from its topic's first records, by a new processor where it has
     /// one. The places go first: rows without a place are read again, and a place without its rows
-    /// would be believed.
+    /// would be believed. The log is asked before anything is done: where it cannot say, all is as it
+    /// was.
     fn restart(
         &mut self,
         program: &Program,
@@ -254,8 +261,15 @@ impl Tables {
         let globals = program.topology.globals();
         let (places, mut batch) = (places_column(globals.len()), WriteBatch::new());
         let mut column = None;
+        let mut starts = BTreeMap::new();
+        for followed in self.partitions.iter().filter(|p| p.number == number) {
+            let changelog = &followed.column.changelog;
+            starts.insert(changelog.clone(), log.start(changelog)?);
+        }
         for followed in self.partitions.iter_mut().filter(|p| p.number == number) {
-            followed.begin(log.start(&followed.column.changelog)?, Some(why));
+            if let Some(start) = starts.get(&followed.column.changelog) {
+                followed.begin(*start, Some(why));
+            }
             batch.delete(places, &followed.place_key());
             column = Some(Column(followed.column.column));
         }
@@ -276,15 +290,21 @@ impl Tables {
                 continue;
             };
             let at = followed.column.changelog.clone();
+            // As a replica that was frozen for so long.
+            let (read, position) = ((followed.seen_at, now), followed.progress.position);
+            if has_slept(read, position, &followed.column, log)? {
+                restart = Some((followed.number, FullRestore::TooOld));
+                break;
+            }
             let page = match log.read(&at, followed.progress.position, PAGE_BYTES) {
                 Ok(page) => page,
                 Err(LogError::OffsetOutOfRange { .. }) => {
-                    restart = Some(followed.number);
+                    restart = Some((followed.number, FullRestore::OutOfRange));
                     break;
                 }
                 Err(error) => return Err(error.into()),
             };
-            followed.progress.end = page.end;
+            (followed.progress.end, followed.seen_at) = (page.end, now);
             if page.next > followed.progress.position {
                 let mut batch = WriteBatch::new();
                 let (policies, mut dropped) = (program.task.policies, Dropped::default());
@@ -312,8 +332,10 @@ impl Tables {
             }
             followed.reached |= page.next >= page.end;
         }
-        if let Some(number) = restart {
-            self.restart(program, number, log, FullRestore::OutOfRange)?;
+        if let Some((number, why)) = restart {
+            self.restart(program, number, log, why)?;
+            let restarted = self.partitions.iter_mut().filter(|p| p.number == number);
+            restarted.for_each(|followed| followed.seen_at = now);
             busy = true;
         }
         Ok(busy)

@@ -260,8 +260,8 @@ impl Replica {
                 .limit
                 .is_some_and(|limit| store.progress.position.max(store.reach) > limit)
             {
-                store.reach = Offset::MIN;
                 store.progress.position = restart(&*self.backend, &store.column, log)?;
+                store.reach = Offset::MIN;
                 store.progress.full = Some(FullRestore::BeyondEnd);
             }
         }
@@ -294,6 +294,11 @@ impl Replica {
         for store in &mut self.stores {
             if store.column.copy.is_some() && store.is_at_limit() {
                 continue;
+            }
+            if store.has_slept(log, now)? {
+                store.progress.position = restart(&*self.backend, &store.column, log)?;
+                store.progress.full = Some(FullRestore::TooOld);
+                replay = Replay::Behind;
             }
             let at = store.progress.position;
             let page = match log.read(&store.column.changelog, at, PAGE_BYTES) {
@@ -342,6 +347,13 @@ impl Followed {
         Ok(())
     }
 
+    /// Whether so much time has passed since the changelog was last read, in a process that was
+    /// frozen, that it may have forgotten deletions which were never seen here.
+    fn has_slept(&self, log: &mut dyn Log, now: Timestamp) -> Result<bool> {
+        let (seen_at, position) = (self.progress.seen_at, self.progress.position);
+        has_slept((seen_at, now), position, &self.column, log)
+    }
+
     /// Puts the records of a page into a batch, with the position behind them, which it returns.
     fn take(&mut self, page: &Page, batch: &mut WriteBatch, now: Timestamp) -> Offset {
         let (column, progress) = (Column(self.column.column), &mut self.progress);
@@ -388,6 +400,9 @@ fn check_source(store: &ChangelogColumn, position: Option<Position>) -> Result<(
     )))
 }
 
+/// Who reads on after less than this has been at work, however soon a topic forgets deletions.
+const SLEPT_MIN_MS: i64 = 60_000;
+
 /// By how much a clock may be put back without anything being made of it.
 const CLOCK_ERROR_MS: i64 = 60_000;
 
@@ -417,6 +432,21 @@ pub(crate) fn judge(
     Ok(why)
 }
 
+/// Whether a changelog was read so long ago that it may have forgotten deletions since, and has
+/// records behind a position.
+pub(crate) fn has_slept(
+    (seen_at, now): (Timestamp, Timestamp),
+    position: Offset,
+    store: &ChangelogColumn,
+    log: &mut dyn Log,
+) -> Result<bool> {
+    if now.saturating_sub(seen_at) <= store.tombstones_ms.max(SLEPT_MIN_MS) {
+        return Ok(false);
+    }
+    let end = log.end(&store.changelog)?;
+    missed(position, store, log, end)
+}
+
 /// Whether a record lies between a position and the end. That the end is further on does not say
 /// so: a log may keep marks of its own there, as Kafka does behind each transaction.
 fn missed(from: Offset, store: &ChangelogColumn, log: &mut dyn Log, end: Offset) -> Result<bool> {
@@ -441,10 +471,12 @@ fn missed(from: Offset, store: &ChangelogColumn, log: &mut dyn Log, end: Offset)
     Ok(false)
 }
 
-/// Empties a store, for replay from the changelog's first record.
+/// Empties a store, for replay from the changelog's first record. The log is asked first: where it
+/// cannot say, the store is as it was, and so is all that is known of it.
 fn restart(backend: &dyn Backend, store: &ChangelogColumn, log: &mut dyn Log) -> Result<Offset> {
+    let start = log.start(&store.changelog)?;
     backend.clear(Column(store.column))?;
-    Ok(log.start(&store.changelog)?)
+    Ok(start)
 }
 
 #[cfg(test)]

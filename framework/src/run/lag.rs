@@ -1,8 +1,10 @@
 //! How far a program is behind all its inputs, the topics between its own tasks included.
 //!
-//! Invariant: places are read before ends. A task commits its place and what it sent on together,
-//! so whoever finds nothing left in that order has seen everything that was in the inputs, and all
-//! that came of it, go through.
+//! Invariant: places are read before ends, and ends are those of all that was written. A task
+//! commits its place and what it sent on together, so whoever finds nothing left in that order has
+//! seen everything that was in the inputs, and all that came of it, go through. The committed end
+//! would not do: a cluster shows a place before it has marked what was committed with it in each
+//! partition.
 
 use anyhow::{Context, Result};
 use millstream_core::record::TopicPartition;
@@ -26,6 +28,16 @@ impl Lag {
             log,
             group: group.to_owned(),
             partitions,
+        }
+    }
+
+    /// Of a program that reads nothing.
+    #[cfg(test)]
+    pub(crate) fn nothing(log: Box<dyn Log>) -> Self {
+        Self {
+            log,
+            group: String::new(),
+            partitions: Vec::new(),
         }
     }
 
@@ -53,7 +65,7 @@ impl Lag {
                 Some(place) => place.offset,
                 None => self.log.start(at)?,
             };
-            lag += self.log.end(at)? - next;
+            lag += self.log.end_uncommitted(at)? - next;
         }
         Ok(lag)
     }

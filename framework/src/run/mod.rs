@@ -201,7 +201,7 @@ impl Watch<'_> {
     }
 
     /// Whether the sinks have written what is in their partitions; others belong to other
-    /// instances.
+    /// instances. Ends are uncommitted ones, as those of the lag.
     fn all_written(&mut self) -> millstream_log::Result<bool> {
         for sink in self.node.sinks() {
             let stats = sink.stats();
@@ -209,7 +209,7 @@ impl Watch<'_> {
                 return Ok(false);
             }
             for (at, next) in &stats.next_offsets {
-                if *next < self.log.end(at)? {
+                if *next < self.log.end_uncommitted(at)? {
                     return Ok(false);
                 }
             }

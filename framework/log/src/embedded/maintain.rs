@@ -112,7 +112,10 @@ impl Shared {
         work: &mut Work,
     ) -> Result<()> {
         let expired = match cleanup.ages() {
-            Some(retention) => self.expire_records(spot, work.now.saturating_sub(retention)),
+            Some(retention) => {
+                let cutoff = work.now.saturating_sub(retention);
+                self.expire_records(spot, cutoff, work)
+            }
             None => Ok(()),
         };
         self.trim(spot, work).and(expired)?;

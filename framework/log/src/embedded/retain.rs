@@ -21,23 +21,27 @@ impl Shared {
     ///
     /// # Errors
     /// Where a block cannot be read and it is not known of any behind it that it is old.
-    pub(super) fn expire_records(&self, spot: &Spot, cutoff: i64) -> Result<()> {
+    pub(super) fn expire_records(&self, spot: &Spot, cutoff: i64, work: &mut Work) -> Result<()> {
         let Some(row) = self.row(spot)? else {
             return Ok(());
         };
         let (mut start, mut broken) = (row.start, None);
+        let mut more = true;
         self.heads(spot, start, &mut |head, why| {
+            work.spend(head.bytes);
             if let Some(why) = why {
                 broken.get_or_insert(why);
                 return ControlFlow::Continue(());
             }
-            let old = head.newest < cutoff;
-            if old {
+            more = head.newest < cutoff;
+            if more {
                 start = start.max(head.end);
                 broken = None;
             }
-            more_if(old)
+            // A call that may read no more leaves the rest to the next one.
+            more_if(more && work.budget > 0)
         })?;
+        work.done.more |= more && start < row.end;
         self.update(spot, |row| row.start = row.start.max(start.min(row.end)))?;
         broken.map_or(Ok(()), Err)
     }
@@ -65,7 +69,9 @@ impl Shared {
     /// Drops some blocks that lie below the start; whether there may be more of them.
     fn trim_below(&self, spot: &Spot, row: &PartitionRow, work: &mut Work) -> Result<bool> {
         let (mut old, mut broken) = (Vec::new(), None);
+        let mut unread = false;
         self.heads(spot, 0, &mut |head, why| {
+            work.spend(head.bytes);
             // Blocks do not overlap: what is in front of one that begins here ends here.
             if head.base <= row.start {
                 old.extend(broken.take());
@@ -78,13 +84,14 @@ impl Shared {
                 None if head.end <= row.start => old.push(head),
                 None => return ControlFlow::Break(()),
             }
-            ControlFlow::Continue(())
+            unread = work.budget == 0;
+            more_if(!unread)
         })?;
         if row.start >= row.end {
             old.extend(broken);
         }
         self.replace(spot, &old, Vec::new())?;
         work.done.blocks_dropped += old.len() as u64;
-        Ok(old.len() >= TRIM_BLOCKS_MAX)
+        Ok(unread || old.len() >= TRIM_BLOCKS_MAX)
     }
 }

@@ -17,6 +17,8 @@ use std::{
 const REPLACE_WAIT_MIN: Duration = Duration::from_millis(100);
 /// The longest wait before a failed thread is replaced.
 const REPLACE_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long a thread rests that has records which it does not process for now.
+const HELD_UP_WAIT: Duration = Duration::from_millis(2);
 /// How often what a thread does is shown to readers and metrics.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -78,6 +80,11 @@ fn live(shared: &Arc<Shared>, index: usize) -> Result<()> {
             Step::Idle if shared.settings.paused() => {
                 shared.pause(shared.poll);
                 Duration::ZERO
+            }
+            // So would those that wait for another input's, for `max.task.idle.ms`.
+            Step::Idle if worker.is_held_up() => {
+                shared.pause(HELD_UP_WAIT);
+                shared.poll
             }
             Step::Idle => shared.poll,
         };

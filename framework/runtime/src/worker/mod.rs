@@ -318,6 +318,13 @@ impl Worker {
         Ok(())
     }
 
+    /// Whether tasks have records that they do not process for now, be it that others may come
+    /// before them.
+    pub(crate) fn is_held_up(&self) -> bool {
+        let waits = |task: &Task| (0..task.inputs().len()).any(|input| task.queued(input) > 0);
+        !self.has_calls_out() && self.active.values().any(|active| waits(&active.task))
+    }
+
     /// How the worker stands.
     pub fn phase(&self) -> Phase {
         let ready = self.settings.globals.ready(&self.program);

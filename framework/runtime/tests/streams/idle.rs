@@ -272,3 +272,28 @@ fn a_place_behind_the_end_is_a_reason_to_stop() {
         "{told}"
     );
 }
+
+/// The records that wait are at hand, and end every poll of the log at once.
+#[test]
+fn a_thread_that_waits_for_another_input_does_not_look_all_the_time() {
+    let world = World::new(1);
+    let clock = HandClock::new();
+    let mut config = config("a");
+    config.clock = clock.clone();
+    config.settings.max_task_idle_ms = 60_000;
+    let streams = world.streams(merged(&world), config);
+    start(&streams);
+    // More than a task takes into its queue.
+    world.feed(ones(3, 1_000));
+    world.let_it_be();
+    let before = clock.asked.load(Ordering::Relaxed);
+    world.let_it_be();
+    let steps = clock.asked.load(Ordering::Relaxed) - before;
+    assert!(steps < 1_000, "{steps} steps while nothing may be done");
+    assert_eq!(processed(&streams), 0);
+    clock.advance(60_000);
+    world.until("processing", || {
+        clock.advance(60_000);
+        processed(&streams) == 3_000
+    });
+}

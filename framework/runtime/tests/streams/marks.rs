@@ -29,6 +29,8 @@ pub(crate) struct Marked {
     pub(crate) unmarked: Offset,
     /// Other members are in the middle of a commit whenever a group's places are asked for.
     pub(crate) committing: bool,
+    /// Pages are empty and do not move on: their records are on their way for ever.
+    pub(crate) on_their_way: bool,
 }
 
 impl Marked {
@@ -42,6 +44,7 @@ impl Marked {
             asked,
             unmarked: 0,
             committing: false,
+            on_their_way: false,
         }
     }
 }
@@ -67,6 +70,9 @@ impl Log for Marked {
         let mut page = self.log.read(partition, from.min(records_end), 1)?;
         if page.records.is_empty() {
             page.next = (from + 1).min(marks_end);
+        }
+        if self.on_their_way {
+            (page.records.range, page.next) = (0..0, from);
         }
         page.end = marks_end;
         Ok(page)

@@ -3,7 +3,7 @@
 use super::{harness::*, marks::Marked};
 use millstream_core::{
     prelude::*,
-    record::{TaskId, TopicPartition},
+    record::{RawRecord, TaskId, TopicPartition},
     task::TaskConfig,
 };
 use millstream_log::{Cleanup, Log, TopicSpec};
@@ -178,6 +178,39 @@ fn a_store_is_old_when_its_changelog_may_have_forgotten_a_deletion() {
             position.applied_at = NOW - 10_000;
         });
         assert_eq!(left.replay().0.full, full, "{kept}");
+    }
+}
+
+/// A process that was frozen goes on in the middle of a changelog that may have forgotten deletions
+/// meanwhile.
+#[test]
+fn a_replica_that_slept_for_too_long_begins_anew_if_it_has_missed_anything() {
+    for missed in [false, true] {
+        let left = left();
+        let mut log = left.world.log.client();
+        let lease = (&Arc::new(Leases::default()), TASK);
+        let (program, disk) = (&left.program, &*left.disk);
+        let mut replica = Replica::open(program, disk, lease, &mut log, NOW).unwrap();
+        while replica.step(&mut log, NOW).unwrap() == Replay::Behind {}
+        if missed {
+            let record = RawRecord {
+                key: Some(b"late"),
+                value: Some(&1_i64.to_be_bytes()),
+                timestamp: 1,
+                headers: &Headers::NONE,
+            };
+            log.send("app-sums-changelog", Some(0), record).unwrap();
+            log.commit(1, &[]).unwrap();
+        }
+        let later = NOW + TOMBSTONE_RETENTION_MS + 1;
+        while replica.step(&mut log, later).unwrap() == Replay::Behind {}
+        let full = replica.progress().next().unwrap().full;
+        assert_eq!(full, missed.then_some(FullRestore::TooOld));
+        assert_eq!(left.rows(), if missed { 9 } else { 8 });
+        // It has read everything now, and need not do so again.
+        let records = replica.progress().next().unwrap().records;
+        replica.step(&mut log, later + 1).unwrap();
+        assert_eq!(replica.progress().next().unwrap().records, records);
     }
 }
 

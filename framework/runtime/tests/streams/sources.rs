@@ -1,12 +1,12 @@
 //! Tables that are restored from their topics in place of changelogs (`topology.optimization`).
 
-use super::harness::*;
+use super::{harness::*, marks::Marked};
 use millstream_core::{
     prelude::*,
     record::{RawRecord, TaskId, TopicPartition},
     task::{SourceChangelogs, TaskConfig},
 };
-use millstream_log::{Cleanup, Committed, Log, TopicSpec};
+use millstream_log::{Cleanup, Committed, Error as LogError, Log, TopicSpec};
 use millstream_runtime::{
     backends::{Backends, MemoryBackends},
     lease::Leases,
@@ -235,4 +235,18 @@ fn without_the_optimisation_such_a_store_cannot_go_on() {
         refused.contains("\"rows\"") && refused.contains("topology.optimization"),
         "{refused}"
     );
+}
+
+/// The thread that asks has a group to answer and a stop to hear.
+#[test]
+fn a_search_by_time_does_not_wait_for_records_on_their_way() {
+    let world = World::new(1);
+    world.feed(ones(1, 1));
+    let mut log = Marked::new(world.log.client());
+    let at = TopicPartition::new(IN.name, 0);
+    log.on_their_way = true;
+    let told = log.offset_for_time(&at, 1);
+    assert!(matches!(told, Err(LogError::Retry(_))), "{told:?}");
+    log.on_their_way = false;
+    assert_eq!(log.offset_for_time(&at, 1).unwrap(), 0);
 }

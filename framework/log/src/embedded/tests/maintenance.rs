@@ -220,6 +220,37 @@ fn retention_drops_what_is_older() {
 }
 
 #[test]
+fn old_records_go_a_bounded_piece_at_a_time() {
+    let harness = on_disk(Limits {
+        maintain_bytes_max: 500,
+        ..small()
+    });
+    let cleanup = Cleanup::Delete {
+        retention_ms: Some(100),
+    };
+    let at = topic(&harness.log, "in", cleanup);
+    let mut client = harness.log.client();
+    for _ in 0..100 {
+        send(&mut client, "in", None, Some(&[b'x'; 50]), 10);
+        client.commit(1, &[]).unwrap();
+    }
+    let (mut start, mut calls) = (0, 0);
+    loop {
+        let done = harness.log.maintain(1_000).unwrap();
+        let next = client.start(&at).unwrap();
+        calls += 1;
+        assert!(next >= start && calls < 200, "{next} after {calls} calls");
+        start = next;
+        if !done.more {
+            break;
+        }
+    }
+    assert_eq!(start, 100);
+    // 100 blocks of more than 50 bytes, of which a call reads 500.
+    assert!(calls > 10, "{calls} calls");
+}
+
+#[test]
 fn small_blocks_become_large_ones_and_say_the_same() {
     for harness in [
         Embedded {
