@@ -207,6 +207,16 @@ fn mistakes_are_told_with_what_to_do() {
             ],
             &["application.server", "nowhere"],
         ),
+        (
+            &[
+                "run",
+                "--generate",
+                "1",
+                "--set",
+                "processing.guarantee=at_least_once",
+            ],
+            &["processing.guarantee=exactly_once_v2", "\"sentiment\""],
+        ),
         (&["state", "no-such-store"], &["no-such-store"]),
         (&["state", "sentiment"], &["sentiment", "by key"]),
         (

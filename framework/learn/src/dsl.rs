@@ -43,6 +43,9 @@ pub trait LearnExt<'b, K, X, Y>: Sized {
     ///
     /// `fresh` makes the model of a partition that has none yet.
     ///
+    /// A program that learns needs `processing.guarantee=exactly_once_v2`, and does not start with
+    /// `at_least_once`: weights of which a crash left a part in the log could not be restored.
+    ///
     /// ```
     /// use millstream_core::prelude::*;
     /// use millstream_learn::{Example, LearnExt, Scored, TextClassifier};
@@ -93,9 +96,11 @@ impl<'b, K: Data, X: Data, Y: Data> LearnExt<'b, K, X, Y> for KStream<'b, K, Exa
         G: Grade<L::Output, L::Label>,
     {
         let store = name.to_owned();
-        let spec = StoreSpec::custom(name, "weights", move |env| {
+        let mut spec = StoreSpec::custom(name, "weights", move |env| {
             Ok(Box::new(WeightStore::open(&store, fresh(), &env)?))
         });
+        // Weights under a manifest of another commit are no model that was ever learned.
+        spec.whole_commits = true;
         let model = self
             .builder()
             .add_store::<WeightStore<Prequential<F, L, G>>>(spec);
@@ -137,5 +142,22 @@ where
             offset,
         })?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TextClassifier;
+    use millstream_core::prelude::*;
+
+    #[test]
+    fn a_model_asks_for_whole_commits() {
+        static TEXTS: Topic<String, Example<String, bool>> = Topic::new("texts", utf8(), bincode());
+        let builder = StreamsBuilder::new();
+        let fresh = || TextClassifier::new("m", Default::default(), Default::default());
+        let _ = builder.stream(&TEXTS).learn("model", fresh);
+        let topology = builder.build().unwrap();
+        assert!(topology.find_store("model").unwrap().2.whole_commits);
     }
 }

@@ -301,6 +301,30 @@ fn every_lost_record_is_missed() {
     );
 }
 
+/// Why `learn` asks for whole commits: where a crash leaves the first records of one in the log,
+/// none of them opens, however many they are.
+#[test]
+fn a_commit_that_is_there_in_part_opens_no_model() {
+    let (env, mut store) = (environment(), open(&environment()).unwrap());
+    for number in 0..12 {
+        learn(store.model_mut(), number);
+        commit(&mut store, &env);
+    }
+    let before = contents(&env);
+    learn(store.model_mut(), 12);
+    let mut changes = RecordBatch::new();
+    store.drain(&mut changes).unwrap();
+    assert!(changes.len() > 2);
+    for records in 1..=changes.len() {
+        let (torn, mut part) = (holding(&before), RecordBatch::new());
+        for (offset, record) in changes.iter().take(records) {
+            assert!(part.push(offset, record));
+        }
+        apply(&torn, &part);
+        assert_eq!(open(&torn).is_ok(), records == changes.len(), "{records}");
+    }
+}
+
 #[test]
 fn another_model_is_refused_with_the_difference() {
     let env = environment();

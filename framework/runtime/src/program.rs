@@ -5,6 +5,7 @@ use crate::{
     resets,
 };
 use millstream_core::{
+    Error as CoreError,
     record::{TaskId, TopicPartition},
     store::TimedShape,
     task::{SourceChangelogs, TaskConfig},
@@ -77,13 +78,15 @@ impl Program {
     ///
     /// # Errors
     /// Where a source topic is missing, joined topics differ, or an internal topic exists with
-    /// another number of partitions; where two patterns match a topic. `Fatal` where a reset of the
+    /// another number of partitions; where two patterns match a topic; where a store needs whole
+    /// commits and the task's configuration has none. `Fatal` where a reset of the
     /// program was begun and is not finished, as far as the log can say at the moment.
     pub fn prepare(
         topology: Arc<Topology>,
         mut task: TaskConfig,
         log: &mut dyn Log,
     ) -> Result<Self> {
+        refuse_parts(&topology, &task)?;
         let (wide, infos) = found(&topology, &task, log)?;
         let patterns = topology.has_patterns().then_some(topology);
         let topology = wide;
@@ -273,6 +276,22 @@ impl Program {
         (0u16..)
             .zip(stores)
             .map(|(column, id)| (column, self.topology.store(*id)))
+    }
+}
+
+/// Refuses logged stores that a commit which is in the log in part would lose, where that can be.
+fn refuse_parts(topology: &Topology, task: &TaskConfig) -> Result<()> {
+    let logged = |store: &&StoreSpec| store.logging == Logging::Changelog;
+    let mut logged = topology.stores().iter().filter(logged);
+    match logged.find(|store| store.whole_commits && !task.exactly_once) {
+        None => Ok(()),
+        Some(store) => Err(CoreError::topology(format!(
+            "{}: the store {:?} needs processing.guarantee=exactly_once_v2: with at_least_once a \
+             crash may leave a part of a commit in its changelog, from which it could not be \
+             restored",
+            store.at, store.name
+        ))
+        .into()),
     }
 }
 

@@ -132,6 +132,7 @@ impl StreamsBuilder {
             at,
             source: None,
             query: Some(Arc::new(Formats { key, value })),
+            whole_commits: false,
             open: Arc::new(move |env| {
                 let store = KeyValueStore::new(key, value, env);
                 Ok(Box::new(store.wanting(wanted)))
@@ -203,6 +204,7 @@ impl StreamsBuilder {
                 kind,
                 wide,
             })),
+            whole_commits: false,
             open: Arc::new(move |env| {
                 let store = TimedStore::open(key, value, shape, env)?;
                 Ok(Box::new(match due {
@@ -260,6 +262,7 @@ impl StreamsBuilder {
             at,
             source: None,
             query: Some(Arc::new(VersionedFormats { key, value })),
+            whole_commits: false,
             open: Arc::new(move |env| {
                 Ok(Box::new(VersionedStore::open(key, value, retention, env)?))
             }),

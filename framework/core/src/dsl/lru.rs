@@ -86,6 +86,7 @@ impl StreamsBuilder {
             at,
             source: None,
             query: Some(Arc::new(LruFormats { key, value })),
+            whole_commits: false,
             open: Arc::new(move |env| Ok(Box::new(LruStore::open(key, value, max_entries, env)?))),
         })
     }

@@ -87,7 +87,8 @@ pub struct TaskConfig {
     pub record_bytes_max: Option<usize>,
     /// Whether a commit is whole in the log or not there at all. Where it may be there in part
     /// (`processing.guarantee=at_least_once`), a restored store can hold rows that its task has
-    /// never heard of, and no row is called new.
+    /// never heard of, no row is called new, and stores that need whole commits are refused
+    /// ([`StoreSpec::whole_commits`](crate::topology::StoreSpec)).
     pub exactly_once: bool,
     /// How many bytes of clean entries each store may cache.
     pub cache_bytes: usize,

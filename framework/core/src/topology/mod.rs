@@ -166,6 +166,10 @@ pub struct StoreSpec {
     pub source: Option<SourceCopy>,
     /// How people read it: `None` for shapes without keys of their own.
     pub query: Option<Arc<dyn StoreQuery>>,
+    /// Whether its rows mean something only together, so that a commit of which some are missing
+    /// would lose it. The runtime refuses such a store where the log may have a commit in part
+    /// ([`TaskConfig::exactly_once`](crate::task::TaskConfig)).
+    pub whole_commits: bool,
     pub(crate) open: OpenStore,
 }
 
@@ -186,6 +190,7 @@ impl StoreSpec {
             at: Location::caller(),
             source: None,
             query: None,
+            whole_commits: false,
             open: Arc::new(open),
         }
     }

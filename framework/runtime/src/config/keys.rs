@@ -204,7 +204,8 @@ pub static KEYS: &[Key] = &[
         "processing.guarantee",
         Kind::Choice(&["exactly_once_v2", "at_least_once"]),
         "exactly_once_v2",
-        "Whether a record may count twice after a crash; on the embedded log none does.",
+        "Whether a record may count twice after a crash; on the embedded log none does. Programs \
+         that learn need exactly_once_v2.",
     ),
     key(
         "production.exception.handler",

@@ -1,7 +1,7 @@
 //! Programs that do not fit their log are refused before anything starts, in words that help.
 
 use super::harness::*;
-use millstream_core::{prelude::*, task::TaskConfig};
+use millstream_core::{prelude::*, store::BufferStore, task::TaskConfig, topology::StoreSpec};
 use millstream_log::EmbeddedLog;
 use millstream_runtime::{
     backends::MemoryBackends,
@@ -74,4 +74,33 @@ fn a_changelog_of_another_width_is_refused() {
     let refused = Program::prepare(Arc::new(sums()), config, &mut client);
     let error = refused.err().unwrap().to_string();
     assert!(error.contains("app-sums-changelog"), "{error}");
+}
+
+#[test]
+fn a_store_that_needs_whole_commits_is_refused_where_there_may_be_parts_of_them() {
+    let world = World::new(1);
+    let prepared = |whole_commits, exactly_once| {
+        let builder = StreamsBuilder::new();
+        builder.stream(&IN).to(&OUT);
+        let mut spec = StoreSpec::custom("model", "buffer/i64", |env| {
+            Ok(Box::new(BufferStore::open(i64_be(), env)?))
+        });
+        spec.whole_commits = whole_commits;
+        let _ = builder.add_store::<BufferStore<i64>>(spec);
+        let mut config = TaskConfig::new(APPLICATION);
+        config.exactly_once = exactly_once;
+        let topology = Arc::new(builder.build().unwrap());
+        Program::prepare(topology, config, &mut world.log.client())
+    };
+    let error = prepared(true, false).err().unwrap().to_string();
+    for part in [
+        "programs.rs:",
+        "\"model\"",
+        "processing.guarantee=exactly_once_v2",
+    ] {
+        assert!(error.contains(part), "{error} does not say {part:?}");
+    }
+    for (whole_commits, exactly_once) in [(true, true), (false, true), (false, false)] {
+        assert!(prepared(whole_commits, exactly_once).is_ok());
+    }
 }

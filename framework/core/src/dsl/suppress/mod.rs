@@ -201,6 +201,7 @@ impl StreamsBuilder {
             at,
             source: None,
             query: None,
+            whole_commits: false,
             open: Arc::new(move |env| {
                 let store = SuppressStore::open(shown.clone(), (key, value), by_key, env)?;
                 Ok(Box::new(store))
