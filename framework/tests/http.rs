@@ -30,9 +30,16 @@ const PAGE: usize = 7;
 const NUMBERS: u64 = 40;
 const STORES: [&str; 4] = ["texts", "numbers", "windows", "sessions"];
 
+/// A topic whose records may lack their keys and values, one of rows, and one that nobody reads.
+static NOTES: Topic<(), Option<String>> = Topic::new("notes", unit(), option::<Utf8>());
+static NAMES: Topic<String, String> = Topic::new("names", utf8(), utf8());
+static COPIES: Topic<String, String> = Topic::new("copies", utf8(), utf8());
+
 /// Counts lines by text, by number and by time.
 fn topology() -> Topology {
     let builder = StreamsBuilder::new();
+    let _ = (builder.stream(&NOTES), builder.table(&NAMES, "names"));
+    builder.stream(&LINES).to(&COPIES);
     let lines = || builder.stream(&LINES).group_by(|_, line| line.clone());
     lines().count("texts");
     let number = |key: &String, _: &String| key.parse::<u64>().unwrap_or(0) % NUMBERS;
@@ -197,7 +204,7 @@ fn records_without_a_key_go_round_the_partitions() {
     let mut partitions = Vec::new();
     for _ in 0..3 {
         let body = r#"{"records":[{"value":"a"},{"value":"b"}]}"#;
-        let (status, said) = ask(address, "POST", "/topics/lines/records", body);
+        let (status, said) = ask(address, "POST", "/topics/notes/records", body);
         assert_eq!(status, 200, "{said}");
         let places = said["offsets"].as_array().unwrap();
         partitions.extend(
@@ -216,12 +223,46 @@ fn a_record_of_no_time_is_refused_before_it_stops_the_program() {
     let dir = tempfile::tempdir().unwrap();
     let (node, address) = served(dir.path());
     let path = "/topics/lines/records";
-    let body = r#"{"records":[{"value":"a"},{"value":"b","timestamp":-1}]}"#;
+    let body = r#"{"records":[{"key":"k","value":"b","timestamp":-1}]}"#;
     let (status, said) = ask(address, "POST", path, body);
     assert_eq!(status, 400, "{said}");
     assert_eq!(said["error"]["code"], "bad_record");
-    let body = r#"{"records":[{"value":"a","timestamp":0}]}"#;
+    let body = r#"{"records":[{"key":"k","value":"a","timestamp":0}]}"#;
     assert_eq!(ask(address, "POST", path, body).0, 200);
+    node.close().unwrap();
+}
+
+/// What a null is to a topic is for the program to say that reads it.
+#[test]
+fn a_null_is_taken_where_the_program_can_read_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, address) = served(dir.path());
+    for (topic, record, expected) in [
+        ("lines", r#"{"value":"a"}"#, 400),
+        ("lines", r#"{"key":"k"}"#, 400),
+        ("lines", r#"{"key":"k","value":"a"}"#, 200),
+        ("notes", "{}", 200),
+        ("names", r#"{"key":"k","value":"a"}"#, 200),
+        ("names", r#"{"key":"k"}"#, 200),
+        ("copies", "{}", 200),
+    ] {
+        let (path, good) = (format!("/topics/{topic}/records"), expected == 200);
+        let body = format!(r#"{{"records":[{record}]}}"#);
+        let (status, said) = ask(address, "POST", &path, &body);
+        assert_eq!(status, expected, "{topic} {record}: {said}");
+        if !good {
+            assert_eq!(said["error"]["code"], "bad_record");
+            let why = said["error"]["message"].as_str().unwrap();
+            assert!(why.contains("of topic lines: null where utf8"), "{why}");
+        }
+    }
+    // The program has gone through all of it, and deleted the row.
+    let path = "/topics/names/records";
+    let body = r#"{"records":[{"key":"k2","value":"a"}]}"#;
+    assert_eq!(ask(address, "POST", path, body).0, 200);
+    until(&node, "the row that is left", || {
+        pages(address, "names", "").0 == ["k2"]
+    });
     node.close().unwrap();
 }
 

@@ -240,6 +240,17 @@ fn bad_appends_are_told_from_good_ones() {
             json!({"records": [{"value": {"text": 7}}]}),
             400,
         ),
+        // Without a key, or without a value: neither is a review that could be read.
+        (
+            "/topics/reviews/records",
+            json!({"records": [{"value": review("fine")}]}),
+            400,
+        ),
+        (
+            "/topics/reviews/records",
+            json!({"records": [{"key": "k"}]}),
+            400,
+        ),
         ("/topics/reviews/records", json!({"wrong": []}), 400),
         (
             "/topics/reviews/records",
@@ -260,6 +271,17 @@ fn bad_appends_are_told_from_good_ones() {
             "{said}"
         );
     }
+    // None of it is in the topic, where it would stop the program.
+    let path = "/topics/reviews/records";
+    let body = json!({"records": [{"key": "k", "value": review("fine")}]});
+    assert_eq!(
+        request(&served.address, "POST", path, &body.to_string()).0,
+        200
+    );
+    served.until("/topics/predictions/records?limit=1", |_, body| {
+        body.contains("\"k\"")
+    });
+    assert_eq!(served.json("/api/v1/status")["state"], "RUNNING");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use super::{Inspector, unavailable};
 use millstream_core::{
     record::{Headers, RawRecord},
-    topology::TopicName,
+    topology::{TopicFormat, TopicName},
 };
 use millstream_http::{Appended, NewRecord, QueryError};
 use millstream_log::{Cleanup, Commit, Error as LogError, TopicSpec};
@@ -28,12 +28,9 @@ impl Inspector {
         } = self.spec(topic)?;
         let compacted = !matches!(cleanup, Cleanup::Delete { .. });
         let user = TopicName::User(topic.to_owned());
-        let known = self
-            .topology()
-            .formats()
-            .iter()
-            .find(|known| known.topic == user);
-        let Some(format) = known.map(|known| known.format.clone()) else {
+        let formats = self.topology().formats().iter();
+        let known: Vec<_> = formats.filter(|known| known.topic == user).collect();
+        let Some(format) = known.first().map(|known| &known.format) else {
             return Err(QueryError::Refused(format!(
                 "{topic} is not a topic of the program's user"
             )));
@@ -51,6 +48,10 @@ impl Inspector {
                 Value::Null => None,
                 value => format.read_value(value).map_err(bad)?,
             };
+            // Bytes that were read from JSON, and nulls above all: what a null is to a topic is for
+            // whoever reads it to say.
+            let read = |known: &&TopicFormat| known.check(key.as_deref(), value.as_deref());
+            known.iter().try_for_each(read).map_err(bad)?;
             // Chosen here rather than by the log, so that the answer can say where it went.
             let partition = record.partition.unwrap_or_else(|| match key.as_deref() {
                 Some(key) => millstream_log::murmur2::partition(key, partitions),

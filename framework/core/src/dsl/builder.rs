@@ -13,7 +13,8 @@ use crate::{
     task::ErrorPolicy,
     topology::{
         Draft, GlobalSpec, Mistake, Node, NodeId, NodeKind, Repartition, SourceCopy, StoreId,
-        StoreSpec, TopicName, Topology, formats::Formats,
+        StoreSpec, TopicFormat, TopicName, Topology,
+        formats::{Formats, Role},
     },
 };
 use std::{
@@ -408,12 +409,15 @@ impl StreamsBuilder {
         self.place.get().unwrap_or(caller)
     }
 
-    pub(crate) fn add_format<K, V>(&self, topic: TopicName, key: Serde<K>, value: Serde<V>) {
-        let format = Arc::new(Formats { key, value });
-        self.draft
-            .borrow_mut()
-            .formats
-            .push(crate::topology::TopicFormat { topic, format });
+    /// Says that people may read and write a topic, and what the program does with it.
+    pub(crate) fn add_format<K, V>(
+        &self,
+        topic: &TopicName,
+        serdes: (Serde<K>, Serde<V>),
+        role: Role,
+    ) {
+        let format = TopicFormat::new(topic.clone(), serdes, role);
+        self.draft.borrow_mut().formats.push(format);
     }
 
     pub(crate) fn must_be_copartitioned(

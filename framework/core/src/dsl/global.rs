@@ -13,7 +13,7 @@ use crate::{
     task::TaskContext,
     topology::{
         GlobalSpec, TopicName,
-        formats::Formats,
+        formats::{Formats, Role},
         global::{GlobalRows, Making, Sought, writer},
     },
 };
@@ -137,8 +137,12 @@ impl StreamsBuilder {
             // Rows that were copied are not what a processor makes, whatever their serdes.
             format.push_str("/processed");
         }
+        let role = match making {
+            Making::Copied(_) => Role::Table,
+            Making::Processed(_) => Role::GlobalStore,
+        };
         let topic_name = TopicName::User(topic.name.to_owned());
-        self.add_format(topic_name, topic.key, topic.value);
+        self.add_format(&topic_name, (topic.key, topic.value), role);
         let number = self.add_global(GlobalSpec {
             name,
             topic: topic.name.to_owned(),

@@ -6,7 +6,7 @@ use crate::{
     record::Record,
     store::{KeyValueStore, Materialized, StoreHandle},
     task::{OffsetReset, TaskContext},
-    topology::{NodeKind, SourceCopy, TopicName, global::writer},
+    topology::{NodeKind, SourceCopy, TopicName, formats::Role, global::writer},
 };
 use std::panic::Location;
 
@@ -79,8 +79,8 @@ impl StreamsBuilder {
         }
         let store = self.store(Materialized::with(name, topic.key, topic.value));
         let source = TopicName::User(topic.name.to_owned());
-        self.add_format(source.clone(), topic.key, topic.value);
         let serdes = (topic.key, topic.value);
+        self.add_format(&source, serdes, Role::Table);
         let copy = SourceCopy {
             topic: topic.name.to_owned(),
             read_only: true,

@@ -15,7 +15,7 @@ use crate::{
     record::Record,
     serde::{Encoded, Serde},
     task::{ErrorPolicy, OutputId, TaskContext},
-    topology::{NodeId, NodeKind, TopicName},
+    topology::{NodeId, NodeKind, TopicName, formats::Role},
 };
 use std::{panic::Location, sync::Arc};
 
@@ -57,7 +57,7 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
         } = topic.into();
         let name = TopicName::User(topic.name.to_owned());
         self.builder
-            .add_format(name.clone(), topic.key, topic.value);
+            .add_format(&name, (topic.key, topic.value), Role::Sink);
         let value = move |v: &V, out: &mut Vec<u8>| topic.value.encode(v, out);
         let placing = partitioner.map(of_streams);
         self.sink((name, settings), topic.key, value, placing);
@@ -212,7 +212,7 @@ impl<K: Data, V: Data> KTable<'_, K, V> {
         } = topic.into();
         let name = TopicName::User(topic.name.to_owned());
         let builder = self.changes.builder;
-        builder.add_format(name.clone(), topic.key, topic.value);
+        builder.add_format(&name, (topic.key, topic.value), Role::Sink);
         let value = move |change: &Change<V>, out: &mut Vec<u8>| match &change.new {
             Some(row) => topic.value.encode(row, out),
             None => Ok(Encoded::Null),

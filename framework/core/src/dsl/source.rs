@@ -7,7 +7,7 @@ use crate::{
     record::{Offset, RawRecord, Record},
     serde::Serde,
     task::{Extractor, Given, TaskContext},
-    topology::{NodeId, NodeKind, TopicName},
+    topology::{NodeId, NodeKind, TopicName, formats::Role},
 };
 use std::{cell::RefCell, panic::Location, rc::Rc, sync::Arc};
 
@@ -117,7 +117,7 @@ impl StreamsBuilder {
             times,
             reset,
         } = consumed;
-        self.add_format(name.clone(), topic.key, topic.value);
+        self.add_format(&name, (topic.key, topic.value), Role::Stream);
         let kind = NodeKind::Source {
             topic: name,
             policy,

@@ -9,7 +9,7 @@ use crate::{
     record::Record,
     store::Storable,
     task::TaskContext,
-    topology::{NodeId, NodeKind, StoreId},
+    topology::{NodeId, NodeKind, StoreId, formats::Role},
 };
 use std::{marker::PhantomData, panic::Location, sync::Arc};
 
@@ -397,7 +397,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         let format = format!("{}/{}", key.codec().name(), value.codec().name());
         let at = Location::caller();
         let topic = self.builder.add_repartition(name, partitions, format, at);
-        self.builder.add_format(topic.clone(), key, value);
+        self.builder.add_format(&topic, (key, value), Role::Stream);
         let encode = move |v: &V, out: &mut Vec<u8>| value.encode(v, out);
         self.sink(topic.clone(), key, encode, partitioner.map(of_streams));
         self.builder

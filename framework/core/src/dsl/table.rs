@@ -14,7 +14,7 @@ use crate::{
     serde::Serde,
     store::{KeyValueStore, Materialized, Storable, StoreHandle, TimedKind, TimedStore},
     task::{OffsetReset, TaskContext},
-    topology::{Logging, NodeKind, SourceCopy, StoreId, TopicName, global::writer},
+    topology::{Logging, NodeKind, SourceCopy, StoreId, TopicName, formats::Role, global::writer},
     window::Windowed,
 };
 use std::{marker::PhantomData, sync::Arc};
@@ -209,7 +209,7 @@ impl StreamsBuilder {
             reset,
         } = topic.into();
         let name = TopicName::User(topic.name.to_owned());
-        self.add_format(name.clone(), topic.key, topic.value);
+        self.add_format(&name, (topic.key, topic.value), Role::Table);
         let kind = NodeKind::Source {
             topic: name,
             policy,

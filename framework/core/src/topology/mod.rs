@@ -17,6 +17,7 @@ mod pattern;
 pub(crate) use build::{Draft, Mistake, check_topic};
 pub use describe::Format;
 pub use evolve::{Evolution, Finding, Verdict};
+pub use formats::TopicFormat;
 pub use global::{GlobalSpec, GlobalWriter};
 pub use layout::{InternalKind, InternalTopic, TaskLayout, TaskSpec};
 
@@ -239,15 +240,6 @@ pub trait StoreQuery: Send + Sync {
     }
 }
 
-/// How people read and write a topic's records.
-#[derive(Clone)]
-pub struct TopicFormat {
-    /// The topic.
-    pub topic: TopicName,
-    /// Its keys and values.
-    pub format: Arc<dyn RecordFormat>,
-}
-
 /// Between a person's JSON and a topic's bytes.
 pub trait RecordFormat: Send + Sync {
     /// Shows a key.
@@ -258,6 +250,10 @@ pub trait RecordFormat: Send + Sync {
     fn read_key(&self, json: &serde_json::Value) -> Result<Option<Vec<u8>>>;
     /// Reads a value; `None` is null.
     fn read_value(&self, json: &serde_json::Value) -> Result<Option<Vec<u8>>>;
+    /// Whether a program gets a key out of the bytes.
+    fn check_key(&self, bytes: Option<&[u8]>) -> Result<()>;
+    /// Whether a program gets a value out of the bytes.
+    fn check_value(&self, bytes: Option<&[u8]>) -> Result<()>;
 }
 
 /// A repartition topic that the program needs.

@@ -178,10 +178,9 @@ impl Topology {
         });
         let formats = self.formats.iter().flat_map(|known| {
             let topics = read_as(&matched, &known.topic);
-            let format = known.format.clone();
-            topics.into_iter().map(move |topic| TopicFormat {
+            topics.into_iter().map(|topic| TopicFormat {
                 topic,
-                format: format.clone(),
+                ..known.clone()
             })
         });
         let copartitions = self.copartitions.iter();
