@@ -2,18 +2,19 @@
 //! records from outside go only to the user's own topics.
 
 mod append;
+mod read;
 
 use crate::{client::KeptClient, program::ModelsView, publish::Sinks};
 use millstream_core::{
-    record::{Offset, RawRecord, TopicPartition},
+    record::TopicPartition,
     topology::{Format, RecordFormat, Topology},
 };
 use millstream_http::{
     Appended, Entry, Introspect, ModelStatus, NewRecord, QueryError, Range, RangePage, ReadFrom,
-    RecordPage, RecordView, RestoreProgress, Role, Status, StoreStatus, TaskStatus, TopicStatus,
+    RecordPage, RestoreProgress, Role, Status, StoreStatus, TaskStatus, TopicStatus,
     TopologyFormat,
 };
-use millstream_log::{Broker, Error as LogError, Log, Page, TopicSpec};
+use millstream_log::{Broker, Error as LogError, Log, TopicSpec};
 use millstream_runtime::{
     error::Error as RuntimeError,
     streams::{Cursor, State, StoreRow, Streams, UnreadableRow},
@@ -24,15 +25,7 @@ use serde_json::Value;
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicU32},
-    thread::park_timeout,
-    time::Duration,
 };
-
-/// Bytes of a topic read for one page of records.
-const READ_BYTES: usize = 1 << 20;
-/// How often records that are there and do not come are asked for, and how long is waited between.
-const READ_TRIES: usize = 100;
-const READ_WAIT: Duration = Duration::from_millis(10);
 
 pub(crate) struct Inspector {
     pub(crate) streams: Arc<Streams>,
@@ -70,21 +63,6 @@ impl Inspector {
         let info = self.with(|log| log.topic(topic)).map_err(unavailable)?;
         let info = info.ok_or_else(|| QueryError::UnknownTopic(topic.to_owned()))?;
         Ok(info.spec)
-    }
-
-    /// The records from an offset on. A cluster's come a moment after they are asked for first, and
-    /// others may ask it meanwhile.
-    fn page(&self, at: &TopicPartition, from: Offset) -> millstream_log::Result<Page> {
-        let mut from = from;
-        for _ in 0..READ_TRIES {
-            let page = self.with(|log| log.read(at, from, READ_BYTES))?;
-            if !page.records.is_empty() || page.next >= page.end {
-                return Ok(page);
-            }
-            from = page.next;
-            park_timeout(READ_WAIT);
-        }
-        self.with(|log| log.read(at, from, READ_BYTES))
     }
 
     /// Whether a store can be asked now.
@@ -357,42 +335,7 @@ impl Introspect for Inspector {
         from: ReadFrom,
         limit: usize,
     ) -> Result<RecordPage, QueryError> {
-        if partition >= self.partitions(topic)? {
-            return Err(QueryError::UnknownPartition {
-                topic: topic.to_owned(),
-                partition,
-            });
-        }
-        let at = TopicPartition::new(topic, partition);
-        let bounds = self.with(|log| Ok((log.start(&at)?, log.end(&at)?)));
-        let (start, end) = bounds.map_err(unavailable)?;
-        let back = |records: usize| end - i64::try_from(records).unwrap_or(i64::MAX);
-        let first = match from {
-            ReadFrom::Offset(offset) => offset,
-            ReadFrom::Last(records) => back(records),
-        };
-        let first = first.clamp(start, end);
-        let page = match self.page(&at, first) {
-            Ok(page) => page,
-            Err(LogError::OffsetOutOfRange { .. }) => return Ok(RecordPage::default()),
-            Err(error) => return Err(unavailable(error)),
-        };
-        let format = self.format(topic);
-        let mut records = Vec::new();
-        let mut next = page.next;
-        for (offset, record) in page.records.iter() {
-            if records.len() >= limit {
-                next = offset;
-                break;
-            }
-            records.push(view(partition, offset, record, format.as_deref()));
-        }
-        Ok(RecordPage {
-            records,
-            next,
-            start,
-            end,
-        })
+        self.records(&TopicPartition::new(topic, partition), from, limit)
     }
 
     fn models(&self) -> Vec<ModelStatus> {
@@ -400,30 +343,6 @@ impl Introspect for Inspector {
             .as_ref()
             .map(|view| view(&self.streams))
             .unwrap_or_default()
-    }
-}
-
-fn view(
-    partition: u32,
-    offset: i64,
-    record: RawRecord<'_>,
-    format: Option<&dyn RecordFormat>,
-) -> RecordView {
-    let hex = |bytes: Option<&[u8]>| match bytes {
-        Some(bytes) => Value::String(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
-        None => Value::Null,
-    };
-    let shown = |bytes, show: &dyn Fn(&dyn RecordFormat) -> millstream_core::Result<Value>| {
-        format
-            .and_then(|format| show(format).ok())
-            .unwrap_or_else(|| hex(bytes))
-    };
-    RecordView {
-        partition,
-        offset,
-        timestamp: record.timestamp,
-        key: shown(record.key, &|format| format.show_key(record.key)),
-        value: shown(record.value, &|format| format.show_value(record.value)),
     }
 }
 

@@ -192,7 +192,10 @@ impl Tail {
         for record in page.records.iter().filter(unseen) {
             self.ready.push_back(event("record", record));
         }
-        let mut next = page.next;
+        // A page of the newest may end before what was shown, where it can hold no more. An end
+        // before that is one of a topic that was made anew.
+        let shown = known.filter(|known| *known <= page.end);
+        let mut next = page.next.max(shown.unwrap_or(page.next));
         if page.end - next > limits.tail_behind {
             let records = page.end - next;
             self.ready.push_back(event(

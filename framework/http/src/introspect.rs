@@ -230,7 +230,8 @@ pub struct Appended {
 pub enum ReadFrom {
     /// At this offset, or at the first one after it that still exists.
     Offset(i64),
-    /// At most this many records before the end; with 0 the page tells only where the end is.
+    /// At most this many records before the end, the newest of all among them; with 0 the page
+    /// tells only where the end is.
     Last(usize),
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener},
+    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -137,6 +138,26 @@ fn a_tail_for_people_shows_the_newest_once() {
     );
     append(&server, 0, [20]);
     assert_eq!(value(), 20, "what was shown is not shown again");
+}
+
+#[test]
+fn a_page_that_holds_less_than_was_shown_makes_nothing_shown_again() {
+    let (server, fake, _release) = start(quick());
+    append(&server, 0, 0..10);
+    let path = format!("/topics/{TOPIC}/tail?partition=0&last=3&most=3");
+    let mut tail = Events::open(server.local_addr(), &path);
+    let mut value = || tail.next().unwrap().1["value"].as_i64().unwrap();
+    assert_eq!([value(), value(), value()], [7, 8, 9]);
+    fake.cramped.store(true, Ordering::SeqCst);
+    // Pages of both sizes are looked at; each round asks over the network.
+    let enough = fake.reads.load(Ordering::SeqCst) + 6;
+    let looked = |_| {
+        get(server.local_addr(), "/healthz");
+        fake.reads.load(Ordering::SeqCst) >= enough
+    };
+    assert!((0..10_000).any(looked), "it looks no more");
+    append(&server, 0, [10]);
+    assert_eq!(value(), 10);
 }
 
 #[test]

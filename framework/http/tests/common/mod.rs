@@ -28,6 +28,10 @@ pub(crate) struct Fake {
     pub(crate) ready: AtomicBool,
     /// How often it was asked for all topics.
     pub(crate) listed: AtomicUsize,
+    /// How often records were read.
+    pub(crate) reads: AtomicUsize,
+    /// Whether every other read has room for one record only.
+    pub(crate) cramped: AtomicBool,
     counts: BTreeMap<String, u64>,
     partitions: Mutex<[Vec<RecordView>; 2]>,
     /// A read of the key `slow` waits here until the sender is dropped.
@@ -40,6 +44,8 @@ impl Fake {
         let fake = Self {
             ready: AtomicBool::new(true),
             listed: AtomicUsize::new(0),
+            reads: AtomicUsize::new(0),
+            cramped: AtomicBool::new(false),
             counts: [("a b/c", 3), ("apple", 1), ("größe", 2)]
                 .map(|(k, v)| (k.into(), v))
                 .into(),
@@ -206,6 +212,12 @@ impl Introspect for Fake {
         let first = match from {
             ReadFrom::Offset(offset) => usize::try_from(offset).unwrap().min(log.len()),
             ReadFrom::Last(count) => log.len().saturating_sub(count),
+        };
+        let is_odd = self.reads.fetch_add(1, Ordering::SeqCst) % 2 == 1;
+        let limit = if is_odd && self.cramped.load(Ordering::SeqCst) {
+            limit.min(1)
+        } else {
+            limit
         };
         let records: Vec<_> = log[first..].iter().take(limit).cloned().collect();
         let next = i64::try_from(first + records.len()).unwrap();
