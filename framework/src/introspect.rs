@@ -187,7 +187,8 @@ fn unanswered(error: RuntimeError) -> QueryError {
     match error {
         RuntimeError::BadKey(why) => QueryError::BadKey(why),
         error @ RuntimeError::BadCursor(_) => QueryError::BadCursor(error.to_string()),
-        // What the program has was asked before: the client has stopped since.
+        // What the program has was asked before: the client has stopped since, or rows may be
+        // elsewhere.
         RuntimeError::IllegalState(why) => QueryError::NotReady(why),
         other => internal(other),
     }
@@ -275,12 +276,17 @@ impl Introspect for Inspector {
 
     fn get(&self, store: &str, key: &str) -> Result<Option<Value>, QueryError> {
         self.readable(store)?;
+        let mut absent = Ok(None);
         for key in self.streams.readings(store, key).map_err(unanswered)? {
-            if let Some(row) = self.streams.get(store, &key).map_err(unanswered)? {
-                return Ok(Some(row.value));
+            match self.streams.get(store, &key) {
+                Ok(Some(row)) => return Ok(Some(row.value)),
+                Ok(None) => {}
+                // Another reading of the key may be one that is here.
+                Err(error @ RuntimeError::IllegalState(_)) => absent = Err(unanswered(error)),
+                Err(error) => return Err(unanswered(error)),
             }
         }
-        Ok(None)
+        absent
     }
 
     fn range(&self, store: &str, range: &Range) -> Result<RangePage, QueryError> {

@@ -109,6 +109,56 @@ fn two_instances_share_a_table_and_the_one_that_is_left_writes_all() {
     first.close().unwrap();
 }
 
+/// A key lies with one of the instances, and the other one does not say that there is none.
+#[test]
+fn a_key_is_answered_where_it_is_and_denied_only_by_who_has_all() {
+    let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let location = Location::sqlite(dirs[2].path().join("counts.db"));
+    let log = EmbeddedLog::in_memory();
+    topics(&log, &[LINES.name, COUNTS.name]);
+    let mut first = start(dirs[0].path(), &log, &location);
+    let mut second = start(dirs[1].path(), &log, &location);
+    let addresses = [first.serve().unwrap(), second.serve().unwrap()];
+    let words: Vec<_> = (0..40).map(|number| format!("word{number}")).collect();
+    let lines: Vec<_> = words.iter().map(String::as_str).collect();
+    feed(&log, &lines);
+    let status = |address: SocketAddr, path: &str| {
+        let answer = ask(address, path);
+        let status = answer.split(' ').nth(1);
+        status.unwrap().parse::<u16>().unwrap()
+    };
+    let of = |word: &str| {
+        let path = format!("/stores/counts/{word}");
+        addresses.map(|address| status(address, &path))
+    };
+    until(&first, "an answer for each word", || {
+        let shared = share(&first).is_some_and(|partitions| partitions == 2);
+        shared
+            && words
+                .iter()
+                .all(|word| matches!(of(word), [200, 503] | [503, 200]))
+    });
+    assert!(words.iter().any(|word| of(word) == [200, 503]));
+    assert!(words.iter().any(|word| of(word) == [503, 200]));
+    // Neither knows that there is no such row, and each shows the rows that it has.
+    assert_eq!(of("nothing"), [503, 503]);
+    let rows = addresses.map(|address| {
+        let answer = ask(address, "/stores/counts?limit=100");
+        answer.matches("\"key\":\"word").count()
+    });
+    assert!(rows[0] > 0 && rows[1] > 0 && rows[0] + rows[1] == words.len());
+
+    second.close().unwrap();
+    until(&first, "all words with the one that is left", || {
+        let mut left = words.iter();
+        left.all(|word| status(addresses[0], &format!("/stores/counts/{word}")) == 200)
+    });
+    until(&first, "the last partition", || {
+        status(addresses[0], "/stores/counts/nothing") == 404
+    });
+    first.close().unwrap();
+}
+
 /// A node whose sink ends at once, because its table is another one.
 fn failed(dir: &Path) -> (Node, SocketAddr) {
     let file = dir.join("counts.db");

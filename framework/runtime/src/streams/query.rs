@@ -2,16 +2,27 @@
 //! brought back, which [`Streams::tasks`] tells, its rows are partly older, or missing.
 //!
 //! A backend holds only what was committed, so any thread may read it while tasks run. Reads see
-//! the partitions that this instance has, active or standby.
+//! the partitions that this instance has, active or standby. Invariant: that there is no row of a
+//! key is told only where all partitions are here and read to their ends, since the program may
+//! have put the row into any.
 
 use super::{
     State, Streams,
     rows::{StoreHome, StoreRow, StoreRows, UnreadableRow},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    worker::{TaskRole, TaskView},
+};
 use millstream_state::Backend;
 use serde_json::Value;
-use std::{collections::BTreeMap, fmt, ops::Bound, str::FromStr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    ops::Bound,
+    str::FromStr,
+    sync::Arc,
+};
 
 /// Where the next page of a store's rows begins: a partition, and the bytes of a key there.
 ///
@@ -67,6 +78,16 @@ struct Found {
     rows: StoreRows,
     /// The backends here, by partition.
     backends: BTreeMap<u32, Arc<dyn Backend>>,
+    /// Why rows may be elsewhere, or still to come, where they may.
+    lacking: Option<String>,
+}
+
+impl Found {
+    /// An error where rows may be elsewhere.
+    fn whole(self) -> Result<()> {
+        self.lacking
+            .map_or(Ok(()), |why| Err(Error::IllegalState(why)))
+    }
 }
 
 impl Streams {
@@ -74,17 +95,20 @@ impl Streams {
     /// a task that is being restored it may be an older row, or none, until that is done.
     ///
     /// # Errors
-    /// For an unknown store, a key that is none, a row that cannot be read, a client that does not
-    /// run ([`Error::IllegalState`]), and failing storage.
+    /// For an unknown store, a key that is none, a row that cannot be read, and failing storage.
+    /// [`Error::IllegalState`] for a client that does not run, and where no row is found and there
+    /// may be one all the same: another instance has some of the store's partitions, or one of them
+    /// is being restored.
     pub fn get(&self, store: &str, key: &Value) -> Result<Option<StoreRow>> {
-        let Found { rows, backends } = self.find(store)?;
+        let found = self.find(store)?;
+        let rows = &found.rows;
         let key = rows.key(key)?;
-        for backend in backends.values() {
+        for backend in found.backends.values() {
             if let Some(row) = rows.get(&**backend, &key)? {
                 return rows.show(&row).map(Some);
             }
         }
-        Ok(None)
+        found.whole().map(|()| None)
     }
 
     /// The keys of a store that a text may stand for, as [`StoreRows::readings`] says.
@@ -101,7 +125,9 @@ impl Streams {
     /// every row once that does not change meanwhile, as long as its partition stays here.
     ///
     /// # Errors
-    /// As [`Streams::get`], but for rows that cannot be read: they are on the page.
+    /// As [`Streams::get`], but for rows that cannot be read, which are on the page, and for
+    /// partitions that are not here: where none is, that is [`Error::IllegalState`], and else the
+    /// page has the rows of those that are.
     pub fn rows(
         &self,
         store: &str,
@@ -109,7 +135,11 @@ impl Streams {
         cursor: Option<&Cursor>,
         limit: usize,
     ) -> Result<RowPage> {
-        let Found { rows, backends } = self.find(store)?;
+        let found = self.find(store)?;
+        if found.backends.is_empty() {
+            return found.whole().map(|()| RowPage::default());
+        }
+        let Found { rows, backends, .. } = found;
         let bytes = |key: Option<&Value>| key.map(|key| rows.key(key)).transpose();
         let (from, to) = (bytes(from)?, bytes(to)?);
         let to = to.as_deref().map_or(Bound::Unbounded, Bound::Included);
@@ -140,18 +170,54 @@ impl Streams {
                 "the stores of a client that is {state} cannot be read"
             )));
         }
-        let rows = StoreRows::of(&self.shared.program.topology, store)?;
-        let backends = match rows.home {
+        let program = &self.shared.program;
+        let rows = StoreRows::of(&program.topology, store)?;
+        let subtopology = match rows.home {
             StoreHome::Global => {
-                let backend = self.shared.settings.globals.backend();
-                backend.into_iter().map(|backend| (0, backend)).collect()
+                let globals = &self.shared.settings.globals;
+                let backend = globals.backend();
+                let lacking = (!globals.ready(program))
+                    .then(|| format!("the topic of the store {store:?} is still being read"));
+                return Ok(Found {
+                    rows,
+                    backends: backend.into_iter().map(|backend| (0, backend)).collect(),
+                    lacking,
+                });
             }
-            // A task that passes between two threads may show in both, over the same rows.
-            StoreHome::Tasks(subtopology) => (self.tasks().into_iter())
-                .filter(|task| task.id.subtopology == subtopology)
-                .map(|task| (task.id.partition, task.committed))
-                .collect(),
+            StoreHome::Tasks(subtopology) => subtopology,
         };
-        Ok(Found { rows, backends })
+        let mut views = self.tasks();
+        views.retain(|task| task.id.subtopology == subtopology);
+        let whole = views.iter().filter(|task| is_whole(task, store));
+        let whole: BTreeSet<_> = whole.map(|task| task.id).collect();
+        let all = program.layout.tasks.iter().map(|task| task.id);
+        let all = all.filter(|task| task.subtopology == subtopology).count();
+        let lacking = (whole.len() < all).then(|| {
+            let here = whole.len();
+            format!(
+                "of {all} partitions of the store {store:?} this instance can answer for {here}"
+            )
+        });
+        // A task that passes between two threads may show in both, over the same rows.
+        let backends = views.into_iter();
+        let backends = backends.map(|task| (task.id.partition, task.committed));
+        Ok(Found {
+            rows,
+            backends: backends.collect(),
+            lacking,
+        })
+    }
+}
+
+/// Whether a task has here all rows of a store that were committed, or had them a moment ago. A
+/// replica has those that are logged.
+fn is_whole(task: &TaskView, store: &str) -> bool {
+    match task.role {
+        TaskRole::Active => true,
+        TaskRole::Restoring => false,
+        TaskRole::Standby => {
+            let mut replays = task.restore.iter();
+            replays.any(|replay| replay.store == store && replay.position >= replay.end)
+        }
     }
 }
