@@ -1,7 +1,10 @@
 //! What only the whole program knows, as metrics: lag behind the log's ends, sinks, models.
 //!
-//! Invariant: counters get the difference to the last look, so that they never go back; the lag of
-//! a partition is shown only by the instance that has it, so that no old one stays beside the new.
+//! Invariant: counters get the difference to the last look, so that they never go back; what is of a
+//! partition, its lag and its model's counts, is shown only by the instance that has it, so that no
+//! old one stays beside the new, and what was counted elsewhere is no growth here.
+
+mod models;
 
 use crate::{
     client::KeptClient,
@@ -10,7 +13,6 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use millstream_core::record::TopicPartition;
-use millstream_http::ModelStatus;
 use millstream_log::{Broker, ClientStatistics};
 use millstream_metrics::{Metric, Registry};
 use millstream_runtime::{
@@ -95,6 +97,8 @@ struct Metrics {
     turn: Turn,
     /// The versions of the models that were shown last.
     versions: BTreeMap<String, String>,
+    /// The partitions of each model that were shown last.
+    modelled: BTreeMap<String, BTreeSet<u32>>,
 }
 
 impl Metrics {
@@ -106,6 +110,7 @@ impl Metrics {
             lagging: BTreeSet::new(),
             turn: Turn::default(),
             versions: BTreeMap::new(),
+            modelled: BTreeMap::new(),
         }
     }
 
@@ -214,26 +219,6 @@ impl Metrics {
         } else {
             let waiting = whole(stats.behind);
             self.gauge(Metric::SinkPendingRows, &[("sink", name)], waiting);
-        }
-    }
-
-    fn model(&mut self, model: &ModelStatus) {
-        let name = ("model", model.name.as_str());
-        let version = model.version.clone();
-        let before = self.versions.insert(model.name.clone(), version);
-        if let Some(old) = before.filter(|old| *old != model.version) {
-            self.remove(Metric::ModelInfo, &[name, ("version", &old)]);
-        }
-        self.gauge(Metric::ModelInfo, &[name, ("version", &model.version)], 1.0);
-        self.count(Metric::ModelPredictions, &[name], model.predictions);
-        self.count(Metric::ModelLearned, &[name], model.learned);
-        for grade in model.quality.iter().filter(|grade| !grade.value.is_nan()) {
-            let labels = [
-                name,
-                ("metric", grade.metric.as_str()),
-                ("window", grade.window.as_str()),
-            ];
-            self.gauge(Metric::ModelQuality, &labels, grade.value);
         }
     }
 

@@ -125,10 +125,11 @@ metrics! {
     // Models.
     ModelInfo = "streams_model_info", One, Gauge, ["model", "version"],
         "The version of a model that predicts now, always 1.";
-    ModelPredictions = "streams_model_predictions_total", One, Counter, ["model"],
-        "Predictions a model has made.";
-    ModelLearned = "streams_model_learned_total", One, Counter, ["model"],
-        "Labelled examples a model has learned from.";
+    ModelPredictions =
+        "streams_model_predictions_total", One, Counter, ["model", "partition"],
+        "Predictions the model of a partition has made on this instance since it came here.";
+    ModelLearned = "streams_model_learned_total", One, Counter, ["model", "partition"],
+        "Labelled examples the model of a partition has learned from, wherever it was then.";
     ModelQuality = "streams_model_quality", One, Gauge, ["model", "metric", "window"],
         "Grade of a model's predictions made before it learned the label.";
 

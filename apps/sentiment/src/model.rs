@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use millstream::{
-    http::{ModelStatus, Quality},
+    http::{ModelPart, ModelStatus, Quality},
     learn::{
         Example, LearnExt, Scored, TextClassifier,
         features::TextFeatures,
@@ -13,12 +13,18 @@ use millstream::{
     },
     log::murmur2,
     prelude::*,
-    runtime::{streams::Streams, worker::TaskRole},
+    runtime::{
+        streams::Streams,
+        worker::{TaskRole, TaskView},
+    },
     sink::{Millis, RecordMeta, Table, row},
     state::{Backend, Column},
 };
 use serde::{Deserialize, Serialize};
-use std::sync::{Arc, LazyLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 /// The model's name: of its store, and in its predictions.
 pub(crate) const MODEL: &str = "sentiment";
@@ -123,6 +129,7 @@ pub(crate) fn to_row(id: &String, judged: &Judged, meta: &RecordMeta<'_>) -> Pre
 pub(crate) struct Standing {
     pub(crate) grades: BinaryGrades,
     pub(crate) learned: u64,
+    parts: Vec<ModelPart>,
     /// Equal for two runs whose weights and grades have the same bits.
     pub(crate) fingerprint: u64,
 }
@@ -134,18 +141,32 @@ pub(crate) fn standing(streams: &Streams) -> Result<Standing> {
 
 /// The states that this instance has of the model, one of each partition. They can be read also
 /// when the threads have ended, and only then are they all that was committed: a thread writes its
-/// state down after the log has shown the commit to everybody else.
-pub(crate) struct Models(Vec<(Arc<dyn Backend>, Column)>);
+/// state down after the log has shown the commit to everybody else. A task that passes between two
+/// threads shows in both, and counts once.
+pub(crate) struct Models(BTreeMap<u32, Part>);
+
+/// The state of one partition's model.
+struct Part {
+    /// Records since its task came here, which are as many predictions.
+    processed: u64,
+    committed: Arc<dyn Backend>,
+    column: Column,
+}
 
 impl Models {
     pub(crate) fn of(streams: &Streams) -> Self {
         let Some((subtopology, column, _)) = streams.program().topology.find_store(MODEL) else {
-            return Self(Vec::new());
+            return Self(BTreeMap::new());
         };
         let tasks = streams.tasks().into_iter();
         let ours = tasks
             .filter(|task| task.id.subtopology == subtopology && task.role == TaskRole::Active);
-        Self(ours.map(|task| (task.committed, Column(column))).collect())
+        let part = |task: TaskView| Part {
+            processed: task.processed,
+            committed: task.committed,
+            column: Column(column),
+        };
+        Self(ours.map(|task| (task.id.partition, part(task))).collect())
     }
 
     /// How they stand together.
@@ -153,13 +174,18 @@ impl Models {
         let mut standing = Standing {
             grades: BinaryGrades::new(ROLLING),
             learned: 0,
+            parts: Vec::new(),
             fingerprint: 0,
         };
         let mut found = 0;
-        for (committed, column) in &self.0 {
-            let Some(manifest) = Manifest::read(&**committed, *column)? else {
-                continue;
-            };
+        for (&partition, part) in &self.0 {
+            let manifest = Manifest::read(&*part.committed, part.column)?;
+            standing.parts.push(ModelPart {
+                partition,
+                predictions: part.processed,
+                learned: manifest.as_ref().map_or(0, |manifest| manifest.learned),
+            });
+            let Some(manifest) = manifest else { continue };
             let (_, grades): <TextClassifier as Replicated>::Rest = manifest.rest()?;
             if found == 0 {
                 standing.grades = grades;
@@ -176,12 +202,10 @@ impl Models {
 
 /// The model as the page shows it.
 pub(crate) fn status(streams: &Streams) -> Vec<ModelStatus> {
-    let Ok(Standing {
-        grades, learned, ..
-    }) = standing(streams)
-    else {
+    let Ok(standing) = standing(streams) else {
         return Vec::new();
     };
+    let grades = standing.grades;
     let rolling = format!("rolling-{ROLLING}");
     let values = [
         ("accuracy", "all", grades.accuracy()),
@@ -198,13 +222,13 @@ pub(crate) fn status(streams: &Streams) -> Vec<ModelStatus> {
             value: value?,
         })
     });
-    let processed = streams.tasks().iter().map(|task| task.processed).sum();
     vec![ModelStatus {
         name: MODEL.to_owned(),
         kind: "logistic regression, AdaGrad".to_owned(),
         version: VERSION.clone(),
-        predictions: processed,
-        learned,
+        predictions: standing.parts.iter().map(|part| part.predictions).sum(),
+        learned: standing.learned,
+        partitions: standing.parts,
         quality: quality.collect(),
     }]
 }

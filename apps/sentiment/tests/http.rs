@@ -75,7 +75,8 @@ impl Served {
     /// Waits until all of the source is learned and the metrics say so.
     fn until_learned(&self) -> String {
         self.until("/readyz", |status, _| status == 200);
-        let learned = format!("streams_model_learned_total{{model=\"sentiment\"}} {SENTENCES}");
+        let series = "streams_model_learned_total{model=\"sentiment\",partition=\"0\"}";
+        let learned = format!("{series} {SENTENCES}");
         let written = format!(
             "streams_sink_rows_total{{outcome=\"written\",sink=\"predictions\"}} {SENTENCES}"
         );

@@ -191,6 +191,7 @@ impl Introspect for Preview {
             version: "12.4".to_owned(),
             predictions: self.offset().unsigned_abs() * 9_000,
             learned: self.offset().unsigned_abs() * 8_400,
+            partitions: Vec::new(),
             quality: [
                 ("accuracy", 0.5 + skill * learned + noise),
                 ("log_loss", 0.69 - 0.9 * skill * learned - noise),

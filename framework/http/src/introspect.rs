@@ -278,8 +278,22 @@ pub struct ModelStatus {
     pub predictions: u64,
     /// Labelled examples learned from.
     pub learned: u64,
+    /// What of both is of which partition that this instance has. Metrics tell these: a sum over
+    /// partitions that come and go does not only grow.
+    pub partitions: Vec<ModelPart>,
     /// Its grades, in the order to be shown.
     pub quality: Vec<Quality>,
+}
+
+/// What the model of one partition has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ModelPart {
+    /// The partition.
+    pub partition: u32,
+    /// Predictions made since the partition came to this instance.
+    pub predictions: u64,
+    /// Labelled examples learned from, as of the last commit.
+    pub learned: u64,
 }
 
 /// One grade of a model's predictions, each made before the model learned the label.

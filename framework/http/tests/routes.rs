@@ -110,6 +110,8 @@ fn status_tasks_and_models_are_lists_for_programs() {
     assert_eq!(status["tasks"], json!([task]));
     let models = get(address, "/api/v1/models").json();
     assert_eq!(models[0]["name"], "stars");
+    let part = json!([{ "partition": 0, "predictions": 10, "learned": 9 }]);
+    assert_eq!(models[0]["partitions"], part);
     assert_eq!(
         models[0]["quality"][1]["value"],
         json!(null),

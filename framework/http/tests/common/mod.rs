@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test support")]
 
 use millstream_http::{
-    Appended, Entry, HttpServer, Introspect, Limits, ModelStatus, NewRecord, Quality, QueryError,
-    Range, RangePage, ReadFrom, RecordPage, RecordView, Role, Status, StoreStatus, TaskStatus,
-    TopicStatus, TopologyFormat,
+    Appended, Entry, HttpServer, Introspect, Limits, ModelPart, ModelStatus, NewRecord, Quality,
+    QueryError, Range, RangePage, ReadFrom, RecordPage, RecordView, Role, Status, StoreStatus,
+    TaskStatus, TopicStatus, TopologyFormat,
 };
 use millstream_metrics::Registry;
 use serde_json::{Value, json};
@@ -241,6 +241,11 @@ impl Introspect for Fake {
             version: "12".into(),
             predictions: 10,
             learned: 9,
+            partitions: vec![ModelPart {
+                partition: 0,
+                predictions: 10,
+                learned: 9,
+            }],
             quality: vec![grade("accuracy", 0.75), grade("auc", f64::NAN)],
         }]
     }
