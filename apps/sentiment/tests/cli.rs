@@ -88,6 +88,10 @@ fn a_second_run_goes_on_where_the_first_ended() {
     assert_eq!(home.learn(&args)["records"], 2);
     home.file("reviews.tsv", format!("{half}{both}"));
     assert_eq!(home.learn(&args)["records"], 3);
+    // What is there already takes no time to be taken.
+    let idle = home.learn(&args);
+    assert_eq!(idle["records"], 3);
+    assert_eq!(idle["records_per_second"], 0.0);
     let whole = Home::new();
     let input = whole.file("reviews.tsv", LINES);
     let expected = whole.learn(&["--input", input.to_str().unwrap()]);

@@ -52,6 +52,8 @@ pub trait Source<K, V>: Send + 'static {
 pub(crate) struct Counts {
     /// Records of all sources taken, those of earlier runs included.
     pub(crate) taken: AtomicU64,
+    /// Those that earlier runs had taken, of the sources that this one has come to.
+    pub(crate) earlier: AtomicU64,
     /// Those that were malformed, in this run.
     pub(crate) malformed: AtomicU64,
     done: AtomicBool,
@@ -177,6 +179,7 @@ impl<K, V, S: Source<K, V>> Job for Feeding<K, V, S> {
             self.source.next(number)?;
         }
         work.counts.taken.fetch_add(taken, Ordering::Relaxed);
+        work.counts.earlier.fetch_add(taken, Ordering::Relaxed);
         let mut open = 0;
         while !work.is_to_stop() {
             let number = self.feed.position();

@@ -148,15 +148,18 @@ impl Run {
     /// # Errors
     /// What stopped the program, if it was a failure.
     pub fn close(mut self) -> Result<End> {
-        let (mut taken, mut malformed) = (0, 0);
+        let (mut taken, mut earlier, mut malformed) = (0, 0, 0);
         if let Some(feeder) = &mut self.feeder {
             feeder.stop()?;
-            taken = feeder.counts().taken.load(Ordering::Relaxed);
-            malformed = feeder.counts().malformed.load(Ordering::Relaxed);
+            let counts = feeder.counts();
+            taken = counts.taken.load(Ordering::Relaxed);
+            earlier = counts.earlier.load(Ordering::Relaxed);
+            malformed = counts.malformed.load(Ordering::Relaxed);
         }
         self.node.close()?;
         Ok(End {
             taken,
+            fed: taken.saturating_sub(earlier),
             malformed,
             seconds: self.clock.elapsed().as_secs_f64(),
             output: self.options.output,
@@ -222,6 +225,8 @@ impl Watch<'_> {
 pub struct End {
     /// Records of all sources taken, those of earlier runs included.
     pub taken: u64,
+    /// Those of them that this run has taken.
+    pub fed: u64,
     /// What of the sources was left out in this run.
     pub malformed: u64,
     /// How long the run took.
@@ -231,12 +236,14 @@ pub struct End {
 
 impl End {
     /// Tells what the run came to: as JSON on standard output, where that was asked for, the
-    /// figures of the app among those of the run; else the text on standard error.
+    /// figures of the app among those of the run; else the text on standard error. `records` is what
+    /// the program has come to, earlier runs included; how many were taken in a second is of this
+    /// run alone.
     ///
     /// # Errors
     /// Where standard output cannot be written. A reader that is gone is no error.
     pub fn tell(&self, records: u64, figures: Map<String, Value>, text: &str) -> Result<()> {
-        let rate = f64::from(u32::try_from(records).unwrap_or(u32::MAX)) / self.seconds;
+        let rate = f64::from(u32::try_from(self.fed).unwrap_or(u32::MAX)) / self.seconds;
         match self.output {
             Output::Json => {
                 let run = json!({
