@@ -7,6 +7,7 @@
 use super::lag::Lag;
 use crate::Feed;
 use anyhow::{Context, Result, anyhow};
+use millstream_runtime::clock::{Clock, SystemClock};
 use std::{
     sync::{
         Arc,
@@ -21,7 +22,9 @@ const BATCH: u64 = 200;
 /// How many records may wait in each topic that the program reads, its own ones included, until the
 /// feeder waits too.
 const AHEAD_MAX: i64 = 4_000;
-/// How long one wait for the program takes at most.
+/// A source that is slow has its records committed after so long.
+const COMMIT_AFTER: Duration = Duration::from_secs(1);
+/// How long one wait for the program, or for a source that has nothing, takes at most.
 const WAIT: Duration = Duration::from_millis(50);
 /// How many malformed records are told one by one.
 const TOLD_MAX: u64 = 10;
@@ -33,6 +36,8 @@ pub enum Next<K, V> {
     Record(K, V, i64),
     /// Something that is no record; why. It is counted and left out.
     Malformed(String),
+    /// Nothing for now: what was taken is committed, and the source is asked again soon.
+    Nothing,
     /// There is nothing more.
     End,
 }
@@ -41,6 +46,10 @@ pub enum Next<K, V> {
 /// was ended in the middle goes on behind what it has taken.
 pub trait Source<K, V>: Send + 'static {
     /// What comes next; `number` is how many came before.
+    ///
+    /// A source whose records take their time to come says [`Next::Nothing`] rather than wait for
+    /// one. Those before it wait with it, in a transaction that a cluster ends after ten seconds
+    /// (`transaction.timeout.ms`), and so does the program's end.
     ///
     /// # Errors
     /// Where the source cannot be read on.
@@ -164,6 +173,12 @@ impl Work {
         Ok(())
     }
 
+    /// Waits a little, though the source may have something before.
+    fn rest(&mut self) -> Result<()> {
+        self.lag.log.poll(WAIT)?;
+        Ok(())
+    }
+
     fn count_malformed(&self, number: u64, why: &str) {
         let before = self.counts.malformed.fetch_add(1, Ordering::Relaxed);
         if before < TOLD_MAX {
@@ -172,37 +187,132 @@ impl Work {
     }
 }
 
-impl<K, V, S: Source<K, V>> Job for Feeding<K, V, S> {
-    fn run(&mut self, work: &mut Work) -> Result<()> {
+impl<K, V, S: Source<K, V>> Feeding<K, V, S> {
+    /// Passes over what was taken before.
+    fn skip_taken(&mut self, work: &mut Work) -> Result<()> {
         let taken = self.feed.position();
         for number in 0..taken {
-            self.source.next(number)?;
+            while matches!(self.source.next(number)?, Next::Nothing) && !work.is_to_stop() {
+                work.rest()?;
+            }
         }
         work.counts.taken.fetch_add(taken, Ordering::Relaxed);
         work.counts.earlier.fetch_add(taken, Ordering::Relaxed);
-        let mut open = 0;
+        Ok(())
+    }
+
+    /// Makes what was taken visible.
+    fn commit(&mut self, open: &mut u64, work: &Work) -> Result<()> {
+        self.feed.commit()?;
+        let taken = std::mem::take(open);
+        work.counts.taken.fetch_add(taken, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl<K, V, S: Source<K, V>> Job for Feeding<K, V, S> {
+    fn run(&mut self, work: &mut Work) -> Result<()> {
+        self.skip_taken(work)?;
+        let clock = SystemClock::new();
+        let (mut open, mut since) = (0, clock.elapsed());
         while !work.is_to_stop() {
+            if open == 0 {
+                since = clock.elapsed();
+            }
             let number = self.feed.position();
-            match self.source.next(number)? {
-                Next::Record(key, value, time) => self.feed.send(&key, &value, time)?,
+            let nothing = match self.source.next(number)? {
+                Next::Record(key, value, time) => {
+                    self.feed.send(&key, &value, time)?;
+                    false
+                }
                 Next::Malformed(why) => {
                     work.count_malformed(number, &why);
                     self.feed.skip();
+                    false
                 }
-                Next::End => {
-                    self.feed.commit()?;
-                    work.counts.taken.fetch_add(open, Ordering::Relaxed);
-                    return Ok(());
-                }
-            }
-            open += 1;
-            if open == BATCH {
-                self.feed.commit()?;
-                work.counts.taken.fetch_add(open, Ordering::Relaxed);
-                open = 0;
+                Next::Nothing => true,
+                Next::End => return self.commit(&mut open, work),
+            };
+            open += u64::from(!nothing);
+            let slow = nothing || clock.elapsed() - since >= COMMIT_AFTER;
+            if open == BATCH || (slow && open > 0) {
+                self.commit(&mut open, work)?;
                 work.wait_for_lag(work.ahead_max)?;
             }
+            if nothing {
+                work.rest()?;
+            }
         }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millstream_core::{
+        record::TopicPartition,
+        serde::{u64_be, utf8},
+        topic::Topic,
+    };
+    use millstream_log::{Cleanup, EmbeddedLog, Log, TopicSpec};
+
+    static NUMBERS: Topic<String, u64> = Topic::new("numbers", utf8(), u64_be());
+
+    /// Has nothing for now in front of each record, and looks then at what is visible.
+    struct Slow {
+        log: Box<dyn Log>,
+        asked: u64,
+        seen: Arc<AtomicU64>,
+    }
+
+    impl Source<String, u64> for Slow {
+        fn next(&mut self, number: u64) -> Result<Next<String, u64>> {
+            self.asked += 1;
+            let ready = self.asked.is_multiple_of(3);
+            if ready {
+                let end = self.log.end(&TopicPartition::new(NUMBERS.name, 0))?;
+                self.seen.fetch_add(u64::try_from(end)?, Ordering::Relaxed);
+            }
+            Ok(match number {
+                3 => Next::End,
+                _ if ready => Next::Record(String::new(), number, 0),
+                _ => Next::Nothing,
+            })
+        }
+    }
+
+    #[test]
+    fn what_a_slow_source_gave_is_visible_before_it_has_more() -> Result<()> {
+        let log = EmbeddedLog::in_memory();
+        log.create_topic(&TopicSpec {
+            name: NUMBERS.name.to_owned(),
+            partitions: 1,
+            cleanup: Cleanup::Delete { retention_ms: None },
+        })?;
+        let seen = Arc::<AtomicU64>::default();
+        for _ in 0..2 {
+            let counts = Arc::<Counts>::default();
+            let mut work = Work {
+                lag: Lag::nothing(Box::new(log.client())),
+                ahead_max: 1,
+                counts: Arc::clone(&counts),
+                stop: Arc::default(),
+            };
+            let mut feeding = Feeding {
+                feed: Feed::open(&log, "slow", &NUMBERS)?,
+                source: Slow {
+                    log: Box::new(log.client()),
+                    asked: 0,
+                    seen: Arc::clone(&seen),
+                },
+            };
+            feeding.run(&mut work)?;
+            assert_eq!(counts.taken.load(Ordering::Relaxed), 3);
+        }
+        // Before the first record none, then one, then two; and three each time the second run
+        // passes over what the first has taken.
+        assert_eq!(seen.load(Ordering::Relaxed), 1 + 2 + 3 * 3);
         Ok(())
     }
 }
