@@ -77,6 +77,52 @@ fn what_is_copied_is_there_and_not_ignored() {
     assert!(ignored.contains("!docker/manifests"));
 }
 
+/// Whether a file of the project is left out of the image's sources: the last pattern that it
+/// matches decides, of the three kinds that are used.
+fn is_ignored(patterns: &str, file: &str) -> bool {
+    let lines = patterns.lines();
+    let patterns = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    patterns.fold(false, |ignored, pattern| {
+        let (kept, pattern) = match pattern.strip_prefix('!') {
+            Some(pattern) => (true, pattern),
+            None => (false, pattern),
+        };
+        let matches = match (pattern.strip_prefix("**/*"), pattern.strip_suffix('*')) {
+            (Some(ending), _) => file.ends_with(ending),
+            (None, Some(folder)) => file.starts_with(folder),
+            (None, None) => file == pattern || file.starts_with(&format!("{pattern}/")),
+        };
+        if matches { !kept } else { ignored }
+    })
+}
+
+/// Code that takes files in when it is compiled must find them in the image too.
+#[test]
+fn what_the_code_includes_is_not_ignored() {
+    let ignored = read("Dockerfile.dockerignore");
+    assert!(is_ignored(&ignored, "apps/retail/README.md"));
+    assert!(is_ignored(&ignored, "docker/compose.yaml") && !is_ignored(&ignored, "docker/ready"));
+    let mut included = 0;
+    let folders = ["framework", "state", "metrics", "apps"].map(|folder| root().join(folder));
+    for file in folders.iter().flat_map(|folder| files(&root(), folder)) {
+        if !file.ends_with(".rs") || !file.contains("/src/") {
+            continue;
+        }
+        let path = root().join(&file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let strings = text.split("include_str!(\"").skip(1);
+        for rest in strings.chain(text.split("include_bytes!(\"").skip(1)) {
+            let (target, _) = rest.split_once('"').unwrap();
+            let target = path.parent().unwrap().join(target).canonicalize().unwrap();
+            let target = target.strip_prefix(root().canonicalize().unwrap()).unwrap();
+            let target = target.to_str().unwrap();
+            assert!(!is_ignored(&ignored, target), "{file} includes {target}");
+            included += 1;
+        }
+    }
+    assert!(included >= 5, "{included} files are included");
+}
+
 /// What is running is told by the name that the code was compiled with, down to the metric.
 #[test]
 fn the_image_and_the_demo_are_told_their_revision() {
