@@ -22,6 +22,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 const RECORDS_PER_BLOCK: u64 = 10_000;
 /// Bytes of newest records that a log on disk keeps in memory: what the facade gives it.
 const LOG_CACHE_BYTES: u64 = 8 << 20;
+/// Bytes for caches of records in all stores of a program: what every app gets.
+pub(super) const CACHE_BYTES: usize = 32 << 20;
 /// A worker that had nothing to do for so long, three commit intervals, has no more to come.
 const QUIET: Duration = Duration::from_millis(300);
 const IDLE_WAIT: Duration = Duration::from_millis(10);
@@ -98,6 +100,11 @@ pub(super) fn fill(log: &EmbeddedLog, input: Input) -> Result<()> {
     Ok(())
 }
 
+/// What each store of each task has of them, as [`Node`](millstream::Node) shares them out.
+pub(super) fn cache_bytes_per_store(topology: &Topology, partitions: u32) -> usize {
+    CACHE_BYTES / (topology.stores().len() * partitions as usize).max(1)
+}
+
 /// A worker of its own group, at work on a log: what `StreamThread` does, on the caller's thread.
 pub(super) struct Driven {
     worker: Worker,
@@ -111,7 +118,8 @@ impl Driven {
         backends: Arc<dyn Backends>,
     ) -> Result<Self> {
         let mut client = log.client();
-        let config = TaskConfig::new("bench");
+        let mut config = TaskConfig::new("bench");
+        config.cache_bytes = cache_bytes_per_store(&topology, 1);
         let program = Program::prepare(Arc::new(topology), config, &mut client)?;
         let settings = Settings::new("bench-1", "bench");
         let worker = Worker::new(

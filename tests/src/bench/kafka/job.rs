@@ -54,11 +54,6 @@ pub(super) const PARTITIONS: u32 = 4;
 pub(super) const COMMIT_INTERVAL_MS: i64 = 100;
 /// The longest that one side may take over its records.
 pub(super) const SECONDS_MAX: u64 = 900;
-/// Bytes for caches of records in all stores of a program: what every app gets, and Kafka Streams
-/// here as much, where its own default is 10 MiB.
-pub(super) const CACHE_BYTES: usize = 32 << 20;
-/// The topology has at most one store in each of its tasks.
-pub(super) const CACHE_BYTES_PER_STORE: usize = CACHE_BYTES / PARTITIONS as usize;
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]

@@ -7,10 +7,11 @@
 use super::{
     super::{
         Figures, Meter,
+        embedded::cache_bytes_per_store,
         workloads::{self, Seen, Workload},
     },
     carry::{Cleaner, carry, carry_in, embedded},
-    job::{CACHE_BYTES_PER_STORE, COMMIT_INTERVAL_MS, Job, SECONDS_MAX, Stage},
+    job::{COMMIT_INTERVAL_MS, Job, PARTITIONS, SECONDS_MAX, Stage},
 };
 use anyhow::{Context, Result, bail};
 use millstream::metrics::Registry;
@@ -209,7 +210,7 @@ fn exact(count: u64) -> f64 {
 fn streams(broker: Arc<dyn Broker>, (job, shared): (&Job, Shared), seen: &Seen) -> Result<Streams> {
     let topology = Arc::new(workloads::topology(job.workload, &job.topics, seen)?);
     let mut task = TaskConfig::new(&*job.application_id);
-    task.cache_bytes = CACHE_BYTES_PER_STORE;
+    task.cache_bytes = cache_bytes_per_store(&topology, PARTITIONS);
     let id = &job.application_id;
     let mut settings = Settings::new(format!("{id}-1"), id.clone());
     settings.commit_interval_ms = COMMIT_INTERVAL_MS;
@@ -221,7 +222,10 @@ fn streams(broker: Arc<dyn Broker>, (job, shared): (&Job, Shared), seen: &Seen) 
 
 #[cfg(test)]
 mod tests {
-    use super::{super::super::workloads::Names, *};
+    use super::{
+        super::super::{embedded::CACHE_BYTES, workloads::Names},
+        *,
+    };
     use millstream_core::record::{Headers, RawRecord, TopicPartition};
     use millstream_log::{Cleanup, EmbeddedLog, Log, TopicSpec};
     use std::collections::BTreeMap;
@@ -314,6 +318,23 @@ mod tests {
         let figures = run(Arc::new(log.clone()), &job, shared()).unwrap();
         assert!((figures["records"] - 1_500.0).abs() < f64::EPSILON);
         output(&log)
+    }
+
+    #[test]
+    fn no_workload_has_larger_caches_than_an_app() {
+        let (_, job) = filled(Workload::ForeignJoin, Path::new("nowhere"));
+        for (workload, stores) in [
+            (Workload::Tumbling, 1),
+            (Workload::Session, 1),
+            (Workload::StreamJoin, 2),
+            (Workload::ForeignJoin, 3),
+        ] {
+            let seen = Seen::default();
+            let topology = workloads::topology(workload, &job.topics, &seen).unwrap();
+            assert_eq!(topology.stores().len(), stores);
+            let all = cache_bytes_per_store(&topology, PARTITIONS) * stores * PARTITIONS as usize;
+            assert!(all <= CACHE_BYTES && all > CACHE_BYTES / 2, "{all}");
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! since then its standard input ends.
 
 use super::{
-    super::{CHILD, Figures, meter::settle},
-    job::{CACHE_BYTES, COMMIT_INTERVAL_MS, Job, PARTITIONS, SECONDS_MAX, Stage},
+    super::{CHILD, Figures, embedded::CACHE_BYTES, meter::settle},
+    job::{COMMIT_INTERVAL_MS, Job, PARTITIONS, SECONDS_MAX, Stage},
     load::example,
 };
 use crate::servers;
