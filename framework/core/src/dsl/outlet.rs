@@ -2,11 +2,13 @@
 //! when the task commits.
 //!
 //! The second is Kafka's record cache: between two commits only the last change of a key is told,
-//! with what the row was at the commit before. Invariants: keys are told in the order in which they
-//! first changed since then; a row that came and went in between is not told at all. Tables that
-//! meet another one by key tell each change all the same: if both sides had changed between two
-//! commits, neither would know the row that they made together before, and so not whether it is to
-//! be taken back (Kafka Streams, with its cache, loses such deletions).
+//! with what the row was at the commit before. Invariants: keys are told in the order of their last
+//! changes (as Kafka's `NamedCache` has them), so that this is what would have been told at once
+//! with some of it left out, and no change meets a time that later ones have moved on; a row that
+//! came and went in between is not told at all. Tables that meet another one by key tell each change
+//! all the same: if both sides had changed between two commits, neither would know the row that they
+//! made together before, and so not whether it is to be taken back (Kafka Streams, with its cache,
+//! loses such deletions).
 
 use super::Change;
 use crate::{
@@ -34,7 +36,10 @@ pub(crate) struct Batch<K: 'static, V: 'static> {
     encode: Encode<K>,
     /// Where a key's change is; never iterated.
     index: HashMap<Vec<u8>, usize>,
+    /// In the order of first changes, until they are told.
     changes: Vec<Held<K, V>>,
+    /// How many changes there have been.
+    turns: u64,
     scratch: Vec<u8>,
 }
 
@@ -42,6 +47,8 @@ struct Held<K, V> {
     record: Record<K, Change<V>>,
     /// Whether there was a row at the last commit, as far as is known.
     existed: bool,
+    /// The number of the key's last change.
+    turn: u64,
 }
 
 impl<K: Data, V: Data> Outlet<K, V> {
@@ -60,6 +67,7 @@ impl<K: Data, V: Data> Outlet<K, V> {
             encode: Box::new(encode),
             index: HashMap::new(),
             changes: Vec::new(),
+            turns: 0,
             scratch: Vec::new(),
         }));
         link.flushes.push(Box::new(batch.clone()));
@@ -120,16 +128,23 @@ impl<K: Data, V: Data> Batch<K, V> {
         if (self.encode)(&record.key, &mut self.scratch)? == Encoded::Null {
             return self.down.push(ctx, record);
         }
+        self.turns += 1;
+        let turn = self.turns;
         let known = self.index.get(&self.scratch).copied();
         match known.and_then(|place| self.changes.get_mut(place)) {
             Some(held) => {
                 let old = held.record.value.old.take();
                 held.record = record;
                 held.record.value.old = old;
+                held.turn = turn;
             }
             None => {
                 self.index.insert(self.scratch.clone(), self.changes.len());
-                self.changes.push(Held { record, existed });
+                self.changes.push(Held {
+                    record,
+                    existed,
+                    turn,
+                });
             }
         }
         Ok(())
@@ -140,7 +155,12 @@ impl<K: Data, V: Data> Flush for Rc<RefCell<Batch<K, V>>> {
     fn flush(&mut self, ctx: &mut TaskContext) -> Result<()> {
         let batch = &mut *self.borrow_mut();
         batch.index.clear();
-        for Held { record, existed } in batch.changes.drain(..) {
+        // Sorted once, so that a key that changes very often costs no more than a number each time.
+        batch.changes.sort_unstable_by_key(|held| held.turn);
+        for Held {
+            record, existed, ..
+        } in batch.changes.drain(..)
+        {
             if existed || record.value.new.is_some() {
                 ctx.at_time(record.timestamp);
                 let held = (record.timestamp, record.headers.clone());

@@ -13,11 +13,13 @@ pub enum Emission {
     #[default]
     PerUpdate,
     /// When the task commits, one for each key: the last one, with the row before the first one.
-    /// Fewer changes reach what is downstream, and how many depends on when commits happen. Tables
-    /// that are joined by key with another table tell each change all the same. So it
-    /// is in Kafka Streams by default, where `statestore.cache.max.bytes` is 10 MiB; here any size
-    /// above 0 asks for it. What waits is bounded by `statestore.uncommitted.max.bytes`, since
-    /// every change that waits has a row that is uncommitted.
+    /// Keys come in the order of their last changes, so that what is told is what would be told
+    /// with every record, with some of it left out: how much depends on when commits happen. Tables
+    /// that are joined by key with another table tell each change all the same, and so do those
+    /// whose suppressed changes are looked up. So it is in Kafka Streams by default, where
+    /// `statestore.cache.max.bytes` is 10 MiB; here any size above 0 asks for it. What waits is
+    /// bounded by `statestore.uncommitted.max.bytes`, since every change that waits has a row that
+    /// is uncommitted.
     PerCommit,
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct Bench {
     pub(crate) emission: Emission,
     pub(crate) policies: Policies,
     topology: Topology,
-    backend: Arc<dyn Backend>,
+    pub(crate) backend: Arc<dyn Backend>,
 }
 
 impl Bench {

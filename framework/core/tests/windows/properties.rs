@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 type Step = (u8, Timestamp);
 
 /// Times go forward in jumps, and back by less than `back` now and then.
-fn script(back: Timestamp) -> impl Strategy<Value = Vec<Step>> {
+pub(crate) fn script(back: Timestamp) -> impl Strategy<Value = Vec<Step>> {
     let step = (
         0u8..3,
         0..7i64,
@@ -25,12 +25,12 @@ fn script(back: Timestamp) -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-fn key(number: u8) -> &'static str {
+pub(crate) fn key(number: u8) -> &'static str {
     ["a", "b", "aa"][usize::from(number)]
 }
 
 /// A letter of its own for each record.
-fn letter(place: usize) -> String {
+pub(crate) fn letter(place: usize) -> String {
     let code = u32::try_from(place).unwrap() + u32::from('A');
     char::from_u32(code).unwrap().to_string()
 }
@@ -51,7 +51,7 @@ fn told(mut run: Run, script: &[Step], end: impl Fn(usize, &mut Run)) -> Vec<Str
 }
 
 /// The last that was told of each window, `key start..end`; deleted ones are left out.
-fn last(lines: &[String]) -> BTreeMap<String, String> {
+pub(crate) fn last(lines: &[String]) -> BTreeMap<String, String> {
     let mut rows = BTreeMap::new();
     for line in lines {
         let (window, row) = line.rsplit_once(" @").unwrap().0.rsplit_once(' ').unwrap();
@@ -84,7 +84,7 @@ fn restarting(seed: usize) -> impl Fn(usize, &mut Run) {
     }
 }
 
-fn suppressed<W: FixedWindows>(group: Group<'_>, windows: W) -> Table<'_> {
+pub(crate) fn suppressed<W: FixedWindows>(group: Group<'_>, windows: W) -> Table<'_> {
     let until = Suppressed::until_window_closes(BufferConfig::unbounded());
     letters(group, windows).suppress("finals", until)
 }
@@ -93,7 +93,7 @@ fn sessions(group: Group<'_>, windows: SessionWindows, emit: EmitStrategy) -> Ta
     session_letters(group.windowed_by(windows).emit_strategy(emit))
 }
 
-fn every_window_is_told_once(lines: &[String]) {
+pub(crate) fn every_window_is_told_once(lines: &[String]) {
     let windows: BTreeSet<_> = lines
         .iter()
         .map(|line| line.rsplit_once(' ').unwrap().0)

@@ -104,7 +104,8 @@ impl Run {
         self.told()
     }
 
-    fn told(&mut self) -> String {
+    /// What it has told since it was asked before.
+    pub(crate) fn told(&mut self) -> String {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         let line = |(key, value, time): Row| {
             format!("{} {} @{time}", text(key), text(value.unwrap_or_default()))

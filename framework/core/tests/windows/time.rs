@@ -117,6 +117,19 @@ fn values_are_counted_and_folded() {
 }
 
 #[test]
+fn closed_windows_leave_the_backend() {
+    let mut run = Run::new(|group| letters(group, TUMBLING));
+    let mut most = 0;
+    for step in 0..2000 {
+        run.step(&format!("k{step}"), "x", step * 100);
+        run.commit();
+        most = most.max(run.bench.backend.stats().keys_estimate);
+    }
+    // It is searched for them once in a minute of the records' time, which has 600 windows.
+    assert!((600..900).contains(&most), "{most} rows at once");
+}
+
+#[test]
 fn windows_are_forgotten_when_they_have_closed_and_not_before() {
     let mut run = Run::new(|group| letters(group, TUMBLING));
     for step in 0..2000 {

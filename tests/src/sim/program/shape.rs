@@ -113,15 +113,37 @@ impl Shape {
         !PLAIN.contains(&self)
     }
 
-    /// Whether the last row of each key is the same however often changes are told.
+    /// Whether the last row of each key is the same however often changes are told. Of sessions
+    /// that are held back it need not be: one is told at the very moment up to which it may still
+    /// become part of another, or not at all if both come between two commits.
     pub(super) fn ends_alike(self) -> bool {
-        let tables = [Self::Count, Self::Aggregate, Self::Reduce, Self::Cogroup];
-        let moved = [Self::Merge, Self::Repartition, Self::GroupBy];
+        let tables = [
+            Self::Count,
+            Self::Aggregate,
+            Self::Reduce,
+            Self::Table,
+            Self::Cogroup,
+        ];
+        let moved = [
+            Self::Merge,
+            Self::Repartition,
+            Self::GroupBy,
+            Self::GroupByTable,
+        ];
         let windows = matches!(self, Self::Windows(_) | Self::CogroupWindows(_));
+        let finals = self == Self::SuppressWindows(Cut::Sliding);
         let quiet = matches!(self, Self::Quiet(_));
         let joins = matches!(self, Self::TableJoin(_) | Self::ForeignJoin(_));
         let asked = self == Self::Asked(Asked::Changes);
-        tables.contains(&self) || moved.contains(&self) || windows || quiet || joins || asked
+        let windows = windows || finals || quiet;
+        tables.contains(&self) || moved.contains(&self) || windows || joins || asked
+    }
+
+    /// Whether all that is told is the same, in the same order.
+    pub(in crate::sim) fn tells_alike(self) -> bool {
+        let held = matches!(self, Self::SuppressWindows(Cut::Tumbling | Cut::Hopping));
+        let closing = matches!(self, Self::Closing(_) | Self::Asked(Asked::Closing));
+        held || closing
     }
 }
 

@@ -219,6 +219,9 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     /// key up in this table finds what was last told of it, as long as the table above has the row:
     /// a join of final results needs a store above that keeps windows for longer than until they
     /// close ([`Materialized::with_retention`]), and is a mistake that `build()` tells without one.
+    /// Where rows are looked up, the table above tells each change when it is made, whatever
+    /// `statestore.cache.max.bytes` says.
+    ///
     /// Windows need a kind that closes, somewhere above; where several are, as in a join, the
     /// longest grace counts, and so it does behind a repartition topic, where windows have been
     /// grouped by other keys.
@@ -296,13 +299,19 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
             }
         };
         let viewed = Arc::new(AtomicBool::new(false));
-        let watched = viewed.clone();
+        let (watched, writers) = (viewed.clone(), facts.writers());
         let changes = self
             .changes
             .operator("suppress", vec![store.id], move |link| {
                 let down = link.downstream::<K, Change<V>>();
+                let viewed = viewed.load(Ordering::Relaxed);
+                if viewed {
+                    // A change that waits for a commit above is in the parent's rows, and would be
+                    // shown from there: what of a row was told is known of what waits here only.
+                    link.want_each_of(writers.iter().copied());
+                }
                 // What a row was costs its parent a clone.
-                if down.wants_old() || viewed.load(Ordering::Relaxed) {
+                if down.wants_old() || viewed {
                     link.want_old();
                 }
                 let node = Rc::new(RefCell::new(Node {
