@@ -115,7 +115,8 @@ impl Shape {
 
     /// Whether the last row of each key is the same however often changes are told. Of sessions
     /// that are held back it need not be: one is told at the very moment up to which it may still
-    /// become part of another, or not at all if both come between two commits.
+    /// become part of another, or not at all if both come between two commits. Of a grouped table
+    /// neither: a group whose rows all came and went between two commits never was.
     pub(super) fn ends_alike(self) -> bool {
         let tables = [
             Self::Count,
@@ -124,12 +125,7 @@ impl Shape {
             Self::Table,
             Self::Cogroup,
         ];
-        let moved = [
-            Self::Merge,
-            Self::Repartition,
-            Self::GroupBy,
-            Self::GroupByTable,
-        ];
+        let moved = [Self::Merge, Self::Repartition, Self::GroupBy];
         let windows = matches!(self, Self::Windows(_) | Self::CogroupWindows(_));
         let finals = self == Self::SuppressWindows(Cut::Sliding);
         let quiet = matches!(self, Self::Quiet(_));
