@@ -170,6 +170,41 @@ fn an_answer_that_is_another_is_a_difference() {
 }
 
 #[test]
+fn what_a_program_made_before_it_stopped_is_compared() {
+    let all = judge::all().unwrap();
+    let mut compared = 0;
+    for program in all.iter().map(|golden| &golden.program) {
+        let theirs = cases::answer(program).unwrap();
+        let Some(before) = &theirs.before else {
+            continue;
+        };
+        let ours = fuzz::ours(program).unwrap();
+        assert_eq!(compare::difference(program, &ours, &theirs), None);
+        let differs = |change: &dyn Fn(&mut Answer)| {
+            let mut wrong = ours.clone();
+            change(&mut wrong);
+            compare::difference(program, &wrong, &theirs).is_some()
+        };
+        let nothing = |answer: &mut Answer| answer.outputs.values_mut().for_each(Vec::clear);
+        assert!(differs(&|answer| answer.before = None));
+        if before.outputs.values().all(Vec::is_empty) {
+            continue;
+        }
+        compared += 1;
+        assert!(differs(&nothing), "{}", program.name);
+        assert!(differs(&|answer| nothing(answer.before.as_mut().unwrap())));
+        assert!(differs(&|answer| {
+            nothing(answer);
+            nothing(answer.before.as_mut().unwrap());
+        }));
+    }
+    assert!(
+        compared >= 4,
+        "{compared} programs had made something by then"
+    );
+}
+
+#[test]
 fn every_difference_says_why() {
     for known in differences::known().unwrap() {
         for text in [&known.kafka, &known.here, &known.why, &known.handled] {

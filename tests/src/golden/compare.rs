@@ -5,7 +5,6 @@
 use super::{
     Answer, Op, Output, Program, Step,
     differences::{self, Dropped, Rule, Times},
-    parts::parts,
     peer::{Objection, Said},
     policy::Letter,
 };
@@ -16,10 +15,10 @@ use std::{collections::BTreeSet, fmt::Write};
 pub fn difference(program: &Program, ours: &Answer, theirs: &Answer) -> Option<String> {
     let rule = differences::rule(program);
     // How much of the step at which a program stops was committed by then is not compared where
-    // there is more than one task to commit.
-    let internal = || parts(&program.nodes).is_ok_and(|parts| parts.internal);
-    let partial = ours.failed.is_some() && internal();
-    let mut told = String::new();
+    // there is more than one task to commit; what it had made before is.
+    let before = program.before(ours);
+    let partial = before.is_some();
+    let mut told = before.map_or_else(String::new, |before| differs_before(&before, ours, theirs));
     let mut topics: Vec<_> = ours.outputs.keys().chain(theirs.outputs.keys()).collect();
     topics.sort();
     topics.dedup();
@@ -65,11 +64,40 @@ pub fn difference(program: &Program, ours: &Answer, theirs: &Answer) -> Option<S
     (!told.is_empty()).then_some(told)
 }
 
+/// What differs in what was made before the step at which a program stopped, `before` being the
+/// program without it; and in what should begin with that.
+fn differs_before(before: &Program, ours: &Answer, theirs: &Answer) -> String {
+    let Some((our_start, their_start)) = ours.before.as_ref().zip(theirs.before.as_ref()) else {
+        return "what was made before it stopped is not known\n".to_owned();
+    };
+    let mut told = difference(before, our_start, their_start)
+        .map(|told| format!("before it stopped:\n{told}"))
+        .unwrap_or_default();
+    let rule = differences::rule(before);
+    for (topic, start) in &our_start.outputs {
+        let whole = ours.outputs.get(topic);
+        let whole = whole.and_then(|whole| whole.get(..start.len()));
+        if !whole.is_some_and(|whole| same(&rule, start, whole, false)) {
+            let _ = writeln!(
+                told,
+                "{topic} does not begin with what was made before it stopped"
+            );
+        }
+    }
+    told
+}
+
 /// What is not as it was when it was captured.
 pub fn change(program: &Program, captured: &Answer, now: &Answer) -> Option<String> {
     let equal = differences::rule(program).dropped == Dropped::Equal;
-    let dropped = !equal || captured.dropped == now.dropped;
-    let same = (&captured.outputs, captured.failed) == (&now.outputs, now.failed);
+    let counted = |answer: &Answer| equal.then_some(answer.dropped);
+    let told = |answer: &Answer| {
+        let before = answer.before.as_deref();
+        let before = before.map(|before| (before.outputs.clone(), counted(before)));
+        (answer.outputs.clone(), answer.failed, before)
+    };
+    let dropped = counted(captured) == counted(now);
+    let same = told(captured) == told(now);
     (!same || !dropped).then(|| format!("it was {captured:?}, and is {now:?}"))
 }
 

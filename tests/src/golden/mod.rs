@@ -7,8 +7,9 @@
 //! and all values whole numbers, either may be null, so that any operator fits any other; a value
 //! that is a text is bytes that are no number. `on_error` is what becomes of bad records. A golden
 //! file has such lines together with what Kafka Streams made of them: `outputs`, by topic, how many
-//! records it `dropped`, and the step at which it `failed`, if it was to. What every operator and
-//! parameter means stands in [`op`] and [`functions`], and once more in `tests/jvm`.
+//! records it `dropped`, and the step at which it `failed`, if it was to, perhaps with what it had
+//! made `before`. What every operator and parameter means stands in [`op`] and [`functions`], and
+//! once more in `tests/jvm`.
 //!
 //! Invariant: a difference between the engines is either a failure or named, with its reason, in
 //! `tests/golden/differences.toml`.

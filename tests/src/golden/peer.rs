@@ -133,11 +133,28 @@ impl Peer {
         })
     }
 
-    /// What Kafka Streams makes of some programs, of each one.
+    /// What Kafka Streams makes of some programs, of each one, before it stops too where that is
+    /// asked.
     ///
     /// # Errors
     /// Where the JVM does not answer.
     pub fn ask(&mut self, programs: &[Program]) -> Result<Vec<Said>> {
+        let mut all = self.ask_once(programs)?;
+        let stopped = programs.iter().zip(&mut all).filter_map(|(program, said)| {
+            let before = program.before(said.as_ref().ok()?)?;
+            Some((before, said))
+        });
+        let (before, stopped): (Vec<_>, Vec<_>) = stopped.unzip();
+        for (said, before) in stopped.into_iter().zip(self.ask_once(&before)?) {
+            match (&mut *said, before) {
+                (Ok(answer), Ok(before)) => answer.before = Some(Box::new(before)),
+                (_, before) => *said = before,
+            }
+        }
+        Ok(all)
+    }
+
+    fn ask_once(&mut self, programs: &[Program]) -> Result<Vec<Said>> {
         let mut questions = String::new();
         for program in programs {
             questions += &program.question()?;

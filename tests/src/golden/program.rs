@@ -3,6 +3,7 @@
 
 use super::{
     Op,
+    parts::parts,
     policy::{Letter, OnError},
 };
 use anyhow::{Context, Result};
@@ -37,6 +38,9 @@ pub struct Program {
     /// At which step Kafka Streams stopped, the first one being 1, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<usize>,
+    /// What Kafka Streams had made by then, where [`Program::before`] asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Box<Answer>>,
 }
 
 /// A key: null or a text.
@@ -140,6 +144,9 @@ pub struct Answer {
     /// The step at which the program stopped as it should: because of a time or a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<usize>,
+    /// What was made before that step, where [`Program::before`] asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Box<Answer>>,
 }
 
 impl Program {
@@ -148,13 +155,30 @@ impl Program {
     /// # Errors
     /// None that a program has.
     pub fn question(&self) -> Result<String> {
-        let question = Self {
+        Ok(serde_json::to_string(&self.unanswered())?)
+    }
+
+    fn unanswered(&self) -> Self {
+        Self {
             outputs: None,
             dropped: None,
             failed: None,
+            before: None,
             ..self.clone()
-        };
-        Ok(serde_json::to_string(&question)?)
+        }
+    }
+
+    /// The program without the step at which it stopped and what is behind that, where this says
+    /// more than its answer does: where it has internal topics, so that how much of that step was
+    /// committed is up to several tasks.
+    pub fn before(&self, answer: &Answer) -> Option<Self> {
+        let steps = answer.failed?.checked_sub(1)?;
+        let internal = parts(&self.nodes).is_ok_and(|parts| parts.internal);
+        internal.then(|| {
+            let mut before = self.unanswered();
+            before.script.truncate(steps);
+            before
+        })
     }
 
     /// The answer that was captured with the program.
@@ -163,6 +187,7 @@ impl Program {
             outputs: self.outputs.clone()?,
             dropped: self.dropped?,
             failed: self.failed,
+            before: self.before.clone(),
         })
     }
 
@@ -173,6 +198,7 @@ impl Program {
             outputs: Some(answer.outputs),
             dropped: Some(answer.dropped),
             failed: answer.failed,
+            before: answer.before,
             ..self
         }
     }

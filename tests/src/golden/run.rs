@@ -38,11 +38,20 @@ pub fn run(program: &Program) -> Result<Answer> {
     Ok(run_on(program, &TestDriver::open)?.0)
 }
 
-/// What an engine makes of a program, and the earliest time that the engine can store.
+/// What an engine makes of a program, before it stops too where that is asked, and the earliest
+/// time that the engine can store.
 ///
 /// # Errors
 /// As of [`run`], and where the engine cannot be had.
 pub fn run_on(program: &Program, open: &Open<'_>) -> Result<(Answer, Timestamp)> {
+    let (mut answer, earliest) = run_once(program, open)?;
+    if let Some(before) = program.before(&answer) {
+        answer.before = Some(Box::new(run_once(&before, open)?.0));
+    }
+    Ok((answer, earliest))
+}
+
+fn run_once(program: &Program, open: &Open<'_>) -> Result<(Answer, Timestamp)> {
     let built = build::build(&program.nodes)?;
     let policies = program.on_error.ours();
     let mut engine = open(built.topology, &Settings { policies })?;
@@ -91,9 +100,13 @@ pub fn difference_on(program: &Program, open: &Open<'_>) -> Result<Option<String
     } else {
         run(&possible)?
     };
-    for record in theirs.outputs.values_mut().flatten() {
-        record.time = record.time.max(earliest);
+    let mut before = theirs.before.take();
+    for answer in before.as_deref_mut().into_iter().chain([&mut theirs]) {
+        for record in answer.outputs.values_mut().flatten() {
+            record.time = record.time.max(earliest);
+        }
     }
+    theirs.before = before;
     Ok(outcome(program, Ok(ours), &Ok::<_, Objection>(theirs)))
 }
 
