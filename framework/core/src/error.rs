@@ -40,7 +40,7 @@ pub enum ErrorKind {
     #[error("{0}")]
     Topology(String),
     /// The storage below a store refused: the task is abandoned or the thread stops.
-    #[error(transparent)]
+    #[error("{0}")]
     State(#[from] state::Error),
 }
 

@@ -173,7 +173,7 @@ impl GlobalWriter {
                     dropped.null_key += 1;
                     return Ok(());
                 }
-                Err(error) if matches!(error.kind(), ErrorKind::State(_)) => return Err(error),
+                Err(error) if error.is_final() => return Err(error),
                 Err(error) => (reason(copied, &error), error),
             }
         };

@@ -25,9 +25,17 @@ pub struct StateContext<'a> {
     pub(super) task: &'a mut TaskContext,
     /// For whom schedules are.
     pub(super) resident: usize,
+    /// Whether something downstream has stopped the thread.
+    pub(super) stopped: &'a mut bool,
 }
 
 impl StateContext<'_> {
+    /// Notes what became of a record that was sent downstream, and hands that on.
+    #[inline]
+    pub(super) fn heed(&mut self, sent: Result<()>) -> Result<()> {
+        sent.inspect_err(|error| *self.stopped |= error.is_final())
+    }
+
     /// A store that the processor was connected to.
     pub fn store<S: StateStore>(&mut self, at: StoreRef<S>) -> &mut S {
         self.task.store(at)
@@ -95,7 +103,8 @@ impl<K: Data, V: Data> ProcessorContext<'_, K, V> {
     /// # Errors
     /// What happens downstream.
     pub fn forward(&mut self, record: Record<K, V>) -> Result<()> {
-        self.down.push(self.state.task, record)
+        let sent = self.down.push(self.state.task, record);
+        self.state.heed(sent)
     }
 
     /// Sends a record to one of the processor's further outputs, and not to its main one; see
@@ -108,7 +117,8 @@ impl<K: Data, V: Data> ProcessorContext<'_, K, V> {
         child: &ChildRef<CK, CV>,
         record: Record<CK, CV>,
     ) -> Result<()> {
-        child.push(self.state.task, record)
+        let sent = child.push(self.state.task, record);
+        self.state.heed(sent)
     }
 
     /// Where the record in hand comes from; `None` in a punctuation.

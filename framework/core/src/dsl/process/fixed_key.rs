@@ -134,7 +134,8 @@ impl<K: Data, V: Data> FixedKeyContext<'_, K, V> {
     /// What happens downstream.
     pub fn forward(&mut self, value: V) -> Result<()> {
         let record = self.record(value);
-        self.down.push(self.state.task, record)
+        let sent = self.down.push(self.state.task, record);
+        self.state.heed(sent)
     }
 
     /// Sends a value to one of the processor's further outputs, as [`FixedKeyContext::forward`]
@@ -145,7 +146,8 @@ impl<K: Data, V: Data> FixedKeyContext<'_, K, V> {
     /// What happens downstream.
     pub fn forward_to<CV: Data>(&mut self, child: &ChildRef<K, CV>, value: CV) -> Result<()> {
         let record = self.record(value);
-        child.push(self.state.task, record)
+        let sent = child.push(self.state.task, record);
+        self.state.heed(sent)
     }
 
     /// As the record in hand, with another value.

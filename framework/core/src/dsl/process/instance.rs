@@ -5,6 +5,7 @@ use crate::{
     error::{Error, Result},
     task::TaskContext,
 };
+use millstream_state as state;
 
 /// A processor of a task. Invariant: only one that was initialized is there to act, and each of
 /// these is closed.
@@ -36,14 +37,19 @@ impl<P> Instance<P> {
     ) -> Result<()> {
         self.resident = me;
         let mut processor = (self.make)();
-        let mut state = StateContext { task, resident: me };
+        let mut state = StateContext {
+            task,
+            resident: me,
+            stopped: &mut false,
+        };
         init(&mut processor, &mut state)
             .map_err(|error| unboxed(error).at(format!("init of {}", self.name)))?;
         self.processor = Some(processor);
         Ok(())
     }
 
-    /// Lets it act; what it returns as an error is a refusal.
+    /// Lets it act; what it returns as an error is a refusal. After something downstream of it has
+    /// stopped the thread it tells of that, in whatever words, and nobody is asked again.
     #[inline]
     pub(super) fn act(
         &mut self,
@@ -53,13 +59,17 @@ impl<P> Instance<P> {
         let Some(processor) = &mut self.processor else {
             return Err(self.not_started());
         };
-        let resident = self.resident;
+        let mut stopped = false;
         let state = StateContext {
             task: &mut *task,
-            resident,
+            resident: self.resident,
+            stopped: &mut stopped,
         };
         let done = act(processor, state);
-        done.or_else(|error| task.refuse(&self.name, unboxed(error)))
+        done.or_else(|error| match unboxed(error) {
+            error if stopped => Err(error.answered()),
+            error => task.refuse(&self.name, error),
+        })
     }
 
     pub(super) fn stop(&mut self, close: impl FnOnce(&mut P)) {
@@ -75,14 +85,18 @@ impl<P> Instance<P> {
 }
 
 /// An error that a user's `?` boxed is itself again. Where words were put around one that stops
-/// the thread, it still does: the storage's failure is no bad record, whoever tells of it.
+/// the thread, it still does: the storage's failure is no bad record, whoever tells of it. Wrappers
+/// that pass themselves off as what is in them, as those of `anyhow`, are no link of the chain of
+/// causes, and neither is the error in them, so the storage's own is looked for too.
 pub(in crate::dsl) fn unboxed(error: Box<dyn std::error::Error + Send + Sync>) -> Error {
     let foreign = match error.downcast::<Error>() {
         Ok(own) => return *own,
         Err(foreign) => foreign,
     };
     let mut causes = std::iter::successors(foreign.source(), |cause| cause.source());
-    let is_final = causes.any(|cause| cause.downcast_ref().is_some_and(Error::is_final));
+    let is_final = causes.any(|cause| {
+        cause.is::<state::Error>() || cause.downcast_ref().is_some_and(Error::is_final)
+    });
     let error = Error::processing(foreign);
     if is_final { error.answered() } else { error }
 }

@@ -24,9 +24,12 @@ use crate::{
 use instance::Instance;
 use std::{cell::RefCell, panic::Location, rc::Rc, sync::Arc};
 
-/// What a processor returns: `?` works on any error. Errors of stores keep their meaning; all
-/// others are a refusal of the record, which the node's policy answers, or else the source's, or
-/// else the program's. From `init` any error ends the program, as in Kafka Streams.
+/// What a processor returns: `?` works on any error, and is a refusal of the record, which the
+/// node's policy answers, or else the source's, or else the program's. But where storage failed
+/// below a store, or something downstream has stopped the program, it stops, also where the
+/// processor puts that into an error of its own (storage's must be among that one's
+/// [`source`](std::error::Error::source)s). From `init` any error ends the program, as in Kafka
+/// Streams.
 pub type ProcessResult = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// An operator of the user's own. Each task has its own instance; all of its lasting state must be
