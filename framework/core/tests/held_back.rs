@@ -13,6 +13,7 @@ use std::time::Duration;
 
 static IN: Topic<String, i64> = Topic::new("in", utf8(), i64_be());
 static OTHER: Topic<String, i64> = Topic::new("other", utf8(), i64_be());
+static OUT: Topic<String, i64> = Topic::new("out", utf8(), i64_be());
 
 /// Of a dead letter: key, value, time, topic, offset, message.
 type Letter = (
@@ -184,6 +185,66 @@ fn an_error_that_stops_the_program_does_not_blame_the_record_in_hand() {
         .to_string();
     assert!(error.starts_with("what was held back at 0, "), "{error}");
     assert!(error.ends_with("refused 1"), "{error}");
+}
+
+/// Two rows, the first of which has a header and is let out by the second; then it goes to
+/// somebody who is to answer, and refuses.
+fn asked_later(own: Option<ErrorPolicy>, program: ErrorPolicy) -> (TopologyTestDriver, String) {
+    let builder = StreamsBuilder::new();
+    let until = Suppressed::until_time_limit(ms(10), BufferConfig::unbounded());
+    let consumed = match own {
+        Some(policy) => Consumed::of(&IN).on_error(policy),
+        None => Consumed::of(&IN),
+    };
+    let held = builder.table(consumed, "rows").suppress("held", until);
+    let told = held.to_stream().map_values(Option::unwrap_or_default);
+    let ask = |_, value| async move { refuse(value) };
+    let asked = told.map_async("ask", AsyncConfig::new(), ask);
+    let others = builder.stream(&OTHER).try_map_values(refuse);
+    asked.merge(others).to(&OUT);
+    let config = TaskConfig {
+        policies: program.into(),
+        dead_letter_topic: Some("dead".to_owned()),
+        ..TaskConfig::new("app")
+    };
+    let mut driver = TopologyTestDriver::with_config(builder.build().unwrap(), &config).unwrap();
+    let headers = Headers::from_iter([Header {
+        name: "h".to_owned(),
+        value: Some(b"x".to_vec()),
+    }]);
+    let record = Record {
+        headers,
+        ..Record::new("a".to_owned(), 1, 0)
+    };
+    driver.pipe_record(&IN, &record).unwrap();
+    let let_out = driver.pipe(&IN, "b".to_owned(), 2, 10);
+    let error = let_out.err().map(|error| error.to_string());
+    (driver, error.unwrap_or_default())
+}
+
+#[test]
+fn what_was_held_back_is_answered_for_by_its_source_after_a_call_too() {
+    let (driver, error) = asked_later(Some(ErrorPolicy::Skip), ErrorPolicy::Fail);
+    assert_eq!((&*error, driver.dropped().processing), ("", 1));
+    let (_, error) = asked_later(Some(ErrorPolicy::Fail), ErrorPolicy::Skip);
+    assert_eq!(error, "what was held back at 0, ask: refused 1");
+}
+
+#[test]
+fn what_was_held_back_has_its_headers_after_a_call_too() {
+    for own in [None, Some(ErrorPolicy::DeadLetter)] {
+        let (mut driver, error) = asked_later(own, ErrorPolicy::DeadLetter);
+        assert_eq!((&*error, driver.dropped().dead_lettered), ("", 1));
+        let headers = driver.read_raw("dead").remove(0).3;
+        let own = headers.last("h").and_then(|header| header.value.clone());
+        assert_eq!(own.as_deref(), Some(&b"x"[..]));
+        // A record that comes after it is none that was held back.
+        pipe(&mut driver, &OTHER, &[(3, 11)]);
+        assert_eq!(
+            letters(&mut driver),
+            [of("other", "0", (3, 11), "refused 3")]
+        );
+    }
 }
 
 /// Numbers that a store takes: none above a hundred.

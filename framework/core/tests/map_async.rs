@@ -299,6 +299,40 @@ fn a_refused_record_is_kept_as_it_came_whatever_was_taken_in_after_it() {
     );
 }
 
+/// Who puts a letter back into its record's topic would put it there several times.
+#[test]
+fn a_record_is_kept_once_however_many_of_its_results_are_refused_and_when() {
+    async fn refuse(_: String, value: u64) -> Result<u64, String> {
+        Err(format!("not {value}"))
+    }
+    let builder = StreamsBuilder::new();
+    let records = builder.stream(&IN);
+    let _ = records.try_map_values(|value| Err::<u64, _>(format!("never {value}")));
+    let several = records.flat_map_values(|value| [value, value + 1, value + 2]);
+    let called = several.map_async("call", AsyncConfig::new(), refuse);
+    called
+        .on_error(ErrorPolicy::DeadLetterTo("others"))
+        .to(&OUT);
+    let again = records.map_async("again", AsyncConfig::new(), refuse);
+    again.to(&OUT);
+    let topology = builder.build().unwrap();
+    let mut bench = Bench::new(&topology, &InlineExecutor::new(), ErrorPolicy::DeadLetter);
+    let rows = [("a", 1), ("b", 10)];
+    // What an abort takes back has to be told again.
+    for _ in 0..2 {
+        bench.task.abort().unwrap();
+        bench.task.resume(0, Place::start(0));
+        bench.next = 0;
+        bench.add(&rows);
+        bench.finish().unwrap();
+        let dropped = bench.task.dropped();
+        assert_eq!((dropped.processing, dropped.dead_lettered), (10, 4));
+    }
+    // Each of the two is in each topic.
+    assert_eq!(bench.outputs("dead"), pairs(&rows));
+    assert_eq!(bench.outputs("others"), pairs(&rows));
+}
+
 #[test]
 fn what_takes_too_long_is_dropped_and_refused() {
     let (executor, seen) = (InlineExecutor::new(), Seen::default());

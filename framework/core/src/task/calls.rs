@@ -2,24 +2,46 @@
 //!
 //! Such a record has left its input's queue, and what becomes of it comes later, between two
 //! others. Invariants: it then goes on as of its own time and place, and is answered for by its own
-//! source; and there is no commit while there is such a record, so that nothing about it need be
-//! stored: a crash takes it back to its queue.
+//! source; what is refused of it, now or later, is kept in a dead-letter topic once; and there is
+//! no commit while there is such a record, so that nothing about it need be stored: a crash takes
+//! it back to its queue.
 
-use super::{Policies, Task, TaskContext};
+use super::{OutputId, Policies, Task, TaskContext, policy::HeldBack};
 use crate::{
     batch::RecordBatch,
     error::Result,
     record::{Offset, Timestamp},
 };
-use std::sync::Arc;
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 /// Where a record comes from that will go on later.
 pub(crate) struct Origin {
-    input: Option<usize>,
+    source: Option<usize>,
     offset: Offset,
     policies: Policies,
-    /// The record as the task read it.
-    record: Option<(Arc<RecordBatch>, usize)>,
+    /// What it is instead of a record as the task read it.
+    held: Option<HeldBack>,
+    record: Option<InHand>,
+}
+
+/// A record as the task read it, where some operator may outlive it.
+#[derive(Clone)]
+pub(super) struct InHand {
+    batch: Arc<RecordBatch>,
+    index: usize,
+    /// The dead-letter topics that have it, as far as it has come. It is one list for all that will
+    /// go on later of what was made of the record; one that is read again begins another.
+    pub(super) kept: Rc<RefCell<Vec<OutputId>>>,
+}
+
+impl InHand {
+    pub(super) fn new(batch: Arc<RecordBatch>, index: usize) -> Self {
+        Self {
+            batch,
+            index,
+            kept: Rc::default(),
+        }
+    }
 }
 
 /// An asynchronous operator, as its task sees it.
@@ -38,21 +60,23 @@ pub(crate) trait Calls {
 impl TaskContext {
     /// Where the record in hand comes from.
     pub(crate) fn origin(&self) -> Origin {
-        // What was held back is not the record in hand.
-        let input = self.source.filter(|_| self.held.is_none());
+        // What was held back is not the record in hand, which only let it out.
+        let own = self.source.filter(|_| self.held.is_none());
         Origin {
-            input,
+            source: self.source,
             offset: self.offset,
             policies: self.policies,
-            record: input.and_then(|_| self.in_hand.clone()),
+            held: self.held.clone(),
+            record: own.and_then(|_| self.in_hand.clone()),
         }
     }
 
     /// Takes a record in hand again.
     pub(crate) fn go_on(&mut self, origin: &Origin, timestamp: Timestamp) {
-        self.source = origin.input;
+        self.source = origin.source;
         self.offset = origin.offset;
         self.policies = origin.policies;
+        self.held.clone_from(&origin.held);
         self.timestamp = timestamp;
         self.in_hand.clone_from(&origin.record);
     }
@@ -67,7 +91,7 @@ impl Task {
     pub fn settle_calls(&mut self) -> Result<bool> {
         let mut settled = false;
         for number in 0..self.calls.len() {
-            while let Some(origin) = self.calls[number].step(&mut self.ctx)? {
+            while let Some(origin) = self.step_calls(number)? {
                 settled = true;
                 if !self.ctx.failures.is_empty() {
                     self.settle_failures_of(&origin)?;
@@ -78,9 +102,16 @@ impl Task {
     }
 
     #[cold]
+    fn step_calls(&mut self, number: usize) -> Result<Option<Origin>> {
+        let stepped = self.calls[number].step(&mut self.ctx);
+        // What was refused of it has noted it.
+        self.ctx.held = None;
+        stepped
+    }
+
     fn settle_failures_of(&mut self, origin: &Origin) -> Result<()> {
-        let bad = match (&origin.record, origin.input) {
-            (Some((batch, index)), Some(input)) => Some((input, origin.offset, batch.get(*index))),
+        let bad = match (&origin.record, origin.source) {
+            (Some(hand), Some(input)) => Some((input, origin.offset, hand.batch.get(hand.index))),
             _ => None,
         };
         self.settle_failures(bad)

@@ -1,7 +1,7 @@
 //! What operators see of their task: stores, outputs, times, and where the record in hand is from.
 
 use super::policy::{Answers, Dropped, Failure, HeldBack, Policies, Reason};
-use super::{Emission, Letter, TaskConfig, Topics, timer::Timers};
+use super::{Emission, Letter, TaskConfig, Topics, calls::InHand, timer::Timers};
 use crate::{
     batch::RecordBatch,
     calls::Executor,
@@ -121,8 +121,8 @@ pub struct TaskContext {
     pub(super) held: Option<HeldBack>,
     pub(super) commit_requested: bool,
     out_of_order: bool,
-    /// The batch and the place in it of the record in hand, where some operator outlives it.
-    pub(super) in_hand: Option<(Arc<RecordBatch>, usize)>,
+    /// The record in hand, where some operator outlives it.
+    pub(super) in_hand: Option<InHand>,
     executor: Option<Arc<dyn Executor>>,
     topics: Option<Arc<dyn Topics>>,
 }

@@ -22,6 +22,7 @@ mod restore;
 mod timer;
 
 pub(crate) use calls::{Calls, Origin};
+use calls::InHand;
 pub use commit::{Commit, StoreChanges};
 pub use config::{Emission, SourceChangelogs, TaskConfig, Topics};
 pub(crate) use context::OutputId;
@@ -294,7 +295,7 @@ impl Task {
         self.ctx.offset = offset;
         self.ctx.policies = input.policies;
         if !self.calls.is_empty() {
-            self.ctx.in_hand = Some((records.batch.clone(), index));
+            self.ctx.in_hand = Some(InHand::new(records.batch.clone(), index));
         }
         let timestamp = match head {
             None => Some(raw.timestamp),

@@ -11,7 +11,7 @@ use crate::{
     record::{Headers, Offset, RawRecord, Timestamp},
     topology::{NodeKind, TopicName, Topology},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
 /// Kafka's exception handlers as a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -285,22 +285,24 @@ impl Task {
     /// record in hand; there is none where a punctuation or the commit made what was refused, and
     /// it is another one where that was held back. A dead letter then says only why, and each
     /// refusal has its own, while a record is kept only once: it can be put back into its topic.
+    /// Of a record that is taken in hand again it is known where it has been kept before.
     #[cold]
     pub(super) fn settle_failures(
         &mut self,
         bad: Option<(usize, Offset, RawRecord<'_>)>,
     ) -> Result<()> {
-        let mut told: Vec<OutputId> = Vec::new();
+        let in_hand = self.ctx.in_hand.as_ref().filter(|_| bad.is_some());
+        let kept = in_hand.map_or_else(Rc::default, |hand| hand.kept.clone());
         for failure in std::mem::take(&mut self.ctx.failures) {
             self.ctx.dropped.count(failure.reason);
             let held = failure.held.as_ref();
             let bad = bad.filter(|_| held.is_none());
-            let again = |to: &OutputId| bad.is_some() && told.contains(to);
+            let again = |to: &OutputId| bad.is_some() && kept.borrow().contains(to);
             let Some(to) = failure.keep.filter(|to| !again(to)) else {
                 continue;
             };
             if bad.is_some() {
-                told.push(to);
+                kept.borrow_mut().push(to);
             }
             let nothing = RawRecord {
                 key: None,
