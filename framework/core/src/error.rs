@@ -36,7 +36,8 @@ pub enum ErrorKind {
     /// A `try_*` closure or a processor refused a record: the policy of the source decides.
     #[error("{0}")]
     Processing(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The program itself is wrong; found at `build()` or at start, before any record.
+    /// The program itself is wrong, or what it needs to know of its topics is not to be had: no
+    /// record is to blame, so the thread stops. Most of it is found at `build()` or at start.
     #[error("{0}")]
     Topology(String),
     /// The storage below a store refused: the task is abandoned or the thread stops.
@@ -64,7 +65,8 @@ impl Error {
 
     /// Whether it stops the thread, whatever a policy says of bad records.
     pub(crate) fn is_final(&self) -> bool {
-        self.is_answered() || matches!(self.kind(), ErrorKind::State(_))
+        let nobodys = matches!(self.kind(), ErrorKind::State(_) | ErrorKind::Topology(_));
+        self.is_answered() || nobodys
     }
 
     /// A record's bytes are not what its serde expects.

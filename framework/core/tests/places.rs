@@ -33,7 +33,7 @@ impl Topics for Three {
     fn partitions(&self, name: &str) -> Result<Partition> {
         self.0.fetch_add(1, Ordering::Relaxed);
         match name {
-            "gone" => Err(Error::topology("there is no topic gone")),
+            "gone" | "app-gone-repartition" => Err(Error::topology("there is no topic gone")),
             _ => Ok(3),
         }
     }
@@ -162,14 +162,24 @@ fn a_partition_that_is_not_there_is_refused() {
 }
 
 #[test]
-fn a_topic_that_cannot_be_asked_about_refuses_the_record() {
+fn a_topic_that_cannot_be_asked_about_stops_the_thread_whatever_the_policy() {
     static GONE: Topic<String, String> = Topic::new("gone", utf8(), utf8());
     let declare = |builder: &StreamsBuilder| {
         let sink = Produced::of(&GONE).with_partitioner(|_: &String, _: Option<&String>, _| 0);
         builder.stream(&LEFT).to(sink);
     };
-    let told = run(ErrorPolicy::Fail, declare).err().unwrap().to_string();
-    assert!(told.contains("no topic gone"), "{told}");
+    // No record is to blame, and each would be dropped.
+    for policy in [ErrorPolicy::Fail, ErrorPolicy::Skip] {
+        let told = run(policy, declare).err().unwrap().to_string();
+        assert!(told.contains("no topic gone"), "{told}");
+    }
+    let last = |_: &String, _: Option<&String>, partitions: u32| partitions - 1;
+    let spread = Repartitioned::with("gone", utf8(), utf8()).with_partitioner(last);
+    let repartitioned = |builder: &StreamsBuilder| {
+        builder.stream(&LEFT).repartition(spread).to(&OUT);
+    };
+    let told = run(ErrorPolicy::Skip, repartitioned).err().unwrap();
+    assert!(told.to_string().contains("no topic gone"), "{told}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Which topics the log has, for sinks that let records choose topics or partitions.
 //!
-//! Invariant: what is not known is left to the log, so that no record is refused because the log
-//! was away for a moment.
+//! Invariant: no record is refused because the log was away for a moment. What is not known is left
+//! to the log, and where it must be known, the thread stops.
 
 use crate::streams::LogSource;
 use millstream_core::{

@@ -68,7 +68,9 @@ pub trait Topics: std::fmt::Debug + Send + Sync {
     /// partitions the program chooses.
     ///
     /// # Errors
-    /// Where there is no such topic, or it cannot be found out.
+    /// Where there is no such topic, or it cannot be found out. No record is to blame, so what is
+    /// [`Topology`](crate::ErrorKind::Topology) or [`State`](crate::ErrorKind::State) stops the
+    /// thread, whatever the policies.
     fn partitions(&self, name: &str) -> Result<Partition>;
 }
 
