@@ -7,7 +7,7 @@
 mod harness;
 
 use harness::{Bench, COUNTS, LEFT, records};
-use millstream_core::prelude::*;
+use millstream_core::{prelude::*, task::Place};
 
 fn counting() -> Bench {
     let builder = StreamsBuilder::new();
@@ -65,4 +65,85 @@ fn what_is_lost_is_lost_once_and_the_task_goes_on_behind_it() {
     bench.task.abort().unwrap();
     assert_eq!(bench.task.dropped().lost, 7);
     assert_eq!(bench.task.counts().processed, 0);
+    // What was processed and queued is gone as well, since it was not committed.
+    assert_eq!(bench.task.resume(0, Place::start(0)), 2);
+    assert_eq!(
+        (bench.task.next_offset(0), bench.task.dropped().lost),
+        (9, 9)
+    );
+    bench.task.abort().unwrap();
+    assert_eq!(bench.task.resume(0, Place::start(0)), 0);
+    assert_eq!(bench.task.dropped().lost, 9);
+    bench.task.add(0, records(9, &[("a", "", 3)]));
+    assert_eq!(bench.task.process(9).unwrap(), 1);
+}
+
+/// Records from an offset on, of which the first ones are processed.
+fn take(bench: &mut Bench, offset: i64, number: usize, processed: usize) {
+    bench
+        .task
+        .add(0, records(offset, &vec![("a", "", 1); number]));
+    bench.task.process(processed).unwrap();
+}
+
+#[test]
+fn what_is_lost_again_is_counted_from_where_the_loss_before_it_ended() {
+    let mut bench = counting();
+    take(&mut bench, 0, 2, 1);
+    // Nothing has come since the first loss, and the second record is still queued.
+    assert_eq!(bench.task.lose(0, 9), 7);
+    assert_eq!(bench.task.lose(0, 20), 11);
+    assert_eq!(bench.task.lose(0, 20), 0);
+    take(&mut bench, 20, 10, 5);
+    assert_eq!(bench.task.lose(0, 50), 20);
+    assert_eq!(bench.task.dropped().lost, 38);
+    bench.task.abort().unwrap();
+    // All that was there in between is gone too.
+    assert_eq!(bench.task.resume(0, Place::start(0)), 12);
+    assert_eq!(
+        (bench.task.next_offset(0), bench.task.dropped().lost),
+        (50, 50)
+    );
+}
+
+#[test]
+fn what_is_committed_is_not_lost() {
+    let mut bench = counting();
+    take(&mut bench, 0, 2, 2);
+    assert_eq!(bench.task.lose(0, 9), 7);
+    take(&mut bench, 9, 6, 3);
+    let (places, _) = bench.commit();
+    assert_eq!(places[0].1.offset, 12);
+    assert_eq!(bench.task.lose(0, 30), 15);
+    bench.task.abort().unwrap();
+    // Three were queued.
+    assert_eq!(bench.task.resume(0, places[0].1), 3);
+    assert_eq!(
+        (bench.task.next_offset(0), bench.task.dropped().lost),
+        (30, 25)
+    );
+    take(&mut bench, 30, 2, 2);
+    let (places, _) = bench.commit();
+    bench.task.abort().unwrap();
+    assert_eq!(bench.task.resume(0, places[0].1), 0);
+    assert_eq!(bench.task.next_offset(0), 32);
+}
+
+#[test]
+fn what_was_never_committed_is_lost_from_where_it_began() {
+    let mut bench = counting();
+    assert_eq!(bench.task.begin(0, 3), 0);
+    take(&mut bench, 3, 4, 2);
+    assert_eq!(bench.task.lose(0, 20), 13);
+    for _ in 0..2 {
+        bench.task.abort().unwrap();
+        assert_eq!(bench.task.begun(0), Some(20));
+        bench.task.begin(0, 20);
+        assert_eq!(bench.task.dropped().lost, 17);
+    }
+    take(&mut bench, 20, 4, 4);
+    bench.task.abort().unwrap();
+    // Nobody noticed before that the topic begins further on by now.
+    assert_eq!(bench.task.begin(0, 22), 2);
+    assert_eq!(bench.task.dropped().lost, 19);
 }

@@ -3,7 +3,7 @@
 //! Invariant: what an abort takes back is counted when it is done again, and not before as well.
 
 use super::{Dropped, Reason, Task};
-use crate::record::{Offset, TopicPartition};
+use crate::record::TopicPartition;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// By what dead letters are counted. There are as many as a task has source topics, times the
@@ -93,24 +93,13 @@ impl Task {
         self.marks.committed.clone()
     }
 
-    /// Says that an input goes on at `offset`, and that what lies between that and what it has is
-    /// lost; returns how much that is. After an abort it goes on there again, or what has come
-    /// since then might be passed over, and is not counted again.
-    pub fn lose(&mut self, input: usize, offset: Offset) -> u64 {
-        let input = &mut self.inputs[input];
-        let lost = u64::try_from(offset - input.reach()).unwrap_or(0);
-        self.ctx.dropped.lost += lost;
-        input.begun = Some(offset);
-        input.pass(offset);
-        lost
-    }
-
     pub(super) fn mark_handed_over(&mut self) {
         self.marks.handed_over = self.counts();
     }
 
     pub(super) fn mark_committed(&mut self) {
         self.marks.committed = self.marks.handed_over.clone();
+        self.forget_lost();
     }
 
     pub(super) fn take_back_counts(&mut self) {

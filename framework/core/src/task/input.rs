@@ -4,6 +4,7 @@ use super::{
     Place,
     ahead::{Looking, Stores},
     extract::{Extractor, Head},
+    lost::Lost,
     policy::Policies,
     reset::OffsetReset,
 };
@@ -33,6 +34,9 @@ pub(super) struct Input {
     pub(super) begun: Option<Offset>,
     pub(super) next: Offset,
     pub(super) time: Timestamp,
+    /// The same, where no place was committed, whatever its source says of beginning.
+    pub(super) first: Option<Offset>,
+    pub(super) lost: Lost,
     pub(super) supply: Supply,
     /// Whether the log is known to have records that are not queued yet.
     pub(super) more: bool,
@@ -63,6 +67,8 @@ impl Input {
             time: Timestamp::MIN,
             supply: Supply::Unknown,
             more: false,
+            first: None,
+            lost: Lost::default(),
             moved: false,
             extractor,
             head: None,

@@ -14,6 +14,7 @@ mod counts;
 mod dead_letter;
 mod extract;
 mod input;
+mod lost;
 mod place;
 mod policy;
 mod reset;
@@ -198,9 +199,16 @@ impl Task {
         self.inputs[input].queued()
     }
 
-    /// Goes on from an input's committed place. Call it for every input before the first record.
-    pub fn resume(&mut self, input: usize, place: Place) {
-        self.inputs[input].rewind(place.offset, place.partition_time);
+    /// Goes on from an input's committed place, or where it went on after a loss ([`Task::lose`])
+    /// behind that. Returns how many records are lost because they have to be done again, and are
+    /// gone since. Call it for every input before the first record.
+    pub fn resume(&mut self, input: usize, place: Place) -> u64 {
+        let lost = self.lose_behind(input, place.offset, place.offset);
+        let resumed = &mut self.inputs[input];
+        resumed.rewind(place.offset, place.partition_time);
+        if let Some(begun) = resumed.begun {
+            resumed.pass(begun);
+        }
         self.ctx.stream_time = self
             .inputs
             .iter()
@@ -208,6 +216,7 @@ impl Task {
             .max()
             .unwrap_or(Timestamp::MIN);
         self.stop();
+        lost
     }
 
     /// Queues fetched records. Those before the input's next offset are ignored.

@@ -43,12 +43,15 @@ impl Task {
 
     /// As [`Task::resume`], for an input of which no place was committed: the next commit holds
     /// this one, so that it is found there and not looked for again.
-    pub fn begin(&mut self, input: usize, offset: Offset) {
-        self.resume(input, Place::start(offset));
+    pub fn begin(&mut self, input: usize, offset: Offset) -> u64 {
+        let first = self.inputs[input].first.replace(offset).unwrap_or(offset);
+        let before = self.lose_behind(input, first, offset);
+        let lost = before + self.resume(input, Place::start(offset));
         let input = &mut self.inputs[input];
         if input.reset != OffsetReset::Earliest {
             (input.begun, input.moved) = (Some(offset), true);
         }
+        lost
     }
 }
 

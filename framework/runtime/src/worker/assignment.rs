@@ -1,6 +1,10 @@
 //! How tasks come and go: assigned, restored, promoted from standby, revoked, lost.
 
-use super::{Active, Meter, Restoring, Worker, fetch::IdleInputs, meter::Replayed};
+use super::{
+    Active, Meter, Restoring, Worker,
+    fetch::{IdleInputs, tell_lost},
+    meter::Replayed,
+};
 use crate::{
     error::{Error, Result},
     replica::{Replay, Replica},
@@ -298,23 +302,22 @@ pub(super) fn resume(
     let mut greatest = 0;
     for input in 0..task.inputs().len() {
         let partition = task.inputs()[input].clone();
-        match places.get(input).and_then(Option::as_ref) {
+        let lost = match places.get(input).and_then(Option::as_ref) {
             Some(committed) => {
                 let (place, number) = Place::from_metadata(committed.offset, &committed.metadata);
                 greatest = greatest.max(number.unwrap_or(0));
-                task.resume(input, place);
-                // Records were lost between that and where it went on.
-                if let Some(begun) = task.begun(input) {
-                    task.pass(input, begun);
-                }
+                task.resume(input, place)
             }
             None => {
                 // Where it was once begun: what was done since then is done again.
                 let begun = task
                     .begun(input)
                     .map_or_else(|| start(task, input, log, now), Ok);
-                task.begin(input, begun?);
+                task.begin(input, begun?)
             }
+        };
+        if lost > 0 {
+            tell_lost(&partition, lost, task.next_offset(input));
         }
         log.seek(&partition, task.next_offset(input))?;
     }

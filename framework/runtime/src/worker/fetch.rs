@@ -117,8 +117,13 @@ fn go_on_after_loss(
     let next = assignment::start(task, input, log, now)?.max(start);
     log.seek(&partition, next)?;
     let lost = task.lose(input, next);
-    tracing::error!(%partition, lost, next, "records were deleted before they were processed");
+    tell_lost(&partition, lost, next);
     Ok(())
+}
+
+/// Says how many records of a partition are gone, and at which the program goes on.
+pub(super) fn tell_lost(partition: &TopicPartition, lost: u64, next: Offset) {
+    tracing::error!(%partition, lost, next, "records were deleted before they were processed");
 }
 
 /// What is to become of a place behind the end nobody but a person can say: a topic that was made
