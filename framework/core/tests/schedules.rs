@@ -8,7 +8,11 @@
 mod harness;
 
 use harness::{Bench, LEFT, OUT, records};
-use millstream_core::{ErrorKind, prelude::*};
+use millstream_core::{
+    ErrorKind,
+    prelude::*,
+    task::{Emission, TaskConfig},
+};
 
 /// Obeys its records, whose values are words: `s NAME INTERVAL [START]` makes a schedule of stream
 /// time, `w` one of wall clock, `c NAME` cancels one. A call tells its name and time, and obeys
@@ -117,6 +121,44 @@ fn a_schedule_is_called_for_the_record_that_made_it_and_then_as_time_advances() 
         &[],
     ];
     assert_eq!(told, expected);
+}
+
+/// What a driver reads after a record has made a schedule that is due.
+fn told_at_once(builder: StreamsBuilder, emission: Emission) -> Vec<String> {
+    let config = TaskConfig {
+        emission,
+        ..TaskConfig::new("test")
+    };
+    let topology = builder.build().unwrap();
+    let mut driver = TopologyTestDriver::with_config(topology, &config).unwrap();
+    driver
+        .pipe(&LEFT, "k".to_owned(), "s a 100".to_owned(), 50)
+        .unwrap();
+    let told = driver.read(&OUT).unwrap().into_iter();
+    told.map(|record| record.key + &record.value).collect()
+}
+
+#[test]
+fn a_schedule_is_called_for_a_record_that_was_with_an_asynchronous_operator() {
+    async fn echo(_: String, text: String) -> Result<String, String> {
+        Ok(text)
+    }
+    let builder = StreamsBuilder::new();
+    let asked = builder
+        .stream(&LEFT)
+        .map_async("echo", AsyncConfig::new(), echo);
+    asked.process((), |()| Obeying::default()).to(&OUT);
+    assert_eq!(told_at_once(builder, Emission::PerUpdate), ["a50"]);
+}
+
+#[test]
+fn a_schedule_is_called_for_a_change_that_waited_for_the_commit() {
+    let builder = StreamsBuilder::new();
+    let grouped = builder.stream(&LEFT).group_by_key();
+    let rows = grouped.reduce("rows", |_, text| text).to_stream();
+    let orders = rows.map_values(Option::unwrap_or_default);
+    orders.process((), |()| Obeying::default()).to(&OUT);
+    assert_eq!(told_at_once(builder, Emission::PerCommit), ["a50"]);
 }
 
 #[test]

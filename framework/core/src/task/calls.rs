@@ -96,12 +96,12 @@ impl Task {
                 if !self.ctx.failures.is_empty() {
                     self.settle_failures_of(&origin)?;
                 }
+                self.punctuate_made()?;
             }
         }
         Ok(settled)
     }
 
-    #[cold]
     fn step_calls(&mut self, number: usize) -> Result<Option<Origin>> {
         let stepped = self.calls[number].step(&mut self.ctx);
         // What was refused of it has noted it.
@@ -109,6 +109,7 @@ impl Task {
         stepped
     }
 
+    #[cold]
     fn settle_failures_of(&mut self, origin: &Origin) -> Result<()> {
         let bad = match (&origin.record, origin.source) {
             (Some(hand), Some(input)) => Some((input, origin.offset, hand.batch.get(hand.index))),

@@ -3,6 +3,7 @@
 use super::{Place, Task, TaskConfig};
 use crate::{
     batch::RecordBatch,
+    error::Result,
     record::{Offset, Partition, TopicPartition},
     store::SuppressionBuffer,
     topology::{Logging, StoreId, StoreSpec, changelog_name},
@@ -65,6 +66,30 @@ pub struct Commit {
 }
 
 impl Task {
+    /// Tells what waits for the commit ([`Emission::PerCommit`]), which makes outputs and changes:
+    /// call it before the outputs are taken for the last time.
+    ///
+    /// # Errors
+    /// What happens downstream. The task must then be aborted.
+    pub fn flush(&mut self) -> Result<()> {
+        self.ctx.source = None;
+        for flush in &mut self.flushes {
+            flush.flush(&mut self.ctx)?;
+        }
+        self.settle_unowned()?;
+        // A schedule that was made meanwhile may be due. What its processor tells has another key,
+        // so there is no table of this task below it that would have to be flushed again.
+        self.punctuate_made()
+    }
+
+    /// Settles refusals that no record in hand led to.
+    pub(super) fn settle_unowned(&mut self) -> Result<()> {
+        if self.ctx.failures.is_empty() {
+            return Ok(());
+        }
+        self.settle_failures(None)
+    }
+
     /// How many bytes a commit would have to write now.
     pub fn dirty_bytes(&self) -> usize {
         self.ctx.dirty_bytes()

@@ -367,27 +367,6 @@ impl Task {
         &mut self.ctx
     }
 
-    /// Tells what waits for the commit ([`Emission::PerCommit`]), which makes outputs and changes:
-    /// call it before the outputs are taken for the last time.
-    ///
-    /// # Errors
-    /// What happens downstream. The task must then be aborted.
-    pub fn flush(&mut self) -> Result<()> {
-        self.ctx.source = None;
-        for flush in &mut self.flushes {
-            flush.flush(&mut self.ctx)?;
-        }
-        self.settle_unowned()
-    }
-
-    /// Settles refusals that no record in hand led to.
-    fn settle_unowned(&mut self) -> Result<()> {
-        if self.ctx.failures.is_empty() {
-            return Ok(());
-        }
-        self.settle_failures(None)
-    }
-
     /// Hands over what the commit must contain, besides the outputs. It stays the task's own until
     /// [`Task::committed`] or [`Task::abort`]; in between the task may go on, and what it does then
     /// is the next commit's. No record may be waiting for an answer

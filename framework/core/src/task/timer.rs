@@ -340,7 +340,12 @@ impl Task {
                 || inputs.any(|input| input.more || input.is_waiting());
             self.punctuate(PunctuationType::WallClockTime, now)?;
         }
-        // A schedule of stream time that no record has made may be due all the same.
+        self.punctuate_made()
+    }
+
+    /// Calls schedules of stream time that are new and due without an advance of it, as where they
+    /// were made by no record, or for one that came out of its queue before.
+    pub(super) fn punctuate_made(&mut self) -> Result<()> {
         let stream_time = self.ctx.stream_time;
         if stream_time >= 0 && self.ctx.timers.may_be_due(false) {
             self.punctuate(PunctuationType::StreamTime, stream_time)?;
