@@ -132,6 +132,8 @@ pub struct Linker<'t> {
     /// Nodes whose changes somebody below must hear of one by one.
     prompt: BTreeSet<NodeId>,
     pub(crate) sources: BTreeMap<TopicName, Vec<RawPush>>,
+    /// What the first source of each topic is called.
+    pub(crate) source_names: BTreeMap<TopicName, &'t str>,
     /// Where the times of a topic's records come from, if not from the log.
     pub(crate) extractors: BTreeMap<TopicName, Extractor>,
     pub(crate) residents: Vec<Box<dyn Resident>>,
@@ -150,6 +152,7 @@ impl<'t> Linker<'t> {
             wanting_old: false,
             prompt: BTreeSet::new(),
             sources: BTreeMap::new(),
+            source_names: BTreeMap::new(),
             extractors: BTreeMap::new(),
             residents: Vec::new(),
             flushes: Vec::new(),
@@ -226,6 +229,8 @@ impl<'t> Linker<'t> {
 
     /// Puts a source's closure below its topic.
     pub(crate) fn source(&mut self, topic: TopicName, push: RawPush) {
+        // The first one is linked last.
+        self.source_names.insert(topic.clone(), self.name());
         self.sources.entry(topic).or_default().push(push);
     }
 

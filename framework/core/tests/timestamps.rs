@@ -110,7 +110,7 @@ fn an_invalid_time_is_answered_as_the_source_says() {
         .unwrap();
     assert_eq!(
         error.to_string(),
-        "a-0 offset 1, source: invalid timestamp -1"
+        "a-0 offset 1, source-a: invalid timestamp -1"
     );
 }
 
@@ -122,7 +122,7 @@ fn to_fail_is_to_fail_also_where_other_bad_records_are_dropped() {
         .unwrap();
     assert_eq!(
         error.to_string(),
-        "a-0 offset 1, source: invalid timestamp -1"
+        "a-0 offset 1, source-a: invalid timestamp -1"
     );
     // A first record has no partition time to take.
     let lent = measured().on_invalid(InvalidTimestamp::UsePartitionTime);
@@ -131,8 +131,28 @@ fn to_fail_is_to_fail_also_where_other_bad_records_are_dropped() {
         .unwrap();
     assert_eq!(
         error.to_string(),
-        "a-0 offset 0, source: invalid timestamp -1"
+        "a-0 offset 0, source-a: invalid timestamp -1"
     );
+}
+
+/// What goes wrong before any operator has seen the record is not for one to answer.
+#[test]
+fn an_operator_that_is_called_source_answers_for_itself_alone() {
+    for times in [TimestampExtractor::from_record(), measured()] {
+        let builder = StreamsBuilder::new();
+        let named = Produced::of(&OUT)
+            .named("source")
+            .on_error(ErrorPolicy::Skip);
+        let texts = builder.stream(Consumed::of(&A).with_timestamp(times));
+        texts.map_values(|(_, text)| text).to(named);
+        let mut driver = TopologyTestDriver::new(builder.build().unwrap()).unwrap();
+        let piped = driver.pipe(&A, "k".to_owned(), reading(-1, ""), -1);
+        let error = piped.unwrap_err().to_string();
+        assert_eq!(error, "a-0 offset 0, source-a: invalid timestamp -1");
+        let piped = driver.pipe_raw("a", Some(b"k"), Some(b"no json"), 0);
+        let error = piped.unwrap_err().to_string();
+        assert!(error.contains(", source-a: "), "{error}");
+    }
 }
 
 #[test]

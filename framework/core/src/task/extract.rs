@@ -86,7 +86,8 @@ impl Extractor {
 }
 
 impl TaskContext {
-    /// The time of the record in hand, or `None` where it is dropped for what is wrong with it.
+    /// The time of the record in hand, which is from this source, or `None` where it is dropped for
+    /// what is wrong with it.
     ///
     /// # Errors
     /// Where that stops the thread.
@@ -95,29 +96,30 @@ impl TaskContext {
         &mut self,
         head: Head,
         partition_time: Timestamp,
+        source: &str,
     ) -> Result<Option<Timestamp>> {
         let (time, answer) = match head {
             Head::At(time) => return Ok(Some(time)),
             Head::Invalid(time, answer) => (time, answer),
             Head::Unreadable(error) => {
                 self.timestamp = partition_time;
-                return self.refuse("source", error).map(|()| None);
+                return self.refuse(source, error).map(|()| None);
             }
         };
         if answer == InvalidTimestamp::Fail {
-            return Err(self.at_record("source", invalid(time)));
+            return Err(self.at_record(source, invalid(time)));
         }
         self.dropped.invalid_timestamp += 1;
         Ok(None)
     }
 
-    /// A record with a time that is not one.
+    /// A record of this source with a time that is not one.
     ///
     /// # Errors
     /// Where the source's error policy is to fail.
     #[cold]
-    pub(super) fn refuse_time(&mut self, time: Timestamp) -> Result<()> {
-        self.refuse_for(Reason::InvalidTimestamp, "source", invalid(time))
+    pub(super) fn refuse_time(&mut self, time: Timestamp, source: &str) -> Result<()> {
+        self.refuse_for(Reason::InvalidTimestamp, source, invalid(time))
     }
 }
 

@@ -27,16 +27,18 @@ pub enum Supply {
 /// A partition's queue. Invariant: records leave it in offset order, each once, and `next` is the
 /// offset of its head, or of the record to come.
 pub(super) struct Input {
+    /// The name of its first source: by it goes what is wrong with a record that none of them saw.
+    pub(super) name: String,
     pub(super) pushes: Vec<RawPush>,
     pub(super) policies: Policies,
     pub(super) reset: OffsetReset,
     /// Where it began in this task's life, if that was not at a committed place.
     pub(super) begun: Option<Offset>,
-    pub(super) next: Offset,
-    pub(super) time: Timestamp,
     /// The same, where no place was committed, whatever its source says of beginning.
     pub(super) first: Option<Offset>,
     pub(super) lost: Lost,
+    pub(super) next: Offset,
+    pub(super) time: Timestamp,
     pub(super) supply: Supply,
     /// Whether the log is known to have records that are not queued yet.
     pub(super) more: bool,
@@ -53,22 +55,24 @@ pub(super) struct Input {
 
 impl Input {
     pub(super) fn new(
+        name: &str,
         pushes: Vec<RawPush>,
         policies: Policies,
         reset: OffsetReset,
         extractor: Option<Extractor>,
     ) -> Self {
         Self {
+            name: name.to_owned(),
             pushes,
             policies,
             reset,
             begun: None,
+            first: None,
+            lost: Lost::default(),
             next: 0,
             time: Timestamp::MIN,
             supply: Supply::Unknown,
             more: false,
-            first: None,
-            lost: Lost::default(),
             moved: false,
             extractor,
             head: None,

@@ -22,8 +22,8 @@ mod resident;
 mod restore;
 mod timer;
 
-pub(crate) use calls::{Calls, Origin};
 use calls::InHand;
+pub(crate) use calls::{Calls, Origin};
 pub use commit::{Commit, StoreChanges};
 pub use config::{Emission, SourceChangelogs, TaskConfig, Topics};
 pub(crate) use context::OutputId;
@@ -131,7 +131,7 @@ impl Task {
         let ctx = TaskContext::new(id, config, stores, globals);
         let linked = Linker::link(topology, &sub.nodes, ctx);
         let (mut ctx, residents, flushes) = (linked.context, linked.residents, linked.flushes);
-        let calls = linked.calls;
+        let (calls, names) = (linked.calls, linked.source_names);
         let by_source = policy::of_sources(topology);
         let resets = reset::of_sources(topology, config);
         let mut inputs = Vec::new();
@@ -142,7 +142,8 @@ impl Task {
             policy::check(config, policies, &topic.shown())?;
             let reset = resets.get(&topic).copied().unwrap_or_default();
             let times = extractors.remove(&topic);
-            inputs.push(Input::new(pushes, policies, reset, times));
+            let node = names.get(&topic).copied().unwrap_or_default();
+            inputs.push(Input::new(node, pushes, policies, reset, times));
             let name = topic.resolve(&config.application_id);
             ctx.inputs.push(TopicPartition::new(name, id.partition));
         }
@@ -308,7 +309,7 @@ impl Task {
         }
         let timestamp = match head {
             None => Some(raw.timestamp),
-            Some(head) => self.ctx.time_of(head, input.time)?,
+            Some(head) => self.ctx.time_of(head, input.time, &input.name)?,
         };
         let before = (self.ctx.stream_time, input.time);
         if let Some(timestamp) = timestamp {
@@ -337,7 +338,7 @@ impl Task {
         self.ctx.timestamp = raw.timestamp;
         if raw.timestamp < 0 {
             // Kafka refuses such records too: no window and no stream time could hold them.
-            return self.ctx.refuse_time(raw.timestamp);
+            return self.ctx.refuse_time(raw.timestamp, &input.name);
         }
         input.time = input.time.max(raw.timestamp);
         self.ctx.see_time(raw.timestamp);
