@@ -2,7 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use millstream_core::prelude::*;
+use millstream_core::{
+    batch::{RecordBatch, Records},
+    prelude::*,
+    record::RawRecord,
+    task::{Supply, Task, TaskConfig},
+};
+use millstream_state::MemoryBackend;
 use std::sync::{Arc, Mutex};
 
 static IN: Topic<String, i64> = Topic::new("in", utf8(), i64_be());
@@ -192,4 +198,42 @@ fn what_a_punctuation_sends_to_its_own_task_is_followed() {
     driver.advance_wall_clock(10).unwrap();
     let told = driver.read_key_values(&OTHER).unwrap();
     assert_eq!(told, [("clock".to_owned(), Some(10))]);
+}
+
+/// It does not depend on where in the program a topic is first read.
+#[test]
+fn of_records_of_one_time_those_of_the_topic_whose_name_comes_first_go_first() {
+    for reversed in [false, true] {
+        let (calls, builder) = (Calls::default(), StreamsBuilder::new());
+        let topics = if reversed {
+            [&OTHER, &IN]
+        } else {
+            [&IN, &OTHER]
+        };
+        let [first, second] = topics.map(|topic| builder.stream(topic));
+        end(first.peek(calls.note(topics[0].name)));
+        end(second.peek(calls.note(topics[1].name)));
+        end(first.merge(second));
+        let id = TaskId {
+            subtopology: 0,
+            partition: 0,
+        };
+        let backend = Arc::new(MemoryBackend::new::<&str>(&[]));
+        let topology = builder.build().unwrap();
+        let mut task = Task::open(&topology, id, &TaskConfig::new("app"), backend).unwrap();
+        for input in 0..2 {
+            let mut batch = RecordBatch::new();
+            let record = RawRecord {
+                key: Some(b"k"),
+                value: Some(&[0; 8]),
+                timestamp: 5,
+                headers: &Headers::NONE,
+            };
+            assert!(batch.push(0, record));
+            task.add(input, Records::all(Arc::new(batch)));
+            task.set_supply(input, Supply::Exhausted);
+        }
+        assert_eq!(task.process(2).unwrap(), 2);
+        assert_eq!(*calls.0.lock().unwrap(), ["in", "other"]);
+    }
 }
