@@ -297,3 +297,30 @@ fn what_could_not_be_held_back_does_not_hurry_what_comes_after_it() {
     }
     assert_eq!(driver.dropped().processing, 1);
 }
+
+#[test]
+fn a_record_whose_key_the_windows_cannot_take_is_refused_once_and_closes_none() {
+    static NUMBERED: Topic<i64, i64> = Topic::new("numbered", i64_be(), i64_be());
+    static COUNTS: Topic<i64, i64> = Topic::new("counts", i64_be(), i64_be());
+    let builder = StreamsBuilder::new();
+    let windows = TimeWindows::of_size_with_no_grace(ms(10));
+    let counts = builder
+        .stream(&NUMBERED)
+        .group_by_key()
+        .windowed_by(windows);
+    let closed = counts.emit_strategy(EmitStrategy::OnWindowClose);
+    let store = Materialized::with("counts", Serde::new(&Small), u64_be());
+    let told = closed.count(store).to_stream();
+    let told = told.map(|window, count| (window.key, count.map_or(0, |count| count as i64)));
+    told.to(&COUNTS);
+    let mut driver = run(builder);
+    // The second one has the time for it.
+    for (refused, (key, time)) in (0..).zip([(1, 1), (101, 30), (101, 31)]) {
+        driver.pipe(&NUMBERED, key, 0, time).unwrap();
+        assert_eq!(driver.dropped().processing, refused);
+    }
+    assert_eq!(driver.dropped().dead_lettered, 2);
+    assert_eq!(driver.read(&COUNTS).unwrap().len(), 0);
+    driver.pipe(&NUMBERED, 2, 0, 32).unwrap();
+    assert_eq!(driver.read_key_values(&COUNTS).unwrap(), [(1, Some(1))]);
+}

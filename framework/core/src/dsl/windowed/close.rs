@@ -16,22 +16,24 @@ use crate::{
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
 impl<K: Data, A: Data> Node<K, A> {
-    /// Closes and tells what lies behind a record's time. A record without a key has no time.
+    /// Closes and tells what lies behind a record's time. A record without a key has no time. Says
+    /// whether the record may go on: one whose key the store cannot take has been refused.
     #[inline]
     pub(super) fn close_behind<V>(
         &mut self,
         ctx: &mut TaskContext,
         record: &Record<K, V>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let store = ctx.store(self.store);
         if !store.is_due(record.timestamp) {
-            return Ok(());
+            return Ok(true);
         }
         match store.is_null(&record.key) {
-            Ok(true) => Ok(()),
-            Ok(false) => self.close(ctx, record.timestamp, &record.headers),
-            Err(error) => ctx.refuse(&self.name, error),
+            Ok(true) => {}
+            Ok(false) => self.close(ctx, record.timestamp, &record.headers)?,
+            Err(error) => return ctx.refuse(&self.name, error).map(|()| false),
         }
+        Ok(true)
     }
 
     /// Closes and tells all windows that have closed when the observed time is `now`.

@@ -167,8 +167,8 @@ impl<K: Data, A: Data> Node<K, A> {
         apply: impl FnOnce(&mut TaskContext, &mut Self, Record<K, V>) -> Result<()>,
     ) -> Result<()> {
         self.last = ctx.wall_clock();
-        if self.emit == EmitStrategy::OnWindowClose {
-            self.close_behind(ctx, &record)?;
+        if self.emit == EmitStrategy::OnWindowClose && !self.close_behind(ctx, &record)? {
+            return Ok(());
         }
         apply(ctx, self, record)
     }
