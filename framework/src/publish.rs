@@ -1,8 +1,8 @@
 //! What only the whole program knows, as metrics: lag behind the log's ends, sinks, models.
 //!
-//! Invariant: counters get the difference to the last look, so that they never go back; what is of a
-//! partition, its lag and its model's counts, is shown only by the instance that has it, so that no
-//! old one stays beside the new, and what was counted elsewhere is no growth here.
+//! Invariant: counters get the difference to the last look, so that they never go back; what is of
+//! a partition, its lag and its model's counts, is shown only by the instance that has it, so that
+//! no old one stays beside the new, and what was counted elsewhere is no growth here.
 
 mod models;
 

@@ -147,3 +147,18 @@ fn what_was_never_committed_is_lost_from_where_it_began() {
     assert_eq!(bench.task.begin(0, 22), 2);
     assert_eq!(bench.task.dropped().lost, 19);
 }
+
+/// What is made of records waits in memory until the call ends.
+#[test]
+fn a_call_takes_fewer_records_where_they_are_large() {
+    let mut bench = counting();
+    let large = "x".repeat(1 << 20);
+    let script: Vec<_> = (0..20).map(|time| ("l", &*large, time)).collect();
+    bench.task.add(0, records(0, &script));
+    assert_eq!(bench.task.process(100).unwrap(), 4);
+    while bench.task.process(100).unwrap() > 0 {}
+    assert_eq!(bench.task.next_offset(0), 20);
+    let small: Vec<_> = (20..120).map(|time| ("l", "x", time)).collect();
+    bench.task.add(0, records(20, &small));
+    assert_eq!(bench.task.process(100).unwrap(), 100);
+}

@@ -177,8 +177,8 @@ fn final_results_of_windows_are_told_at_once() {
     assert_eq!(bench.texts("out"), ["axy"]);
 }
 
-/// What an aggregate of a table's rows is told is what comes between two commits: it is to take back
-/// what it was told at the first, whatever the row has been since.
+/// What an aggregate of a table's rows is told is what comes between two commits: it is to take
+/// back what it was told at the first, whatever the row has been since.
 #[test]
 fn aggregates_take_back_what_they_were_told() {
     let mut bench = bench(|builder| {

@@ -387,17 +387,13 @@ fn counting(executor: &InlineExecutor) -> Topology {
         .group_by_key()
         .count("counts")
         .to_stream()
-        .map_async(
-            "second",
-            AsyncConfig::new(),
-            move |_, change: Option<u64>| {
-                let sleep = second.sleep(MS);
-                async move {
-                    sleep.await;
-                    change.ok_or("a count is never deleted")
-                }
-            },
-        )
+        .map_async("second", AsyncConfig::new(), move |_, change| {
+            let sleep = second.sleep(MS);
+            async move {
+                sleep.await;
+                change.ok_or("a count is never deleted")
+            }
+        })
         .to(&SUMS);
     builder.build().unwrap()
 }

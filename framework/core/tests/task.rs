@@ -33,22 +33,6 @@ fn counting() -> Bench {
     Bench::new(builder.build().unwrap())
 }
 
-/// What is made of records waits in memory until the call ends.
-#[test]
-fn a_call_takes_fewer_records_where_they_are_large() {
-    let mut bench = merged();
-    bench.task.set_supply(1, Supply::Exhausted);
-    let large = "x".repeat(1 << 20);
-    let script: Vec<_> = (0..20).map(|time| ("l", &*large, time)).collect();
-    bench.task.add(0, records(0, &script));
-    assert_eq!(bench.task.process(100).unwrap(), 4);
-    let small: Vec<_> = (20..120).map(|time| ("l", "x", time)).collect();
-    while bench.task.process(100).unwrap() > 0 {}
-    assert_eq!(bench.task.next_offset(0), 20);
-    bench.task.add(0, records(20, &small));
-    assert_eq!(bench.task.process(100).unwrap(), 100);
-}
-
 #[test]
 fn the_smallest_timestamp_goes_first_and_waits_for_the_other_input() {
     let mut bench = merged();

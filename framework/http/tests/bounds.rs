@@ -83,11 +83,7 @@ fn a_tail_begins_before_the_end_and_follows_all_partitions() {
         (&json!(4), &json!(1))
     );
     // The log may have thousands of others.
-    assert_eq!(
-        fake.listed.load(std::sync::atomic::Ordering::Relaxed),
-        0,
-        "it asked for all"
-    );
+    assert_eq!(fake.listed.load(Ordering::Relaxed), 0, "it asked for all");
 }
 
 #[test]

@@ -155,8 +155,8 @@ impl ClassicGroup {
 
     /// The members among which this generation's tasks are placed, while a new version of the
     /// program takes over from another one instance by instance: those of the version that most
-    /// have. So all goes on meanwhile, and all tasks change hands at once. `None` is to wait: a static member
-    /// comes back without a new generation, in which the others would learn of it.
+    /// have. So all goes on meanwhile, and all tasks change hands at once. `None` is to wait: a
+    /// static member comes back without a new generation, in which the others would learn of it.
     fn alike<'a>(&mut self, clients: &'a [String]) -> Option<Vec<&'a str>> {
         let (most, differ) = shape::of_most(clients);
         let of_most = |client: &&str| shape::of(client) == most;

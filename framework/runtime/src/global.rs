@@ -249,8 +249,8 @@ impl Tables {
 
     /// Empties a table, to be read from its topic's first records, by a new processor where it has
     /// one. The places go first: rows without a place are read again, and a place without its rows
-    /// would be believed. The log is asked before anything is done: where it cannot say, all is as it
-    /// was.
+    /// would be believed. The log is asked before anything is done: where it cannot say, all is as
+    /// it was.
     fn restart(
         &mut self,
         program: &Program,

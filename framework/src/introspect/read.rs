@@ -1,7 +1,8 @@
 //! Records of topics for people: those from an offset on, or the last ones.
 //!
 //! Invariant: the last records have the newest among them, whatever pages the log hands out. A
-//! cluster gives the rest of a page that it has given before, which ends where the topic ended then.
+//! cluster gives the rest of a page that it has given before, which ends where the topic ended
+//! then.
 
 use super::{Inspector, unavailable};
 use millstream_core::{

@@ -25,8 +25,9 @@ impl Metrics {
         }
     }
 
-    /// What a model has done, by partition: a partition that comes brings what its model has learned
-    /// as the beginning of a series, which is no growth to Prometheus; one that leaves takes it away.
+    /// What a model has done, by partition: a partition that comes brings what its model has
+    /// learned as the beginning of a series, which is no growth to Prometheus; one that leaves
+    /// takes it away.
     fn parts(&mut self, model: &ModelStatus) {
         let of = |partition: u32| [model.name.clone(), partition.to_string()];
         let now: BTreeSet<_> = model.partitions.iter().map(|part| part.partition).collect();

@@ -236,9 +236,9 @@ pub struct End {
 
 impl End {
     /// Tells what the run came to: as JSON on standard output, where that was asked for, the
-    /// figures of the app among those of the run; else the text on standard error. `records` is what
-    /// the program has come to, earlier runs included; how many were taken in a second is of this
-    /// run alone.
+    /// figures of the app among those of the run; else the text on standard error. `records` is
+    /// what the program has come to, earlier runs included; how many were taken in a second is of
+    /// this run alone.
     ///
     /// # Errors
     /// Where standard output cannot be written. A reader that is gone is no error.

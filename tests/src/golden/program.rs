@@ -146,7 +146,7 @@ pub struct Answer {
     pub failed: Option<usize>,
     /// What was made before that step, where [`Program::before`] asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<Box<Answer>>,
+    pub before: Option<Box<Self>>,
 }
 
 impl Program {

@@ -5,10 +5,10 @@
 //! with what the row was at the commit before. Invariants: keys are told in the order of their last
 //! changes (as Kafka's `NamedCache` has them), so that this is what would have been told at once
 //! with some of it left out, and no change meets a time that later ones have moved on; a row that
-//! came and went in between is not told at all. Tables that meet another one by key tell each change
-//! all the same: if both sides had changed between two commits, neither would know the row that they
-//! made together before, and so not whether it is to be taken back (Kafka Streams, with its cache,
-//! loses such deletions).
+//! came and went in between is not told at all. Tables that meet another one by key tell each
+//! change all the same: if both sides had changed between two commits, neither would know the row
+//! that they made together before, and so not whether it is to be taken back (Kafka Streams, with
+//! its cache, loses such deletions).
 
 use super::Change;
 use crate::{
