@@ -316,15 +316,16 @@ pub trait Log: Send {
         from: Offset,
         timestamp: i64,
     ) -> Result<Offset> {
-        let (mut at, end) = (from, self.end(partition)?);
+        let (mut at, end, mut stalled) = (from, self.end(partition)?, 0);
         while at < end {
             let page = self.read(partition, at, TIME_PAGE_BYTES)?;
             let mut records = page.records.iter();
             if let Some((offset, _)) = records.find(|(_, record)| record.timestamp >= timestamp) {
                 return Ok(offset);
             }
-            if page.next <= at {
-                // They are on their way: whoever asked asks again, and hears of other things first.
+            stalled = if page.next > at { 0 } else { stalled + 1 };
+            if stalled == TIME_PAGES_MAX {
+                // Whoever asked asks again, and hears of other things first.
                 return Err(Error::Retry(format!(
                     "{partition} has nothing to show yet at {at}"
                 )));
@@ -434,6 +435,9 @@ pub trait Log: Send {
 
 /// Bytes that a log without an index of times looks at together.
 const TIME_PAGE_BYTES: usize = 1 << 20;
+/// A search by time asks so often in a row for records that are on their way, which on a cluster
+/// takes about a second.
+const TIME_PAGES_MAX: usize = 500;
 
 /// What a client's connections to its log have done, as they last told; only a log behind a network
 /// has such.

@@ -66,8 +66,8 @@ pub struct Commit {
 }
 
 impl Task {
-    /// Tells what waits for the commit ([`Emission::PerCommit`]), which makes outputs and changes:
-    /// call it before the outputs are taken for the last time.
+    /// Tells what waits for the commit ([`Emission::PerCommit`](super::Emission::PerCommit)), which
+    /// makes outputs and changes: call it before the outputs are taken for the last time.
     ///
     /// # Errors
     /// What happens downstream. The task must then be aborted.
