@@ -326,9 +326,8 @@ pub trait Log: Send {
             stalled = if page.next > at { 0 } else { stalled + 1 };
             if stalled == TIME_PAGES_MAX {
                 // Whoever asked asks again, and hears of other things first.
-                return Err(Error::Retry(format!(
-                    "{partition} has nothing to show yet at {at}"
-                )));
+                let why = format!("{partition} has nothing to show yet at {at}");
+                return Err(Error::Retry(why));
             }
             at = page.next;
         }
@@ -435,8 +434,7 @@ pub trait Log: Send {
 
 /// Bytes that a log without an index of times looks at together.
 const TIME_PAGE_BYTES: usize = 1 << 20;
-/// A search by time asks so often in a row for records that are on their way, which on a cluster
-/// takes about a second.
+/// A search by time asks so often for records on their way: for about a second on a cluster.
 const TIME_PAGES_MAX: usize = 500;
 
 /// What a client's connections to its log have done, as they last told; only a log behind a network
