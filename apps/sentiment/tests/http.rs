@@ -255,7 +255,7 @@ fn bad_appends_are_told_from_good_ones() {
         ("/topics/reviews/records", json!({"wrong": []}), 400),
         (
             "/topics/reviews/records",
-            json!({"records": [{"partition": 9, "value": review("x")}]}),
+            json!({"records": [{"partition": 9, "key": "k", "value": review("x")}]}),
             404,
         ),
         (
