@@ -391,11 +391,11 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         }
     }
 
-    /// Learns the size of a value that has changed: not the latest one, which may not have its
-    /// value yet.
+    /// Learns the size of a value that has changed.
     #[cold]
     fn measure(&mut self) {
-        let Some(&number) = self.dirty.get(self.dirty.len().saturating_sub(1) / 2) else {
+        let place = self.value_bytes.place(self.dirty.len());
+        let Some(&number) = self.dirty.get(place) else {
             return;
         };
         if let Some(value) = &self.slots[number as usize].value {
