@@ -88,13 +88,13 @@ impl ClassicGroup {
         subscription: Subscription,
         waker: &Arc<Waker>,
     ) -> Result<Self> {
-        let client = shape::say(
-            &client_id(&cluster.config.process_id, &subscription),
-            &subscription,
-        );
+        let shaped = |name: &str| shape::say(name, &subscription);
+        let client = shaped(&client_id(&cluster.config.process_id, &subscription));
         let context = Context::new(Arc::clone(waker));
-        let (group, member) = (&subscription.group, &subscription.member);
-        let handle = cluster.config.member(group, member, &client, context)?;
+        // A static member that comes back is known by what it was called before, and makes no new
+        // generation: with other tasks it must be another member.
+        let (group, member) = (&subscription.group, shaped(&subscription.member));
+        let handle = cluster.config.member(group, &member, &client, context)?;
         let topics: BTreeSet<&str> = (subscription.tasks.iter())
             .flat_map(|task| task.inputs.iter().map(|at| &*at.topic))
             .collect();
@@ -143,10 +143,8 @@ impl ClassicGroup {
             return Ok(None);
         }
         self.verify_partitions()?;
-        let Some(alike) = self.alike(&described.clients) else {
-            return Ok(None);
-        };
-        let members: Vec<_> = alike.into_iter().map(member).collect();
+        let members = self.alike(&described.clients).map(member);
+        let members: Vec<_> = members.collect();
         let (tasks, standbys) = (&self.subscription.tasks, self.subscription.standbys);
         let mut placed = placement::place(&members, tasks, standbys);
         self.placing = false;
@@ -155,29 +153,22 @@ impl ClassicGroup {
 
     /// The members among which this generation's tasks are placed, while a new version of the
     /// program takes over from another one instance by instance: those of the version that most
-    /// have. So all goes on meanwhile, and all tasks change hands at once. `None` is to wait: a
-    /// static member comes back without a new generation, in which the others would learn of it.
-    fn alike<'a>(&mut self, clients: &'a [String]) -> Option<Vec<&'a str>> {
+    /// have. So all goes on meanwhile, and all tasks change hands at once.
+    fn alike<'a>(&mut self, clients: &'a [String]) -> impl Iterator<Item = &'a str> {
         let (most, differ) = shape::of_most(clients);
-        let of_most = |client: &&str| shape::of(client) == most;
-        let chosen = clients.iter().map(String::as_str).filter(of_most);
-        let told = std::mem::replace(&mut self.differing, differ);
-        if !differ {
-            return Some(chosen.collect());
-        }
-        let waits = self.cluster.config.group_instance_id.is_some();
-        if !told {
+        let fits = move |client: &&str| shape::of(client).is_none_or(|shape| Some(shape) == most);
+        if differ && !self.differing {
             tracing::warn!(
                 group = self.subscription.group,
                 member = self.client,
                 ?clients,
-                ours = shape::of(&self.client) == most,
-                waits,
+                ours = fits(&&*self.client),
                 "members have other tasks than others, as while another version of the program \
                  takes over: one version at a time is given tasks"
             );
         }
-        (!waits).then(|| chosen.collect())
+        self.differing = differ;
+        clients.iter().map(String::as_str).filter(fits)
     }
 
     /// Tasks were made for so many partitions of each topic. With more or fewer, some records would

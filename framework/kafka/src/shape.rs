@@ -33,15 +33,15 @@ pub(crate) fn split(client: &str) -> (&str, Option<&str>) {
 }
 
 /// The shape that most members have, of as many the first in their order; and whether there are
-/// others.
+/// others. Members that say none place tasks among all that there are, so they are no others.
 pub(crate) fn of_most(clients: &[String]) -> (Option<&str>, bool) {
     let mut counts: BTreeMap<_, usize> = BTreeMap::new();
-    for client in clients {
-        *counts.entry(of(client)).or_default() += 1;
+    for shape in clients.iter().filter_map(|client| of(client)) {
+        *counts.entry(shape).or_default() += 1;
     }
     let differ = counts.len() > 1;
     let most = counts.into_iter().rev().max_by_key(|(_, count)| *count);
-    (most.and_then(|(shape, _)| shape), differ)
+    (most.map(|(shape, _)| shape), differ)
 }
 
 fn digest(subscription: &Subscription) -> u64 {
@@ -131,5 +131,8 @@ mod tests {
         assert_eq!(of_most(&clients(&["b", "a"])), (Some("a"), true));
         assert_eq!(of_most(&clients(&["a", "b"])), (Some("a"), true));
         assert_eq!(of_most(&[]), (None, false));
+        let mut mixed = clients(&["a", "a"]);
+        mixed.push("app-2-00".to_owned());
+        assert_eq!(of_most(&mixed), (Some("a"), false));
     }
 }

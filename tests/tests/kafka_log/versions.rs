@@ -1,9 +1,10 @@
 //! Members whose programs differ, as while a new version takes over: no task may run twice.
 
-use super::{at, can_run, log, topic};
+use super::{at, can_run, config, log, servers, topic};
 use millstream_core::record::TaskId;
-use millstream_kafka::KafkaClient;
+use millstream_kafka::{KafkaClient, KafkaConfig, KafkaLog};
 use millstream_log::{Assignment, Event, Log, Subscription, TaskInputs};
+use millstream_runtime::clock::SystemClock;
 use millstream_tests::servers::unique;
 use std::time::Duration;
 
@@ -96,4 +97,45 @@ fn one_version_at_a_time_has_tasks() {
         .map(count)
         .collect();
     assert_eq!(had, [(2, 2), (2, 2)]);
+}
+
+/// A broker goes on calling a static member that comes back what it was called before, and tells
+/// the group nothing of it.
+#[test]
+fn a_static_member_that_comes_back_as_another_version_has_tasks() {
+    if !can_run() {
+        return;
+    }
+    let app = unique("static");
+    let session = ("session.timeout.ms".to_owned(), "6000".to_owned());
+    let config = KafkaConfig {
+        client: servers(),
+        consumer: vec![session].into_iter().collect(),
+        group_instance_id: Some("pod".into()),
+        ..config(&app, "p")
+    };
+    let log = KafkaLog::connect(config, SystemClock::stopwatch()).unwrap();
+    let topics = ["new", "old"].map(|name| format!("{app}-{name}"));
+    let mut old = log.client();
+    topics
+        .iter()
+        .for_each(|name| drop(topic(&mut old, name, PARTITIONS)));
+    old.subscribe(version(&app, "a", &topics[1..])).unwrap();
+    assert_eq!(settled(&mut [&mut old])[0].active.len(), 2);
+    drop(old);
+    let mut new = log.client();
+    new.subscribe(version(&app, "a", &topics)).unwrap();
+    // The old one counts until its session ends, and may be the one that has tasks until then.
+    let mut has = 0;
+    for _ in 0..ROUNDS_MAX {
+        match new.poll(WAIT).unwrap() {
+            Event::Assigned(assignment) => has = assignment.active.len(),
+            Event::Revoked(tasks) => new.acknowledge(&tasks).unwrap(),
+            _ => {}
+        }
+        if has == 4 {
+            break;
+        }
+    }
+    assert_eq!(has, 4, "the version that is left has all tasks");
 }
