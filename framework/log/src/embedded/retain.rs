@@ -26,15 +26,17 @@ impl Shared {
             return Ok(());
         };
         let (mut start, mut broken) = (row.start, None);
-        let mut more = true;
+        let mut more = false;
         self.heads(spot, start, &mut |head, why| {
-            work.spend(head.bytes);
             if let Some(why) = why {
+                work.spend(head.bytes);
                 broken.get_or_insert(why);
                 return ControlFlow::Continue(());
             }
             more = head.newest < cutoff;
             if more {
+                // What stays costs nothing: of each partition it is one block, and no more work.
+                work.spend(head.bytes);
                 start = start.max(head.end);
                 broken = None;
             }
@@ -71,7 +73,6 @@ impl Shared {
         let (mut old, mut broken) = (Vec::new(), None);
         let mut unread = false;
         self.heads(spot, 0, &mut |head, why| {
-            work.spend(head.bytes);
             // Blocks do not overlap: what is in front of one that begins here ends here.
             if head.base <= row.start {
                 old.extend(broken.take());
@@ -79,6 +80,7 @@ impl Shared {
             if head.base >= row.start || old.len() >= TRIM_BLOCKS_MAX {
                 return ControlFlow::Break(());
             }
+            work.spend(head.bytes);
             match why {
                 Some(_) => broken = Some(head),
                 None if head.end <= row.start => old.push(head),

@@ -250,6 +250,26 @@ fn old_records_go_a_bounded_piece_at_a_time() {
     assert!(calls > 10, "{calls} calls");
 }
 
+/// There is an end to the work, however many blocks lie where it begins.
+#[test]
+fn records_that_are_not_old_are_no_work() {
+    let harness = on_disk(Limits {
+        maintain_bytes_max: 500,
+        ..small()
+    });
+    let mut client = harness.log.client();
+    for name in (0..20).map(|number| format!("in-{number}")) {
+        let cleanup = Cleanup::Delete {
+            retention_ms: Some(100),
+        };
+        topic(&harness.log, &name, cleanup);
+        send(&mut client, &name, None, Some(&[b'x'; 50]), 1_000);
+        client.commit(1, &[]).unwrap();
+    }
+    let calls = (0..100).take_while(|_| harness.log.maintain(1_000).unwrap().more);
+    assert!(calls.count() < 100, "there is always more to do");
+}
+
 #[test]
 fn small_blocks_become_large_ones_and_say_the_same() {
     for harness in [
