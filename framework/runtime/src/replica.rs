@@ -120,6 +120,8 @@ struct Followed {
     unswept: usize,
     /// Of a copy of a topic: up to where it may be replayed; `None` where nothing is committed.
     limit: Option<Offset>,
+    /// When nothing of the changelog was known to be missed.
+    known_at: Timestamp,
     /// Up to where what was on disk may be ahead of its place.
     reach: Offset,
 }
@@ -179,6 +181,7 @@ impl Replica {
                 sweep: Sweep::default(),
                 unswept: 0,
                 limit: None,
+                known_at: now,
                 reach: kept.map_or(from, |position| position.reach),
             });
         }
@@ -255,7 +258,14 @@ impl Replica {
         }
         let places = log.committed_as(&self.group, &inputs)?;
         self.asked_at = Some(now);
-        self.limit(&inputs, &places, log)
+        self.limit(&inputs, &places, log)?;
+        for store in self.stores.iter_mut().filter(|s| s.column.copy.is_some()) {
+            // At its limit it is not read, and misses nothing while nothing comes.
+            if log.end(&store.column.changelog)? <= store.progress.position {
+                store.known_at = now;
+            }
+        }
+        Ok(())
     }
 
     /// Replays one page of each store that is behind.
@@ -284,7 +294,7 @@ impl Replica {
                 }
                 Err(error) => return Err(error.into()),
             };
-            store.progress.seen_at = now;
+            (store.progress.seen_at, store.known_at) = (now, now);
             self.batch.clear();
             let next = store.take(&page, &mut self.batch, now);
             if next > at && next < store.progress.end {
@@ -323,8 +333,12 @@ impl Followed {
     /// Whether so much time has passed since the changelog was last read, in a process that was
     /// frozen, that it may have forgotten deletions which were never seen here.
     fn has_slept(&self, log: &mut dyn Log, now: Timestamp) -> Result<bool> {
-        let (seen_at, position) = (self.progress.seen_at, self.progress.position);
-        has_slept((seen_at, now), position, &self.column, log)
+        has_slept(
+            (self.known_at, now),
+            self.progress.position,
+            &self.column,
+            log,
+        )
     }
 
     /// Puts the records of a page into a batch, with the position behind them, which it returns.

@@ -217,6 +217,33 @@ fn a_copy_is_replayed_up_to_the_committed_place_and_no_further() {
     assert_eq!(bench.rows(), [Some(1), None, None]);
 }
 
+/// A standby that looks at a quiet topic has not slept, whether or not there is something to read.
+#[test]
+fn a_copy_of_a_topic_that_was_quiet_for_long_goes_on() {
+    // Below any time after which who was away has slept; all of them together are above it.
+    const LOOK_MS: i64 = 30_000;
+    let bench = Bench::new(task_config());
+    write(&bench.world, &[("a", Some(1)), ("b", Some(2))]);
+    bench.place(1, 2);
+    let mut log = bench.world.log.client();
+    let mut replica = bench.open().unwrap();
+    for look in 0..100 {
+        let now = look * LOOK_MS;
+        replica.ask_for_limits(&mut log, now).unwrap();
+        assert_eq!(replica.step(&mut log, now).unwrap(), Replay::CaughtUp);
+    }
+    let replayed = |replica: &Replica| replica.progress().next().unwrap().records;
+    assert_eq!(replayed(&replica), 2);
+    write(&bench.world, &[("c", Some(3))]);
+    bench.place(2, 3);
+    let now = 100 * LOOK_MS;
+    replica.ask_for_limits(&mut log, now).unwrap();
+    replica.step(&mut log, now).unwrap();
+    let why = replica.progress().next().unwrap().full;
+    assert_eq!((why, replayed(&replica)), (Some(FullRestore::Empty), 3));
+    assert_eq!(bench.rows(), [Some(1), Some(2), Some(3)]);
+}
+
 #[test]
 fn without_the_optimisation_such_a_store_cannot_go_on() {
     let mut bench = Bench::new(task_config());
