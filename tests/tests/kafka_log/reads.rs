@@ -1,6 +1,6 @@
 //! Reading partitions: to their ends, over what holds no records, and over what is gone.
 
-use super::{at, can_run, log, topic, value, values};
+use super::{at, can_run, log, patiently, topic, value, values};
 use millstream_core::record::RawRecord;
 use millstream_log::{Broker, Error, Log};
 use millstream_tests::servers::unique;
@@ -84,13 +84,14 @@ fn offsets_are_found_by_time() {
         (400, 4),
     ] {
         assert_eq!(
-            client.offset_for_time(&partition, time).unwrap(),
+            patiently(|| client.offset_for_time(&partition, time)),
             offset,
             "{time}"
         );
     }
     let end = client.end(&partition).unwrap();
-    assert_eq!(client.offset_for_time(&partition, 401).unwrap(), end);
+    let behind = patiently(|| client.offset_for_time(&partition, 401));
+    assert_eq!(behind, end);
     let unknown = client.offset_for_time(&at(&app, 7), 0);
     assert!(
         matches!(unknown, Err(Error::UnknownTopic(_))),
