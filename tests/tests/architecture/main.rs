@@ -48,7 +48,20 @@ const PURE: &[&str] = &[
     "millstream-state",
 ];
 const IMPURE_MODULES: &[&str] = &["env", "fs", "net", "process"];
-const CONSOLE: &[&str] = &["print!", "println!", "eprint!", "eprintln!"];
+/// What writes to the console or reads it, by macro or by handle (`std::io::stdout`).
+const CONSOLE: &[&str] = &[
+    "print!",
+    "println!",
+    "eprint!",
+    "eprintln!",
+    "dbg!",
+    "stdin",
+    "stdout",
+    "stderr",
+    "Stdin",
+    "Stdout",
+    "Stderr",
+];
 
 /// The wall clock, and the one file that reads it.
 const CLOCK: &[&str] = &["SystemTime::now", "Instant::now", "thread::sleep"];
