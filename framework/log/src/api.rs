@@ -264,7 +264,7 @@ pub trait Log: Send {
     /// Joins the group. Assignments come through `poll`.
     fn subscribe(&mut self, subscription: Subscription) -> Result<()>;
 
-    /// The next event. Without a subscription: `Ready` as soon as anything new is committed.
+    /// The next event. Unsubscribed: `Ready` at committed news, on a cluster where it has read.
     fn poll(&mut self, wait: Duration) -> Result<Event>;
 
     /// Gives back tasks that were revoked, after their work was committed and applied, or dropped.

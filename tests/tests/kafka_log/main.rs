@@ -314,7 +314,7 @@ fn two_members_share_and_the_left_one_takes_over() {
     ));
     a.commit(1, &[(mine, Committed::new(1, 1, b""))]).unwrap();
     a.leave().unwrap();
-    // b was fenced by itself above: it joins again.
+    // b was told above that it is fenced, after which a member joins again.
     b.subscribe(subscription(&app, &app, "b", 4)).unwrap();
     assert_eq!(wait_assigned(&mut b).active.len(), 4);
 }
