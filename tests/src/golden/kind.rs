@@ -68,9 +68,18 @@ pub enum Rows {
     Exact,
     /// What there is now.
     Current,
+    /// Neither, but changes can be told on: the rows are nowhere to be looked up.
+    Told,
     /// Nothing that engines agree on: Kafka Streams keeps some in stores without being asked, and
     /// takes others for told that never were.
     Untold,
+}
+
+impl Rows {
+    /// Whether a join may ask for them.
+    fn is_looked_up(self) -> bool {
+        matches!(self, Self::Exact | Self::Current)
+    }
 }
 
 /// The kinds of all nodes.
@@ -202,6 +211,9 @@ fn of_table(op: &Op, versioned: bool, rows: Rows) -> Result<Kind> {
             ..
         } => {
             ensure!(rows != Rows::Untold, "{op:?} of a table without rows");
+            let filters = matches!(op, Op::Filter { .. } | Op::FilterNot { .. });
+            let tells = filters && *stored && rows == Rows::Told;
+            ensure!(!tells, "{op:?} tells rows that are gone and never were");
             let rows = if *stored { Rows::Exact } else { rows };
             Kind::Table { versioned, rows }
         }
@@ -236,7 +248,7 @@ fn foreign_join(of: Kind, with: Kind, side: Side, stored: bool) -> Result<Kind> 
     );
     Ok(Kind::Table {
         versioned: false,
-        rows: if stored { Rows::Exact } else { Rows::Untold },
+        rows: if stored { Rows::Exact } else { Rows::Told },
     })
 }
 
@@ -282,7 +294,7 @@ fn join(joining: &Joining, kinds: &[Kind]) -> Result<Kind> {
         }
         (Kind::Stream { rekeyed }, Kind::Table { versioned, rows })
             if *kind != Side::Outer
-                && rows != Rows::Untold
+                && rows.is_looked_up()
                 && (versioned || grace.is_none())
                 && !(joining.keyed && (rekeyed || grace.is_some())) =>
         {
@@ -292,9 +304,9 @@ fn join(joining: &Joining, kinds: &[Kind]) -> Result<Kind> {
             Kind::Stream { rekeyed }
         }
         (Kind::Table { rows: left, .. }, Kind::Table { rows: right, .. })
-            if left != Rows::Untold && right != Rows::Untold && joining.of != joining.with =>
+            if left.is_looked_up() && right.is_looked_up() && joining.of != joining.with =>
         {
-            let rows = if *stored { Rows::Exact } else { Rows::Current };
+            let rows = joined_rows(left, right, *stored);
             let versioned = false;
             Kind::Table { versioned, rows }
         }
@@ -303,6 +315,14 @@ fn join(joining: &Joining, kinds: &[Kind]) -> Result<Kind> {
         }
         _ => bail!("{joining:?} of {of:?} with {with:?}"),
     })
+}
+
+/// A join knows what its changes replace where both of its sides do, or a store of its own does.
+fn joined_rows(left: Rows, right: Rows, stored: bool) -> Rows {
+    match stored || (left == Rows::Exact && right == Rows::Exact) {
+        true => Rows::Exact,
+        false => Rows::Current,
+    }
 }
 
 /// As [`feature`], and in which way where an operator has several that have code of their own.

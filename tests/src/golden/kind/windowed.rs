@@ -109,7 +109,7 @@ pub(super) fn join(joining: &Joining, left: Windowing, right: Windowing) -> Resu
     );
     let joined = Windowing {
         open: left.open && right.open,
-        rows: Rows::Current,
+        rows: super::joined_rows(left.rows, right.rows, false),
         many: left.many || right.many,
         ..left
     };
