@@ -263,4 +263,33 @@ mod tests {
         let rest = topic.offsets(23, Wanted::First(30));
         assert_eq!(rest, ((23..30).collect(), 30));
     }
+
+    #[test]
+    fn what_never_comes_is_not_waited_for_for_ever() {
+        let mut topic = Paged::new(50, 10);
+        topic.late = usize::MAX;
+        assert_eq!(topic.offsets(20, Wanted::First(3)), (vec![], 20));
+        assert_eq!(topic.late, usize::MAX - READ_TRIES);
+    }
+
+    #[test]
+    fn marks_are_passed_over_and_are_no_records() {
+        // A record at each even offset, a mark at each odd one; a page without a record is at the
+        // end of all marks.
+        let mut topic = Paged::new(98, 1);
+        let read = |from: Offset| {
+            let at = from + from % 2;
+            let mut page = topic.read(at);
+            if at == 98 {
+                page.next = 99;
+            }
+            Ok(page)
+        };
+        let show = |offset, record: RawRecord<'_>| {
+            view(&TopicPartition::new("t", 0), offset, record, None)
+        };
+        let (records, next) = gather(80..99, Wanted::Newest(4), read, show).unwrap();
+        let offsets: Vec<_> = records.iter().map(|record| record.offset).collect();
+        assert_eq!((offsets, next), (vec![90, 92, 94, 96], 99));
+    }
 }
