@@ -6,6 +6,8 @@
     reason = "a test whose helpers fail has failed"
 )]
 
+mod contract;
+mod expel;
 mod fences;
 mod reads;
 mod versions;

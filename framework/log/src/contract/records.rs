@@ -2,19 +2,19 @@
 //!
 //! Invariant tested: a transaction is seen whole or not at all, by everyone, for good.
 
-use super::{Harness, NOW, at, fill, spec, topic, value, values};
+use super::stage::{Stage, spec, value};
 use crate::api::{Cleanup, Error, Event, Log, TopicSpec};
-use millstream_core::record::{Header, Headers, RawRecord};
+use millstream_core::record::{Header, Headers, RawRecord, TopicPartition};
 use std::time::Duration;
 
 /// Longer than any case should take: a poll that waits so long would be noticed.
 const LONG: Duration = Duration::from_secs(30);
 
-pub(super) fn atomic(harness: &mut dyn Harness) {
-    let (mut writer, mut reader) = (harness.client(), harness.client());
-    topic(&mut *writer, "in", 2);
-    topic(&mut *writer, "out", 1);
-    let all = [at("in", 0), at("in", 1), at("out", 0)];
+pub(super) fn atomic(stage: &mut Stage<'_>) {
+    let all = [stage.input(0), stage.input(1), stage.output(0)];
+    stage.topic(&all[0], 2);
+    stage.topic(&all[2], 1);
+    let (mut writer, mut reader) = (stage.client(), stage.client());
     for partition in &all {
         let sent = writer.send(&partition.topic, Some(partition.partition), value(b"x"));
         sent.expect("a send");
@@ -31,203 +31,186 @@ pub(super) fn atomic(harness: &mut dyn Harness) {
     ends.sort();
     assert_eq!(ends, all.clone().map(|partition| (partition, 1)));
     for partition in &all {
-        assert_eq!(values(&mut *reader, partition, 0), b"x");
+        assert_eq!(stage.values(&mut *reader, partition, 0), b"x");
     }
     drop((writer, reader));
-    harness.reopen();
-    let mut reader = harness.client();
+    stage.harness.reopen();
+    let mut reader = stage.client();
     for partition in &all {
-        assert_eq!(values(&mut *reader, partition, 0), b"x");
+        assert_eq!(stage.values(&mut *reader, partition, 0), b"x");
     }
 }
 
-pub(super) fn abort(harness: &mut dyn Harness) {
-    let mut client = harness.client();
-    topic(&mut *client, "in", 1);
-    let partition = at("in", 0);
-    client.send("in", Some(0), value(b"a")).expect("a send");
+pub(super) fn abort(stage: &mut Stage<'_>) {
+    let partition = stage.input(0);
+    stage.topic(&partition, 1);
+    let mut client = stage.client();
+    let send = |client: &mut dyn Log, bytes| {
+        let sent = client.send(&partition.topic, Some(0), value(bytes));
+        sent.expect("a send");
+    };
+    send(&mut *client, b"a");
     client.abort().expect("an abort");
     assert_eq!(client.commit(1, &[]).expect("an empty commit").ends, []);
-    fill(&mut *client, &partition, 1..3);
-    client.send("in", Some(0), value(b"b")).expect("a send");
+    stage.fill(&mut *client, &partition, 1..3);
+    send(&mut *client, b"b");
     drop(client);
-    harness.reopen();
-    let mut client = harness.client();
-    assert_eq!(values(&mut *client, &partition, 0), [1, 2]);
+    stage.harness.reopen();
+    let mut client = stage.client();
+    assert_eq!(stage.values(&mut *client, &partition, 0), [1, 2]);
 }
 
-pub(super) fn dense(harness: &mut dyn Harness) {
-    let partition = at("in", 0);
-    let mut client = harness.client();
-    topic(&mut *client, "in", 1);
-    drop(client);
-    for round in 0..4 {
-        let mut client = harness.client();
-        fill(&mut *client, &partition, round * 5..round * 5 + 5);
-        drop(client);
-        harness.reopen();
-    }
-    let mut client = harness.client();
-    assert_eq!(
-        values(&mut *client, &partition, 0),
-        (0..20).collect::<Vec<_>>()
-    );
-    let (mut from, mut expected) = (0, 0..20);
-    while from < 20 {
-        let page = client.read(&partition, from, 1).expect("a page");
-        for (offset, _) in page.records.iter() {
-            assert_eq!(Some(offset), expected.next());
+/// What a partition has from its start on, in pages of so many bytes: offsets and values.
+fn all(
+    stage: &mut Stage<'_>,
+    client: &mut dyn Log,
+    partition: &TopicPartition,
+    bytes: usize,
+) -> (Vec<i64>, Vec<u8>) {
+    let (mut offsets, mut values) = (Vec::new(), Vec::new());
+    let end = stage.pages(client, (partition, 0), bytes, |records| {
+        for (offset, record) in records.iter() {
+            offsets.push(offset);
+            values.extend(record.value.and_then(<[u8]>::first));
         }
-        from = page.next;
+    });
+    let last = offsets.last().copied().unwrap_or(-1);
+    let behind = last + 1..=last + 1 + stage.terms.marks;
+    assert!(behind.contains(&end), "{end} is not {behind:?}");
+    (offsets, values)
+}
+
+pub(super) fn dense(stage: &mut Stage<'_>) {
+    let partition = stage.input(0);
+    stage.topic(&partition, 1);
+    for round in 0..4 {
+        let mut client = stage.client();
+        stage.fill(&mut *client, &partition, round * 5..round * 5 + 5);
+        drop(client);
+        stage.harness.reopen();
     }
-    assert_eq!(expected.next(), None);
+    let mut client = stage.client();
+    let sent: Vec<_> = (0..20).collect();
+    assert_eq!(stage.values(&mut *client, &partition, 0), sent);
+    let (offsets, values) = all(stage, &mut *client, &partition, 1);
+    assert_eq!(offsets, stage.offsets(&[5; 4]));
+    assert_eq!(values, sent);
     assert_eq!(client.start(&partition).expect("a start"), 0);
 }
 
-pub(super) fn faithful(harness: &mut dyn Harness) {
-    let mut client = harness.client();
-    topic(&mut *client, "in", 1);
-    let header = |name: &str, value: Option<&[u8]>| Header {
-        name: name.into(),
-        value: value.map(<[u8]>::to_vec),
+pub(super) fn faithful(stage: &mut Stage<'_>) {
+    let partition = stage.input(0);
+    stage.topic(&partition, 1);
+    let mut client = stage.client();
+    let headers: Headers = [("a", Some(&b"1"[..])), ("a", None), ("", Some(b""))]
+        .into_iter()
+        .map(|(name, value)| Header {
+            name: name.into(),
+            value: value.map(<[u8]>::to_vec),
+        })
+        .collect();
+    let (earliest, latest) = stage.terms.timestamps.clone().into_inner();
+    let record = |key, value, timestamp: i64, headers| RawRecord {
+        key,
+        value,
+        timestamp: timestamp.clamp(earliest, latest),
+        headers,
     };
-    let headers: Headers = [
-        header("a", Some(b"1")),
-        header("a", None),
-        header("", Some(b"")),
-    ]
-    .into_iter()
-    .collect();
     let all = [
-        RawRecord {
-            key: None,
-            value: None,
-            timestamp: -1,
-            headers: &Headers::NONE,
-        },
-        RawRecord {
-            key: Some(b""),
-            value: Some(b""),
-            timestamp: 0,
-            headers: &headers,
-        },
-        RawRecord {
-            key: Some(b"k"),
-            value: None,
-            timestamp: i64::MAX,
-            headers: &Headers::NONE,
-        },
-        RawRecord {
-            key: None,
-            value: Some(&[0xff; 999]),
-            timestamp: i64::MIN,
-            headers: &headers,
-        },
+        record(None, None, -1, &Headers::NONE),
+        record(Some(b""), Some(b""), 0, &headers),
+        record(Some(b"k"), None, latest, &Headers::NONE),
+        record(None, Some(&[0xff; 999]), earliest, &headers),
+        record(None, Some(b"v"), 7, &Headers::NONE),
     ];
     for record in all {
-        client.send("in", Some(0), record).expect("a send");
+        let sent = client.send(&partition.topic, Some(0), record);
+        sent.expect("a send");
     }
     client.commit(1, &[]).expect("a commit");
     for _ in 0..2 {
-        let (mut from, mut expected) = (0, all.iter());
-        while expected.len() > 0 {
-            let page = client.read(&at("in", 0), from, 1 << 20).expect("a page");
-            assert!(page.next > from, "{} records are missing", expected.len());
-            for (_, record) in page.records.iter() {
+        let mut expected = all.iter();
+        stage.pages(&mut *client, (&partition, 0), 1 << 20, |records| {
+            for (_, record) in records.iter() {
                 assert_eq!(Some(&record), expected.next());
             }
-            from = page.next;
-        }
+        });
+        assert_eq!(expected.len(), 0, "records are missing");
         drop(client);
-        harness.reopen();
-        client = harness.client();
+        stage.harness.reopen();
+        client = stage.client();
     }
 }
 
-pub(super) fn pages(harness: &mut dyn Harness) {
-    let mut client = harness.client();
-    topic(&mut *client, "in", 1);
-    let partition = at("in", 0);
+pub(super) fn pages(stage: &mut Stage<'_>) {
+    let partition = stage.input(0);
+    stage.topic(&partition, 1);
+    let mut client = stage.client();
     for round in 0..10 {
-        fill(&mut *client, &partition, round * 10..round * 10 + 10);
+        stage.fill(&mut *client, &partition, round * 10..round * 10 + 10);
     }
+    let offsets = stage.offsets(&[10; 10]);
     for bytes in [0, 1, 500, 1 << 20] {
-        let (mut from, mut found) = (0, Vec::new());
-        loop {
-            let page = client.read(&partition, from, bytes).expect("a page");
-            assert_eq!(page.end, 100);
-            found.extend(page.records.iter().map(|(offset, _)| offset));
-            if page.next == page.end {
-                break;
-            }
-            assert!(page.next > from);
-            from = page.next;
-        }
-        assert_eq!(
-            found,
-            (0..100).collect::<Vec<_>>(),
-            "in pages of {bytes} bytes"
-        );
+        let (found, _) = all(stage, &mut *client, &partition, bytes);
+        assert_eq!(found, offsets, "in pages of {bytes} bytes");
         drop(client);
-        harness.reopen();
-        client = harness.client();
+        stage.harness.reopen();
+        client = stage.client();
     }
     assert_eq!(
-        values(&mut *client, &partition, 37),
+        stage.values(&mut *client, &partition, offsets[37]),
         (37..100).collect::<Vec<_>>()
     );
-    assert!(
-        client
-            .read(&partition, 100, 1)
-            .expect("the end")
-            .records
-            .is_empty()
-    );
+    let end = stage.ask(|| client.end(&partition));
+    let behind = client.read(&partition, end, 1).expect("the end");
+    assert!(behind.records.is_empty());
 }
 
-pub(super) fn deleted(harness: &mut dyn Harness) {
-    let mut client = harness.client();
-    topic(&mut *client, "in", 1);
-    let partition = at("in", 0);
-    fill(&mut *client, &partition, 0..10);
-    fill(&mut *client, &partition, 10..20);
+pub(super) fn deleted(stage: &mut Stage<'_>) {
+    let partition = stage.input(0);
+    stage.topic(&partition, 1);
+    let mut client = stage.client();
+    stage.fill(&mut *client, &partition, 0..10);
+    stage.fill(&mut *client, &partition, 10..20);
+    stage.values(&mut *client, &partition, 0);
     drop(client);
-    for before in [5, 12] {
-        harness.delete_records(&partition, before);
-        harness.reopen();
-        let mut client = harness.client();
+    let end = 20 + 2 * stage.terms.marks;
+    let offsets = stage.offsets(&[10, 10]);
+    for first in [5, 12] {
+        let before = offsets[first];
+        stage.harness.delete_records(&partition, before);
+        stage.harness.reopen();
+        let mut client = stage.client();
         assert_eq!(client.start(&partition).expect("a start"), before);
-        for outside in [before - 1, 21] {
-            let error = client.read(&partition, outside, 1).expect_err("outside");
+        for outside in [before - 1, end + 1] {
+            let error = stage.refused(|| client.read(&partition, outside, 1));
             let expected = Error::OffsetOutOfRange {
                 partition: partition.clone(),
                 offset: outside,
                 start: before,
-                end: 20,
+                end,
             };
             assert_eq!(error, expected);
         }
-        let first = u8::try_from(before).unwrap_or_default();
-        assert_eq!(
-            values(&mut *client, &partition, before),
-            (first..20).collect::<Vec<_>>()
-        );
+        let left: Vec<_> = (0..20).skip(first).collect();
+        assert_eq!(stage.values(&mut *client, &partition, before), left);
     }
 }
 
-pub(super) fn trimmed(harness: &mut dyn Harness) {
-    let mut client = harness.client();
+pub(super) fn trimmed(stage: &mut Stage<'_>) {
+    let mut client = stage.client();
     let spec = TopicSpec {
         cleanup: Cleanup::CompactDelete {
             delete_retention_ms: 1_000,
             retention_ms: None,
         },
-        ..spec("changes", 1)
+        ..spec(&stage.harness.name("changes"), 1)
     };
-    let made = client.create_topic(&spec).expect("a topic is made");
+    let made = stage.ask(|| client.create_topic(&spec));
     assert_eq!(made.spec, spec);
     // One that is compacted and no more will do where it is there: its records are the same.
     // For how long it keeps deletions is its own affair, and who asks for it is told.
+    let partition = TopicPartition::new(&*spec.name, 0);
     let compacted = TopicSpec {
         cleanup: Cleanup::Compact {
             delete_retention_ms: 2_000,
@@ -235,36 +218,35 @@ pub(super) fn trimmed(harness: &mut dyn Harness) {
         ..spec
     };
     assert_eq!(client.create_topic(&compacted), Ok(made));
-    let partition = at("changes", 0);
     for number in 0..10u8 {
         let record = RawRecord {
             key: Some(&[number]),
             ..value(b"x")
         };
-        client.send("changes", Some(0), record).expect("a send");
+        let sent = client.send(&partition.topic, Some(0), record);
+        sent.expect("a send");
     }
     client.commit(1, &[]).expect("a commit");
     drop(client);
-    harness.delete_records(&partition, 7);
-    harness.reopen();
-    let mut client = harness.client();
+    stage.harness.delete_records(&partition, 7);
+    stage.harness.reopen();
+    let mut client = stage.client();
     assert_eq!(client.start(&partition).expect("a start"), 7);
-    let page = client.read(&partition, 7, 1 << 20).expect("a page");
-    let keys: Vec<_> = (page.records.iter())
-        .map(|(_, record)| record.key.unwrap_or_default().to_vec())
-        .collect();
+    let mut keys = Vec::new();
+    stage.pages(&mut *client, (&partition, 7), 1 << 20, |records| {
+        keys.extend((records.iter()).map(|(_, record)| record.key.unwrap_or_default().to_vec()));
+    });
     assert_eq!(keys, [[7], [8], [9]]);
 }
 
-pub(super) fn by_time(harness: &mut dyn Harness) {
-    let mut client = harness.client();
-    topic(&mut *client, "in", 1);
-    let partition = at("in", 0);
-    let found = |client: &mut dyn Log, time| {
-        let found = client.offset_for_time(&partition, time);
-        found.expect("an offset")
+pub(super) fn by_time(stage: &mut Stage<'_>) {
+    let partition = stage.input(0);
+    stage.topic(&partition, 1);
+    let mut client = stage.client();
+    let found = |stage: &mut Stage<'_>, client: &mut dyn Log, time| {
+        stage.ask(|| client.offset_for_time(&partition, time))
     };
-    assert_eq!(found(&mut *client, 0), 0, "of an empty partition");
+    assert_eq!(found(stage, &mut *client, 0), 0, "of an empty partition");
     // Out of order: the first that is late enough counts, not the nearest.
     for times in [[100, 300], [200, 400]] {
         for timestamp in times {
@@ -272,33 +254,43 @@ pub(super) fn by_time(harness: &mut dyn Harness) {
                 timestamp,
                 ..value(b"x")
             };
-            client.send("in", Some(0), record).expect("a send");
+            let sent = client.send(&partition.topic, Some(0), record);
+            sent.expect("a send");
         }
         client.commit(1, &[]).expect("a commit");
     }
-    let (mut all, mut from) = (Vec::new(), 0);
-    while from < client.end(&partition).expect("an end") {
-        let page = client.read(&partition, from, 100).expect("a page");
-        let times = page.records.iter();
+    let mut all = Vec::new();
+    stage.pages(&mut *client, (&partition, 0), 100, |records| {
+        let times = records.iter();
         all.extend(times.map(|(offset, record)| (offset, record.timestamp)));
-        from = page.next;
-    }
-    for time in [0, 100, 101, 200, 300, 301, 400] {
+    });
+    for time in [-1, 0, 100, 101, 200, 300, 301, 400] {
         let first = all.iter().find(|(_, timestamp)| *timestamp >= time);
         let expected = first.expect("one is late enough").0;
-        assert_eq!(found(&mut *client, time), expected, "{time}");
+        assert_eq!(found(stage, &mut *client, time), expected, "{time}");
     }
     let end = client.end(&partition).expect("an end");
-    assert_eq!(found(&mut *client, 401), end, "all are older");
-    let unknown = client.offset_for_time(&at("in", 7), 0);
+    assert_eq!(found(stage, &mut *client, 401), end, "all are older");
+    let missing = stage.input(7);
+    let unknown = client.offset_for_time(&missing, 0);
     assert!(matches!(unknown, Err(Error::UnknownTopic(_))));
 }
 
-pub(super) fn tail(harness: &mut dyn Harness) {
-    let (mut writer, mut reader) = (harness.client(), harness.client());
-    topic(&mut *writer, "in", 1);
-    assert_eq!(reader.poll(NOW).expect("a poll"), Event::Idle);
-    fill(&mut *writer, &at("in", 0), 0..1);
-    assert_eq!(reader.poll(LONG).expect("a poll"), Event::Ready);
-    assert_eq!(reader.poll(NOW).expect("a poll"), Event::Idle, "told once");
+pub(super) fn tail(stage: &mut Stage<'_>) {
+    let partition = stage.input(0);
+    stage.topic(&partition, 1);
+    let (mut writer, mut reader) = (stage.client(), stage.client());
+    // A log may have nothing to tell of a partition that its client has not looked at.
+    assert_eq!(stage.values(&mut *reader, &partition, 0), b"");
+    let mut told = |stage: &mut Stage<'_>, wait, event: Event| {
+        stage.patiently(|| match reader.poll(wait).expect("a poll") {
+            told if told == event => Ok(()),
+            told => Err(format!("{told:?} is told")),
+        });
+    };
+    told(stage, Duration::ZERO, Event::Idle);
+    stage.fill(&mut *writer, &partition, 0..1);
+    told(stage, LONG, Event::Ready);
+    let again = reader.poll(Duration::ZERO).expect("a poll");
+    assert_eq!(again, Event::Idle, "told once");
 }

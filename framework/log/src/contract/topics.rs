@@ -2,113 +2,105 @@
 //!
 //! Invariant tested: a topic is what it was made as, and a key's partition is Kafka's.
 
-use super::{Harness, at, spec, topic, value};
+use super::stage::{Stage, fatal, spec, value};
 use crate::{
     api::{Cleanup, Error, TopicSpec},
     murmur2,
 };
-use millstream_core::record::{Headers, RawRecord};
+use millstream_core::record::RawRecord;
 
-pub(super) fn made_twice(harness: &mut dyn Harness) {
-    let mut client = harness.client();
-    let first = topic(&mut *client, "in", 3);
-    drop(client);
-    harness.reopen();
-    let mut client = harness.client();
-    assert_eq!(topic(&mut *client, "in", 3), first);
-    assert_eq!(client.topic("in").expect("a look-up"), Some(first));
-    assert_eq!(client.topic("out").expect("a look-up"), None);
+pub(super) fn made_twice(stage: &mut Stage<'_>) {
+    let (input, output) = (stage.input(0), stage.output(0));
+    let first = stage.topic(&input, 3);
+    stage.harness.reopen();
+    assert_eq!(stage.topic(&input, 3), first);
+    let mut client = stage.client();
+    assert_eq!(client.topic(&input.topic).expect("a look-up"), Some(first));
+    assert_eq!(client.topic(&output.topic).expect("a look-up"), None);
 }
 
-pub(super) fn made_differently(harness: &mut dyn Harness) {
-    let mut client = harness.client();
-    topic(&mut *client, "in", 3);
+pub(super) fn made_differently(stage: &mut Stage<'_>) {
+    let input = stage.input(0);
+    stage.topic(&input, 3);
+    let mut client = stage.client();
     let cleanup = Cleanup::Compact {
         delete_retention_ms: 1_000,
     };
     for other in [
-        spec("in", 4),
+        spec(&input.topic, 4),
         TopicSpec {
             cleanup,
-            ..spec("in", 3)
+            ..spec(&input.topic, 3)
         },
     ] {
         let error = client
             .create_topic(&other)
             .expect_err("another topic of the name");
         assert!(
-            matches!(&error, Error::Fatal(message) if message.contains("in")),
+            matches!(&error, Error::Fatal(message) if message.contains(&*input.topic)),
             "{error}"
         );
     }
-    let error = client
-        .create_topic(&spec("none", 0))
-        .expect_err("no partitions");
-    assert!(matches!(error, Error::Fatal(_)), "{error}");
+    let none = stage.harness.name("none");
+    fatal(client.create_topic(&spec(&none, 0)));
 }
 
-pub(super) fn unknown(harness: &mut dyn Harness) {
-    let mut client = harness.client();
-    topic(&mut *client, "in", 1);
+pub(super) fn unknown(stage: &mut Stage<'_>) {
+    stage.topic(&stage.input(0), 1);
+    let mut client = stage.client();
     let names = |error: Error, name: &str| {
         assert!(
             matches!(&error, Error::UnknownTopic(what) if what.contains(name)),
             "{error}"
         );
     };
-    for missing in [at("out", 0), at("in", 1)] {
-        names(client.end(&missing).expect_err("an end"), &missing.topic);
-        names(client.start(&missing).expect_err("a start"), &missing.topic);
-        names(
-            client.read(&missing, 0, 1).expect_err("a page"),
-            &missing.topic,
-        );
-        let sent = client.send(&missing.topic, Some(missing.partition), value(b"x"));
-        names(sent.expect_err("a send"), &missing.topic);
+    for missing in [stage.output(0), stage.input(1)] {
+        let topic = &*missing.topic;
+        names(client.end(&missing).expect_err("an end"), topic);
+        names(client.start(&missing).expect_err("a start"), topic);
+        names(client.read(&missing, 0, 1).expect_err("a page"), topic);
+        let sent = client.send(topic, Some(missing.partition), value(b"x"));
+        names(sent.expect_err("a send"), topic);
     }
 }
 
-pub(super) fn partitioner(harness: &mut dyn Harness) {
-    let mut client = harness.client();
-    topic(&mut *client, "in", 7);
+pub(super) fn partitioner(stage: &mut Stage<'_>) {
+    let input = stage.input(0);
+    stage.topic(&input, 7);
+    let mut client = stage.client();
     for key in ["21", "foobar", "abc", "", "a-little-bit-long-string"] {
         let record = RawRecord {
             key: Some(key.as_bytes()),
             ..value(b"x")
         };
-        client.send("in", None, record).expect("a send");
+        client.send(&input.topic, None, record).expect("a send");
     }
     client.commit(1, &[]).expect("a commit");
     let mut found = 0;
     for partition in 0..7 {
-        let page = client
-            .read(&at("in", partition), 0, 1 << 20)
-            .expect("a page");
-        for (_, record) in page.records.iter() {
-            let key = record.key.expect("a key");
-            assert_eq!(murmur2::partition(key, 7), partition, "{key:?}");
-            found += 1;
-        }
+        let at = stage.input(partition);
+        stage.pages(&mut *client, (&at, 0), 1 << 20, |records| {
+            for (_, record) in records.iter() {
+                let key = record.key.expect("a key");
+                assert_eq!(murmur2::partition(key, 7), partition, "{key:?}");
+                found += 1;
+            }
+        });
     }
     assert_eq!(found, 5);
 }
 
-pub(super) fn round_robin(harness: &mut dyn Harness) {
-    let mut client = harness.client();
-    topic(&mut *client, "in", 3);
-    let record = RawRecord {
-        headers: &Headers::NONE,
-        ..value(b"x")
-    };
+pub(super) fn round_robin(stage: &mut Stage<'_>) {
+    let input = stage.input(0);
+    stage.topic(&input, 3);
+    let mut client = stage.client();
     for _ in 0..6 {
-        client.send("in", None, record).expect("a send");
+        let sent = client.send(&input.topic, None, value(b"x"));
+        sent.expect("a send");
     }
     client.commit(1, &[]).expect("a commit");
     for partition in 0..3 {
-        assert_eq!(
-            client.end(&at("in", partition)).expect("an end"),
-            2,
-            "{partition}"
-        );
+        let at = stage.input(partition);
+        assert_eq!(stage.values(&mut *client, &at, 0), b"xx", "{partition}");
     }
 }

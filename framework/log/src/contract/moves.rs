@@ -1,0 +1,204 @@
+//! Tasks that go from one member to another.
+//!
+//! Invariant tested: a task has one owner at a time, and only its owner can commit for it.
+
+use super::stage::{Member, Stage, fatal, fenced, place, task, value};
+use crate::api::{Assignment, Committed, Error, Event};
+use std::time::Duration;
+
+/// Nothing to wait for: what there is to hear is there.
+const NOW: Duration = Duration::ZERO;
+
+fn active(all: &[&Assignment]) -> Vec<usize> {
+    all.iter()
+        .map(|assignment| assignment.active.len())
+        .collect()
+}
+
+pub(super) fn share(stage: &mut Stage<'_>) {
+    let inputs = [0, 1, 2, 3].map(|partition| stage.input(partition));
+    stage.topic(&inputs[0], 4);
+    let mut feeder = stage.client();
+    for (input, number) in inputs.iter().zip([0, 10, 20, 30]) {
+        stage.fill(&mut *feeder, input, number..number + 1);
+    }
+    let (mut a, mut b) = (stage.join("a", 4, 0), stage.join("b", 4, 0));
+    stage.settled(&mut [&mut a, &mut b], |all| active(all) == [2, 2]);
+    let has = [a.has.active.clone(), b.has.active.clone()];
+    for (member, others) in [(&mut a, &has[1]), (&mut b, &has[0])] {
+        for task in member.has.active.clone() {
+            let number = u8::try_from(task.partition * 10).unwrap_or_default();
+            let input = &inputs[task.partition as usize];
+            stage.fetched(member, input, 9, &[number]);
+        }
+        let foreign = &inputs[others[0].partition as usize];
+        fenced(member.client.fetch(foreign, 1));
+        fenced(member.client.seek(foreign, 0));
+        fenced(member.client.commit(1, &[place(foreign, 1, 1)]));
+    }
+    a.client.leave().expect("a farewell");
+    stage.settled(&mut [&mut b], |all| active(all) == [4]);
+}
+
+pub(super) fn revoke(stage: &mut Stage<'_>) {
+    let output = stage.output(0);
+    stage.topic(&stage.input(0), 4);
+    stage.topic(&output, 1);
+    let (mut a, mut b) = (stage.alone("a", 4), stage.join("b", 4, 0));
+    let moving = stage.patiently(|| {
+        b.hear();
+        assert_eq!(b.has.active, [], "all tasks are still a's");
+        match a.client.poll(NOW) {
+            Ok(Event::Revoked(moving)) => Ok(moving),
+            other => Err(format!("{other:?} is no revocation")),
+        }
+    });
+    assert!(moving.len() >= 2, "b's share moves, whatever else does");
+    // Until it acknowledges, a may finish its work.
+    let partition = stage.input(moving[0].partition);
+    let sent = a.client.send(&output.topic, Some(0), value(b"1"));
+    sent.expect("a send");
+    (a.client.commit(1, &[place(&partition, 1, 1)])).expect("a commit of a task being revoked");
+    fenced(b.client.commit(1, &[place(&partition, 2, 1)]));
+    let told = a.client.acknowledge(&moving[..1]);
+    told.expect("one by one is fine");
+    b.hear();
+    let taken = |task| moving[..1].contains(task);
+    assert!(b.has.active.iter().all(taken), "the others are still a's");
+    fenced(a.client.commit(2, &[place(&partition, 2, 2)]));
+    fatal(a.client.acknowledge(&moving[..1]));
+    a.client
+        .acknowledge(&moving[1..])
+        .expect("an acknowledgement");
+    a.has.active.retain(|task| !moving.contains(task));
+    stage.settled(&mut [&mut a, &mut b], |all| active(all) == [2, 2]);
+    let (owner, other) = match a.has.active.contains(&moving[0]) {
+        true => (&mut a, &mut b),
+        false => (&mut b, &mut a),
+    };
+    fenced(other.client.commit(2, &[place(&partition, 3, 2)]));
+    let commit = owner.client.commit(2, &[place(&partition, 2, 2)]);
+    commit.expect("the new owner's commit");
+    let mut reader = stage.client();
+    assert_eq!(stage.values(&mut *reader, &output, 0), b"1");
+}
+
+/// Hears that a member has lost its tasks, and hears it once.
+fn lost(stage: &mut Stage<'_>, member: &mut Member) {
+    stage.patiently(|| match member.client.poll(NOW) {
+        Ok(Event::Lost) => Ok(()),
+        other => Err(format!("{other:?} does not say that all is lost")),
+    });
+    let again = member.client.poll(NOW).expect("a poll");
+    assert_ne!(again, Event::Lost, "told once");
+}
+
+pub(super) fn zombie(stage: &mut Stage<'_>) {
+    let (input, output) = (stage.input(0), stage.output(0));
+    stage.topic(&input, 1);
+    stage.topic(&output, 1);
+    let mut zombie = stage.alone("a", 1);
+    let sent = zombie.client.send(&output.topic, Some(0), value(b"z"));
+    sent.expect("a send");
+    let group = stage.group.clone();
+    stage.harness.expire(&group, "a");
+    let mut heir = stage.alone("b", 1);
+    let taken = [place(&input, 4, 1)];
+    heir.client.commit(1, &taken).expect("a commit");
+    let client = &mut zombie.client;
+    let places = [place(&input, 1, 1)];
+    fenced(client.commit(1, &places));
+    fenced(client.commit(1, &[]));
+    fenced(client.fetch(&input, 1));
+    fenced(client.committed(std::slice::from_ref(&input)));
+    fenced(client.acknowledge(&[task(0)]));
+    fenced(client.resolve(1, &places));
+    lost(stage, &mut zombie);
+    fenced(zombie.client.commit(1, &[]));
+    zombie.client.abort().expect("an abort");
+    let another = stage.subscription("a", 1, 0);
+    stage.ask(|| zombie.client.subscribe(another.clone()));
+    zombie.has = Assignment::default();
+    let both = &mut [&mut zombie, &mut heir];
+    stage.settled(both, |all| active(all).iter().sum::<usize>() == 1);
+    let kept = stage.ask(|| heir.client.committed(std::slice::from_ref(&input)));
+    assert_eq!(kept, [Some(Committed::new(4, 1, b"stream time"))]);
+    let mut reader = stage.client();
+    assert_eq!(stage.values(&mut *reader, &output, 0), b"");
+}
+
+pub(super) fn same_name(stage: &mut Stage<'_>) {
+    let input = stage.input(0);
+    stage.topic(&input, 1);
+    let mut first = stage.alone("a", 1);
+    let mut second = stage.join("a", 1, 0);
+    let places = [place(&input, 1, 1)];
+    fenced(first.client.commit(1, &places));
+    lost(stage, &mut first);
+    stage.settled(&mut [&mut second], |all| active(all) == [1]);
+    fenced(first.client.commit(1, &places));
+    drop(first);
+    second
+        .client
+        .commit(1, &places)
+        .expect("the living one's commit");
+}
+
+pub(super) fn dropped(stage: &mut Stage<'_>) {
+    stage.topic(&stage.input(0), 2);
+    let (mut a, mut b) = (stage.join("a", 2, 0), stage.join("b", 2, 0));
+    stage.settled(&mut [&mut a, &mut b], |all| active(all) == [1, 1]);
+    drop(a);
+    stage.settled(&mut [&mut b], |all| active(all) == [2]);
+}
+
+/// Whether every one of three tasks has an owner, and a standby elsewhere.
+fn replicated(all: &[&Assignment]) -> bool {
+    (0..3).map(task).all(|task| {
+        let owners = all.iter().filter(|has| has.active.contains(&task));
+        let keepers = all.iter().filter(|has| has.standby.contains(&task));
+        let both = |has: &&&Assignment| has.active.contains(&task) && has.standby.contains(&task);
+        owners.count() == 1 && keepers.count() == 1 && !all.iter().any(|has| both(&has))
+    })
+}
+
+pub(super) fn standbys(stage: &mut Stage<'_>) {
+    stage.topic(&stage.input(0), 3);
+    let [mut a, mut b, mut c] = ["a", "b", "c"].map(|name| stage.join(name, 3, 1));
+    stage.settled(&mut [&mut a, &mut b, &mut c], |all| {
+        active(all) == [1, 1, 1] && replicated(all)
+    });
+    let lost = a.has.active[0];
+    let before = [b.has.clone(), c.has.clone()];
+    let group = stage.group.clone();
+    stage.harness.expire(&group, "a");
+    stage.settled(&mut [&mut b, &mut c], replicated);
+    for (now, before) in [&b.has, &c.has].into_iter().zip(&before) {
+        let kept = before.active.iter().all(|task| now.active.contains(task));
+        assert!(kept, "who lives keeps what it had: {before:?}, {now:?}");
+        let expected = before.standby.contains(&lost);
+        let takes = now.active.contains(&lost);
+        assert_eq!(takes, expected, "the standby of {lost} takes over");
+    }
+}
+
+pub(super) fn disagree(stage: &mut Stage<'_>) {
+    stage.topic(&stage.input(0), 3);
+    let mut a = stage.join("a", 2, 0).client;
+    let mut b = stage.client();
+    fatal(b.subscribe(stage.subscription("b", 3, 0)));
+    let unknown = b.subscribe(stage.subscription("b", 4, 0));
+    assert!(
+        matches!(unknown, Err(Error::UnknownTopic(_))),
+        "{unknown:?}"
+    );
+    fatal(a.subscribe(stage.subscription("a", 2, 0)));
+    a.leave().expect("a farewell");
+    b.subscribe(stage.subscription("b", 3, 0))
+        .expect("the only member decides");
+    let mut b = Member {
+        client: b,
+        has: Assignment::default(),
+    };
+    stage.settled(&mut [&mut b], |all| active(all) == [3]);
+}
