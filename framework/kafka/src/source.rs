@@ -92,7 +92,11 @@ impl Source {
         records_max: usize,
         bytes_max: usize,
     ) -> std::result::Result<(), KafkaError> {
-        while batch.len() < records_max && batch.held_bytes() < bytes_max {
+        // However few bytes are asked for, one record goes.
+        let room = |batch: &RecordBatch| {
+            batch.len() < records_max && (batch.is_empty() || batch.held_bytes() < bytes_max)
+        };
+        while room(batch) {
             self.pump();
             let Some(message) = self.stash.pop_front() else {
                 break;

@@ -22,7 +22,6 @@ const CANNOT: &[(&str, &str)] = &[
         "members must agree on the tasks",
         "members with other tasks may join: one version of a program takes over from another",
     ),
-    ("pages lead to the end", "a page of no bytes has no records"),
     (
         "deleted records are out of range",
         "a search beyond the end is answered later, when others are asked for",
