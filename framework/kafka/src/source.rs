@@ -373,7 +373,15 @@ impl Sources {
         self.close(at);
         if out_of_range {
             self.broken_off.insert(at.clone(), next);
-            return Err(self.out_of_range(at, next));
+            let told = self.out_of_range(at, next);
+            let there = matches!(told, Error::OffsetOutOfRange { start, end, .. }
+                if (start..=end).contains(&next));
+            if there && error.code == Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET {
+                // It was said of an offset from which reading had begun before.
+                let begun = self.start(at, next);
+                return begun.map_err(|error| refused("starting to fetch", &error));
+            }
+            return Err(told);
         }
         if is_unknown_topic(error.code) {
             return Err(Error::UnknownTopic(at.to_string()));

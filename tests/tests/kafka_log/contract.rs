@@ -23,10 +23,6 @@ const CANNOT: &[(&str, &str)] = &[
         "members with other tasks may join: one version of a program takes over from another",
     ),
     (
-        "deleted records are out of range",
-        "a search beyond the end is answered later, when others are asked for",
-    ),
-    (
         "a zombie is fenced",
         "who was fenced is not told that it is lost",
     ),
