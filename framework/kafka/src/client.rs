@@ -4,6 +4,7 @@
 //! this member and that it has not given back.
 
 mod commit;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +13,7 @@ use crate::{
     committer::{Committer, Job},
     config::Guarantee,
     errors::Patience,
-    membership::{Change, ClassicGroup, Membership, client_id},
+    membership::{ClassicGroup, Membership, client_id},
     producer::Producer,
     source::Sources,
     wake::Waker,
@@ -44,6 +45,8 @@ pub struct KafkaClient {
     group: Option<Box<dyn Membership>>,
     /// Whether the group threw us out and we have not subscribed again.
     lost: bool,
+    /// Whether it was fenced by a call that was refused, and no poll has said so yet.
+    untold: bool,
     active: BTreeSet<TaskId>,
     /// The input partitions of the active tasks, and to which they belong.
     inputs: BTreeMap<TopicPartition, TaskId>,
@@ -85,6 +88,7 @@ impl KafkaClient {
             subscription: None,
             group: None,
             lost: false,
+            untold: false,
             active: BTreeSet::new(),
             inputs: BTreeMap::new(),
             revoking: BTreeSet::new(),
@@ -135,65 +139,6 @@ impl KafkaClient {
         Err(Error::Fenced(format!("{partition} is another member's")))
     }
 
-    /// Takes over what the group gave.
-    fn assigned(&mut self, assignment: &millstream_log::Assignment) {
-        // What could not be sent or committed before was other work, and perhaps long ago.
-        self.sending.answered();
-        self.committing.answered();
-        self.active = assignment.active.iter().copied().collect();
-        self.revoking.clear();
-        self.inputs.clear();
-        for task in self.subscription.iter().flat_map(|s| &s.tasks) {
-            if self.active.contains(&task.task) {
-                let inputs = task.inputs.iter().cloned();
-                self.inputs.extend(inputs.map(|input| (input, task.task)));
-            }
-        }
-        if let Some(sources) = &mut self.sources {
-            // Changelogs of tasks that went elsewhere must not be read on; the others begin anew
-            // where they were.
-            sources.retain(|_| false);
-        }
-    }
-
-    fn forget_tasks(&mut self) {
-        self.active.clear();
-        self.inputs.clear();
-        self.revoking.clear();
-        if let Some(sources) = &mut self.sources {
-            sources.retain(|_| false);
-        }
-    }
-
-    /// What the group says, as the thread hears it.
-    fn group_event(&mut self) -> Result<Option<Event>> {
-        let Some(group) = &mut self.group else {
-            return Ok(None);
-        };
-        let Some(change) = group.poll()? else {
-            return Ok(None);
-        };
-        match change {
-            Change::Assigned(assignment) => {
-                self.assigned(&assignment);
-                Ok(Some(Event::Assigned(assignment)))
-            }
-            Change::Revoked if self.active.is_empty() => {
-                group.let_go()?;
-                Ok(None)
-            }
-            Change::Revoked => {
-                self.revoking = self.active.clone();
-                Ok(Some(Event::Revoked(self.active.iter().copied().collect())))
-            }
-            Change::Lost => {
-                self.forget_tasks();
-                self.lost = true;
-                Ok(Some(Event::Lost))
-            }
-        }
-    }
-
     fn news(&mut self) -> bool {
         self.producer.iter().for_each(Producer::serve);
         let Some(sources) = &mut self.sources else {
@@ -201,14 +146,6 @@ impl KafkaClient {
         };
         sources.handle().serve(Duration::ZERO);
         sources.news()
-    }
-
-    /// After this the member is in no group: it was told that somebody else has its tasks.
-    fn fenced(&mut self) {
-        self.forget_tasks();
-        self.lost = true;
-        // Leaves; the next subscription joins anew.
-        self.group = None;
     }
 }
 
@@ -255,7 +192,7 @@ impl Log for KafkaClient {
             // What was read before is read on by a reader that has statistics.
             self.sources = None;
         }
-        self.lost = false;
+        (self.lost, self.untold) = (false, false);
         Ok(())
     }
 
@@ -305,7 +242,8 @@ impl Log for KafkaClient {
     fn leave(&mut self) -> Result<()> {
         self.abort_open();
         self.forget_tasks();
-        (self.group, self.subscription, self.lost) = (None, None, false);
+        (self.group, self.subscription) = (None, None);
+        (self.lost, self.untold) = (false, false);
         Ok(())
     }
 

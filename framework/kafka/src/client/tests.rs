@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     errors::fatal,
     ffi::{GroupMetadata, PartitionList},
+    membership::Change,
     mock::{Mock, TIMEOUT, TOPIC, send},
 };
 use millstream_log::{Assignment, TaskInputs};
