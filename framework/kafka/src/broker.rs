@@ -315,7 +315,7 @@ impl Cluster {
     pub(crate) fn has_no_members(&self, group: &str) -> Result<()> {
         let described = self.admin.describe_group(group, REQUEST);
         let described = described.map_err(|error| refused("asking for the group", &error))?;
-        if described.clients.is_empty() {
+        if described.members.is_empty() {
             return Ok(());
         }
         Err(only_members_commit(group))

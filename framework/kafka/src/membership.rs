@@ -12,7 +12,7 @@
 use crate::{
     broker::Cluster,
     errors::{fatal, refused},
-    ffi::{Context, GroupEvent, GroupMetadata, Handle, PartitionList, Queue},
+    ffi::{Context, GroupEvent, GroupMetadata, Handle, MemberDescription, PartitionList, Queue},
     placement::{self, Member},
     shape,
     wake::Waker,
@@ -70,13 +70,15 @@ pub(crate) struct ClassicGroup {
     subscription: Subscription,
     handle: Arc<Handle>,
     queue: Queue,
-    /// The `client.id`, by which the members know each other.
+    /// The `client.id`, by which the members know each other's processes and versions.
     client: String,
     proof: Option<Arc<GroupMetadata>>,
     /// A generation has formed, and its tasks are not placed yet.
     placing: bool,
     /// Whether members had different tasks when last asked for.
     differing: bool,
+    /// Whether another member had our name when last asked for.
+    doubled: bool,
     /// Since when a topic was unknown to whomever was asked.
     unknown_since: Option<Duration>,
 }
@@ -110,6 +112,7 @@ impl ClassicGroup {
             proof: None,
             placing: false,
             differing: false,
+            doubled: false,
             unknown_since: None,
         })
     }
@@ -138,37 +141,60 @@ impl ClassicGroup {
         let group = &self.subscription.group;
         let described = self.cluster.admin.describe_group(group, REQUEST);
         let described = described.map_err(|error| refused("asking for the group", &error))?;
-        if !described.stable || !described.clients.contains(&self.client) {
+        let our_id = self.proof.as_ref().map(|proof| proof.member_id());
+        let is_us = |member: &MemberDescription| Some(&member.id) == our_id.as_ref();
+        let Some(us) = described.members.iter().find(|member| is_us(member)) else {
             // The group has moved on already: a revocation is on its way.
+            return Ok(None);
+        };
+        if !described.stable {
             return Ok(None);
         }
         self.verify_partitions()?;
-        let members = self.alike(&described.clients).map(member);
+        self.notice_doubles(&described.members);
+        let members = self.alike(&described.members).into_iter().map(member);
         let members: Vec<_> = members.collect();
         let (tasks, standbys) = (&self.subscription.tasks, self.subscription.standbys);
         let mut placed = placement::place(&members, tasks, standbys);
         self.placing = false;
-        Ok(Some(placed.remove(&self.client).unwrap_or_default()))
+        Ok(Some(placed.remove(&us.id).unwrap_or_default()))
     }
 
     /// The members among which this generation's tasks are placed, while a new version of the
     /// program takes over from another one instance by instance: those of the version that most
     /// have. So all goes on meanwhile, and all tasks change hands at once.
-    fn alike<'a>(&mut self, clients: &'a [String]) -> impl Iterator<Item = &'a str> {
-        let (most, differ) = shape::of_most(clients);
-        let fits = move |client: &&str| shape::of(client).is_none_or(|shape| Some(shape) == most);
+    fn alike<'a>(&mut self, members: &'a [MemberDescription]) -> Vec<&'a MemberDescription> {
+        let clients = || members.iter().map(|member| &*member.client);
+        let (most, differ) = shape::of_most(clients());
+        let fits = |client: &str| shape::of(client).is_none_or(|shape| Some(shape) == most);
         if differ && !self.differing {
             tracing::warn!(
                 group = self.subscription.group,
                 member = self.client,
-                ?clients,
-                ours = fits(&&*self.client),
+                clients = ?clients().collect::<Vec<_>>(),
+                ours = fits(&self.client),
                 "members have other tasks than others, as while another version of the program \
                  takes over: one version at a time is given tasks"
             );
         }
         self.differing = differ;
-        clients.iter().map(String::as_str).filter(fits)
+        (members.iter().filter(|member| fits(&member.client))).collect()
+    }
+
+    /// Says that another process goes by our name. Each has tasks of its own; but with transactions
+    /// a name has one owner, so each ends those of the other, and nothing goes on.
+    fn notice_doubles(&mut self, members: &[MemberDescription]) {
+        let namesakes = members.iter().filter(|member| member.client == self.client);
+        let doubled = namesakes.count() > 1;
+        if doubled && !self.doubled {
+            tracing::warn!(
+                group = self.subscription.group,
+                member = self.client,
+                "another process lives under the name of this one, as where a state directory was \
+                 copied: each must have one of its own"
+            );
+        }
+        self.doubled = doubled;
     }
 
     /// Tasks were made for so many partitions of each topic. With more or fewer, some records would
@@ -319,12 +345,14 @@ pub(crate) fn client_id(process: &str, subscription: &Subscription) -> String {
     }
 }
 
-fn member(client: &str) -> Member {
+fn member(described: &MemberDescription) -> Member {
+    let MemberDescription { id, client } = described;
     let (name, _) = shape::split(client);
     let instance = name.rsplit_once('-').map_or(name, |(_, digest)| digest);
     Member {
         instance: instance.to_owned(),
-        name: client.to_owned(),
+        name: client.clone(),
+        id: id.clone(),
     }
 }
 
@@ -350,7 +378,12 @@ mod tests {
             ("app-thread-2", "p"),
             ("app-thread-1", "q"),
         ]
-        .map(|(name, process)| member(&client_id(process, &subscription(name, "dir"))));
+        .map(|(name, process)| {
+            member(&MemberDescription {
+                id: String::new(),
+                client: client_id(process, &subscription(name, "dir")),
+            })
+        });
         assert_eq!(ids[0].instance, ids[1].instance);
         assert_ne!(ids[0].instance, ids[2].instance);
         assert_ne!(ids[0].name, ids[1].name);

@@ -12,14 +12,16 @@ use millstream_log::{Assignment, TaskInputs};
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// A member: its name, and the process it is a thread of.
+/// A member: the process it is a thread of, its name, and what the group calls it. Two that live may
+/// have one name, by mistake, but never one id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Member {
     pub(crate) instance: String,
     pub(crate) name: String,
+    pub(crate) id: String,
 }
 
-/// What every member has. The order of the arguments does not matter.
+/// What every member has, by its id. The order of the arguments does not matter.
 pub(crate) fn place(
     members: &[Member],
     tasks: &[TaskInputs],
@@ -29,14 +31,14 @@ pub(crate) fn place(
     members.sort();
     members.dedup();
     let mut placed: BTreeMap<_, _> = (members.iter())
-        .map(|member| (member.name.clone(), Assignment::default()))
+        .map(|member| (member.id.clone(), Assignment::default()))
         .collect();
     let mut threads: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for member in &members {
         threads
             .entry(&member.instance)
             .or_default()
-            .push(&member.name);
+            .push(&member.id);
     }
     if threads.is_empty() {
         return placed;
@@ -98,13 +100,13 @@ fn give<'a>(
     threads: &[&str],
     list: fn(&mut Assignment) -> &mut Vec<TaskId>,
 ) -> &'a mut Vec<TaskId> {
-    let length = |name: &str| {
-        let mut assignment = placed.get(name).cloned().unwrap_or_default();
+    let length = |id: &str| {
+        let mut assignment = placed.get(id).cloned().unwrap_or_default();
         list(&mut assignment).len()
     };
-    let least = threads.iter().min_by_key(|name| length(name));
-    let name = least.copied().unwrap_or_default().to_owned();
-    list(placed.entry(name).or_default())
+    let least = threads.iter().min_by_key(|id| length(id));
+    let id = least.copied().unwrap_or_default().to_owned();
+    list(placed.entry(id).or_default())
 }
 
 /// The instances in the order in which a task would have them.
@@ -131,6 +133,7 @@ mod tests {
             (1..=threads).map(move |thread| Member {
                 instance: (*instance).to_owned(),
                 name: format!("{instance}-{thread}"),
+                id: format!("{instance}-{thread}"),
             })
         });
         names.collect()
@@ -223,6 +226,15 @@ mod tests {
         let moved = before.iter().filter(|(task, owner)| after[task] != **owner);
         let moved = moved.count();
         assert!(moved <= 30, "{moved} of 60 moved, where 15 must");
+    }
+
+    #[test]
+    fn two_members_of_one_name_are_two() {
+        let mut members = members(&["a"], 2);
+        members[1].name = members[0].name.clone();
+        let placed = place(&members, &tasks(4), 0);
+        assert_eq!(owners(&placed).len(), 4);
+        assert!(placed.values().all(|has| has.active.len() == 2));
     }
 
     #[test]

@@ -34,9 +34,9 @@ pub(crate) fn split(client: &str) -> (&str, Option<&str>) {
 
 /// The shape that most members have, of as many the first in their order; and whether there are
 /// others. Members that say none place tasks among all that there are, so they are no others.
-pub(crate) fn of_most(clients: &[String]) -> (Option<&str>, bool) {
+pub(crate) fn of_most<'a>(clients: impl Iterator<Item = &'a str>) -> (Option<&'a str>, bool) {
     let mut counts: BTreeMap<_, usize> = BTreeMap::new();
-    for shape in clients.iter().filter_map(|client| of(client)) {
+    for shape in clients.filter_map(of) {
         *counts.entry(shape).or_default() += 1;
     }
     let differ = counts.len() > 1;
@@ -126,13 +126,19 @@ mod tests {
                 .map(|(n, shape)| format!("app-{n}-00.{shape}"))
                 .collect()
         };
-        assert_eq!(of_most(&clients(&["b", "b"])), (Some("b"), false));
-        assert_eq!(of_most(&clients(&["a", "b", "b"])), (Some("b"), true));
-        assert_eq!(of_most(&clients(&["b", "a"])), (Some("a"), true));
-        assert_eq!(of_most(&clients(&["a", "b"])), (Some("a"), true));
-        assert_eq!(of_most(&[]), (None, false));
+        for (shapes, expected) in [
+            (&["b", "b"][..], (Some("b"), false)),
+            (&["a", "b", "b"], (Some("b"), true)),
+            (&["b", "a"], (Some("a"), true)),
+            (&["a", "b"], (Some("a"), true)),
+            (&[], (None, false)),
+        ] {
+            let clients = clients(shapes);
+            assert_eq!(of_most(clients.iter().map(String::as_str)), expected);
+        }
         let mut mixed = clients(&["a", "a"]);
         mixed.push("app-2-00".to_owned());
-        assert_eq!(of_most(&mixed), (Some("a"), false));
+        let most = of_most(mixed.iter().map(String::as_str));
+        assert_eq!(most, (Some("a"), false));
     }
 }

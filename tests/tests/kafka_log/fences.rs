@@ -2,7 +2,7 @@
 
 use super::{
     at, can_run, config, connect, patiently, servers, subscription, task, topic, value,
-    wait_assigned,
+    versions::settled, wait_assigned,
 };
 use millstream_kafka::{Guarantee, KafkaConfig, KafkaLog};
 use millstream_log::{Committed, Error, Event, Log};
@@ -133,4 +133,26 @@ fn what_was_dropped_without_transactions_does_not_hide_later_ends() {
     let ends = client.commit(1, &[]).unwrap().ends;
     assert_eq!(ends.len(), 1, "{ends:?}");
     assert_eq!(ends[0].0, at(&app, 0));
+}
+
+/// As when the state directory of one process was copied to another, and its name with it: both
+/// live, so each has tasks of its own.
+#[test]
+fn two_live_members_of_one_name_share_the_tasks() {
+    if !can_run() {
+        return;
+    }
+    let app = unique("one-name");
+    let [first, second] =
+        [(); 2].map(|()| connect(&app, "p", Guarantee::AtLeastOnce, servers()).unwrap());
+    let (mut first, mut second) = (first.client(), second.client());
+    topic(&mut first, &app, 4);
+    for member in [&mut first, &mut second] {
+        member.subscribe(subscription(&app, &app, "a", 4)).unwrap();
+    }
+    let has = settled(&mut [&mut first, &mut second]);
+    let mut all: Vec<_> = has.iter().flat_map(|has| has.active.clone()).collect();
+    all.sort_unstable();
+    assert_eq!(all, [0, 1, 2, 3].map(task), "{has:?}");
+    assert!(has.iter().all(|has| has.active.len() == 2), "{has:?}");
 }

@@ -38,7 +38,7 @@ fn version(group: &str, member: &str, topics: &[String]) -> Subscription {
 
 /// What each of the members has once nothing has been told for a while: whoever is asked to give
 /// tasks back does, and the last thing told counts.
-fn settled(members: &mut [&mut KafkaClient]) -> Vec<Assignment> {
+pub(super) fn settled(members: &mut [&mut KafkaClient]) -> Vec<Assignment> {
     let mut last = vec![None; members.len()];
     let mut quiet = 0;
     for _ in 0..ROUNDS_MAX {

@@ -19,8 +19,16 @@ use std::{sync::Arc, time::Duration};
 pub(crate) struct GroupDescription {
     /// Whether all members have their assignment.
     pub(crate) stable: bool,
-    /// The `client.id` of every member.
-    pub(crate) clients: Vec<String>,
+    pub(crate) members: Vec<MemberDescription>,
+}
+
+/// A member as its coordinator knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MemberDescription {
+    /// What the coordinator calls it: no two members are called the same.
+    pub(crate) id: String,
+    /// What it calls itself, its `client.id`.
+    pub(crate) client: String,
 }
 
 impl Handle {
@@ -126,13 +134,16 @@ impl Handle {
             KafkaError::read(c::rd_kafka_ConsumerGroupDescription_error(group))?;
             let state = c::rd_kafka_ConsumerGroupDescription_state(group);
             let count = c::rd_kafka_ConsumerGroupDescription_member_count(group);
-            let client = |index| {
+            let member = |index| {
                 let member = c::rd_kafka_ConsumerGroupDescription_member(group, index);
-                owned(c::rd_kafka_MemberDescription_client_id(member))
+                MemberDescription {
+                    id: owned(c::rd_kafka_MemberDescription_consumer_id(member)),
+                    client: owned(c::rd_kafka_MemberDescription_client_id(member)),
+                }
             };
             Ok(GroupDescription {
                 stable: state == State::RD_KAFKA_CONSUMER_GROUP_STATE_STABLE,
-                clients: (0..count).map(client).collect(),
+                members: (0..count).map(member).collect(),
             })
         }
     }

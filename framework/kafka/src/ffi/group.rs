@@ -7,6 +7,7 @@ use super::{
     error::{Code, KafkaError},
     handle::Handle,
     list::PartitionList,
+    owned,
     queue::Queue,
 };
 use rdkafka::bindings::{self as c, rd_kafka_consumer_group_metadata_t};
@@ -42,6 +43,12 @@ impl GroupMetadata {
         // SAFETY: the name ends with a zero byte and is copied.
         let raw = unsafe { c::rd_kafka_consumer_group_metadata_new(group.as_ptr()) };
         NonNull::new(raw).map(Self).ok_or_else(no_memory)
+    }
+
+    /// What the coordinator calls the member.
+    pub(crate) fn member_id(&self) -> String {
+        // SAFETY: the metadata lives, and its text is copied.
+        unsafe { owned(c::rd_kafka_consumer_group_metadata_member_id(self.raw())) }
     }
 
     pub(super) fn raw(&self) -> *const rd_kafka_consumer_group_metadata_t {

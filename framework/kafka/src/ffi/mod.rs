@@ -15,6 +15,7 @@ mod produce;
 mod queue;
 
 pub(crate) use admin::{Isolation, NewTopic, TopicDescription, is_unknown_topic};
+pub(crate) use admin_groups::MemberDescription;
 pub(crate) use conf::Conf;
 pub(crate) use error::{Code, KafkaError};
 pub(crate) use group::{GroupEvent, GroupMetadata};
