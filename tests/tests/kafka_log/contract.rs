@@ -4,7 +4,7 @@
 
 use super::{can_run, config, expel::expel, servers};
 use millstream_core::record::{Offset, TopicPartition};
-use millstream_kafka::{KafkaClient, KafkaConfig, KafkaLog};
+use millstream_kafka::{Guarantee, KafkaClient, KafkaConfig, KafkaLog};
 use millstream_log::{
     Broker, Log,
     contract::{self, Harness, Terms},
@@ -17,34 +17,48 @@ use std::time::Duration;
 /// ended after `transaction.timeout.ms`, ten seconds.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-const CANNOT: &[(&str, &str)] = &[(
-    "members must agree on the tasks",
-    "members with other tasks may join: one version of a program takes over from another",
-)];
+/// What it does not hold: with transactions all but the last.
+const CANNOT: &[(&str, &str)] = &[
+    (
+        "members must agree on the tasks",
+        "members with other tasks may join: one version of a program takes over from another",
+    ),
+    (
+        "a second client of a name fences the first",
+        "it is by transactions that a name has one owner",
+    ),
+];
 
 /// A part of the shared cluster in which nobody else is.
 struct OnKafka {
     app: String,
+    guarantee: Guarantee,
     log: KafkaLog,
     /// Nothing comes to it, so it is good to wait on.
     idle: KafkaClient,
 }
 
 impl OnKafka {
-    fn new() -> Self {
+    fn new(guarantee: Guarantee) -> Self {
         let app = unique("contract");
-        let log = connect(&app);
+        let log = connect(&app, guarantee);
         let idle = log.client();
-        Self { app, log, idle }
+        Self {
+            app,
+            guarantee,
+            log,
+            idle,
+        }
     }
 }
 
-fn connect(app: &str) -> KafkaLog {
+fn connect(app: &str, guarantee: Guarantee) -> KafkaLog {
     // Members hear soon that others have come or gone.
     let heartbeat = ("heartbeat.interval.ms".to_owned(), "100".to_owned());
     let config = KafkaConfig {
         client: servers(),
         consumer: vec![heartbeat],
+        guarantee,
         ..config(app, "p")
     };
     KafkaLog::connect(config, SystemClock::stopwatch()).unwrap()
@@ -64,7 +78,7 @@ impl Harness for OnKafka {
     }
 
     fn reopen(&mut self) {
-        self.log = connect(&self.app);
+        self.log = connect(&self.app, self.guarantee);
     }
 
     fn name(&self, plain: &str) -> String {
@@ -76,22 +90,34 @@ impl Harness for OnKafka {
     }
 
     fn terms(&self) -> Terms {
+        let transactions = self.guarantee == Guarantee::ExactlyOnceV2;
         Terms {
             patience: PATIENCE,
-            marks: 1,
+            transactions,
+            marks: i64::from(transactions),
             // librdkafka takes 0 for "now", and a broker refuses what is far in the future.
             timestamps: 1..=1 << 40,
         }
     }
 
     fn cannot(&self) -> &'static [(&'static str, &'static str)] {
-        CANNOT
+        match self.guarantee {
+            Guarantee::ExactlyOnceV2 => &CANNOT[..1],
+            Guarantee::AtLeastOnce => CANNOT,
+        }
     }
 }
 
 #[test]
-fn it_keeps_the_contract() {
+fn with_transactions_it_keeps_the_contract() {
     if can_run() {
-        contract::run_at_once(|| Box::new(OnKafka::new()));
+        contract::run_at_once(|| Box::new(OnKafka::new(Guarantee::ExactlyOnceV2)));
+    }
+}
+
+#[test]
+fn without_transactions_it_keeps_all_else() {
+    if can_run() {
+        contract::run_at_once(|| Box::new(OnKafka::new(Guarantee::AtLeastOnce)));
     }
 }

@@ -1,11 +1,11 @@
 //! Clients that somebody else has put an end to: what they are told, and how they come back.
 
 use super::{
-    at, can_run, config, connect, patiently, servers, subscription, task, topic, value,
-    versions::settled, wait_assigned,
+    at, can_run, config, connect, servers, subscription, task, topic, value, versions::settled,
+    wait_assigned,
 };
 use millstream_kafka::{Guarantee, KafkaConfig, KafkaLog};
-use millstream_log::{Committed, Error, Event, Log};
+use millstream_log::{Error, Event, Log};
 use millstream_runtime::clock::SystemClock;
 use millstream_tests::servers::unique;
 use std::time::Duration;
@@ -87,35 +87,6 @@ fn a_static_member_with_a_double_stops() {
         new.poll(Duration::ZERO).map(drop).unwrap_or_default();
     }
     assert!(matches!(told, Some(Error::Fatal(_))), "{told:?}");
-}
-
-/// Who is no member may move a program's places only while none of its instances runs, or they
-/// would go on from other places than those of their state.
-#[test]
-fn places_of_a_group_that_has_members_are_theirs() {
-    if !can_run() {
-        return;
-    }
-    for guarantee in [Guarantee::ExactlyOnceV2, Guarantee::AtLeastOnce] {
-        let app = unique("places");
-        let log = connect(&app, "p", guarantee, servers()).unwrap();
-        let (mut member, mut other) = (log.client(), log.client());
-        topic(&mut member, &app, 1);
-        member.subscribe(subscription(&app, &app, "a", 1)).unwrap();
-        assert_eq!(wait_assigned(&mut member).active, [task(0)]);
-        let input = at(&app, 0);
-        let first = [(input.clone(), Committed::new(3, 1, b"mine"))];
-        member.commit(1, &first).unwrap();
-        let told = other.commit_as(&app, 1, &[(input.clone(), Committed::new(0, 1, b""))]);
-        assert!(matches!(told, Err(Error::Fatal(_))), "{told:?}");
-        let kept = patiently(|| other.committed_as(&app, std::slice::from_ref(&input)));
-        assert_eq!(kept, [Some(first[0].1.clone())]);
-        member.leave().unwrap();
-        let moved = [(input.clone(), Committed::new(0, 2, b""))];
-        patiently(|| other.commit_as(&app, 2, &moved));
-        let kept = patiently(|| other.committed_as(&app, std::slice::from_ref(&input)));
-        assert_eq!(kept, [Some(moved[0].1.clone())]);
-    }
 }
 
 #[test]

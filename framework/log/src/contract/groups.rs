@@ -43,12 +43,16 @@ pub(super) fn fetch(stage: &mut Stage<'_>) {
     ready(stage, &mut member);
     let all: Vec<_> = (0..10).collect();
     stage.fetched(&mut member, &input, 3, &all);
+    let position = member.client.position(&input).expect("a position");
+    let behind = 10..=10 + stage.terms.marks;
+    assert!(behind.contains(&position), "{position} is not {behind:?}");
     let told = member.client.poll(Duration::ZERO).expect("a poll");
     assert_eq!(told, Event::Idle);
     member.client.abort().expect("an abort");
     // An abort does not move the place.
     stage.fetched(&mut member, &input, 3, &[]);
     member.client.seek(&input, 7).expect("a seek");
+    assert_eq!(member.client.position(&input), Ok(7));
     ready(stage, &mut member);
     stage.fetched(&mut member, &input, 100, &[7, 8, 9]);
     let places = [place(&input, 8, 1)];
@@ -106,4 +110,66 @@ pub(super) fn resolve(stage: &mut Stage<'_>) {
     );
     let second = [place(&input, 2, 42)];
     assert_eq!(stage.ask(|| client.resolve(42, &second)), Outcome::Aborted);
+}
+
+pub(super) fn begun(stage: &mut Stage<'_>) {
+    let (input, output) = (stage.input(0), stage.output(0));
+    stage.topic(&input, 1);
+    stage.topic(&output, 1);
+    let mut client = stage.alone("a", 1).client;
+    fatal(client.poll_commit(SHORT));
+    let offsets = stage.offsets(&[1; 3]);
+    for (number, offset) in [1_u8, 2, 3].into_iter().zip(offsets) {
+        let sent = client.send(&output.topic, Some(0), value(&[number]));
+        sent.expect("a send");
+        let places = [place(&input, number.into(), number.into())];
+        let begun = client.begin_commit(number.into(), &places);
+        let mut ended = begun.expect("a commit begins");
+        // Everything but sending is allowed meanwhile.
+        client.start(&output).expect("a start");
+        client.poll(Duration::ZERO).expect("a poll");
+        let commit = stage.patiently(|| {
+            if ended.is_none() {
+                ended = client.poll_commit(SHORT).expect("a commit");
+            }
+            ended
+                .take()
+                .ok_or_else(|| "the commit does not end".to_owned())
+        });
+        assert_eq!(commit.ends, [(output.clone(), offset + 1)]);
+    }
+    let found = stage.ask(|| client.committed(std::slice::from_ref(&input)));
+    assert_eq!(found, [Some(Committed::new(3, 3, b"stream time"))]);
+    let mut reader = stage.client();
+    assert_eq!(stage.values(&mut *reader, &output, 0), [1, 2, 3]);
+}
+
+/// Who is no member may move a program's places only while none of its instances runs, or they
+/// would go on from other places than those of their state.
+pub(super) fn feed(stage: &mut Stage<'_>) {
+    let input = stage.input(0);
+    let (group, at) = (stage.group.clone(), std::slice::from_ref(&input));
+    stage.topic(&input, 1);
+    let mut feeder = stage.client();
+    let places = |number: u8| [place(&input, number.into(), number.into())];
+    let kept = |number: u8| {
+        [Some(Committed::new(
+            number.into(),
+            number.into(),
+            b"stream time",
+        ))]
+    };
+    let sent = feeder.send(&input.topic, Some(0), value(b"x"));
+    sent.expect("a send");
+    let commit = feeder.commit_as(&group, 1, &places(1));
+    assert_eq!(commit.expect("a feed's commit").ends, [(input.clone(), 1)]);
+    assert_eq!(stage.ask(|| feeder.committed_as(&group, at)), kept(1));
+    let mut member = stage.alone("a", 1);
+    fatal(feeder.commit_as(&group, 2, &places(2)));
+    fatal(member.client.commit_as(&group, 2, &places(2)));
+    member.client.commit(3, &places(3)).expect("a member's");
+    assert_eq!(stage.ask(|| feeder.committed_as(&group, at)), kept(3));
+    member.client.leave().expect("a farewell");
+    stage.ask(|| feeder.commit_as(&group, 4, &places(4)));
+    assert_eq!(stage.ask(|| feeder.committed_as(&group, at)), kept(4));
 }

@@ -70,6 +70,9 @@ pub struct Terms {
     /// How long that which must come about may take. Where it is nothing, as in one process, all
     /// that was done is seen at once.
     pub patience: Duration,
+    /// Whether records are seen with their commit only. Without transactions they may be seen before
+    /// it, and also where it never comes.
+    pub transactions: bool,
     /// How many offsets a transaction leaves behind its records, in each partition it wrote to.
     pub marks: Offset,
     /// The timestamps that records can have.
@@ -80,6 +83,7 @@ impl Default for Terms {
     fn default() -> Self {
         Self {
             patience: Duration::ZERO,
+            transactions: true,
             marks: 0,
             timestamps: Timestamp::MIN..=Timestamp::MAX,
         }
@@ -97,6 +101,7 @@ pub const CASES: &[(&str, Case)] = &[
         topics::made_differently,
     ),
     ("unknown topics and partitions are named", topics::unknown),
+    ("topics are listed by name", topics::listed),
     (
         "keys choose their partition as in Kafka",
         topics::partitioner,
@@ -122,6 +127,8 @@ pub const CASES: &[(&str, Case)] = &[
         groups::no_subscription,
     ),
     ("a lost answer can be asked for", groups::resolve),
+    ("a commit that was begun is asked for", groups::begun),
+    ("who feeds a group keeps places in it", groups::feed),
     ("two members share the tasks", moves::share),
     ("a revoked task waits for its owner", moves::revoke),
     ("a zombie is fenced", moves::zombie),

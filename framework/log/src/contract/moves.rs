@@ -123,14 +123,22 @@ pub(super) fn zombie(stage: &mut Stage<'_>) {
     stage.settled(both, |all| active(all).iter().sum::<usize>() == 1);
     let kept = stage.ask(|| heir.client.committed(std::slice::from_ref(&input)));
     assert_eq!(kept, [Some(Committed::new(4, 1, b"stream time"))]);
-    let mut reader = stage.client();
-    assert_eq!(stage.values(&mut *reader, &output, 0), b"");
+    if stage.terms.transactions {
+        let mut reader = stage.client();
+        assert_eq!(stage.values(&mut *reader, &output, 0), b"");
+    }
 }
 
 pub(super) fn same_name(stage: &mut Stage<'_>) {
-    let input = stage.input(0);
+    let (input, output) = (stage.input(0), stage.output(0));
     stage.topic(&input, 1);
+    stage.topic(&output, 1);
+    let send = |member: &mut Member, bytes| {
+        let sent = member.client.send(&output.topic, Some(0), value(bytes));
+        sent.expect("a send");
+    };
     let mut first = stage.alone("a", 1);
+    send(&mut first, b"1");
     let mut second = stage.join("a", 1, 0);
     let places = [place(&input, 1, 1)];
     fenced(first.client.commit(1, &places));
@@ -138,10 +146,11 @@ pub(super) fn same_name(stage: &mut Stage<'_>) {
     stage.settled(&mut [&mut second], |all| active(all) == [1]);
     fenced(first.client.commit(1, &places));
     drop(first);
-    second
-        .client
-        .commit(1, &places)
-        .expect("the living one's commit");
+    send(&mut second, b"2");
+    let commit = second.client.commit(1, &places);
+    commit.expect("the living one's commit");
+    let mut reader = stage.client();
+    assert_eq!(stage.values(&mut *reader, &output, 0), b"2");
 }
 
 pub(super) fn dropped(stage: &mut Stage<'_>) {
@@ -155,31 +164,30 @@ pub(super) fn dropped(stage: &mut Stage<'_>) {
 /// Whether every one of three tasks has an owner, and a standby elsewhere.
 fn replicated(all: &[&Assignment]) -> bool {
     (0..3).map(task).all(|task| {
-        let owners = all.iter().filter(|has| has.active.contains(&task));
-        let keepers = all.iter().filter(|has| has.standby.contains(&task));
-        let both = |has: &&&Assignment| has.active.contains(&task) && has.standby.contains(&task);
-        owners.count() == 1 && keepers.count() == 1 && !all.iter().any(|has| both(&has))
+        let owns = |has: &&Assignment| has.active.contains(&task);
+        let keeps = |has: &&Assignment| has.standby.contains(&task);
+        let mut owners = all.iter().copied().filter(owns);
+        let keepers = all.iter().copied().filter(keeps).count();
+        owners.next().is_some_and(|owner| !keeps(&owner)) && owners.count() == 0 && keepers == 1
     })
 }
 
+/// Which of several standbys takes a task over, where it has the room, is for the log to say.
 pub(super) fn standbys(stage: &mut Stage<'_>) {
     stage.topic(&stage.input(0), 3);
     let [mut a, mut b, mut c] = ["a", "b", "c"].map(|name| stage.join(name, 3, 1));
     stage.settled(&mut [&mut a, &mut b, &mut c], |all| {
         active(all) == [1, 1, 1] && replicated(all)
     });
-    let lost = a.has.active[0];
-    let before = [b.has.clone(), c.has.clone()];
     let group = stage.group.clone();
     stage.harness.expire(&group, "a");
-    stage.settled(&mut [&mut b, &mut c], replicated);
-    for (now, before) in [&b.has, &c.has].into_iter().zip(&before) {
-        let kept = before.active.iter().all(|task| now.active.contains(task));
-        assert!(kept, "who lives keeps what it had: {before:?}, {now:?}");
-        let expected = before.standby.contains(&lost);
-        let takes = now.active.contains(&lost);
-        assert_eq!(takes, expected, "the standby of {lost} takes over");
-    }
+    stage.settled(&mut [&mut b, &mut c], |all| {
+        active(all).iter().all(|count| *count <= 2) && replicated(all)
+    });
+    stage.harness.expire(&group, "b");
+    stage.settled(&mut [&mut c], |all| {
+        active(all) == [3] && all[0].standby.is_empty()
+    });
 }
 
 pub(super) fn disagree(stage: &mut Stage<'_>) {

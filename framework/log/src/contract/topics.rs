@@ -62,6 +62,21 @@ pub(super) fn unknown(stage: &mut Stage<'_>) {
         let sent = client.send(topic, Some(missing.partition), value(b"x"));
         names(sent.expect_err("a send"), topic);
     }
+    let nowhere = stage.output(0);
+    let sent = client.send(&nowhere.topic, None, value(b"x"));
+    names(sent.expect_err("a send"), &nowhere.topic);
+}
+
+pub(super) fn listed(stage: &mut Stage<'_>) {
+    let all = [stage.input(0), stage.output(0)];
+    for at in &all {
+        stage.topic(at, 1);
+    }
+    let names = stage.client().topic_names().expect("the names");
+    for at in &all {
+        let named = names.iter().filter(|name| **name == *at.topic);
+        assert_eq!(named.count(), 1, "{} among {names:?}", at.topic);
+    }
 }
 
 pub(super) fn partitioner(stage: &mut Stage<'_>) {
