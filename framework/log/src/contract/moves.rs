@@ -188,6 +188,12 @@ pub(super) fn standbys(stage: &mut Stage<'_>) {
     stage.settled(&mut [&mut c], |all| {
         active(all) == [3] && all[0].standby.is_empty()
     });
+    // Who was thrown out hears so first from a poll, or first from a commit.
+    lost(stage, &mut a);
+    fenced(a.client.commit(1, &[]));
+    let of_b = stage.input(b.has.active[0].partition);
+    fenced(b.client.commit(1, &[place(&of_b, 1, 1)]));
+    lost(stage, &mut b);
 }
 
 pub(super) fn disagree(stage: &mut Stage<'_>) {
