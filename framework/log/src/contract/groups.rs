@@ -3,7 +3,7 @@
 //! Invariant tested: a member goes on where its group has been, and what became of a commit can be
 //! found out.
 
-use super::stage::{Stage, fatal, place, task, value};
+use super::stage::{Stage, place, task, value};
 use crate::api::{Committed, Error, Event, Outcome};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(super) fn places(stage: &mut Stage<'_>) {
     stage.settled(&mut [&mut member], |all| all[0].active.len() == 2);
     for (offset, number) in [(3, 8), (5, 9)] {
         let places = [place(&partitions[0], offset, number)];
-        member.client.commit(number, &places).expect("a commit");
+        stage.ask(|| member.client.commit(number, &places));
     }
     drop(member);
     stage.harness.reopen();
@@ -56,7 +56,7 @@ pub(super) fn fetch(stage: &mut Stage<'_>) {
     ready(stage, &mut member);
     stage.fetched(&mut member, &input, 100, &[7, 8, 9]);
     let places = [place(&input, 8, 1)];
-    member.client.commit(1, &places).expect("a commit");
+    stage.ask(|| member.client.commit(1, &places));
     drop((member, feeder));
     stage.harness.reopen();
     let mut member = stage.alone("a", 1);
@@ -86,12 +86,11 @@ pub(super) fn no_subscription(stage: &mut Stage<'_>) {
     let input = stage.input(0);
     stage.topic(&input, 1);
     let mut client = stage.client();
-    let sent = client.send(&input.topic, Some(0), value(b"x"));
-    sent.expect("a send");
-    fatal(client.commit(1, &[place(&input, 1, 1)]));
-    fatal(client.fetch(&input, 1));
-    fatal(client.committed(std::slice::from_ref(&input)));
-    fatal(client.acknowledge(&[task(0)]));
+    stage.send(&mut *client, &input, value(b"x"));
+    stage.fatal(|| client.commit(1, &[place(&input, 1, 1)]));
+    stage.fatal(|| client.fetch(&input, 1));
+    stage.fatal(|| client.committed(std::slice::from_ref(&input)));
+    stage.fatal(|| client.acknowledge(&[task(0)]));
     client.leave().expect("leaving nothing is fine");
 }
 
@@ -100,10 +99,9 @@ pub(super) fn resolve(stage: &mut Stage<'_>) {
     stage.topic(&input, 1);
     stage.topic(&output, 1);
     let mut client = stage.alone("a", 1).client;
-    let sent = client.send(&output.topic, Some(0), value(b"x"));
-    sent.expect("a send");
+    stage.send(&mut *client, &output, value(b"x"));
     let first = [place(&input, 1, 41)];
-    let commit = client.commit(41, &first).expect("a commit");
+    let commit = stage.ask(|| client.commit(41, &first));
     assert_eq!(
         stage.ask(|| client.resolve(41, &first)),
         Outcome::Committed(commit)
@@ -117,16 +115,14 @@ pub(super) fn begun(stage: &mut Stage<'_>) {
     stage.topic(&input, 1);
     stage.topic(&output, 1);
     let mut client = stage.alone("a", 1).client;
-    fatal(client.poll_commit(SHORT));
+    stage.fatal(|| client.poll_commit(SHORT));
     let offsets = stage.offsets(&[1; 3]);
     for (number, offset) in [1_u8, 2, 3].into_iter().zip(offsets) {
-        let sent = client.send(&output.topic, Some(0), value(&[number]));
-        sent.expect("a send");
+        stage.send(&mut *client, &output, value(&[number]));
         let places = [place(&input, number.into(), number.into())];
-        let begun = client.begin_commit(number.into(), &places);
-        let mut ended = begun.expect("a commit begins");
+        let mut ended = stage.ask(|| client.begin_commit(number.into(), &places));
         // Everything but sending is allowed meanwhile.
-        client.start(&output).expect("a start");
+        stage.ask(|| client.start(&output));
         client.poll(Duration::ZERO).expect("a poll");
         let commit = stage.patiently(|| {
             if ended.is_none() {
@@ -159,15 +155,14 @@ pub(super) fn feed(stage: &mut Stage<'_>) {
             b"stream time",
         ))]
     };
-    let sent = feeder.send(&input.topic, Some(0), value(b"x"));
-    sent.expect("a send");
-    let commit = feeder.commit_as(&group, 1, &places(1));
-    assert_eq!(commit.expect("a feed's commit").ends, [(input.clone(), 1)]);
+    stage.send(&mut *feeder, &input, value(b"x"));
+    let commit = stage.ask(|| feeder.commit_as(&group, 1, &places(1)));
+    assert_eq!(commit.ends, [(input.clone(), 1)]);
     assert_eq!(stage.ask(|| feeder.committed_as(&group, at)), kept(1));
     let mut member = stage.alone("a", 1);
-    fatal(feeder.commit_as(&group, 2, &places(2)));
-    fatal(member.client.commit_as(&group, 2, &places(2)));
-    member.client.commit(3, &places(3)).expect("a member's");
+    stage.fatal(|| feeder.commit_as(&group, 2, &places(2)));
+    stage.fatal(|| member.client.commit_as(&group, 2, &places(2)));
+    stage.ask(|| member.client.commit(3, &places(3)));
     assert_eq!(stage.ask(|| feeder.committed_as(&group, at)), kept(3));
     member.client.leave().expect("a farewell");
     stage.ask(|| feeder.commit_as(&group, 4, &places(4)));

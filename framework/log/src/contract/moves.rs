@@ -2,7 +2,7 @@
 //!
 //! Invariant tested: a task has one owner at a time, and only its owner can commit for it.
 
-use super::stage::{Member, Stage, fatal, fenced, place, task, value};
+use super::stage::{Member, Stage, place, task, value};
 use crate::api::{Assignment, Committed, Error, Event};
 use std::time::Duration;
 
@@ -32,9 +32,9 @@ pub(super) fn share(stage: &mut Stage<'_>) {
             stage.fetched(member, input, 9, &[number]);
         }
         let foreign = &inputs[others[0].partition as usize];
-        fenced(member.client.fetch(foreign, 1));
-        fenced(member.client.seek(foreign, 0));
-        fenced(member.client.commit(1, &[place(foreign, 1, 1)]));
+        stage.fenced(|| member.client.fetch(foreign, 1));
+        stage.fenced(|| member.client.seek(foreign, 0));
+        stage.fenced(|| member.client.commit(1, &[place(foreign, 1, 1)]));
     }
     a.client.leave().expect("a farewell");
     stage.settled(&mut [&mut b], |all| active(all) == [4]);
@@ -56,17 +56,16 @@ pub(super) fn revoke(stage: &mut Stage<'_>) {
     assert!(moving.len() >= 2, "b's share moves, whatever else does");
     // Until it acknowledges, a may finish its work.
     let partition = stage.input(moving[0].partition);
-    let sent = a.client.send(&output.topic, Some(0), value(b"1"));
-    sent.expect("a send");
-    (a.client.commit(1, &[place(&partition, 1, 1)])).expect("a commit of a task being revoked");
-    fenced(b.client.commit(1, &[place(&partition, 2, 1)]));
+    stage.send(&mut *a.client, &output, value(b"1"));
+    stage.ask(|| a.client.commit(1, &[place(&partition, 1, 1)]));
+    stage.fenced(|| b.client.commit(1, &[place(&partition, 2, 1)]));
     let told = a.client.acknowledge(&moving[..1]);
     told.expect("one by one is fine");
     b.hear();
     let taken = |task| moving[..1].contains(task);
     assert!(b.has.active.iter().all(taken), "the others are still a's");
-    fenced(a.client.commit(2, &[place(&partition, 2, 2)]));
-    fatal(a.client.acknowledge(&moving[..1]));
+    stage.fenced(|| a.client.commit(2, &[place(&partition, 2, 2)]));
+    stage.fatal(|| a.client.acknowledge(&moving[..1]));
     a.client
         .acknowledge(&moving[1..])
         .expect("an acknowledgement");
@@ -76,9 +75,8 @@ pub(super) fn revoke(stage: &mut Stage<'_>) {
         true => (&mut a, &mut b),
         false => (&mut b, &mut a),
     };
-    fenced(other.client.commit(2, &[place(&partition, 3, 2)]));
-    let commit = owner.client.commit(2, &[place(&partition, 2, 2)]);
-    commit.expect("the new owner's commit");
+    stage.fenced(|| other.client.commit(2, &[place(&partition, 3, 2)]));
+    stage.ask(|| owner.client.commit(2, &[place(&partition, 2, 2)]));
     let mut reader = stage.client();
     assert_eq!(stage.values(&mut *reader, &output, 0), b"1");
 }
@@ -98,23 +96,22 @@ pub(super) fn zombie(stage: &mut Stage<'_>) {
     stage.topic(&input, 1);
     stage.topic(&output, 1);
     let mut zombie = stage.alone("a", 1);
-    let sent = zombie.client.send(&output.topic, Some(0), value(b"z"));
-    sent.expect("a send");
+    stage.send(&mut *zombie.client, &output, value(b"z"));
     let group = stage.group.clone();
     stage.harness.expire(&group, "a");
     let mut heir = stage.alone("b", 1);
     let taken = [place(&input, 4, 1)];
-    heir.client.commit(1, &taken).expect("a commit");
+    stage.ask(|| heir.client.commit(1, &taken));
     let client = &mut zombie.client;
     let places = [place(&input, 1, 1)];
-    fenced(client.commit(1, &places));
-    fenced(client.commit(1, &[]));
-    fenced(client.fetch(&input, 1));
-    fenced(client.committed(std::slice::from_ref(&input)));
-    fenced(client.acknowledge(&[task(0)]));
-    fenced(client.resolve(1, &places));
+    stage.fenced(|| client.commit(1, &places));
+    stage.fenced(|| client.commit(1, &[]));
+    stage.fenced(|| client.fetch(&input, 1));
+    stage.fenced(|| client.committed(std::slice::from_ref(&input)));
+    stage.fenced(|| client.acknowledge(&[task(0)]));
+    stage.fenced(|| client.resolve(1, &places));
     lost(stage, &mut zombie);
-    fenced(zombie.client.commit(1, &[]));
+    stage.fenced(|| zombie.client.commit(1, &[]));
     zombie.client.abort().expect("an abort");
     let another = stage.subscription("a", 1, 0);
     stage.ask(|| zombie.client.subscribe(another.clone()));
@@ -133,22 +130,17 @@ pub(super) fn same_name(stage: &mut Stage<'_>) {
     let (input, output) = (stage.input(0), stage.output(0));
     stage.topic(&input, 1);
     stage.topic(&output, 1);
-    let send = |member: &mut Member, bytes| {
-        let sent = member.client.send(&output.topic, Some(0), value(bytes));
-        sent.expect("a send");
-    };
     let mut first = stage.alone("a", 1);
-    send(&mut first, b"1");
+    stage.send(&mut *first.client, &output, value(b"1"));
     let mut second = stage.join("a", 1, 0);
     let places = [place(&input, 1, 1)];
-    fenced(first.client.commit(1, &places));
+    stage.fenced(|| first.client.commit(1, &places));
     lost(stage, &mut first);
     stage.settled(&mut [&mut second], |all| active(all) == [1]);
-    fenced(first.client.commit(1, &places));
+    stage.fenced(|| first.client.commit(1, &places));
     drop(first);
-    send(&mut second, b"2");
-    let commit = second.client.commit(1, &places);
-    commit.expect("the living one's commit");
+    stage.send(&mut *second.client, &output, value(b"2"));
+    stage.ask(|| second.client.commit(1, &places));
     let mut reader = stage.client();
     assert_eq!(stage.values(&mut *reader, &output, 0), b"2");
 }
@@ -190,9 +182,9 @@ pub(super) fn standbys(stage: &mut Stage<'_>) {
     });
     // Who was thrown out hears so first from a poll, or first from a commit.
     lost(stage, &mut a);
-    fenced(a.client.commit(1, &[]));
+    stage.fenced(|| a.client.commit(1, &[]));
     let of_b = stage.input(b.has.active[0].partition);
-    fenced(b.client.commit(1, &[place(&of_b, 1, 1)]));
+    stage.fenced(|| b.client.commit(1, &[place(&of_b, 1, 1)]));
     lost(stage, &mut b);
 }
 
@@ -200,13 +192,15 @@ pub(super) fn disagree(stage: &mut Stage<'_>) {
     stage.topic(&stage.input(0), 3);
     let mut a = stage.join("a", 2, 0).client;
     let mut b = stage.client();
-    fatal(b.subscribe(stage.subscription("b", 3, 0)));
-    let unknown = b.subscribe(stage.subscription("b", 4, 0));
+    let others = [3, 4].map(|tasks| stage.subscription("b", tasks, 0));
+    stage.fatal(|| b.subscribe(others[0].clone()));
+    let unknown = b.subscribe(others[1].clone());
     assert!(
         matches!(unknown, Err(Error::UnknownTopic(_))),
         "{unknown:?}"
     );
-    fatal(a.subscribe(stage.subscription("a", 2, 0)));
+    let again = stage.subscription("a", 2, 0);
+    stage.fatal(|| a.subscribe(again.clone()));
     a.leave().expect("a farewell");
     b.subscribe(stage.subscription("b", 3, 0))
         .expect("the only member decides");

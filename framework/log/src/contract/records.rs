@@ -16,20 +16,19 @@ pub(super) fn atomic(stage: &mut Stage<'_>) {
     stage.topic(&all[2], 1);
     let (mut writer, mut reader) = (stage.client(), stage.client());
     for partition in &all {
-        let sent = writer.send(&partition.topic, Some(partition.partition), value(b"x"));
-        sent.expect("a send");
+        stage.send(&mut *writer, partition, value(b"x"));
         for partition in &all {
-            let seen = reader.end(partition).expect("an end");
+            let seen = stage.ask(|| reader.end(partition));
             let early = stage.terms.transactions && seen > 0;
             assert!(!early, "nothing before the commit");
         }
     }
-    let commit = writer.commit(1, &[]).expect("a commit");
+    let commit = stage.ask(|| writer.commit(1, &[]));
     let mut ends = commit.ends;
     ends.sort();
     assert_eq!(ends, all.clone().map(|partition| (partition, 1)));
     for partition in &all {
-        let given_out = reader.end_uncommitted(partition).expect("an end");
+        let given_out = stage.ask(|| reader.end_uncommitted(partition));
         assert!(given_out >= 1, "{given_out} is not behind all offsets");
     }
     for partition in &all {
@@ -47,15 +46,11 @@ pub(super) fn abort(stage: &mut Stage<'_>) {
     let partition = stage.input(0);
     stage.topic(&partition, 1);
     let mut client = stage.client();
-    let send = |client: &mut dyn Log, bytes| {
-        let sent = client.send(&partition.topic, Some(0), value(bytes));
-        sent.expect("a send");
-    };
-    send(&mut *client, b"a");
+    stage.send(&mut *client, &partition, value(b"a"));
     client.abort().expect("an abort");
     assert_eq!(client.commit(1, &[]).expect("an empty commit").ends, []);
     stage.fill(&mut *client, &partition, 1..3);
-    send(&mut *client, b"b");
+    stage.send(&mut *client, &partition, value(b"b"));
     drop(client);
     stage.harness.reopen();
     let mut client = stage.client();
@@ -101,7 +96,7 @@ pub(super) fn dense(stage: &mut Stage<'_>) {
     let (offsets, values) = all(stage, &mut *client, &partition, 1);
     assert_eq!(offsets, stage.offsets(&[5; 4]));
     assert_eq!(values, sent);
-    assert_eq!(client.start(&partition).expect("a start"), 0);
+    assert_eq!(stage.ask(|| client.start(&partition)), 0);
 }
 
 pub(super) fn faithful(stage: &mut Stage<'_>) {
@@ -130,10 +125,9 @@ pub(super) fn faithful(stage: &mut Stage<'_>) {
         record(None, Some(b"v"), 7, &Headers::NONE),
     ];
     for record in all {
-        let sent = client.send(&partition.topic, Some(0), record);
-        sent.expect("a send");
+        stage.send(&mut *client, &partition, record);
     }
-    client.commit(1, &[]).expect("a commit");
+    stage.ask(|| client.commit(1, &[]));
     for _ in 0..2 {
         let mut expected = all.iter();
         stage.pages(&mut *client, (&partition, 0), 1 << 20, |records| {
@@ -168,7 +162,7 @@ pub(super) fn pages(stage: &mut Stage<'_>) {
         (37..100).collect::<Vec<_>>()
     );
     let end = stage.ask(|| client.end(&partition));
-    let behind = client.read(&partition, end, 1).expect("the end");
+    let behind = stage.ask(|| client.read(&partition, end, 1));
     assert!(behind.records.is_empty());
 }
 
@@ -187,7 +181,7 @@ pub(super) fn deleted(stage: &mut Stage<'_>) {
         stage.harness.delete_records(&partition, before);
         stage.harness.reopen();
         let mut client = stage.client();
-        assert_eq!(client.start(&partition).expect("a start"), before);
+        assert_eq!(stage.ask(|| client.start(&partition)), before);
         for outside in [before - 1, end + 1] {
             let error = stage.refused(|| client.read(&partition, outside, 1));
             let expected = Error::OffsetOutOfRange {
@@ -223,21 +217,20 @@ pub(super) fn trimmed(stage: &mut Stage<'_>) {
         },
         ..spec
     };
-    assert_eq!(client.create_topic(&compacted), Ok(made));
+    assert_eq!(stage.ask(|| client.create_topic(&compacted)), made);
     for number in 0..10u8 {
         let record = RawRecord {
             key: Some(&[number]),
             ..value(b"x")
         };
-        let sent = client.send(&partition.topic, Some(0), record);
-        sent.expect("a send");
+        stage.send(&mut *client, &partition, record);
     }
-    client.commit(1, &[]).expect("a commit");
+    stage.ask(|| client.commit(1, &[]));
     drop(client);
     stage.harness.delete_records(&partition, 7);
     stage.harness.reopen();
     let mut client = stage.client();
-    assert_eq!(client.start(&partition).expect("a start"), 7);
+    assert_eq!(stage.ask(|| client.start(&partition)), 7);
     let mut keys = Vec::new();
     stage.pages(&mut *client, (&partition, 7), 1 << 20, |records| {
         keys.extend((records.iter()).map(|(_, record)| record.key.unwrap_or_default().to_vec()));
@@ -260,10 +253,9 @@ pub(super) fn by_time(stage: &mut Stage<'_>) {
                 timestamp,
                 ..value(b"x")
             };
-            let sent = client.send(&partition.topic, Some(0), record);
-            sent.expect("a send");
+            stage.send(&mut *client, &partition, record);
         }
-        client.commit(1, &[]).expect("a commit");
+        stage.ask(|| client.commit(1, &[]));
     }
     let mut all = Vec::new();
     stage.pages(&mut *client, (&partition, 0), 100, |records| {
@@ -275,10 +267,10 @@ pub(super) fn by_time(stage: &mut Stage<'_>) {
         let expected = first.expect("one is late enough").0;
         assert_eq!(found(stage, &mut *client, time), expected, "{time}");
     }
-    let end = client.end(&partition).expect("an end");
+    let end = stage.ask(|| client.end(&partition));
     assert_eq!(found(stage, &mut *client, 401), end, "all are older");
     let missing = stage.input(7);
-    let unknown = client.offset_for_time(&missing, 0);
+    let unknown = stage.told(|| client.offset_for_time(&missing, 0));
     assert!(matches!(unknown, Err(Error::UnknownTopic(_))));
 }
 

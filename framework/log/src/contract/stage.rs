@@ -102,12 +102,37 @@ impl<'a> Stage<'a> {
         attempt().unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// Asks until the log answers.
-    pub(super) fn ask<T>(&mut self, mut call: impl FnMut() -> Result<T>) -> T {
+    /// What the log answers when it does not say: not now.
+    pub(super) fn told<T>(&mut self, mut call: impl FnMut() -> Result<T>) -> Result<T> {
         self.patiently(|| match call() {
             Err(Error::Retry(why)) => Err(why),
-            answer => Ok(answer.expect("an answer")),
+            told => Ok(told),
         })
+    }
+
+    /// What the log answers to what must succeed.
+    pub(super) fn ask<T>(&mut self, call: impl FnMut() -> Result<T>) -> T {
+        self.told(call).expect("an answer")
+    }
+
+    pub(super) fn fenced<T: std::fmt::Debug>(&mut self, call: impl FnMut() -> Result<T>) {
+        let told = self.told(call);
+        assert!(matches!(told, Err(Error::Fenced(_))), "{told:?}");
+    }
+
+    pub(super) fn fatal<T: std::fmt::Debug>(&mut self, call: impl FnMut() -> Result<T>) {
+        let told = self.told(call);
+        assert!(matches!(told, Err(Error::Fatal(_))), "{told:?}");
+    }
+
+    /// Adds a record to the client's transaction.
+    pub(super) fn send(
+        &mut self,
+        client: &mut dyn Log,
+        at: &TopicPartition,
+        record: RawRecord<'_>,
+    ) {
+        self.ask(|| client.send(&at.topic, Some(at.partition), record));
     }
 
     /// Waits for an error: a log may have to look before it knows.
@@ -181,10 +206,9 @@ impl<'a> Stage<'a> {
         values: std::ops::Range<u8>,
     ) {
         for number in values {
-            let sent = client.send(&at.topic, Some(at.partition), value(&[number]));
-            sent.expect("a record is sent");
+            self.send(client, at, value(&[number]));
         }
-        client.commit(0, &[]).expect("a commit without places");
+        self.ask(|| client.commit(0, &[]));
     }
 
     /// A subscription of the group, with one task per partition of the input.
@@ -324,12 +348,4 @@ pub(super) fn place(
 ) -> (TopicPartition, Committed) {
     let committed = Committed::new(offset, transaction, b"stream time");
     (at.clone(), committed)
-}
-
-pub(super) fn fenced<T: std::fmt::Debug>(result: Result<T>) {
-    assert!(matches!(result, Err(Error::Fenced(_))), "{result:?}");
-}
-
-pub(super) fn fatal<T: std::fmt::Debug>(result: Result<T>) {
-    assert!(matches!(result, Err(Error::Fatal(_))), "{result:?}");
 }

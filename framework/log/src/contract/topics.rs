@@ -2,7 +2,7 @@
 //!
 //! Invariant tested: a topic is what it was made as, and a key's partition is Kafka's.
 
-use super::stage::{Stage, fatal, spec, value};
+use super::stage::{Stage, spec, value};
 use crate::{
     api::{Cleanup, Error, TopicSpec},
     murmur2,
@@ -15,8 +15,8 @@ pub(super) fn made_twice(stage: &mut Stage<'_>) {
     stage.harness.reopen();
     assert_eq!(stage.topic(&input, 3), first);
     let mut client = stage.client();
-    assert_eq!(client.topic(&input.topic).expect("a look-up"), Some(first));
-    assert_eq!(client.topic(&output.topic).expect("a look-up"), None);
+    assert_eq!(stage.ask(|| client.topic(&input.topic)), Some(first));
+    assert_eq!(stage.ask(|| client.topic(&output.topic)), None);
 }
 
 pub(super) fn made_differently(stage: &mut Stage<'_>) {
@@ -33,16 +33,15 @@ pub(super) fn made_differently(stage: &mut Stage<'_>) {
             ..spec(&input.topic, 3)
         },
     ] {
-        let error = client
-            .create_topic(&other)
-            .expect_err("another topic of the name");
+        let told = stage.told(|| client.create_topic(&other));
+        let error = told.expect_err("another topic of the name");
         assert!(
             matches!(&error, Error::Fatal(message) if message.contains(&*input.topic)),
             "{error}"
         );
     }
     let none = stage.harness.name("none");
-    fatal(client.create_topic(&spec(&none, 0)));
+    stage.fatal(|| client.create_topic(&spec(&none, 0)));
 }
 
 pub(super) fn unknown(stage: &mut Stage<'_>) {
@@ -56,14 +55,17 @@ pub(super) fn unknown(stage: &mut Stage<'_>) {
     };
     for missing in [stage.output(0), stage.input(1)] {
         let topic = &*missing.topic;
-        names(client.end(&missing).expect_err("an end"), topic);
-        names(client.start(&missing).expect_err("a start"), topic);
-        names(client.read(&missing, 0, 1).expect_err("a page"), topic);
-        let sent = client.send(topic, Some(missing.partition), value(b"x"));
-        names(sent.expect_err("a send"), topic);
+        let end = stage.told(|| client.end(&missing));
+        names(end.expect_err("an end"), topic);
+        let start = stage.told(|| client.start(&missing));
+        names(start.expect_err("a start"), topic);
+        let page = stage.told(|| client.read(&missing, 0, 1));
+        names(page.expect_err("a page"), topic);
+        let sent = || client.send(topic, Some(missing.partition), value(b"x"));
+        names(stage.told(sent).expect_err("a send"), topic);
     }
     let nowhere = stage.output(0);
-    let sent = client.send(&nowhere.topic, None, value(b"x"));
+    let sent = stage.told(|| client.send(&nowhere.topic, None, value(b"x")));
     names(sent.expect_err("a send"), &nowhere.topic);
 }
 
@@ -72,11 +74,17 @@ pub(super) fn listed(stage: &mut Stage<'_>) {
     for at in &all {
         stage.topic(at, 1);
     }
-    let names = stage.client().topic_names().expect("the names");
-    for at in &all {
-        let named = names.iter().filter(|name| **name == *at.topic);
-        assert_eq!(named.count(), 1, "{} among {names:?}", at.topic);
-    }
+    let mut client = stage.client();
+    stage.patiently(|| {
+        let names = client.topic_names().expect("the names");
+        for at in &all {
+            let named = names.iter().filter(|name| **name == *at.topic).count();
+            if named != 1 {
+                return Err(format!("{} is {named} times among {names:?}", at.topic));
+            }
+        }
+        Ok(())
+    });
 }
 
 pub(super) fn partitioner(stage: &mut Stage<'_>) {
@@ -88,9 +96,9 @@ pub(super) fn partitioner(stage: &mut Stage<'_>) {
             key: Some(key.as_bytes()),
             ..value(b"x")
         };
-        client.send(&input.topic, None, record).expect("a send");
+        stage.ask(|| client.send(&input.topic, None, record));
     }
-    client.commit(1, &[]).expect("a commit");
+    stage.ask(|| client.commit(1, &[]));
     let mut found = 0;
     for partition in 0..7 {
         let at = stage.input(partition);
@@ -110,10 +118,9 @@ pub(super) fn round_robin(stage: &mut Stage<'_>) {
     stage.topic(&input, 3);
     let mut client = stage.client();
     for _ in 0..6 {
-        let sent = client.send(&input.topic, None, value(b"x"));
-        sent.expect("a send");
+        stage.ask(|| client.send(&input.topic, None, value(b"x")));
     }
-    client.commit(1, &[]).expect("a commit");
+    stage.ask(|| client.commit(1, &[]));
     for partition in 0..3 {
         let at = stage.input(partition);
         assert_eq!(stage.values(&mut *client, &at, 0), b"xx", "{partition}");
