@@ -14,13 +14,17 @@ use millstream_log::{
     Broker, Cleanup, ClientStatistics, Committed, Error, Log, Result, TopicInfo, TopicSpec,
 };
 use std::{
+    collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+/// How long the brokers may take to hear of a new topic, as librdkafka reckons
+/// (`topic.metadata.propagation.max.ms`).
+pub(crate) const PROPAGATION: Duration = Duration::from_secs(30);
 /// How long one request is waited for.
 const REQUEST: Duration = Duration::from_secs(5);
 /// How long it is waited to hear who leads which partition now.
@@ -42,6 +46,9 @@ pub(crate) struct Cluster {
     pub(crate) config: KafkaConfig,
     pub(crate) admin: Arc<Handle>,
     clients: AtomicU64,
+    /// When topics were made here, or found to be there when they should be made: brokers that do
+    /// not know them will.
+    made: Mutex<BTreeMap<String, Duration>>,
     pub(crate) elapsed: Elapsed,
     pub(crate) tellers: Tellers,
 }
@@ -84,6 +91,7 @@ impl KafkaLog {
                 config,
                 admin,
                 clients,
+                made: Mutex::default(),
                 elapsed,
                 tellers: Tellers::default(),
             }),
@@ -129,6 +137,9 @@ impl Broker for KafkaLog {
 
     fn delete_topic(&self, name: &str) -> Result<()> {
         let gone = self.cluster.admin.remove_topic(name, REQUEST);
+        let made = &self.cluster.made;
+        let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.remove(name);
         gone.map_err(|error| refused("deleting a topic", &error))
     }
 
@@ -175,6 +186,15 @@ impl Cluster {
         }))
     }
 
+    /// As [`Cluster::topic`], where it may have been made a moment ago.
+    pub(crate) fn look_up(&self, name: &str) -> Result<Option<TopicInfo>> {
+        let found = self.topic(name)?;
+        match self.unknown(name, name.to_owned()) {
+            told @ Error::Retry(_) if found.is_none() => Err(told),
+            _ => Ok(found),
+        }
+    }
+
     /// The names of all topics but the cluster's own.
     pub(crate) fn topic_names(&self) -> Result<Vec<String>> {
         let names = self.admin.topic_names(REQUEST);
@@ -201,12 +221,30 @@ impl Cluster {
         for _ in 0..CREATED_ROUNDS {
             let ready = self.describe(&spec.name)?.is_some_and(|topic| topic.ready);
             if ready && let Some(info) = self.topic(&spec.name)? {
-                return agreed(info, spec);
+                let info = agreed(info, spec)?;
+                self.was_made(&spec.name);
+                return Ok(info);
             }
             self.admin.serve(CREATED_WAIT);
         }
         let name = &spec.name;
         Err(Error::Retry(format!("topic {name} is not there yet")))
+    }
+
+    /// Takes note of a topic that is there now, whoever does not know it yet.
+    pub(crate) fn was_made(&self, name: &str) {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.insert(name.to_owned(), (self.elapsed)());
+    }
+
+    /// What it means that a broker does not know a topic.
+    pub(crate) fn unknown(&self, name: &str, what: String) -> Error {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let young = |made: &Duration| (self.elapsed)().saturating_sub(*made) < PROPAGATION;
+        match made.get(name).is_some_and(young) {
+            true => Error::Retry(format!("{what} is not known yet")),
+            false => Error::UnknownTopic(what),
+        }
     }
 
     pub(crate) fn start(&self, at: &TopicPartition) -> Result<Offset> {
@@ -247,16 +285,20 @@ impl Cluster {
         let asked = std::slice::from_ref(at);
         match self.admin.list_offsets(asked, which, isolation, REQUEST) {
             Ok(offsets) => Ok(offsets.first().copied().flatten()),
-            Err(error) if crate::ffi::is_unknown_topic(error.code) => {
-                Err(Error::UnknownTopic(at.to_string()))
-            }
-            // It says only that nobody leads the partition: there may be no such partition.
-            Err(error) if error.code == Code::RD_KAFKA_RESP_ERR__NOENT => {
+            // The second says only that nobody leads the partition: there may be no such partition.
+            Err(error)
+                if crate::ffi::is_unknown_topic(error.code)
+                    || error.code == Code::RD_KAFKA_RESP_ERR__NOENT =>
+            {
                 match self.describe(&at.topic)? {
-                    Some(topic) if at.partition < topic.partitions => {
-                        Err(self.astray("asking for an offset", &error))
+                    Some(topic) if at.partition >= topic.partitions => {
+                        Err(Error::UnknownTopic(at.to_string()))
                     }
-                    _ => Err(Error::UnknownTopic(at.to_string())),
+                    Some(_) => match self.astray("asking for an offset", &error) {
+                        Error::UnknownTopic(why) => Err(Error::Retry(why)),
+                        told => Err(told),
+                    },
+                    None => Err(self.unknown(&at.topic, at.to_string())),
                 }
             }
             Err(error) => Err(self.astray("asking for an offset", &error)),
@@ -407,6 +449,21 @@ fn cleanup(settings: &[(String, String)]) -> Cleanup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{config::Guarantee, mock::Mock};
+
+    #[test]
+    fn who_does_not_know_a_topic_that_was_made_a_moment_ago_is_asked_again() {
+        let mock = Mock::start();
+        let log = mock.log(Guarantee::AtLeastOnce, &[]);
+        let cluster = log.cluster();
+        cluster.was_made("young");
+        let unknown = |name: &str| cluster.unknown(name, format!("{name}-0"));
+        assert!(matches!(unknown("young"), Error::Retry(_)));
+        let other = Error::UnknownTopic("other-0".into());
+        assert_eq!(unknown("other"), other);
+        mock.seconds.store(PROPAGATION.as_secs(), Ordering::Relaxed);
+        assert!(matches!(unknown("young"), Error::UnknownTopic(_)));
+    }
 
     #[test]
     fn what_is_written_for_a_topic_is_read_back() {

@@ -151,7 +151,7 @@ impl KafkaClient {
 
 impl Log for KafkaClient {
     fn topic(&mut self, name: &str) -> Result<Option<TopicInfo>> {
-        let found = self.cluster.topic(name);
+        let found = self.cluster.look_up(name);
         self.patient(found)
     }
 

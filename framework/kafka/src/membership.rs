@@ -10,7 +10,7 @@
 //! to members that have the same tasks, since of others each would reckon for itself.
 
 use crate::{
-    broker::Cluster,
+    broker::{Cluster, PROPAGATION},
     errors::{fatal, refused},
     ffi::{Context, GroupEvent, GroupMetadata, Handle, MemberDescription, PartitionList, Queue},
     placement::{self, Member},
@@ -55,9 +55,6 @@ pub(crate) trait Membership: Send {
 
 /// How long one request about the group takes at most.
 const REQUEST: Duration = Duration::from_secs(5);
-/// How long the brokers may take to hear of a new topic, as librdkafka reckons
-/// (`topic.metadata.propagation.max.ms`).
-const PROPAGATION: Duration = Duration::from_secs(30);
 /// A leaving member waits for the group so many times so long.
 const LEAVE_ROUNDS: usize = 50;
 const LEAVE_WAIT: Duration = Duration::from_millis(100);

@@ -309,7 +309,7 @@ impl Producer {
         }
         let there = self.cluster.describe(name)?;
         match there.map_or(0, |topic| topic.partitions) {
-            0 => Err(Error::UnknownTopic(name.to_owned())),
+            0 => Err(self.cluster.unknown(name, name.to_owned())),
             count if partition < count => {
                 Err(Error::Retry(format!("{name}-{partition} is not known yet")))
             }
