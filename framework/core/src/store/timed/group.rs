@@ -19,12 +19,14 @@ use super::{
 use crate::record::Timestamp;
 use hashbrown::HashTable;
 use millstream_state::{SmallBytes, ordered};
-use std::{cmp::Ordering, collections::VecDeque};
+use std::{cmp::Ordering, collections::VecDeque, hint::black_box};
 
 /// What a group costs beside its rows, roughly: slot, index, allocations.
 const GROUP_BYTES: usize = 160;
 /// How far the eviction hand moves for a new group at most.
-pub(super) const STEPS_PER_GROUP: usize = 8;
+const STEPS_PER_GROUP: usize = 8;
+/// So many new groups make room together: who leaves is looked at together too.
+const TOGETHER: usize = 16;
 
 /// A row's way to the backend in numbers that grow with every commit: it is dirty under the number
 /// that changes have now, then handed over to a commit whose outcome is not known yet, and clean
@@ -33,6 +35,8 @@ pub(super) type Epoch = u64;
 
 /// Room for so many rows is kept where there is none any more.
 const ROWS_KEPT: usize = 8;
+/// Not four at once: many keys have but one or two.
+const ROWS_AT_FIRST: usize = 2;
 /// The place of the last row where there is none.
 const NOWHERE: At = At::first(Timestamp::MIN);
 
@@ -136,8 +140,7 @@ impl<V> Group<V> {
     #[inline]
     pub(super) fn insert(&mut self, place: usize, row: Row<V>) {
         if self.rows.capacity() == 0 {
-            // Not four at once: many keys have but one or two.
-            self.rows.reserve_exact(2);
+            self.rows.reserve_exact(ROWS_AT_FIRST);
         }
         // What is known to have expired lies in front of what has not been looked at.
         if place <= self.expired as usize {
@@ -190,6 +193,8 @@ pub(super) struct Groups<V> {
     free: Vec<u32>,
     pub(super) bytes: usize,
     hand: usize,
+    /// New groups that no room was made for yet.
+    fresh: usize,
     /// The number under which rows change now.
     pub(super) now: Epoch,
     /// The number of the last commit that is done.
@@ -207,6 +212,7 @@ impl<V> Groups<V> {
             free: Vec::new(),
             bytes: 0,
             hand: 0,
+            fresh: 0,
             now: 1,
             done: 0,
         }
@@ -274,7 +280,7 @@ impl<V> Groups<V> {
     pub(super) fn insert(&mut self, hash: u64, key: &[u8]) -> u32 {
         self.scratch.clear();
         ordered::put_bytes(&mut self.scratch, key);
-        let group = Group {
+        let mut group = Group {
             prefix: SmallBytes::from(&self.scratch[..]),
             missing: self.away.latest(hash),
             hash,
@@ -283,7 +289,9 @@ impl<V> Groups<V> {
         self.bytes += group.prefix.len() + GROUP_BYTES;
         let number = match self.free.pop() {
             Some(number) => {
-                self.slots[number as usize] = group;
+                let slot = &mut self.slots[number as usize];
+                group.rows = std::mem::take(&mut slot.rows);
+                *slot = group;
                 number
             }
             None => {
@@ -317,6 +325,38 @@ impl<V> Groups<V> {
         }
     }
 
+    /// Makes room for one more group, now or with the next ones: see [`Groups::evict`].
+    #[inline]
+    pub(super) fn make_room(&mut self, allowed: usize, horizon: Timestamp) {
+        self.fresh += 1;
+        if self.fresh < TOGETHER {
+            return;
+        }
+        self.fresh = 0;
+        if self.bytes > allowed {
+            self.touch_leaving();
+            // No further than around, or what was looked up a moment ago could go.
+            let steps = (STEPS_PER_GROUP * TOGETHER).min(self.slots.len());
+            self.evict(steps, allowed, horizon);
+        }
+    }
+
+    /// Touches what is looked at of groups that the hand drops next.
+    fn touch_leaving(&self) {
+        let behind = &self.slots[(self.hand + 1).min(self.slots.len())..];
+        let may_leave = |group: &&Group<V>| group.changed <= self.done && !group.used;
+        let leaving = || {
+            let near = behind.iter().take(STEPS_PER_GROUP * TOGETHER);
+            near.filter(may_leave).take(TOGETHER)
+        };
+        let mut seen = leaving().fold(0, |seen, group| seen ^ self.away.latest(group.hash));
+        for group in leaving() {
+            seen ^= group.rows.front().map_or(0, |row| row.timestamp);
+            seen ^= i64::from(*self.index.find(group.hash, |_| true).unwrap_or(&0));
+        }
+        black_box(seen);
+    }
+
     /// Moves the hand over at most `steps` groups and drops clean, unused ones while there are more
     /// bytes than allowed. Of rows at or before `horizon` nothing need be remembered.
     pub(super) fn evict(&mut self, steps: usize, allowed: usize, horizon: Timestamp) {
@@ -345,7 +385,12 @@ impl<V> Groups<V> {
         let rows: usize = group.rows.iter().map(|row| row.bytes as usize).sum();
         self.bytes -= rows + group.prefix.len() + GROUP_BYTES;
         group.prefix = SmallBytes::default();
-        group.rows = VecDeque::new();
+        if group.rows.capacity() <= ROWS_AT_FIRST {
+            // The next one in this slot has use for the room.
+            group.rows.clear();
+        } else {
+            group.rows = VecDeque::new();
+        }
         (group.last, group.changed) = (NOWHERE, 0);
         group.pass_expired(0);
         // The hand passes free slots by as it does used ones.

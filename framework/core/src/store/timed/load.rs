@@ -3,12 +3,7 @@
 //! Invariant: what is in memory is newer than what is stored, so that loading adds rows and never
 //! replaces one.
 
-use super::{
-    At, Row, TimedStore,
-    group::{NOBODY, STEPS_PER_GROUP},
-    keys,
-    rows::row_bytes,
-};
+use super::{At, Row, TimedStore, group::NOBODY, keys, rows::row_bytes};
 use crate::{
     error::Result,
     record::Timestamp,
@@ -84,7 +79,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
 
     fn insert(&mut self, hash: u64, key: &[u8]) -> u32 {
         let (horizon, allowed) = (self.horizon(), self.env.cache_bytes);
-        self.groups.evict(STEPS_PER_GROUP, allowed, horizon);
+        self.groups.make_room(allowed, horizon);
         self.groups.insert(hash, key)
     }
 
