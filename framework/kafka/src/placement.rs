@@ -12,8 +12,8 @@ use millstream_log::{Assignment, TaskInputs};
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// A member: the process it is a thread of, its name, and what the group calls it. Two that live may
-/// have one name, by mistake, but never one id.
+/// A member: the process it is a thread of, its name, and what the group calls it. Two that live
+/// may have one name, by mistake, but never one id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Member {
     pub(crate) instance: String,

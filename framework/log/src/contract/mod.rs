@@ -70,8 +70,8 @@ pub struct Terms {
     /// How long that which must come about may take. Where it is nothing, as in one process, all
     /// that was done is seen at once.
     pub patience: Duration,
-    /// Whether records are seen with their commit only. Without transactions they may be seen before
-    /// it, and also where it never comes.
+    /// Whether records are seen with their commit only. Without transactions they may be seen
+    /// before it, and also where it never comes.
     pub transactions: bool,
     /// How many offsets a transaction leaves behind its records, in each partition it wrote to.
     pub marks: Offset,
