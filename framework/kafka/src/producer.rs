@@ -160,12 +160,11 @@ impl Producer {
         millis.map_or(self.cluster.config.task_timeout, Duration::from_millis)
     }
 
-    fn begin(&mut self) -> Result<Arc<Handle>> {
+    /// Makes sure that a transaction is open.
+    fn begin(&mut self) -> Result<()> {
         match &self.standing {
-            Standing::Open => {
-                let handle = self.handle.as_ref().map(Arc::clone);
-                return handle.ok_or_else(|| Error::Retry("the producer is gone".into()));
-            }
+            Standing::Open if self.handle.is_some() => return Ok(()),
+            Standing::Open => return Err(gone()),
             Standing::Failed(why) => return Err(Error::Retry(why.clone())),
             Standing::Closed => {}
         }
@@ -184,7 +183,7 @@ impl Producer {
             return Err(told);
         }
         self.standing = Standing::Open;
-        Ok(handle)
+        Ok(())
     }
 
     /// Settles who we are with the cluster: after this no earlier transaction of ours is open.
@@ -203,8 +202,8 @@ impl Producer {
         partition: Option<Partition>,
         record: RawRecord<'_>,
     ) -> Result<()> {
-        let handle = self.begin()?;
-        let number = self.target(&handle, topic)?;
+        self.begin()?;
+        let number = self.target(topic)?;
         if let Some(partition) = partition {
             self.widen(number, partition)?;
         }
@@ -220,6 +219,7 @@ impl Producer {
             }
         };
         let target = &self.targets[number];
+        let handle = self.handle.as_deref().ok_or_else(gone)?;
         let slot = &target.slots[partition as usize];
         let outgoing = Outgoing {
             topic: &target.topic,
@@ -231,7 +231,7 @@ impl Producer {
             headers: record.headers,
         };
         let limit = (self.settles, &self.cluster.elapsed);
-        if let Err(error) = produce(&handle, &outgoing, limit) {
+        if let Err(error) = produce(handle, &outgoing, limit) {
             return Err(self.not_sent(topic, &record, &error));
         }
         if slot.first_touch() {
@@ -262,7 +262,7 @@ impl Producer {
     }
 
     /// The place of a topic in `targets`, looked up in the cluster the first time.
-    fn target(&mut self, handle: &Arc<Handle>, name: &str) -> Result<usize> {
+    fn target(&mut self, name: &str) -> Result<usize> {
         if let Some(target) = self.targets.get(self.recent)
             && &*target.name == name
         {
@@ -272,6 +272,7 @@ impl Producer {
             self.recent = number;
             return Ok(number);
         }
+        let handle = self.handle.as_ref().ok_or_else(gone)?;
         let topic = Topic::new(handle, name).map_err(fatal)?;
         let count = self.partitions(&topic, name, 0)?;
         let target = Target {
@@ -334,7 +335,8 @@ impl Producer {
         &mut self,
         places: Option<(&PartitionList, &GroupMetadata)>,
     ) -> Result<Vec<(TopicPartition, Offset)>> {
-        let handle = self.begin()?;
+        self.begin()?;
+        let handle = Arc::clone(self.handle.as_ref().ok_or_else(gone)?);
         if let Err(error) = handle.flush(self.settles) {
             return Err(self.give_up("waiting for acknowledgements", &error));
         }
@@ -446,6 +448,10 @@ impl Drop for Producer {
     fn drop(&mut self) {
         self.discard();
     }
+}
+
+fn gone() -> Error {
+    Error::Retry("the producer is gone".into())
 }
 
 /// Whether there was trouble since the last call, also of what was not heard yet.

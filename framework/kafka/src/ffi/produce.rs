@@ -45,7 +45,12 @@ impl Slot {
     /// Whether this is the transaction's first record there. A delivery that comes before the
     /// question is answered counts: it can only be of this transaction, since a transaction ends
     /// with all its records settled.
+    #[inline]
     pub(crate) fn first_touch(&self) -> bool {
+        // A look is much cheaper than an exchange, and enough for all records but the first.
+        if self.0.load(Ordering::Acquire) != UNTOUCHED {
+            return false;
+        }
         let touched =
             (self.0).compare_exchange(UNTOUCHED, SENT, Ordering::AcqRel, Ordering::Acquire);
         touched.is_ok()
