@@ -21,7 +21,7 @@ const WRITE_BUFFER_BYTES: usize = 16 * MIB;
 const MAX_OPEN_FILES: i32 = 256;
 /// Flushed files of a column that wait for a compaction, and those of a log's.
 const FILES_MAX: i32 = 4;
-const LOG_FILES_MAX: i32 = 12;
+const LOG_FILES_MAX: i32 = 24;
 /// Bloom filter bits per key: about one point read in a hundred goes to a file in vain.
 const FILTER_BITS: f64 = 10.0;
 
