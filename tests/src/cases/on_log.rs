@@ -35,6 +35,8 @@ const CLUSTER_LIMITS: Limits = Limits {
 };
 /// How long a cluster that does not answer is waited for.
 const CLUSTER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often it is asked for what it puts off.
+const TRIES: usize = 10;
 const PAGE: usize = 1 << 20;
 
 /// A program on a log.
@@ -111,7 +113,9 @@ impl OnLog {
             dead_letter_topic: Some(DEAD_LETTERS.to_owned()),
             ..TaskConfig::new(APPLICATION)
         };
-        let program = Arc::new(Program::prepare(Arc::new(topology), config, &mut *client)?);
+        let topology = Arc::new(topology);
+        let prepare = || Program::prepare(topology.clone(), config.clone(), &mut *client);
+        let program = Arc::new(patiently(prepare)?);
         let disk = Arc::new(MemoryBackends::default());
         let worker = worker(&*log, &program, &disk)?;
         let (seen, dropped) = Default::default();
@@ -247,13 +251,25 @@ fn worker(log: &dyn Broker, program: &Arc<Program>, disk: &Arc<MemoryBackends>) 
 }
 
 fn create(client: &mut dyn Log, name: &str) -> Result<()> {
-    let cleanup = Cleanup::Delete { retention_ms: None };
-    client.create_topic(&TopicSpec {
+    let spec = TopicSpec {
         name: name.to_owned(),
         partitions: 1,
-        cleanup,
-    })?;
+        cleanup: Cleanup::Delete { retention_ms: None },
+    };
+    patiently(|| Ok(client.create_topic(&spec)?))?;
     Ok(())
+}
+
+/// Does what a cluster that has much to do may put off.
+fn patiently<T>(mut act: impl FnMut() -> millstream_runtime::Result<T>) -> Result<T> {
+    let mut done = act();
+    for _ in 1..TRIES {
+        match &done {
+            Err(Error::Log(LogError::Retry(_))) => done = act(),
+            _ => break,
+        }
+    }
+    Ok(done?)
 }
 
 fn owned(record: RawRecord<'_>) -> Raw {

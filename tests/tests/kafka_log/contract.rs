@@ -2,7 +2,7 @@
 //!
 //! Invariant tested: a program that runs on the embedded log runs on a cluster, too.
 
-use super::{can_run, config, expel::expel, servers};
+use super::{can_run, config, servers};
 use millstream_core::record::{Offset, TopicPartition};
 use millstream_kafka::{Guarantee, KafkaClient, KafkaConfig, KafkaLog};
 use millstream_log::{
@@ -70,7 +70,8 @@ impl Harness for OnKafka {
     }
 
     fn expire(&mut self, group: &str, member: &str) {
-        expel(group, &format!("{group}-{member}-")).unwrap();
+        let cluster = servers::kafka().unwrap();
+        cluster.expel(group, &format!("{group}-{member}-")).unwrap();
     }
 
     fn delete_records(&mut self, partition: &TopicPartition, before: Offset) {

@@ -7,7 +7,6 @@
 )]
 
 mod contract;
-mod expel;
 mod fences;
 mod reads;
 mod versions;

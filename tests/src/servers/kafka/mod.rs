@@ -232,12 +232,25 @@ impl KafkaCluster {
         partitions: i32,
         settings: &[(&str, &str)],
     ) -> Result<()> {
-        let node = self.nodes.iter().find(|node| node.process().is_some());
-        let node = node.context("no node runs")?;
         let replicas = i16::try_from(self.nodes.len())?;
-        wire::create_topic(&node.address(), name, partitions, replicas, settings)?;
+        let address = self.running()?.address();
+        wire::create_topic(&address, name, partitions, replicas, settings)?;
         let mut running = self.nodes.iter().filter(|node| node.process().is_some());
         running.try_for_each(|node| node.until_it_knows(name))
+    }
+
+    /// Throws the member out of a group whose `client.id` begins so, on a cluster of one node.
+    ///
+    /// # Errors
+    /// Where there is none, or what the node says.
+    pub fn expel(&self, group: &str, client: &str) -> Result<()> {
+        wire::expel(&self.running()?.address(), group, client)
+    }
+
+    /// A node that runs.
+    fn running(&self) -> Result<&Node> {
+        let node = self.nodes.iter().find(|node| node.process().is_some());
+        node.context("no node runs")
     }
 
     /// Runs one of Kafka's tools, named as its script is, `topics` for `kafka-topics.sh`, on this

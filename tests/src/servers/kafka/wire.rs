@@ -1,10 +1,10 @@
-//! The little of Kafka's protocol that tells whether a cluster is ready, and makes a topic in it
-//! without the second that a JVM takes to start.
+//! The little of Kafka's protocol that tells whether a cluster is ready, makes a topic in it
+//! without the second that a JVM takes to start, and throws a member out of its group.
 //!
 //! Invariant: only versions before the flexible ones are spoken, in which every string and array
 //! has its length before it, so a request is a plain concatenation.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
@@ -18,6 +18,8 @@ const ANSWER_MAX: usize = 1 << 20;
 
 const METADATA: (i16, i16) = (3, 4);
 const CREATE_TOPICS: (i16, i16) = (19, 4);
+const LEAVE_GROUP: (i16, i16) = (13, 0);
+const DESCRIBE_GROUPS: (i16, i16) = (15, 0);
 
 /// The ids of the brokers that one of them knows to be alive.
 pub(super) fn brokers(address: &str) -> Result<Vec<i32>> {
@@ -94,6 +96,45 @@ pub(super) fn create_topic(
     Ok(())
 }
 
+/// Throws the member out of a group whose `client.id` begins so, as the coordinator does with one
+/// that it no longer hears of: it takes a farewell from whoever knows the member's id, and the
+/// member hears of it at its next heartbeat.
+pub(super) fn expel(address: &str, group: &str, client: &str) -> Result<()> {
+    let mut body = Vec::new();
+    put_length(&mut body, 1)?;
+    put_string(&mut body, group)?;
+    let answer = call(address, DESCRIBE_GROUPS, &body)?;
+    let mut answer = Answer(&answer);
+    let count = answer.int()?;
+    ensure!(count == 1, "asked for one group, told of {count}");
+    let code = answer.short()?;
+    ensure!(code == 0, "group {group}: error {code}");
+    for _name_state_kind_and_protocol in 0..4 {
+        answer.string()?;
+    }
+    for _ in 0..answer.int()? {
+        let id = answer.string()?.unwrap_or_default();
+        let name = answer.string()?.unwrap_or_default();
+        let _host = answer.string()?;
+        let _metadata = answer.bytes()?;
+        let _assignment = answer.bytes()?;
+        if name.starts_with(client) {
+            return leave(address, group, &id);
+        }
+    }
+    bail!("group {group} has no member {client}")
+}
+
+fn leave(address: &str, group: &str, member: &str) -> Result<()> {
+    let mut body = Vec::new();
+    put_string(&mut body, group)?;
+    put_string(&mut body, member)?;
+    let answer = call(address, LEAVE_GROUP, &body)?;
+    let code = Answer(&answer).short()?;
+    ensure!(code == 0, "member {member}: error {code}");
+    Ok(())
+}
+
 fn call(address: &str, (api, version): (i16, i16), body: &[u8]) -> Result<Vec<u8>> {
     let address: SocketAddr = address.parse()?;
     let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
@@ -134,7 +175,7 @@ fn put_string(to: &mut Vec<u8>, text: &str) -> Result<()> {
 /// What is left to read of an answer.
 struct Answer<'a>(&'a [u8]);
 
-impl Answer<'_> {
+impl<'a> Answer<'a> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
         let (taken, rest) = (self.0.split_first_chunk()).context("an answer cut short")?;
         self.0 = rest;
@@ -154,8 +195,17 @@ impl Answer<'_> {
         let Ok(length) = usize::try_from(self.short()?) else {
             return Ok(None);
         };
-        let text = self.0.get(..length).context("an answer cut short")?;
-        self.0 = &self.0[length..];
-        Ok(Some(String::from_utf8(text.to_vec())?))
+        Ok(Some(String::from_utf8(self.part(length)?.to_vec())?))
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8]> {
+        let length = usize::try_from(self.int()?)?;
+        self.part(length)
+    }
+
+    fn part(&mut self, length: usize) -> Result<&'a [u8]> {
+        let (part, rest) = (self.0.split_at_checked(length)).context("an answer cut short")?;
+        self.0 = rest;
+        Ok(part)
     }
 }
