@@ -1,11 +1,13 @@
 //! Who runs which task: a pure function of the members and the tasks, the same in every member.
 //!
 //! Each task ranks the instances by a hash of both (rendezvous hashing, Thaler and Ravishankar
-//! 1998): the first with room runs it, the next ones keep its standbys. So a task stays where it is
-//! when others come and go; an instance that starts again gets the tasks whose state it has; and
-//! when an instance dies, its tasks go where their standbys are, as far as there is room.
-//! Invariants: every task has one member; no member has more than its share, rounded up; standbys
-//! are on other instances than the task, and on as many as asked for or there are.
+//! 1998): the first with room runs it. Its first standby is where it goes if that one dies, which
+//! is reckoned in the same way; the next ones are on those that it ranks next. So a task mostly
+//! stays where it is when others come and go, and an instance that starts again gets the tasks
+//! whose state it has. Invariants: every task has one member; no member has more than its share,
+//! rounded up; standbys are on other instances than the task, and on as many as asked for or there
+//! are; when one instance dies, each task that it had goes to a standby of that task, if standbys
+//! were asked for.
 
 use millstream_core::record::TaskId;
 use millstream_log::{Assignment, TaskInputs};
@@ -43,45 +45,41 @@ pub(crate) fn place(
     if threads.is_empty() {
         return placed;
     }
-    // The tasks of a partition come one after another, so that the work of one subtopology, which
-    // is alike, spreads over the members like that of any other.
-    let mut order: Vec<_> = tasks.iter().collect();
-    order.sort_by_key(|task| (task.task.partition, task.task.subtopology));
-    let room = |count: usize, threads: usize| (count * threads).div_ceil(members.len());
+    let threads = Threads {
+        all: members.len(),
+        of: threads,
+    };
+    let ranked = ranked(tasks, &threads);
+    let owners = owners(&ranked, &threads, None);
+    let heirs: BTreeMap<_, _> = (threads.of.keys())
+        .filter(|_| standbys > 0 && threads.of.len() > 1)
+        .map(|gone| (*gone, self::owners(&ranked, &threads, Some(gone))))
+        .collect();
     let stateful = tasks.iter().filter(|task| task.stateful).count();
-    let (mut active, mut standby) = (BTreeMap::new(), BTreeMap::new());
-    for task in &order {
-        let ranked = ranking(task.task, threads.keys().copied());
-        let fits = |instance: &&&str| {
-            let has = active.get(**instance).copied().unwrap_or(0);
-            has < room(tasks.len(), threads[**instance].len())
-        };
-        // The shares add up to at least the number of tasks, so somebody has room.
-        let owner = ranked.iter().find(fits).or(ranked.first());
-        let Some(&owner) = owner else { continue };
-        *active.entry(owner).or_insert(0usize) += 1;
-        give(&mut placed, &threads[owner], |assignment| {
+    let mut standby: BTreeMap<&str, usize> = BTreeMap::new();
+    for (number, (task, ranking)) in ranked.iter().enumerate() {
+        let owner = owners[number];
+        give(&mut placed, &threads.of[owner], |assignment| {
             &mut assignment.active
         })
         .push(task.task);
         if !task.stateful {
             continue;
         }
-        let others: Vec<_> = ranked.iter().copied().filter(|i| *i != owner).collect();
-        let wanted = standbys.min(others.len());
-        let fits = |instance: &&str| {
-            let has = standby.get(*instance).copied().unwrap_or(0);
-            has < room(stateful * wanted, threads[*instance].len())
-        };
-        let mut chosen: Vec<_> = others.iter().copied().filter(fits).take(wanted).collect();
-        for other in others {
+        let others = || ranking.iter().copied().filter(|other| *other != owner);
+        let wanted = standbys.min(threads.of.len() - 1);
+        let room = threads.room(stateful * wanted, None);
+        let fits = |other: &&str| standby.get(*other).is_none_or(|has| *has < room(other));
+        let heir = heirs.get(owner).map(|owners| owners[number]);
+        let mut chosen: Vec<_> = heir.into_iter().collect();
+        for other in others().filter(fits).chain(others()) {
             if chosen.len() < wanted && !chosen.contains(&other) {
                 chosen.push(other);
             }
         }
         for keeper in chosen {
-            *standby.entry(keeper).or_insert(0usize) += 1;
-            give(&mut placed, &threads[keeper], |assignment| {
+            *standby.entry(keeper).or_default() += 1;
+            give(&mut placed, &threads.of[keeper], |assignment| {
                 &mut assignment.standby
             })
             .push(task.task);
@@ -92,6 +90,53 @@ pub(crate) fn place(
         assignment.standby.sort_unstable();
     }
     placed
+}
+
+/// The threads of each instance.
+struct Threads<'a> {
+    all: usize,
+    of: BTreeMap<&'a str, Vec<&'a str>>,
+}
+
+impl Threads<'_> {
+    /// How many of so many an instance has at most, while another one is gone.
+    fn room(&self, count: usize, gone: Option<&str>) -> impl Fn(&str) -> usize {
+        let threads = |instance: &str| self.of.get(instance).map_or(0, Vec::len);
+        let left = self.all - gone.map_or(0, threads);
+        move |instance| (count * threads(instance)).div_ceil(left.max(1))
+    }
+}
+
+/// The tasks, each with the instances as it ranks them. Those of a partition come one after
+/// another, so that the work of one subtopology, which is alike, spreads over the members like that
+/// of any other.
+fn ranked<'a>(
+    tasks: &'a [TaskInputs],
+    threads: &Threads<'a>,
+) -> Vec<(&'a TaskInputs, Vec<&'a str>)> {
+    let mut order: Vec<_> = tasks.iter().collect();
+    order.sort_by_key(|task| (task.task.partition, task.task.subtopology));
+    let ranked = |task: &'a TaskInputs| (task, ranking(task.task, threads.of.keys().copied()));
+    order.into_iter().map(ranked).collect()
+}
+
+/// The instance that runs each of the tasks, while another one is gone.
+fn owners<'a>(
+    ranked: &[(&TaskInputs, Vec<&'a str>)],
+    threads: &Threads<'a>,
+    gone: Option<&str>,
+) -> Vec<&'a str> {
+    let room = threads.room(ranked.len(), gone);
+    let mut active: BTreeMap<&str, usize> = BTreeMap::new();
+    let owner = |(_, ranking): &(&TaskInputs, Vec<&'a str>)| {
+        let living = || ranking.iter().copied().filter(|other| Some(*other) != gone);
+        let fits = |other: &&str| active.get(*other).is_none_or(|has| *has < room(other));
+        // The shares add up to at least the number of tasks, so somebody has room.
+        let owner = living().find(fits).or(living().next()).unwrap_or_default();
+        *active.entry(owner).or_default() += 1;
+        owner
+    };
+    ranked.iter().map(owner).collect()
 }
 
 /// The list of the thread that has the fewest.
@@ -216,6 +261,28 @@ mod tests {
         for task in of_a {
             assert!(before["b-1"].standby.contains(task));
             assert!(after["b-1"].active.contains(task));
+        }
+    }
+
+    #[test]
+    fn of_many_instances_whoever_has_the_standbys_gets_the_tasks() {
+        for (count, tasks_count, threads) in [(3, 6, 1), (3, 3, 1), (4, 30, 2), (7, 40, 1)] {
+            for round in 0..200 {
+                let names: Vec<_> = (0..count).map(|n| format!("{round}/{n}")).collect();
+                let names: Vec<_> = names.iter().map(String::as_str).collect();
+                let tasks = tasks(tasks_count);
+                let before = place(&members(&names, threads), &tasks, 1);
+                let after = place(&members(&names[1..], threads), &tasks, 1);
+                let dead = before.iter().filter(|(name, _)| name.starts_with(names[0]));
+                let lost = dead.flat_map(|(_, has)| &has.active);
+                for task in lost.filter(|task| task.subtopology == 0) {
+                    let keeps = |(_, has): &(&String, &Assignment)| has.standby.contains(task);
+                    let (keeper, _) = before.iter().find(keeps).expect("a standby");
+                    let runs = |(_, has): &(&String, &Assignment)| has.active.contains(task);
+                    let (owner, _) = after.iter().find(runs).expect("an owner");
+                    assert_eq!(keeper.split('-').next(), owner.split('-').next(), "{task}");
+                }
+            }
         }
     }
 

@@ -172,9 +172,12 @@ pub(super) fn standbys(stage: &mut Stage<'_>) {
         active(all) == [1, 1, 1] && replicated(all)
     });
     let group = stage.group.clone();
+    let of_a = a.has.active[0];
+    let heir = usize::from(c.has.standby.contains(&of_a));
     stage.harness.expire(&group, "a");
     stage.settled(&mut [&mut b, &mut c], |all| {
-        active(all).iter().all(|count| *count <= 2) && replicated(all)
+        let takes_over = all[heir].active.contains(&of_a);
+        takes_over && active(all).iter().all(|count| *count <= 2) && replicated(all)
     });
     stage.harness.expire(&group, "b");
     stage.settled(&mut [&mut c], |all| {
