@@ -23,6 +23,7 @@ use millstream_core::{
 use millstream_log::{Error, Result};
 use std::{
     collections::{BTreeMap, VecDeque},
+    ops::RangeInclusive,
     sync::Arc,
     time::Duration,
 };
@@ -35,6 +36,12 @@ const SPARE_BYTES_MAX: usize = 512 << 10;
 /// A partition that is read in pages is closed when nobody has asked for one for so long: whoever
 /// shows topics to people looks at many, and each holds what was fetched ahead.
 const UNREAD: Duration = Duration::from_secs(60);
+
+/// What a partition said instead of a record, and of which offset; negative where of none.
+struct News {
+    error: KafkaError,
+    of: Offset,
+}
 
 /// One partition being read.
 struct Source {
@@ -91,7 +98,7 @@ impl Source {
         batch: &mut RecordBatch,
         records_max: usize,
         bytes_max: usize,
-    ) -> std::result::Result<(), KafkaError> {
+    ) -> std::result::Result<(), News> {
         // However few bytes are asked for, one record goes.
         let room = |batch: &RecordBatch| {
             batch.len() < records_max && (batch.is_empty() || batch.held_bytes() < bytes_max)
@@ -102,7 +109,10 @@ impl Source {
                 break;
             };
             if let Some(code) = message.news() {
-                return Err(KafkaError::new(code, message.explanation()));
+                return Err(News {
+                    error: KafkaError::new(code, message.explanation()),
+                    of: message.offset(),
+                });
             }
             // After a seek librdkafka may still hand out what it had fetched before.
             let offset = message.offset();
@@ -297,11 +307,11 @@ impl Sources {
         source.keep(&batch);
         let batch = (!batch.is_empty()).then_some(batch);
         match filled {
-            Err(error) if batch.is_none() => self.failed(at, &error).map(|()| None),
+            Err(news) if batch.is_none() => self.failed(at, &news).map(|()| None),
             // What was read before comes first; the partition says the rest again.
-            Err(error) => {
-                tracing::debug!(%at, %error, "while fetching");
-                self.failed(at, &error).or_else(|error| match error {
+            Err(news) => {
+                tracing::debug!(%at, error = %news.error, "while fetching");
+                self.failed(at, &news).or_else(|error| match error {
                     Error::Retry(_) | Error::OffsetOutOfRange { .. } => Ok(()),
                     error => Err(error),
                 })?;
@@ -351,7 +361,7 @@ impl Sources {
     }
 
     /// What a partition's error comes to. Reading begins anew after one that must be heard.
-    fn failed(&mut self, at: &TopicPartition, error: &KafkaError) -> Result<()> {
+    fn failed(&mut self, at: &TopicPartition, News { error, of }: &News) -> Result<()> {
         let out_of_range = matches!(
             error.code,
             Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET
@@ -374,10 +384,9 @@ impl Sources {
         if out_of_range {
             self.broken_off.insert(at.clone(), next);
             let told = self.out_of_range(at, next);
-            let there = matches!(told, Error::OffsetOutOfRange { start, end, .. }
-                if (start..=end).contains(&next));
-            if there && error.code == Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET {
-                // It was said of an offset from which reading had begun before.
+            if let Error::OffsetOutOfRange { start, end, .. } = told
+                && is_old(*of, next, start..=end)
+            {
                 let begun = self.start(at, next);
                 return begun.map_err(|error| refused("starting to fetch", &error));
             }
@@ -462,6 +471,13 @@ impl Sources {
             source.asked_end = None;
         }
     }
+}
+
+/// Whether it was said of an offset from which reading had begun before that it is out of range:
+/// that one is, and where reading is now is not. Of a log that was cut off and has grown again
+/// librdkafka says it with the offset where reading is, or with none, and that must be heard.
+fn is_old(of: Offset, next: Offset, log: RangeInclusive<Offset>) -> bool {
+    of >= 0 && of != next && !log.contains(&of) && log.contains(&next)
 }
 
 /// Copies a record; `false` where the batch takes no more.

@@ -73,7 +73,9 @@ impl KafkaClient {
     /// After this the member is in no group: it was told that somebody else has its tasks.
     pub(super) fn fenced(&mut self) {
         self.forget_tasks();
-        (self.lost, self.untold) = (true, true);
+        // A poll may have said so before the call.
+        self.untold |= !self.lost;
+        self.lost = true;
         // Leaves; the next subscription joins anew.
         self.group = None;
     }

@@ -135,3 +135,14 @@ fn pages_that_nobody_asks_for_any_more_cost_nothing() {
     assert!(sources.is_open(&input), "it is not read in pages");
     assert_eq!(first(&mut sources), 1);
 }
+
+#[test]
+fn what_is_said_of_an_earlier_offset_is_old_and_of_a_log_that_was_cut_off_is_not() {
+    // Somebody had read from 999 on, and reads from 5 on now.
+    assert!(is_old(999, 5, 0..=9));
+    assert!(is_old(2, 5, 4..=9));
+    assert!(!is_old(5, 5, 0..=9), "it has grown again");
+    assert!(!is_old(-1_001, 5, 0..=9), "of no offset");
+    assert!(!is_old(7, 5, 0..=9), "it is there");
+    assert!(!is_old(999, 12, 0..=9), "neither is there");
+}
