@@ -15,7 +15,7 @@ use millstream_log::{Broker, Cleanup, Committed, EmbeddedLog, Error as LogError,
 use millstream_runtime::{
     Error,
     backends::MemoryBackends,
-    clock::SystemClock,
+    clock::{Clock, SystemClock},
     program::Program,
     worker::{self, Step, Worker},
 };
@@ -35,8 +35,6 @@ const CLUSTER_LIMITS: Limits = Limits {
 };
 /// How long a cluster that does not answer is waited for.
 const CLUSTER_TIMEOUT: Duration = Duration::from_secs(60);
-/// How often it is asked for what it puts off.
-const TRIES: usize = 10;
 const PAGE: usize = 1 << 20;
 
 /// A program on a log.
@@ -262,14 +260,15 @@ fn create(client: &mut dyn Log, name: &str) -> Result<()> {
 
 /// Does what a cluster that has much to do may put off.
 fn patiently<T>(mut act: impl FnMut() -> millstream_runtime::Result<T>) -> Result<T> {
-    let mut done = act();
-    for _ in 1..TRIES {
-        match &done {
-            Err(Error::Log(LogError::Retry(_))) => done = act(),
-            _ => break,
+    let clock = SystemClock::new();
+    loop {
+        match act() {
+            Err(Error::Log(LogError::Retry(_))) if clock.elapsed() < CLUSTER_TIMEOUT => {
+                std::thread::park_timeout(CLUSTER_WAIT);
+            }
+            done => return Ok(done?),
         }
     }
-    Ok(done?)
 }
 
 fn owned(record: RawRecord<'_>) -> Raw {

@@ -9,7 +9,7 @@ use millstream_log::{
     Broker, Log,
     contract::{self, Harness, Terms},
 };
-use millstream_runtime::clock::SystemClock;
+use millstream_runtime::clock::{Clock, SystemClock};
 use millstream_tests::servers::unique;
 use std::time::Duration;
 
@@ -33,6 +33,7 @@ const CANNOT: &[(&str, &str)] = &[
 struct OnKafka {
     app: String,
     guarantee: Guarantee,
+    clock: SystemClock,
     log: KafkaLog,
     /// Nothing comes to it, so it is good to wait on.
     idle: KafkaClient,
@@ -46,6 +47,7 @@ impl OnKafka {
         Self {
             app,
             guarantee,
+            clock: SystemClock::new(),
             log,
             idle,
         }
@@ -90,11 +92,17 @@ impl Harness for OnKafka {
         self.idle.poll(at_most).unwrap();
     }
 
+    fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
     fn terms(&self) -> Terms {
         let transactions = self.guarantee == Guarantee::ExactlyOnceV2;
         Terms {
             patience: PATIENCE,
             transactions,
+            // All tasks are asked back in every generation, and placed anew.
+            sticky: false,
             marks: i64::from(transactions),
             // librdkafka takes 0 for "now", and a broker refuses what is far in the future.
             timestamps: 1..=1 << 40,

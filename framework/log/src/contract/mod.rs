@@ -53,6 +53,11 @@ pub trait Harness {
     /// Lets a little time pass, in which what is on its way may come.
     fn wait(&mut self, _at_most: Duration) {}
 
+    /// How much time has passed, on a log that asks for patience.
+    fn elapsed(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// What holds of this log and not of every other.
     fn terms(&self) -> Terms {
         Terms::default()
@@ -73,6 +78,9 @@ pub struct Terms {
     /// Whether records are seen with their commit only. Without transactions they may be seen
     /// before it, and also where it never comes.
     pub transactions: bool,
+    /// Whether members keep the tasks they have as far as shares allow, and only what moves is
+    /// asked back.
+    pub sticky: bool,
     /// How many offsets a transaction leaves behind its records, in each partition it wrote to.
     pub marks: Offset,
     /// The timestamps that records can have.
@@ -84,6 +92,7 @@ impl Default for Terms {
         Self {
             patience: Duration::ZERO,
             transactions: true,
+            sticky: true,
             marks: 0,
             timestamps: Timestamp::MIN..=Timestamp::MAX,
         }

@@ -54,6 +54,8 @@ pub(super) fn revoke(stage: &mut Stage<'_>) {
         }
     });
     assert!(moving.len() >= 2, "b's share moves, whatever else does");
+    let sticky = stage.terms.sticky;
+    assert!(moving.len() == 2 || !sticky, "nothing else moves");
     // Until it acknowledges, a may finish its work.
     let partition = stage.input(moving[0].partition);
     stage.send(&mut *a.client, &output, value(b"1"));
@@ -64,6 +66,10 @@ pub(super) fn revoke(stage: &mut Stage<'_>) {
     b.hear();
     let taken = |task| moving[..1].contains(task);
     assert!(b.has.active.iter().all(taken), "the others are still a's");
+    assert!(
+        b.has.active == moving[..1] || !sticky,
+        "the first moves at once"
+    );
     stage.fenced(|| a.client.commit(2, &[place(&partition, 2, 2)]));
     stage.fatal(|| a.client.acknowledge(&moving[..1]));
     a.client
@@ -116,6 +122,16 @@ pub(super) fn zombie(stage: &mut Stage<'_>) {
     let another = stage.subscription("a", 1, 0);
     stage.ask(|| zombie.client.subscribe(another.clone()));
     zombie.has = Assignment::default();
+    zombie.assigned = false;
+    // A member again, with something or nothing.
+    stage.patiently(|| {
+        zombie.hear();
+        heir.hear();
+        zombie
+            .assigned
+            .then_some(())
+            .ok_or_else(|| "nothing is assigned".to_owned())
+    });
     let both = &mut [&mut zombie, &mut heir];
     stage.settled(both, |all| active(all).iter().sum::<usize>() == 1);
     let kept = stage.ask(|| heir.client.committed(std::slice::from_ref(&input)));
@@ -164,7 +180,7 @@ fn replicated(all: &[&Assignment]) -> bool {
     })
 }
 
-/// Which of several standbys takes a task over, where it has the room, is for the log to say.
+/// A task goes to its standby when its owner dies.
 pub(super) fn standbys(stage: &mut Stage<'_>) {
     stage.topic(&stage.input(0), 3);
     let [mut a, mut b, mut c] = ["a", "b", "c"].map(|name| stage.join(name, 3, 1));
@@ -174,10 +190,17 @@ pub(super) fn standbys(stage: &mut Stage<'_>) {
     let group = stage.group.clone();
     let of_a = a.has.active[0];
     let heir = usize::from(c.has.standby.contains(&of_a));
+    let had = [b.has.active[0], c.has.active[0]];
+    let sticky = stage.terms.sticky;
     stage.harness.expire(&group, "a");
     stage.settled(&mut [&mut b, &mut c], |all| {
         let takes_over = all[heir].active.contains(&of_a);
-        takes_over && active(all).iter().all(|count| *count <= 2) && replicated(all)
+        let kept = all
+            .iter()
+            .zip(&had)
+            .all(|(has, had)| has.active.contains(had));
+        let shared = active(all).iter().all(|count| *count <= 2);
+        takes_over && (kept || !sticky) && shared && replicated(all)
     });
     stage.harness.expire(&group, "b");
     stage.settled(&mut [&mut c], |all| {
@@ -207,9 +230,6 @@ pub(super) fn disagree(stage: &mut Stage<'_>) {
     a.leave().expect("a farewell");
     b.subscribe(stage.subscription("b", 3, 0))
         .expect("the only member decides");
-    let mut b = Member {
-        client: b,
-        has: Assignment::default(),
-    };
+    let mut b = Member::new(b);
     stage.settled(&mut [&mut b], |all| active(all) == [3]);
 }

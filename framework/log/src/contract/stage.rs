@@ -33,13 +33,24 @@ pub(super) struct Member {
     pub(super) client: Box<dyn Log>,
     /// What it has now: what it was asked back it has given back.
     pub(super) has: Assignment,
+    /// Whether it has ever been given anything, or told that there is nothing for it.
+    pub(super) assigned: bool,
 }
 
 impl Member {
+    /// A client that has heard nothing yet.
+    pub(super) fn new(client: Box<dyn Log>) -> Self {
+        Self {
+            client,
+            has: Assignment::default(),
+            assigned: false,
+        }
+    }
+
     /// Hears the next event, and does as it says. Whether there was one.
     pub(super) fn hear(&mut self) -> bool {
         match self.client.poll(Duration::ZERO) {
-            Ok(Event::Assigned(assignment)) => self.has = assignment,
+            Ok(Event::Assigned(assignment)) => (self.has, self.assigned) = (assignment, true),
             Ok(Event::Revoked(tasks)) => {
                 self.has.active.retain(|task| !tasks.contains(task));
                 self.client
@@ -92,14 +103,14 @@ impl<'a> Stage<'a> {
         &mut self,
         mut attempt: impl FnMut() -> std::result::Result<T, String>,
     ) -> T {
-        let rounds = self.terms.patience.as_millis() / PAUSE.as_millis();
-        for _ in 0..rounds {
-            if let Ok(come) = attempt() {
-                return come;
+        let until = self.harness.elapsed() + self.terms.patience;
+        loop {
+            match attempt() {
+                Ok(come) => return come,
+                Err(why) if self.harness.elapsed() >= until => panic!("{why}"),
+                Err(_) => self.harness.wait(PAUSE),
             }
-            self.harness.wait(PAUSE);
         }
-        attempt().unwrap_or_else(|why| panic!("{why}"))
     }
 
     /// What the log answers when it does not say: not now.
@@ -233,10 +244,7 @@ impl<'a> Stage<'a> {
         let subscription = self.subscription(member, tasks, standbys);
         let mut client = self.client();
         self.ask(|| client.subscribe(subscription.clone()));
-        Member {
-            client,
-            has: Assignment::default(),
-        }
+        Member::new(client)
     }
 
     /// A member that has all tasks.
