@@ -70,6 +70,8 @@ pub enum Rows {
     Current,
     /// Neither, but changes can be told on: the rows are nowhere to be looked up.
     Told,
+    /// The same behind a filter, which tells of rows that never were that they are gone.
+    Sifted,
     /// Nothing that engines agree on: Kafka Streams keeps some in stores without being asked, and
     /// takes others for told that never were.
     Untold,
@@ -212,9 +214,16 @@ fn of_table(op: &Op, versioned: bool, rows: Rows) -> Result<Kind> {
         } => {
             ensure!(rows != Rows::Untold, "{op:?} of a table without rows");
             let filters = matches!(op, Op::Filter { .. } | Op::FilterNot { .. });
-            let tells = filters && *stored && rows == Rows::Told;
-            ensure!(!tells, "{op:?} tells rows that are gone and never were");
-            let rows = if *stored { Rows::Exact } else { rows };
+            let sifted = rows == Rows::Sifted || filters && rows == Rows::Told;
+            ensure!(
+                !sifted || !stored,
+                "{op:?} tells rows that are gone and never were"
+            );
+            let rows = match (*stored, sifted) {
+                (true, _) => Rows::Exact,
+                (false, true) => Rows::Sifted,
+                (false, false) => rows,
+            };
             Kind::Table { versioned, rows }
         }
         Op::GroupBy {
