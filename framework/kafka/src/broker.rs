@@ -189,10 +189,12 @@ impl Cluster {
     /// As [`Cluster::topic`], where it may have been made a moment ago.
     pub(crate) fn look_up(&self, name: &str) -> Result<Option<TopicInfo>> {
         let found = self.topic(name)?;
-        match self.unknown(name, name.to_owned()) {
-            told @ Error::Retry(_) if found.is_none() => Err(told),
-            _ => Ok(found),
+        if found.is_none()
+            && let told @ Error::Retry(_) = self.unknown(name, name.to_owned())
+        {
+            return Err(told);
         }
+        Ok(found)
     }
 
     /// The names of all topics but the cluster's own.

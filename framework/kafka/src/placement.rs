@@ -50,15 +50,16 @@ pub(crate) fn place(
         of: threads,
     };
     let ranked = ranked(tasks, &threads);
-    let owners = owners(&ranked, &threads, None);
-    let heirs: BTreeMap<_, _> = (threads.of.keys())
-        .filter(|_| standbys > 0 && threads.of.len() > 1)
-        .map(|gone| (*gone, self::owners(&ranked, &threads, Some(gone))))
+    let own = owners(&ranked, &threads, None);
+    let wanted = standbys.min(threads.of.len() - 1);
+    let heirs: BTreeMap<_, _> = (threads.of.keys().filter(|_| wanted > 0))
+        .map(|gone| (*gone, owners(&ranked, &threads, Some(gone))))
         .collect();
     let stateful = tasks.iter().filter(|task| task.stateful).count();
+    let room = threads.room(stateful * wanted, None);
     let mut standby: BTreeMap<&str, usize> = BTreeMap::new();
     for (number, (task, ranking)) in ranked.iter().enumerate() {
-        let owner = owners[number];
+        let owner = own[number];
         give(&mut placed, &threads.of[owner], |assignment| {
             &mut assignment.active
         })
@@ -67,8 +68,6 @@ pub(crate) fn place(
             continue;
         }
         let others = || ranking.iter().copied().filter(|other| *other != owner);
-        let wanted = standbys.min(threads.of.len() - 1);
-        let room = threads.room(stateful * wanted, None);
         let fits = |other: &&str| standby.get(*other).is_none_or(|has| *has < room(other));
         let heir = heirs.get(owner).map(|owners| owners[number]);
         let mut chosen: Vec<_> = heir.into_iter().collect();

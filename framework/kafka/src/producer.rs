@@ -163,8 +163,7 @@ impl Producer {
     /// Makes sure that a transaction is open.
     fn begin(&mut self) -> Result<()> {
         match &self.standing {
-            Standing::Open if self.handle.is_some() => return Ok(()),
-            Standing::Open => return Err(gone()),
+            Standing::Open => return Ok(()),
             Standing::Failed(why) => return Err(Error::Retry(why.clone())),
             Standing::Closed => {}
         }

@@ -387,8 +387,7 @@ impl Sources {
             if let Error::OffsetOutOfRange { start, end, .. } = told
                 && is_old(*of, next, start..=end)
             {
-                let begun = self.start(at, next);
-                return begun.map_err(|error| refused("starting to fetch", &error));
+                return self.seek(at, next);
             }
             return Err(told);
         }

@@ -78,11 +78,26 @@ fn meets(left: &Step, right: &Step, (before, after, _): (i64, i64, u64)) -> bool
     left.record.key == right.record.key && (-before..=after).contains(&apart)
 }
 
+fn key(step: &Step) -> String {
+    step.record.key.clone().unwrap_or_default()
+}
+
+fn value(step: &Step) -> i64 {
+    step.record.value.unwrap_or_default()
+}
+
+/// The result of a record that met nobody.
+fn alone(step: &Step) -> (String, String, Timestamp) {
+    let shown = match step.left {
+        true => format!("{} -", value(step)),
+        false => format!("- {}", value(step)),
+    };
+    (key(step), shown, step.record.timestamp)
+}
+
 /// All pairs, and for the sides asked for those that are in none.
 fn expected(script: &[Step], windows: (i64, i64, u64), kind: Kind) -> Bag {
     let (left, right): (Vec<&Step>, Vec<&Step>) = script.iter().partition(|step| step.left);
-    let key = |step: &Step| step.record.key.clone().unwrap_or_default();
-    let value = |step: &Step| step.record.value.unwrap_or_default();
     let mut results = Vec::new();
     for l in &left {
         let partners: Vec<_> = right.iter().filter(|r| meets(l, r, windows)).collect();
@@ -91,12 +106,12 @@ fn expected(script: &[Step], windows: (i64, i64, u64), kind: Kind) -> Bag {
             results.push((key(l), format!("{} {}", value(l), value(r)), time));
         }
         if partners.is_empty() && kind != Kind::Inner {
-            results.push((key(l), format!("{} -", value(l)), l.record.timestamp));
+            results.push(alone(l));
         }
     }
     for r in right.iter().filter(|_| kind == Kind::Outer) {
         if !left.iter().any(|l| meets(l, r, windows)) {
-            results.push((key(r), format!("- {}", value(r)), r.record.timestamp));
+            results.push(alone(r));
         }
     }
     bag(results)
@@ -108,12 +123,8 @@ fn expected_out_of_order(script: &[Step], windows: (i64, i64, u64), kind: Kind) 
     let mut all = expected(script, windows, kind);
     let (mut stream_time, asked) = (0, |left| kind == Kind::Outer || kind == Kind::Left && left);
     for (position, step) in script.iter().enumerate() {
-        let (value, time) = (step.record.value.unwrap_or_default(), step.record.timestamp);
-        let (own, reach) = if step.left {
-            (format!("{value} -"), windows.1)
-        } else {
-            (format!("- {value}"), windows.0)
-        };
+        let time = step.record.timestamp;
+        let reach = if step.left { windows.1 } else { windows.0 };
         let partner = |other: &Step| match (step.left, other.left) {
             (true, false) => meets(step, other, windows),
             (false, true) => meets(other, step, windows),
@@ -124,8 +135,7 @@ fn expected_out_of_order(script: &[Step], windows: (i64, i64, u64), kind: Kind) 
         let earlier = script[..position].iter().any(partner);
         // Without a partner it is among the expected already.
         if asked(step.left) && later && !earlier && time + reach < stream_time {
-            let key = step.record.key.clone().unwrap_or_default();
-            *all.entry((key, own, time)).or_default() += 1;
+            *all.entry(alone(step)).or_default() += 1;
         }
     }
     all

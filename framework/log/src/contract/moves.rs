@@ -121,8 +121,7 @@ pub(super) fn zombie(stage: &mut Stage<'_>) {
     zombie.client.abort().expect("an abort");
     let another = stage.subscription("a", 1, 0);
     stage.ask(|| zombie.client.subscribe(another.clone()));
-    zombie.has = Assignment::default();
-    zombie.assigned = false;
+    let mut zombie = Member::new(zombie.client);
     // A member again, with something or nothing.
     stage.patiently(|| {
         zombie.hear();

@@ -19,7 +19,7 @@ use super::{
 use crate::record::Timestamp;
 use hashbrown::HashTable;
 use millstream_state::{SmallBytes, ordered};
-use std::{cmp::Ordering, collections::VecDeque, hint::black_box};
+use std::{cmp::Ordering, collections::VecDeque};
 
 /// What a group costs beside its rows, roughly: slot, index, allocations.
 const GROUP_BYTES: usize = 160;
@@ -343,18 +343,21 @@ impl<V> Groups<V> {
 
     /// Touches what is looked at of groups that the hand drops next.
     fn touch_leaving(&self) {
-        let behind = &self.slots[(self.hand + 1).min(self.slots.len())..];
-        let may_leave = |group: &&Group<V>| group.changed <= self.done && !group.used;
-        let leaving = || {
-            let near = behind.iter().take(STEPS_PER_GROUP * TOGETHER);
-            near.filter(may_leave).take(TOGETHER)
+        let may_leave = |number: &u32| {
+            let group = self.get(*number);
+            group.changed <= self.done && !group.used
         };
-        let mut seen = leaving().fold(0, |seen, group| seen ^ self.away.latest(group.hash));
-        for group in leaving() {
-            seen ^= group.rows.front().map_or(0, |row| row.timestamp);
-            seen ^= i64::from(*self.index.find(group.hash, |_| true).unwrap_or(&0));
-        }
-        black_box(seen);
+        let end = (self.hand + 1 + STEPS_PER_GROUP * TOGETHER).min(self.slots.len());
+        let behind = (self.hand + 1..end).map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+        let leaving = behind.filter(may_leave).take(TOGETHER);
+        touch_all(leaving.clone(), |number| {
+            self.away.latest(self.get(number).hash)
+        });
+        touch_all(leaving, |number| {
+            let group = self.get(number);
+            let row = group.rows.front().map_or(0, |row| row.timestamp);
+            row ^ i64::from(*self.index.find(group.hash, |_| true).unwrap_or(&0))
+        });
     }
 
     /// Moves the hand over at most `steps` groups and drops clean, unused ones while there are more
