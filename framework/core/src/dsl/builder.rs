@@ -10,7 +10,6 @@ use crate::{
         BufferStore, KeyValueStore, Materialized, StoreHandle, TimedFormats, TimedShape,
         TimedStore, VersionedFormats, VersionedStore, Wanted, versions_of,
     },
-    task::ErrorPolicy,
     topology::{
         Draft, GlobalSpec, Mistake, Node, NodeId, NodeKind, Repartition, SourceCopy, StoreId,
         StoreSpec, TopicFormat, TopicName, Topology,
@@ -26,23 +25,6 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-
-/// Operators that let every record pass, or drop it without a word.
-const REFUSE_NOTHING: [&str; 13] = [
-    "filter",
-    "map_values",
-    "map",
-    "flat_map_values",
-    "flat_map",
-    "key_select",
-    "peek",
-    "merge",
-    "branch",
-    "branch_child",
-    "child",
-    "fused",
-    "to_stream",
-];
 
 /// Where a program declares its streams, tables and stores.
 ///
@@ -68,7 +50,7 @@ const REFUSE_NOTHING: [&str; 13] = [
 /// ```
 #[derive(Default)]
 pub struct StreamsBuilder {
-    draft: RefCell<Draft>,
+    pub(super) draft: RefCell<Draft>,
     /// How tables are read by key.
     pub(super) tables: RefCell<Vec<Table>>,
     /// How the keys of each source topic are written.
@@ -304,7 +286,7 @@ impl StreamsBuilder {
     ) -> KStream<'_, K, V> {
         let kind = NodeKind::Source {
             topic,
-            policy: None,
+            handler: None,
             reset: None,
         };
         self.source(kind, key, value)
@@ -329,7 +311,7 @@ impl StreamsBuilder {
             parents,
             stores,
             globals: Vec::new(),
-            policy: None,
+            handler: None,
             at: self.place(Location::caller()),
             link: Arc::new(link),
         });
@@ -357,23 +339,6 @@ impl StreamsBuilder {
     /// Says that a node looks rows up in a global table.
     pub(crate) fn reads_global(&self, node: NodeId, global: u16) {
         self.draft.borrow_mut().nodes[node.0].globals.push(global);
-    }
-
-    /// Says what becomes of bad records of a node; of a source, of all that comes from it.
-    pub(crate) fn answer(&self, node: NodeId, answer: ErrorPolicy, at: &'static Location<'static>) {
-        let mut draft = self.draft.borrow_mut();
-        let node = &mut draft.nodes[node.0];
-        match &mut node.kind {
-            NodeKind::Source { policy, .. } => *policy = Some(answer),
-            NodeKind::Operator | NodeKind::Sink { .. } => node.policy = Some(answer),
-        }
-        if REFUSE_NOTHING.contains(&node.label) {
-            let text = format!(
-                "on_error(..) is about the operator before it, and {}(..) refuses no record",
-                node.label
-            );
-            draft.mistakes.push(Mistake { at, text });
-        }
     }
 
     pub(crate) fn add_repartition(

@@ -9,14 +9,14 @@ use crate::{
     serde::Serde,
     store::Storable,
     store::{default_key, default_value},
-    task::{ErrorPolicy, OffsetReset},
+    task::{ErrorHandler, OffsetReset},
     topic::Topic,
 };
 
 /// How a source reads its topic; a plain `&Topic` is enough where the defaults do.
 pub struct Consumed<K: 'static, V: 'static> {
     pub(crate) topic: Topic<K, V>,
-    pub(crate) policy: Option<ErrorPolicy>,
+    pub(crate) handler: Option<ErrorHandler>,
     pub(crate) times: Option<TimestampExtractor<K, V>>,
     pub(crate) reset: Option<OffsetReset>,
 }
@@ -26,7 +26,7 @@ impl<K, V> Consumed<K, V> {
     pub fn of(topic: &Topic<K, V>) -> Self {
         Self {
             topic: *topic,
-            policy: None,
+            handler: None,
             times: None,
             reset: None,
         }
@@ -77,9 +77,9 @@ impl<K, V> Consumed<K, V> {
     /// place of all three of the program's, `deserialization.exception.handler`,
     /// `processing.exception.handler` and `production.exception.handler`.
     #[must_use]
-    pub fn on_error(self, policy: ErrorPolicy) -> Self {
+    pub fn on_error(self, answer: impl Into<ErrorHandler>) -> Self {
         Self {
-            policy: Some(policy),
+            handler: Some(answer.into()),
             ..self
         }
     }

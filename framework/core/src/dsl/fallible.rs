@@ -5,52 +5,13 @@
 //! stops, or the record is counted and perhaps kept as a dead letter. That is Kafka's processing
 //! exception handler (KIP-1033), which Kafka has for the whole program only.
 
-use super::{Fun, KStream, KTable, process::unboxed};
-use crate::{
-    link::Data,
-    record::Record,
-    task::{ErrorPolicy, TaskContext},
-};
-use std::{panic::Location, sync::Arc};
+use super::{Fun, KStream, process::unboxed};
+use crate::{link::Data, record::Record, task::TaskContext};
+use std::sync::Arc;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl<'b, K: Data, V: Data> KStream<'b, K, V> {
-    /// Says what becomes of the records that the operator before this refuses, whatever their
-    /// source and the program say: a `try_*` operator, a processor or a join. Those of an
-    /// aggregation are its table's: [`KTable::on_error`](super::KTable::on_error).
-    /// Behind `stream(..)` it says so of the source, as
-    /// [`Consumed::on_error`](super::Consumed::on_error).
-    ///
-    /// ```
-    /// use millstream_core::prelude::*;
-    ///
-    /// static TEXTS: Topic<String, String> = Topic::new("texts", utf8(), utf8());
-    /// static NUMBERS: Topic<String, i64> = Topic::new("numbers", utf8(), i64_be());
-    ///
-    /// let builder = StreamsBuilder::new();
-    /// builder
-    ///     .stream(&TEXTS)
-    ///     .try_map_values(|text| text.parse::<i64>())
-    ///     .on_error(ErrorPolicy::DeadLetterTo("no-numbers"))
-    ///     .to(&NUMBERS);
-    ///
-    /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
-    /// driver.pipe(&TEXTS, "a".to_owned(), "seven".to_owned(), 0)?;
-    /// driver.pipe(&TEXTS, "a".to_owned(), "7".to_owned(), 1)?;
-    /// assert_eq!(driver.read_key_values(&NUMBERS)?, [("a".to_owned(), Some(7))]);
-    /// let (_, value, _, headers) = driver.read_raw("no-numbers").remove(0);
-    /// assert_eq!(value.as_deref(), Some(&b"seven"[..]));
-    /// let why = headers.last("__streams.errors.message").and_then(|why| why.value.as_deref());
-    /// assert_eq!(why, Some(&b"invalid digit found in string"[..]));
-    /// # Ok::<(), millstream_core::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn on_error(self, policy: ErrorPolicy) -> Self {
-        self.builder.answer(self.node, policy, Location::caller());
-        self
-    }
-
     /// Makes any number of records of each record, or refuses it.
     #[track_caller]
     #[must_use = "a mapped stream goes nowhere by itself"]
@@ -172,40 +133,5 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
                 Ok(())
             }
         })
-    }
-}
-
-impl<K: Data, V: Data> KTable<'_, K, V> {
-    /// Says what becomes of the records that the operator which makes this table refuses, as
-    /// [`KStream::on_error`] does: an aggregation, a join, or the reading of rows.
-    ///
-    /// ```
-    /// use millstream_core::prelude::*;
-    ///
-    /// static PARTS: Topic<String, i64> = Topic::new("parts", utf8(), i64_be());
-    /// static SUMS: Topic<String, i64> = Topic::new("sums", utf8(), i64_be());
-    ///
-    /// let builder = StreamsBuilder::new();
-    /// let add = |_: &String, part: i64, sum: &mut i64| {
-    ///     *sum = sum.checked_add(part).ok_or("the sum is too large")?;
-    ///     Ok::<_, &str>(())
-    /// };
-    /// let parts = builder.stream(&PARTS).group_by_key();
-    /// parts.try_aggregate("sums", || 0, add).on_error(ErrorPolicy::Skip).to(&SUMS);
-    ///
-    /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
-    /// for part in [1, i64::MAX, 2] {
-    ///     driver.pipe(&PARTS, "a".to_owned(), part, 0)?;
-    /// }
-    /// let sums = driver.read_key_values(&SUMS)?;
-    /// assert_eq!(sums, [("a".to_owned(), Some(1)), ("a".to_owned(), Some(3))]);
-    /// # Ok::<(), millstream_core::Error>(())
-    /// ```
-    #[track_caller]
-    #[must_use = "a table goes nowhere by itself"]
-    pub fn on_error(self, policy: ErrorPolicy) -> Self {
-        let (builder, node) = (self.changes.builder, self.changes.node);
-        builder.answer(node, policy, Location::caller());
-        self
     }
 }

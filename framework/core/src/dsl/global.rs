@@ -110,7 +110,7 @@ impl StreamsBuilder {
     ) -> GlobalKTable<'_, SK, SV> {
         let Consumed {
             topic,
-            policy,
+            handler,
             times,
             reset,
         } = consumed;
@@ -147,7 +147,7 @@ impl StreamsBuilder {
             name,
             topic: topic.name.to_owned(),
             format,
-            policy,
+            handlers: handler.into_iter().collect(),
             at,
             query: Arc::new(Formats { key, value }),
             making,

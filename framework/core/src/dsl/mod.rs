@@ -21,6 +21,7 @@ mod join;
 mod joined;
 mod lru;
 mod map_async;
+mod on_error;
 mod outlet;
 mod partitioned;
 mod process;

@@ -4,7 +4,7 @@ use super::{
     Fun, Partitions,
     partitioned::{Partitioner, partitioner},
 };
-use crate::{link::Data, task::ErrorPolicy, topic::Topic};
+use crate::{link::Data, task::ErrorHandler, topic::Topic};
 
 /// How a sink writes its topic; a plain `&Topic` is enough where the defaults do.
 ///
@@ -36,7 +36,7 @@ pub struct Produced<K: 'static, V: 'static> {
 #[derive(Clone, Default)]
 pub(crate) struct Settings {
     pub(crate) name: Option<String>,
-    pub(crate) policy: Option<ErrorPolicy>,
+    pub(crate) handler: Option<ErrorHandler>,
     pub(crate) record_bytes_max: Option<usize>,
 }
 
@@ -78,8 +78,8 @@ impl<K, V> Produced<K, V> {
     /// What becomes of records that cannot be written here; overrides what their source says and
     /// `production.exception.handler`.
     #[must_use]
-    pub fn on_error(mut self, policy: ErrorPolicy) -> Self {
-        self.settings.policy = Some(policy);
+    pub fn on_error(mut self, answer: impl Into<ErrorHandler>) -> Self {
+        self.settings.handler = Some(answer.into());
         self
     }
 

@@ -63,7 +63,7 @@ impl StreamsBuilder {
     ) -> StoreHandle<KeyValueStore<K, V>> {
         let Consumed {
             topic,
-            policy,
+            handler,
             times,
             reset,
         } = topic.into();
@@ -90,7 +90,7 @@ impl StreamsBuilder {
         let reading = Reading {
             kind: NodeKind::Source {
                 topic: source,
-                policy,
+                handler,
                 reset: Some(OffsetReset::Earliest),
             },
             key: topic.key,

@@ -14,7 +14,7 @@ use crate::{
     link::Data,
     record::Record,
     serde::{Encoded, Serde},
-    task::{ErrorPolicy, OutputId, TaskContext},
+    task::{ErrorHandler, OutputId, TaskContext},
     topology::{NodeId, NodeKind, TopicName, formats::Role},
 };
 use std::{panic::Location, sync::Arc};
@@ -104,9 +104,9 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
         choose: impl Fn(&K, &V) -> String + Fun,
         key: Serde<K>,
         value: Serde<V>,
-        policy: ErrorPolicy,
+        answer: impl Into<ErrorHandler>,
     ) {
-        self.sink_chosen(choose, (key, value), Some(policy));
+        self.sink_chosen(choose, (key, value), Some(answer.into()));
     }
 
     #[track_caller]
@@ -114,7 +114,7 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
         self,
         choose: impl Fn(&K, &V) -> String + Fun,
         (key, value): (Serde<K>, Serde<V>),
-        policy: Option<ErrorPolicy>,
+        handler: Option<ErrorHandler>,
     ) {
         let choose = Arc::new(choose);
         let kind = NodeKind::Sink { topic: None };
@@ -136,8 +136,8 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
                     written.or_else(|error| ctx.refuse_output(&name, error))
                 });
             });
-        if let Some(policy) = policy {
-            self.builder.answer(node, policy, Location::caller());
+        if let Some(handler) = handler {
+            self.builder.answer(node, handler, Location::caller());
         }
     }
 
@@ -195,8 +195,8 @@ impl StreamsBuilder {
         if let Some(name) = settings.name {
             self.rename(node, &name, Location::caller());
         }
-        if let Some(policy) = settings.policy {
-            self.answer(node, policy, Location::caller());
+        if let Some(handler) = settings.handler {
+            self.answer(node, handler, Location::caller());
         }
     }
 }

@@ -113,14 +113,14 @@ impl StreamsBuilder {
     ) -> KStream<'_, K, V> {
         let Consumed {
             topic,
-            policy,
+            handler,
             times,
             reset,
         } = consumed;
         self.add_format(&name, (topic.key, topic.value), Role::Stream);
         let kind = NodeKind::Source {
             topic: name,
-            policy,
+            handler,
             reset,
         };
         let reading = Reading {

@@ -204,7 +204,7 @@ impl StreamsBuilder {
     ) -> KTable<'_, K, V> {
         let Consumed {
             topic,
-            policy,
+            handler,
             times,
             reset,
         } = topic.into();
@@ -212,7 +212,7 @@ impl StreamsBuilder {
         self.add_format(&name, (topic.key, topic.value), Role::Table);
         let kind = NodeKind::Source {
             topic: name,
-            policy,
+            handler,
             reset,
         };
         let extracted = times.is_some();

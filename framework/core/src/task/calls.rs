@@ -6,7 +6,7 @@
 //! no commit while there is such a record, so that nothing about it need be stored: a crash takes
 //! it back to its queue.
 
-use super::{OutputId, Policies, Task, TaskContext, policy::HeldBack};
+use super::{OutputId, Task, TaskContext, refusal::HeldBack};
 use crate::{
     batch::RecordBatch,
     error::Result,
@@ -18,7 +18,6 @@ use std::{cell::RefCell, rc::Rc, sync::Arc};
 pub(crate) struct Origin {
     source: Option<usize>,
     offset: Offset,
-    policies: Policies,
     /// What it is instead of a record as the task read it.
     held: Option<HeldBack>,
     record: Option<InHand>,
@@ -65,7 +64,6 @@ impl TaskContext {
         Origin {
             source: self.source,
             offset: self.offset,
-            policies: self.policies,
             held: self.held.clone(),
             record: own.and_then(|_| self.in_hand.clone()),
         }
@@ -75,7 +73,6 @@ impl TaskContext {
     pub(crate) fn go_on(&mut self, origin: &Origin, timestamp: Timestamp) {
         self.source = origin.source;
         self.offset = origin.offset;
-        self.policies = origin.policies;
         self.held.clone_from(&origin.held);
         self.timestamp = timestamp;
         self.in_hand.clone_from(&origin.record);

@@ -1,7 +1,9 @@
 //! What operators see of their task: stores, outputs, times, and where the record in hand is from.
 
-use super::policy::{Answers, Dropped, Failure, HeldBack, Policies, Reason};
-use super::{Emission, Letter, TaskConfig, Topics, calls::InHand, timer::Timers};
+use super::refusal::{Answers, Failure, HeldBack};
+use super::{
+    Dropped, Emission, ErrorReason, Letter, TaskConfig, Topics, calls::InHand, timer::Timers,
+};
 use crate::{
     batch::RecordBatch,
     calls::Executor,
@@ -110,7 +112,6 @@ pub struct TaskContext {
     pub(super) inputs: Vec<TopicPartition>,
     pub(super) source: Option<usize>,
     pub(super) offset: Offset,
-    pub(super) policies: Policies,
     pub(super) answers: Answers,
     pub(super) dropped: Dropped,
     pub(super) letters: Arc<BTreeMap<Letter, u64>>,
@@ -151,7 +152,6 @@ impl TaskContext {
             inputs: Vec::new(),
             source: None,
             offset: -1,
-            policies: Policies::default(),
             answers: Answers::default(),
             dropped: Dropped::default(),
             letters: Arc::default(),
@@ -412,8 +412,8 @@ impl TaskContext {
     #[cold]
     pub(crate) fn refuse(&mut self, node: &str, error: Error) -> Result<()> {
         let reason = match error.kind() {
-            ErrorKind::Deserialization(_) => Reason::Deserialization,
-            _ => Reason::Processing,
+            ErrorKind::Deserialization(_) => ErrorReason::Deserialization,
+            _ => ErrorReason::Processing,
         };
         self.refuse_for(reason, node, error)
     }
@@ -435,13 +435,13 @@ impl TaskContext {
     /// As [`TaskContext::refuse`].
     #[cold]
     pub(crate) fn refuse_output(&mut self, node: &str, error: Error) -> Result<()> {
-        self.refuse_for(Reason::Production, node, error)
+        self.refuse_for(ErrorReason::Production, node, error)
     }
 
-    /// The same error, and of which record: whoever must mend it has to find it first.
+    /// The same error, and of which record: the one in hand, where it was not `held` back before.
     #[cold]
-    pub(super) fn at_record(&self, node: &str, error: Error) -> Error {
-        if let Some(held) = &self.held {
+    pub(super) fn at_record(&self, node: &str, error: Error, held: Option<&HeldBack>) -> Error {
+        if let Some(held) = held {
             return error.at(format!("what was held back at {}, {node}", held.timestamp));
         }
         match self.source.and_then(|input| self.inputs.get(input)) {

@@ -2,7 +2,7 @@
 //!
 //! Invariant: what an abort takes back is counted when it is done again, and not before as well.
 
-use super::{Dropped, Reason, Task};
+use super::{Dropped, ErrorReason, Task};
 use crate::record::TopicPartition;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -38,7 +38,7 @@ pub struct Counts {
 pub(super) fn no_letters(inputs: &[TopicPartition]) -> Arc<BTreeMap<Letter, u64>> {
     let topics = inputs.iter().map(|at| Some(at.topic.clone()));
     let of = |source: Option<Arc<str>>| {
-        Reason::ALL.map(|reason| {
+        ErrorReason::ALL.map(|reason| {
             let (source, reason) = (source.clone(), reason.label());
             (Letter { source, reason }, 0)
         })

@@ -1,6 +1,6 @@
 //! What a task says of a record that it could not process.
 
-use super::{TaskContext, context::OutputId, policy::Failure};
+use super::{TaskContext, context::OutputId, refusal::Failure};
 use crate::{
     dead_letter::{DeadLetter, message},
     error::{ErrorKind, Result},

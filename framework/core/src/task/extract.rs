@@ -4,7 +4,7 @@
 //! goes next. Invariant: it is extracted once, and forgotten when the record has been processed or
 //! the queue goes back.
 
-use super::{TaskContext, policy::Reason};
+use super::{ErrorReason, TaskContext};
 use crate::{
     error::{Error, Result},
     record::{Offset, RawRecord, Timestamp},
@@ -107,7 +107,7 @@ impl TaskContext {
             }
         };
         if answer == InvalidTimestamp::Fail {
-            return Err(self.at_record(source, invalid(time)));
+            return Err(self.at_record(source, invalid(time), None));
         }
         self.dropped.invalid_timestamp += 1;
         Ok(None)
@@ -119,7 +119,7 @@ impl TaskContext {
     /// Where the source's error policy is to fail.
     #[cold]
     pub(super) fn refuse_time(&mut self, time: Timestamp, source: &str) -> Result<()> {
-        self.refuse_for(Reason::InvalidTimestamp, source, invalid(time))
+        self.refuse_for(ErrorReason::InvalidTimestamp, source, invalid(time))
     }
 }
 

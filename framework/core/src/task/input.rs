@@ -5,7 +5,6 @@ use super::{
     ahead::{Looking, Stores},
     extract::{Extractor, Head},
     lost::Lost,
-    policy::Policies,
     reset::OffsetReset,
 };
 use crate::{
@@ -30,7 +29,6 @@ pub(super) struct Input {
     /// The name of its first source: by it goes what is wrong with a record that none of them saw.
     pub(super) name: String,
     pub(super) pushes: Vec<RawPush>,
-    pub(super) policies: Policies,
     pub(super) reset: OffsetReset,
     /// Where it began in this task's life, if that was not at a committed place.
     pub(super) begun: Option<Offset>,
@@ -57,14 +55,12 @@ impl Input {
     pub(super) fn new(
         name: &str,
         pushes: Vec<RawPush>,
-        policies: Policies,
         reset: OffsetReset,
         extractor: Option<Extractor>,
     ) -> Self {
         Self {
             name: name.to_owned(),
             pushes,
-            policies,
             reset,
             begun: None,
             first: None,

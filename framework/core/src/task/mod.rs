@@ -13,10 +13,12 @@ mod context;
 mod counts;
 mod dead_letter;
 mod extract;
+mod handler;
 mod input;
 mod lost;
 mod place;
 mod policy;
+mod refusal;
 mod reset;
 mod resident;
 mod restore;
@@ -32,11 +34,12 @@ use counts::Marks;
 pub use counts::{Counts, Letter};
 pub use extract::InvalidTimestamp;
 pub(crate) use extract::{Extractor, Given};
+pub(crate) use handler::judge;
+pub use handler::{ErrorHandler, ErrorHandlerContext};
 use input::Input;
 pub use input::Supply;
 pub use place::Place;
-pub(crate) use policy::Reason;
-pub use policy::{Dropped, ErrorPolicy, Policies};
+pub use policy::{Dropped, ErrorPolicy, ErrorReason, Policies};
 pub use reset::OffsetReset;
 pub(crate) use resident::Resident;
 pub use restore::restore_record;
@@ -134,20 +137,18 @@ impl Task {
         let (calls, names) = (linked.calls, linked.source_names);
         let by_source = policy::of_sources(topology);
         let resets = reset::of_sources(topology, config);
-        let mut inputs = Vec::new();
+        let (mut inputs, mut answers) = (Vec::new(), Vec::new());
         let mut extractors = linked.extractors;
         for (topic, pushes) in linked.sources {
-            let own = by_source.get(&topic);
-            let policies = own.map_or(config.policies, |policy| (*policy).into());
-            policy::check(config, policies, &topic.shown())?;
+            answers.push(by_source.get(&topic).cloned());
             let reset = resets.get(&topic).copied().unwrap_or_default();
             let times = extractors.remove(&topic);
             let node = names.get(&topic).copied().unwrap_or_default();
-            inputs.push(Input::new(node, pushes, policies, reset, times));
+            inputs.push(Input::new(node, pushes, reset, times));
             let name = topic.resolve(&config.application_id);
             ctx.inputs.push(TopicPartition::new(name, id.partition));
         }
-        ctx.answer_by(topology, config)?;
+        ctx.answer_by(topology, config, answers)?;
         Ok(Self {
             id,
             ctx,
@@ -188,6 +189,9 @@ impl Task {
         self.ctx.inputs.retain(|_| flags.next() == Some(&true));
         let mut flags = kept.iter();
         self.inputs.retain(|_| flags.next() == Some(&true));
+        let mut flags = kept.iter();
+        let answers = &mut self.ctx.answers.sources;
+        answers.retain(|_| flags.next() == Some(&true));
     }
 
     /// The next record to process of an input.
@@ -303,7 +307,6 @@ impl Task {
         let (offset, raw) = (records.batch.offset(index), records.batch.get(index));
         self.ctx.source = Some(number);
         self.ctx.offset = offset;
-        self.ctx.policies = input.policies;
         if !self.calls.is_empty() {
             self.ctx.in_hand = Some(InHand::new(records.batch.clone(), index));
         }

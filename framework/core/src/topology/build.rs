@@ -7,7 +7,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     record::Timestamp,
-    task::ErrorPolicy,
+    task::ErrorHandler,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,6 +43,8 @@ pub(crate) struct Draft {
     pub(crate) graces: BTreeMap<NodeId, Timestamp>,
     /// What the program calls its operators.
     pub(crate) names: BTreeMap<NodeId, Given>,
+    /// What becomes of bad records where nothing else is said, and where that is.
+    pub(crate) handler: Option<(ErrorHandler, &'static Location<'static>)>,
     pub(crate) mistakes: Vec<Mistake>,
 }
 
@@ -81,6 +83,10 @@ impl Draft {
             })
             .collect();
         let null_keys = self.null_keys();
+        let handler = self.handler.map(|(handler, _)| handler);
+        for global in &mut self.globals {
+            global.handlers.extend(handler.clone());
+        }
         let repartitions = self
             .repartitions
             .into_iter()
@@ -94,6 +100,7 @@ impl Draft {
             formats: self.formats,
             copartitions,
             subtopologies,
+            handler,
             null_keys,
             matched: patterns.is_empty().then(BTreeMap::new),
             patterns,
@@ -170,10 +177,18 @@ impl Draft {
         let of_globals = self.globals.iter();
         let of_globals = of_globals.map(|global| (global.topic.as_str(), global.at));
         let of_letters = self.nodes.iter().flat_map(|node| {
-            let own = node.policies().filter_map(ErrorPolicy::own_topic);
+            let own = node.dead_letter_topics();
             own.map(|topic| (topic, node.at))
         });
-        for (topic, at) in of_nodes.chain(of_globals).chain(of_letters) {
+        let of_program = self.handler.iter().flat_map(|(handler, at)| {
+            let own = handler.own_topics();
+            own.map(|topic| (topic, *at))
+        });
+        for (topic, at) in of_nodes
+            .chain(of_globals)
+            .chain(of_letters)
+            .chain(of_program)
+        {
             if let Err(why) = check_topic(topic) {
                 let text = format!("the topic name {topic:?} {why}");
                 found.push(Mistake { at, text });
@@ -185,11 +200,11 @@ impl Draft {
     /// Two sources may read one topic, but a bad record of it can have only one fate, and the
     /// reading of it one beginning.
     fn check_sources(&mut self) {
-        let (mut policies, mut resets) = (BTreeMap::new(), BTreeMap::new());
+        let (mut handlers, mut resets) = (BTreeMap::new(), BTreeMap::new());
         for node in &self.nodes {
             let NodeKind::Source {
                 topic,
-                policy,
+                handler,
                 reset,
             } = &node.kind
             else {
@@ -199,9 +214,9 @@ impl Draft {
                 let text = format!("the topic {:?} is read with {what} at {at}", topic.shown());
                 self.mistakes.push(Mistake { at: node.at, text });
             };
-            if let Some(policy) = policy {
-                let &mut (first, at) = policies.entry(topic).or_insert((policy, node.at));
-                if first != policy {
+            if let Some(handler) = handler {
+                let &mut (first, at) = handlers.entry(topic).or_insert((handler, node.at));
+                if first != handler {
                     differ("another error policy", at);
                 }
             }

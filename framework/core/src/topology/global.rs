@@ -10,7 +10,10 @@ use crate::{
     record::{Offset, RawRecord, Timestamp, TopicPartition},
     serde::{Encoded, Serde},
     store::{StoreEnv, corrupt, split_stamp},
-    task::{Dropped, ErrorPolicy, Policies, Reason},
+    task::{
+        Dropped, ErrorHandler, ErrorHandlerContext, ErrorPolicy, ErrorReason, Policies,
+        RecordMetadata, judge,
+    },
 };
 use millstream_state::{Backend, Column, Presence, WriteBatch};
 use std::{panic::Location, sync::Arc};
@@ -58,8 +61,8 @@ pub struct GlobalSpec {
     pub topic: String,
     /// What its bytes are.
     pub format: String,
-    /// What to do with bad records, where the program says so itself.
-    pub policy: Option<ErrorPolicy>,
+    /// Who says what to do with bad records, the nearest first.
+    pub handlers: Vec<ErrorHandler>,
     /// Where the program declares it.
     pub at: &'static Location<'static>,
     /// How people read it.
@@ -92,7 +95,7 @@ impl GlobalSpec {
         };
         GlobalWriter {
             name: self.name.clone(),
-            policy: self.policy,
+            handlers: self.handlers.clone(),
             column,
             making,
         }
@@ -118,7 +121,7 @@ enum Writing {
 /// [`applied`]: GlobalWriter::applied
 pub struct GlobalWriter {
     name: String,
-    policy: Option<ErrorPolicy>,
+    handlers: Vec<ErrorHandler>,
     column: Column,
     making: Writing,
 }
@@ -141,8 +144,8 @@ impl GlobalWriter {
     /// Takes a record of the topic, for a batch.
     ///
     /// A record that cannot be decoded, that has a negative timestamp, or that the table's
-    /// processor refuses stops the instance or is dropped and counted, as the table's policy says,
-    /// or else `policies`. There is no transaction that a dead letter could be part of, so
+    /// processor refuses stops the instance or is dropped and counted, as the table's error handler
+    /// says, or else the program's, or else `policies`. There is no transaction that a dead letter could be part of, so
     /// [`ErrorPolicy::DeadLetter`] drops and counts, as in Kafka. Records without a key are dropped
     /// and counted always where there is no processor to take them.
     ///
@@ -158,7 +161,7 @@ impl GlobalWriter {
         let copied = matches!(self.making, Writing::Copied(_));
         let (reason, error) = if record.timestamp < 0 && (record.key.is_some() || !copied) {
             let text = format!("invalid timestamp {}", record.timestamp);
-            (Reason::InvalidTimestamp, Error::deserialization(text))
+            (ErrorReason::InvalidTimestamp, Error::deserialization(text))
         } else {
             let written = match &mut self.making {
                 Writing::Copied(write) => write(record, self.column, batch),
@@ -177,8 +180,22 @@ impl GlobalWriter {
                 Err(error) => (reason(copied, &error), error),
             }
         };
-        let policies = self.policy.map_or(policies, Policies::from);
-        if policies.of(reason) == ErrorPolicy::Fail {
+        let answer = judge(&ErrorHandlerContext {
+            reason,
+            error: &error,
+            node: &self.name,
+            task: None,
+            timestamp: record.timestamp,
+            headers: record.headers,
+            from: Some(&RecordMetadata {
+                partition: from.clone(),
+                offset,
+            }),
+            record: Some(record),
+            others: &self.handlers,
+            configured: policies,
+        })?;
+        if answer == ErrorPolicy::Fail {
             let place = format!("{from} offset {offset}, global table {}", self.name);
             return Err(error.at(place));
         }
@@ -219,11 +236,11 @@ impl GlobalWriter {
 }
 
 /// Why a record is dropped: a copy refuses bytes, a processor may refuse anything.
-fn reason(copied: bool, error: &Error) -> Reason {
+fn reason(copied: bool, error: &Error) -> ErrorReason {
     match error.kind() {
-        ErrorKind::Deserialization(_) => Reason::Deserialization,
-        _ if copied => Reason::Deserialization,
-        _ => Reason::Processing,
+        ErrorKind::Deserialization(_) => ErrorReason::Deserialization,
+        _ if copied => ErrorReason::Deserialization,
+        _ => ErrorReason::Processing,
     }
 }
 

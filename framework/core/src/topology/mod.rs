@@ -26,7 +26,7 @@ use crate::{
     link::Linker,
     record::RawRecord,
     store::{StateStore, StoreEnv, TimedShape},
-    task::{ErrorPolicy, OffsetReset},
+    task::{ErrorHandler, OffsetReset},
 };
 use global::WriteRow;
 use millstream_state::{Column, WriteBatch};
@@ -83,7 +83,7 @@ pub enum NodeKind {
         /// The topic.
         topic: TopicName,
         /// What to do with its bad records, where the program says so itself.
-        policy: Option<ErrorPolicy>,
+        handler: Option<ErrorHandler>,
         /// Where it begins, where the program says so itself.
         reset: Option<OffsetReset>,
     },
@@ -121,20 +121,21 @@ pub struct Node {
     pub globals: Vec<u16>,
     /// What becomes of records that it refuses or cannot write, where the program says so of this
     /// node.
-    pub policy: Option<ErrorPolicy>,
+    pub handler: Option<ErrorHandler>,
     /// Where the program declares it.
     pub at: &'static Location<'static>,
     pub(crate) link: Link,
 }
 
 impl Node {
-    /// What the program says of it about bad records.
-    pub(crate) fn policies(&self) -> impl Iterator<Item = ErrorPolicy> {
-        let of_source = match self.kind {
-            NodeKind::Source { policy, .. } => policy,
+    /// The topics that it names for dead letters.
+    pub(crate) fn dead_letter_topics(&self) -> impl Iterator<Item = &'static str> {
+        let of_source = match &self.kind {
+            NodeKind::Source { handler, .. } => handler.as_ref(),
             NodeKind::Operator | NodeKind::Sink { .. } => None,
         };
-        of_source.into_iter().chain(self.policy)
+        let handlers = of_source.into_iter().chain(&self.handler);
+        handlers.flat_map(ErrorHandler::own_topics)
     }
 }
 
@@ -288,6 +289,8 @@ pub struct Topology {
     /// Groups of source topics that must have equally many partitions, with where and why.
     pub(crate) copartitions: Vec<(Vec<TopicName>, &'static Location<'static>)>,
     pub(crate) subtopologies: Vec<Subtopology>,
+    /// What becomes of bad records where no source and no node says it.
+    pub(crate) handler: Option<ErrorHandler>,
     /// Which nodes want records without a key, for what is below them.
     pub(crate) null_keys: Vec<bool>,
     pub(crate) patterns: Vec<Pattern>,
@@ -366,13 +369,11 @@ impl Topology {
         self.nodes.iter().any(|node| node.label == ASYNCHRONOUS)
     }
 
-    /// The topics that sources and nodes name for dead letters of their own, sorted.
+    /// The topics that sources, nodes and the whole program name for dead letters, sorted.
     pub fn dead_letter_topics(&self) -> Vec<String> {
-        let policies = self.nodes.iter().flat_map(Node::policies);
-        let mut names: Vec<_> = policies
-            .filter_map(ErrorPolicy::own_topic)
-            .map(str::to_owned)
-            .collect();
+        let of_nodes = self.nodes.iter().flat_map(Node::dead_letter_topics);
+        let of_program = self.handler.iter().flat_map(ErrorHandler::own_topics);
+        let mut names: Vec<_> = of_nodes.chain(of_program).map(str::to_owned).collect();
         names.sort();
         names.dedup();
         names

@@ -194,6 +194,7 @@ impl Topology {
             stores: self.stores.clone(),
             globals: self.globals.clone(),
             repartitions: self.repartitions.clone(),
+            handler: self.handler.clone(),
             null_keys: self.null_keys.clone(),
             patterns: self.patterns.clone(),
             matched: Some(matched),

@@ -1,0 +1,236 @@
+//! Code that answers for bad records, where a fixed policy would not do.
+//!
+//! Invariant: a handler is asked once for each refusal, before anything of it is counted or kept,
+//! and what it answers is carried out as the same policy would be that had been there all along.
+
+use super::{ErrorPolicy, ErrorReason, Policies, RecordMetadata};
+use crate::{
+    error::{Error, Result},
+    record::{Headers, RawRecord, TaskId, Timestamp},
+};
+use std::{fmt, sync::Arc};
+
+type Ask = dyn Fn(&ErrorHandlerContext<'_>) -> ErrorPolicy + Send + Sync;
+
+/// What becomes of bad records: always the same, or what code says of each. A plain
+/// [`ErrorPolicy`] is the former.
+///
+/// Kafka's exception handlers (`DeserializationExceptionHandler`, `ProcessingExceptionHandler` of
+/// KIP-1033, `ProductionExceptionHandler`) are one function here, since
+/// [`reason`](ErrorHandlerContext::reason) tells them apart; and it may stand at a node or a source
+/// as well as in front of the whole program ([`StreamsBuilder::on_error`]).
+///
+/// ```
+/// use millstream_core::prelude::*;
+///
+/// static TEXTS: Topic<String, String> = Topic::new("texts", utf8(), utf8());
+/// static NUMBERS: Topic<String, i64> = Topic::new("numbers", utf8(), i64_be());
+///
+/// let builder = StreamsBuilder::new();
+/// // Empty texts are nothing to look at; of others somebody wants to know.
+/// let answer = ErrorHandler::new(|refused| match refused.record() {
+///     Some(record) if record.value == Some(b"") => ErrorPolicy::Skip,
+///     _ => ErrorPolicy::DeadLetterTo("no-numbers"),
+/// });
+/// builder
+///     .stream(&TEXTS)
+///     .try_map_values(|text| text.parse::<i64>())
+///     .on_error(answer.with_topics(["no-numbers"]))
+///     .to(&NUMBERS);
+///
+/// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+/// for text in ["", "seven", "7"] {
+///     driver.pipe(&TEXTS, "a".to_owned(), text.to_owned(), 0)?;
+/// }
+/// assert_eq!(driver.read_key_values(&NUMBERS)?, [("a".to_owned(), Some(7))]);
+/// assert_eq!(driver.read_raw("no-numbers").len(), 1);
+/// assert_eq!(driver.dropped().processing, 2);
+/// # Ok::<(), millstream_core::Error>(())
+/// ```
+///
+/// [`StreamsBuilder::on_error`]: crate::dsl::StreamsBuilder::on_error
+#[derive(Clone)]
+pub struct ErrorHandler(Answer);
+
+#[derive(Clone)]
+enum Answer {
+    Always(ErrorPolicy),
+    Ask {
+        ask: Arc<Ask>,
+        topics: Vec<&'static str>,
+    },
+}
+
+impl ErrorHandler {
+    /// Asks this code. It is called on the stream thread, and not for what no policy could answer:
+    /// failing storage and mistakes of the program.
+    pub fn new(
+        ask: impl Fn(&ErrorHandlerContext<'_>) -> ErrorPolicy + Send + Sync + 'static,
+    ) -> Self {
+        Self(Answer::Ask {
+            ask: Arc::new(ask),
+            topics: Vec::new(),
+        })
+    }
+
+    /// Names the topics that the code may answer with ([`ErrorPolicy::DeadLetterTo`]): like any
+    /// topic that the program writes they must be there when it starts. Another one in an answer
+    /// stops the thread.
+    #[must_use]
+    pub fn with_topics(mut self, names: impl IntoIterator<Item = &'static str>) -> Self {
+        if let Answer::Ask { topics, .. } = &mut self.0 {
+            topics.extend(names);
+        }
+        self
+    }
+
+    /// The topics for what is refused, as far as they are named here.
+    pub fn own_topics(&self) -> impl Iterator<Item = &'static str> {
+        let (always, declared) = match &self.0 {
+            Answer::Always(policy) => (policy.own_topic(), &[][..]),
+            Answer::Ask { topics, .. } => (None, &topics[..]),
+        };
+        always.into_iter().chain(declared.iter().copied())
+    }
+
+    /// The policy, where it is always the same.
+    pub(crate) fn always(&self) -> Option<ErrorPolicy> {
+        match &self.0 {
+            Answer::Always(policy) => Some(*policy),
+            Answer::Ask { .. } => None,
+        }
+    }
+
+    /// What it answers to a refusal.
+    fn answer(&self, refused: &ErrorHandlerContext<'_>) -> ErrorPolicy {
+        match &self.0 {
+            Answer::Always(policy) => *policy,
+            Answer::Ask { ask, .. } => ask(refused),
+        }
+    }
+}
+
+impl From<ErrorPolicy> for ErrorHandler {
+    fn from(policy: ErrorPolicy) -> Self {
+        Self(Answer::Always(policy))
+    }
+}
+
+impl PartialEq for ErrorHandler {
+    /// Code is the same where it is the same value, cloned.
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Answer::Always(one), Answer::Always(two)) => one == two,
+            (
+                Answer::Ask { ask, topics },
+                Answer::Ask {
+                    ask: other,
+                    topics: others,
+                },
+            ) => Arc::ptr_eq(ask, other) && topics == others,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Debug for ErrorHandler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Answer::Always(policy) => policy.fmt(f),
+            Answer::Ask { topics, .. } => {
+                let mut shown = f.debug_struct("ErrorHandler");
+                shown.field("topics", topics).finish_non_exhaustive()
+            }
+        }
+    }
+}
+
+/// A refusal, as a handler sees it: Kafka's `ErrorHandlerContext`, and the error.
+pub struct ErrorHandlerContext<'a> {
+    pub(crate) reason: ErrorReason,
+    pub(crate) error: &'a Error,
+    pub(crate) node: &'a str,
+    pub(crate) task: Option<TaskId>,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) headers: &'a Headers,
+    pub(crate) from: Option<&'a RecordMetadata>,
+    pub(crate) record: Option<RawRecord<'a>>,
+    /// Who else would be asked, from the nearest on, and what is configured.
+    pub(crate) others: &'a [ErrorHandler],
+    pub(crate) configured: Policies,
+}
+
+impl ErrorHandlerContext<'_> {
+    /// What kind of refusal it is.
+    pub fn reason(&self) -> ErrorReason {
+        self.reason
+    }
+
+    /// What the serde, the program's code or the sink said.
+    pub fn error(&self) -> &Error {
+        self.error
+    }
+
+    /// The operator that refused, by its name in the topology; of a global table, its store.
+    pub fn processor_node_id(&self) -> &str {
+        self.node
+    }
+
+    /// The task; `None` for a global table's records, which no task reads.
+    pub fn task_id(&self) -> Option<TaskId> {
+        self.task
+    }
+
+    /// The time of the record in hand, of the result that had been held back, or of the
+    /// punctuation.
+    pub fn timestamp(&self) -> Timestamp {
+        self.timestamp
+    }
+
+    /// The headers of the record as the task read it, or of the result that had been held back.
+    pub fn headers(&self) -> &Headers {
+        self.headers
+    }
+
+    /// Where the record in hand comes from; `None` where a punctuation or the commit made what was
+    /// refused, and for what had been held back.
+    pub fn record_metadata(&self) -> Option<&RecordMetadata> {
+        self.from
+    }
+
+    /// The record as the task read it, whatever had become of it when it was refused: Kafka's
+    /// `sourceRawKey` and `sourceRawValue`. `None` as for
+    /// [`record_metadata`](Self::record_metadata).
+    pub fn record(&self) -> Option<RawRecord<'_>> {
+        self.record
+    }
+
+    /// What would become of it without this handler: what the record's source says, or else the
+    /// program, or else the configuration.
+    pub fn otherwise(&self) -> ErrorPolicy {
+        match self.others.split_first() {
+            Some((next, others)) => next.answer(&ErrorHandlerContext { others, ..*self }),
+            None => self.configured.of(self.reason),
+        }
+    }
+}
+
+/// What those say who are to be asked, the nearest first.
+///
+/// # Errors
+/// Where the answer is a topic that nobody declared: it may not be there, and a record sent to it
+/// would be lost.
+pub(crate) fn judge(refused: &ErrorHandlerContext<'_>) -> Result<ErrorPolicy> {
+    let answer = refused.otherwise();
+    let declared = refused.others.iter().flat_map(ErrorHandler::own_topics);
+    let configured = refused.configured.all().map(ErrorPolicy::own_topic);
+    let mut declared = declared.chain(configured.into_iter().flatten());
+    match answer.own_topic() {
+        Some(topic) if !declared.any(|known| known == topic) => Err(Error::topology(format!(
+            "the error handler for {} answers with the topic {topic:?}, which it does not name: \
+             say ErrorHandler::with_topics([{topic:?}])",
+            refused.node
+        ))),
+        _ => Ok(answer),
+    }
+}
