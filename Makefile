@@ -61,8 +61,10 @@ bench:
 	tests/setup/peers
 	tests/setup/kafka
 	apps/sentiment/fetch-data
-	$(cargo) build --release -p sentiment -p millstream-tests -p millstream-kafka --bins --examples
-	$(CARGO_TARGET_DIR)/release/bench $(NAMES)
+	rocksdb="$$(tests/setup/rocksdb)" && ROCKSDB_LIB_DIR="$$rocksdb" ROCKSDB_STATIC=1 \
+		$(cargo) build --profile dist \
+		-p sentiment -p millstream-tests -p millstream-kafka --bin sentiment --bin bench --examples
+	$(CARGO_TARGET_DIR)/dist/bench $(NAMES)
 
 lint:
 	tests/setup/packages build
