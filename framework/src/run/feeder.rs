@@ -282,37 +282,82 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_a_slow_source_gave_is_visible_before_it_has_more() -> Result<()> {
+    fn numbers() -> Result<EmbeddedLog> {
         let log = EmbeddedLog::in_memory();
         log.create_topic(&TopicSpec {
             name: NUMBERS.name.to_owned(),
             partitions: 1,
             cleanup: Cleanup::Delete { retention_ms: None },
         })?;
+        Ok(log)
+    }
+
+    /// Feeds a source's records into the log, all of them; what it counted.
+    fn run(log: &EmbeddedLog, source: impl Source<String, u64>) -> Result<Arc<Counts>> {
+        let counts = Arc::<Counts>::default();
+        let mut work = Work {
+            lag: Lag::nothing(Box::new(log.client())),
+            ahead_max: 1,
+            counts: Arc::clone(&counts),
+            stop: Arc::default(),
+        };
+        let feed = Feed::open(log, "slow", &NUMBERS)?;
+        Feeding { feed, source }.run(&mut work)?;
+        Ok(counts)
+    }
+
+    #[test]
+    fn what_a_slow_source_gave_is_visible_before_it_has_more() -> Result<()> {
+        let log = numbers()?;
         let seen = Arc::<AtomicU64>::default();
         for _ in 0..2 {
-            let counts = Arc::<Counts>::default();
-            let mut work = Work {
-                lag: Lag::nothing(Box::new(log.client())),
-                ahead_max: 1,
-                counts: Arc::clone(&counts),
-                stop: Arc::default(),
+            let source = Slow {
+                log: Box::new(log.client()),
+                asked: 0,
+                seen: Arc::clone(&seen),
             };
-            let mut feeding = Feeding {
-                feed: Feed::open(&log, "slow", &NUMBERS)?,
-                source: Slow {
-                    log: Box::new(log.client()),
-                    asked: 0,
-                    seen: Arc::clone(&seen),
-                },
-            };
-            feeding.run(&mut work)?;
+            let counts = run(&log, source)?;
             assert_eq!(counts.taken.load(Ordering::Relaxed), 3);
         }
         // Before the first record none, then one, then two; and three each time the second run
         // passes over what the first has taken.
         assert_eq!(seen.load(Ordering::Relaxed), 1 + 2 + 3 * 3);
+        Ok(())
+    }
+
+    /// Never says that it has nothing: it lets wait for the second record, and looks then at what
+    /// is visible.
+    struct Waiting {
+        log: Box<dyn Log>,
+        seen: Arc<AtomicU64>,
+    }
+
+    impl Source<String, u64> for Waiting {
+        fn next(&mut self, number: u64) -> Result<Next<String, u64>> {
+            let clock = SystemClock::new();
+            while number == 1 && clock.elapsed() <= COMMIT_AFTER {
+                self.log.poll(WAIT)?;
+            }
+            if number == 2 {
+                let end = self.log.end(&TopicPartition::new(NUMBERS.name, 0))?;
+                self.seen.store(u64::try_from(end)?, Ordering::Relaxed);
+                return Ok(Next::End);
+            }
+            Ok(Next::Record(String::new(), number, 0))
+        }
+    }
+
+    #[test]
+    fn what_a_source_gave_is_visible_soon_also_where_it_lets_wait_for_more() -> Result<()> {
+        let log = numbers()?;
+        let seen = Arc::<AtomicU64>::default();
+        let source = Waiting {
+            log: Box::new(log.client()),
+            seen: Arc::clone(&seen),
+        };
+        let counts = run(&log, source)?;
+        assert_eq!(counts.taken.load(Ordering::Relaxed), 2);
+        assert_eq!(seen.load(Ordering::Relaxed), 2);
         Ok(())
     }
 }
