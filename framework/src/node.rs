@@ -42,6 +42,7 @@ impl Parts {
         let id = program.process_id.as_deref();
         let mut streams = streams_config(config, id, registry, stores);
         streams.listeners = std::mem::take(&mut program.listeners);
+        streams.settings.restore_listener = program.restore_listener.clone();
         if let Some(uncaught) = program.uncaught.take() {
             streams.uncaught = uncaught;
         }

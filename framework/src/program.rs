@@ -22,6 +22,7 @@ use millstream_runtime::{
     config::Config,
     patience::patiently,
     streams::{StateListener, Streams, UncaughtHandler},
+    worker::{RestoreListener, StateRestoreListener},
 };
 use millstream_state::{Limits, Shared, StateDir};
 use std::{
@@ -47,6 +48,7 @@ pub struct Program {
     pub(crate) shared: Shared,
     pub(crate) registry: Registry,
     pub(crate) listeners: Vec<StateListener>,
+    pub(crate) restore_listener: RestoreListener,
     pub(crate) uncaught: Option<UncaughtHandler>,
     pub(crate) predictions_topic: Option<String>,
     pub(crate) models: Option<ModelsView>,
@@ -107,6 +109,7 @@ impl Program {
             shared: local.shared,
             registry: Registry::new()?,
             listeners: Vec::new(),
+            restore_listener: RestoreListener::default(),
             uncaught: None,
             predictions_topic: None,
             models: None,
@@ -137,6 +140,13 @@ impl Program {
     #[must_use]
     pub fn on_state_change(mut self, listener: StateListener) -> Self {
         self.listeners.push(listener);
+        self
+    }
+
+    /// Hears how stores are brought back from their changelogs.
+    #[must_use]
+    pub fn on_restore(mut self, listener: Arc<dyn StateRestoreListener>) -> Self {
+        self.restore_listener = listener.into();
         self
     }
 

@@ -216,6 +216,12 @@ impl Replica {
         self.stores.iter().map(|store| &store.progress)
     }
 
+    /// The same, with the changelog of each.
+    pub(crate) fn replays(&self) -> impl Iterator<Item = (&TopicPartition, &StoreProgress)> {
+        let stores = self.stores.iter();
+        stores.map(|store| (&store.column.changelog, &store.progress))
+    }
+
     /// Says how far the task's inputs are committed, which is how far copies of topics are
     /// replayed.
     ///

@@ -1,7 +1,7 @@
 //! How tasks come and go: assigned, restored, promoted from standby, revoked, lost.
 
 use super::{
-    Active, Meter, Restoring, Worker,
+    Active, Meter, Restoring, Told, Worker,
     fetch::{IdleInputs, tell_lost},
     meter::Replayed,
 };
@@ -61,8 +61,13 @@ impl Worker {
                 }
                 None => self.open_replica(task, now)?,
             };
-            let places = None;
-            self.restoring.insert(task, Restoring { replica, places });
+            let told = Told::start(&self.settings.restore_listener, &replica);
+            let restoring = Restoring {
+                replica,
+                places: None,
+                told,
+            };
+            self.restoring.insert(task, restoring);
             if let Some(meter) = &mut self.meter {
                 meter.replay(task);
             }
@@ -103,7 +108,12 @@ impl Worker {
     /// Replays one page for each task being restored; those that are caught up begin to run.
     pub(super) fn restore(&mut self, now: Timestamp) -> Result<bool> {
         let mut ready = Vec::new();
-        for (&task, Restoring { replica, places }) in &mut self.restoring {
+        for (&task, restoring) in &mut self.restoring {
+            let Restoring {
+                replica,
+                places,
+                told,
+            } = restoring;
             // The committed places first, then the changelogs' ends: once the places are stable, no
             // earlier owner can add to the changelog any more. What they are is asked once, since
             // it may cost a journey: nobody but the task's owner commits them, and that is us.
@@ -132,52 +142,62 @@ impl Worker {
             if let Some(meter) = &self.meter {
                 meter.replayed(replica, &before);
             }
+            if let Some(told) = told {
+                told.batch(replica);
+            }
             if replay == Replay::CaughtUp && self.settings.globals.ready(&self.program) {
                 ready.push(task);
             }
         }
         let busy = !self.restoring.is_empty();
-        for id in ready {
-            let Some(Restoring { replica, places }) = self.restoring.get(&id) else {
-                continue;
-            };
-            let Some(places) = places else {
-                continue;
-            };
-            tell_restored(id, replica);
-            let backend = replica.backend().clone();
-            let config = &self.task;
-            let (topology, globals) = (&self.program.topology, self.settings.globals.backend());
-            let mut task = Task::open_with(topology, id, config, backend.clone(), globals)?;
-            task.retain_inputs(&inputs(&self.program, id));
-            tell_repaired(&task, topology);
-            // Where the log interrupts this, the replica stays, and the next step tries again.
-            let number = match resume(&mut task, places, &mut *self.log, now) {
-                Err(Error::Log(LogError::Retry(_))) => continue,
-                number => number?,
-            };
-            self.transaction = self.transaction.max(number);
-            let Some(restored) = self.restoring.remove(&id) else {
-                continue;
-            };
-            if let Some(meter) = &mut self.meter {
-                meter.caught_up(id, &restored.replica);
-            }
-            let _lease = restored.replica.into_lease();
-            let idle = IdleInputs::default();
-            self.active.insert(
-                id,
-                Active {
-                    task,
-                    sent: 0,
-                    sent_committed: 0,
-                    idle,
-                    _lease,
-                    backend,
-                },
-            );
+        for task in ready {
+            self.run_restored(task, now)?;
         }
         Ok(busy)
+    }
+
+    /// Lets a task run whose stores are whole. Where the log interrupts this, the replica stays, and
+    /// the next step tries again.
+    fn run_restored(&mut self, id: TaskId, now: Timestamp) -> Result<()> {
+        let Some(Restoring {
+            replica,
+            places: Some(places),
+            ..
+        }) = self.restoring.get(&id)
+        else {
+            return Ok(());
+        };
+        tell_restored(id, replica);
+        let backend = replica.backend().clone();
+        let config = &self.task;
+        let (topology, globals) = (&self.program.topology, self.settings.globals.backend());
+        let mut task = Task::open_with(topology, id, config, backend.clone(), globals)?;
+        task.retain_inputs(&inputs(&self.program, id));
+        tell_repaired(&task, topology);
+        let number = match resume(&mut task, places, &mut *self.log, now) {
+            Err(Error::Log(LogError::Retry(_))) => return Ok(()),
+            number => number?,
+        };
+        self.transaction = self.transaction.max(number);
+        let Some(restored) = self.restoring.remove(&id) else {
+            return Ok(());
+        };
+        if let Some(meter) = &mut self.meter {
+            meter.caught_up(id, &restored.replica);
+        }
+        if let Some(told) = restored.told {
+            told.end();
+        }
+        let active = Active {
+            task,
+            sent: 0,
+            sent_committed: 0,
+            idle: IdleInputs::default(),
+            _lease: restored.replica.into_lease(),
+            backend,
+        };
+        self.active.insert(id, active);
+        Ok(())
     }
 
     /// Replays one page for each standby.

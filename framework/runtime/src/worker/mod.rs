@@ -11,10 +11,12 @@ mod calls;
 mod commit;
 mod fetch;
 mod meter;
+mod restores;
 mod settings;
 mod stats;
 
 pub use meter::Meter;
+pub use restores::{RestoreListener, StateRestoreListener};
 pub use settings::{CommitOrder, Settings};
 pub use stats::{TaskRole, TaskView, Totals, WorkerStats};
 
@@ -33,6 +35,7 @@ use millstream_core::{
     task::{Task, TaskConfig},
 };
 use millstream_log::{Assignment, Committed, Error as LogError, Event, Log, Subscription};
+use restores::Told;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// An ending worker waits for the commit under way so many times so long. The log itself gives up
@@ -82,6 +85,8 @@ struct Restoring {
     replica: Replica,
     /// Where its inputs go on, once the log has said so; see `restore`.
     places: Option<Vec<Option<Committed>>>,
+    /// What was said of it, where somebody listens.
+    told: Option<Told>,
 }
 
 /// The work of one StreamThread.

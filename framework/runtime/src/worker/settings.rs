@@ -1,5 +1,6 @@
 //! What a worker must know besides its program, in numbers.
 
+use super::RestoreListener;
 use crate::{global::Globals, lease::Leases};
 use std::sync::{
     Arc,
@@ -43,6 +44,8 @@ pub struct Settings {
     pub leases: Arc<Leases>,
     /// The global tables: the same value in all workers of an instance.
     pub globals: Arc<Globals>,
+    /// Who hears of restores: the same value in all workers of an instance.
+    pub restore_listener: RestoreListener,
     /// Set while processing is paused: membership, restores and standbys go on.
     pub pause: Arc<AtomicBool>,
 }
@@ -62,6 +65,7 @@ impl Settings {
             commit_order: CommitOrder::LogThenDisk,
             leases: Arc::default(),
             globals: Arc::default(),
+            restore_listener: RestoreListener::default(),
             pause: Arc::default(),
         }
     }

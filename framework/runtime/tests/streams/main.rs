@@ -27,5 +27,6 @@ mod places;
 mod programs;
 mod queries;
 mod replicas;
+mod restores;
 mod sources;
 mod types;
