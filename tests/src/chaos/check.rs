@@ -131,8 +131,8 @@ fn seen<V>(reader: &mut Reader, topic: &Topic<String, V>, partition: u32) -> Res
     decoded(topic, reader.records(topic.name, partition)?)
 }
 
-/// A partition of an output with its records by their times, which no two records of the input
-/// share.
+/// A partition of an output with its records by their times. No two records of the input share one,
+/// but what is made of several has the latest of theirs.
 pub(super) type Timed<V> = Vec<(Timestamp, (String, V))>;
 
 fn timed<V>(seen: Vec<Seen<V>>) -> Timed<V> {
@@ -141,13 +141,22 @@ fn timed<V>(seen: Vec<Seen<V>>) -> Timed<V> {
         .collect()
 }
 
+/// The records as they are.
+fn echoed(input: &[Seen<i64>]) -> Timed<i64> {
+    let records = input.iter();
+    let echoed = records.map(|record| (record.time, (record.key.clone(), record.value)));
+    echoed.collect()
+}
+
 /// A value by key, changed by each record in turn, as it stands after each.
 fn running(input: &[Seen<i64>], fold: impl Fn(Option<i64>, i64) -> i64) -> Timed<i64> {
-    let mut values: BTreeMap<&str, i64> = BTreeMap::new();
+    let mut values: BTreeMap<&str, (i64, Timestamp)> = BTreeMap::new();
     let after = input.iter().map(|record| {
-        let now = fold(values.get(&*record.key).copied(), record.value);
-        values.insert(&record.key, now);
-        (record.time, (record.key.clone(), now))
+        let old = values.get(&*record.key).copied();
+        let now = fold(old.map(|(value, _)| value), record.value);
+        let time = old.map_or(record.time, |(_, time)| time.max(record.time));
+        values.insert(&record.key, (now, time));
+        (time, (record.key.clone(), now))
     });
     after.collect()
 }
@@ -183,7 +192,7 @@ pub(super) fn outputs(reader: &mut Reader, verdict: &mut Verdict) -> Result<()> 
             verdict.compare(&format!("{}-{partition}", topic.name), expected, &found);
             Ok(())
         };
-        compare(&ECHO, &running(&input, |_, value| value))?;
+        compare(&ECHO, &echoed(&input))?;
         let least = |old: Option<i64>, value: i64| old.map_or(value, |old| old.min(value));
         compare(&MINIMA, &running(&input, least))?;
         let sum = |old: Option<i64>, value: i64| old.unwrap_or(0).wrapping_add(value);
@@ -192,6 +201,10 @@ pub(super) fn outputs(reader: &mut Reader, verdict: &mut Verdict) -> Result<()> 
         let name = format!("{}-{partition}", PREDICTIONS.name);
         verdict.compare(&name, &predicted(&input, partition), &found);
         let (changes, finals) = windows::counts(&input);
+        ensure!(
+            changes.len() < input.len(),
+            "no record of input-{partition} was late"
+        );
         for (topic, expected) in [(&CHANGES, changes), (&FINALS, finals)] {
             ensure!(
                 !expected.is_empty(),

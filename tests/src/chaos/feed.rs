@@ -26,9 +26,13 @@ const RECORDS: u64 = 20;
 const RECORDS_MAX: u64 = 400_000;
 /// Records of a transaction where they are written as fast as can be.
 const BATCH: usize = 5_000;
-/// Takes the first such record's number from its time.
-#[expect(clippy::cast_possible_wrap, reason = "a small constant")]
-const MANY_TIMES: Timestamp = program::MANY_KEYS as Timestamp;
+/// Between the times of two records, so that there is room for others between them.
+const APART: Timestamp = 2;
+/// One record in so many comes later than its time, and by how many others: it may find its window
+/// open, or closed already.
+const BELATED: (u64, u64) = (16, 150);
+/// And one in so many when every window of its time has closed.
+const LATE: (u64, u64) = (64, 2_000);
 
 /// A thread that writes the input.
 pub(super) struct Feeder {
@@ -39,19 +43,20 @@ pub(super) struct Feeder {
     thread: JoinHandle<Result<()>>,
 }
 
-/// Writes many records as fast as can be, for a state of some size: their keys are a million.
-pub(super) fn at_once(log: &KafkaLog, start: Timestamp, records: u64) -> Result<()> {
+/// Writes many records as fast as can be, for a state of some size: their keys are a million. Says
+/// which time lies behind all of theirs.
+pub(super) fn at_once(log: &KafkaLog, start: Timestamp, records: u64) -> Result<Timestamp> {
     let mut client = log.writer("feeder")?;
     let end = program::MANY_KEYS + records;
     for first in (program::MANY_KEYS..end).step_by(BATCH) {
         let last = end.min(first + BATCH as u64);
-        batch(&mut *client, start - MANY_TIMES, first..last)?;
+        batch(&mut *client, start, first..last)?;
     }
-    Ok(())
+    Ok(start + Timestamp::try_from(records)? * APART)
 }
 
 impl Feeder {
-    /// Starts it. Record `n` has the time `start + n`.
+    /// Starts it. Times begin at `start`.
     pub(super) fn start(log: &KafkaLog, start: Timestamp) -> Result<Self> {
         let mut client = log.writer("feeder")?;
         let (stop, stopped) = mpsc::channel();
@@ -137,6 +142,38 @@ fn batch(
     Ok(())
 }
 
+/// When a record was, by its own clock. No two have the same time: those that come in their turn
+/// have even ones, of which a late one takes the odd one behind.
 fn time(start: Timestamp, number: u64) -> Timestamp {
-    start.saturating_add(Timestamp::try_from(number).unwrap_or(Timestamp::MAX))
+    let number = number.checked_sub(program::MANY_KEYS).unwrap_or(number);
+    let at = |number: u64| {
+        let passed = Timestamp::try_from(number).unwrap_or(Timestamp::MAX);
+        start.saturating_add(passed.saturating_mul(APART))
+    };
+    let late = [LATE, BELATED].into_iter().find_map(|(one_in, by)| {
+        let is_late = number % one_in == one_in - 1;
+        is_late.then(|| number.checked_sub(by)).flatten()
+    });
+    late.map_or_else(|| at(number), |turn| at(turn) + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_two_records_have_the_same_time_and_some_come_late() {
+        let times: Vec<_> = (0..20_000).map(|number| time(7, number)).collect();
+        assert_eq!(times.iter().collect::<BTreeSet<_>>().len(), times.len());
+        let late = |by: i64| {
+            let mut newest = Timestamp::MIN;
+            let of = times.iter().filter(|time| {
+                newest = newest.max(**time);
+                newest - **time > by
+            });
+            of.count()
+        };
+        assert!(late(0) > 1_000 && late(3_000) > 200);
+    }
 }

@@ -62,8 +62,8 @@ pub fn run(options: &Options, tell: &dyn Fn(&str)) -> Result<()> {
     weather.say(&format!("files in {}", root.display()));
     let log = connect(&cluster, "recovery")?;
     let start = clock.now();
-    feed::at_once(&log, start, STATE_RECORDS)?;
-    let feeder = Feeder::start(&log, start + Timestamp::try_from(STATE_RECORDS)?)?;
+    let start = feed::at_once(&log, start, STATE_RECORDS)?;
+    let feeder = Feeder::start(&log, start)?;
     let mut watch = Watch::new(&log)?;
     let cases = [
         (Case::Kept, "state kept"),

@@ -23,8 +23,8 @@ pub(super) fn counts(input: &[Seen<i64>]) -> (Timed<Counted>, Timed<Counted>) {
             continue;
         }
         let (count, last) = open.entry((start, key)).or_default();
-        (*count, *last) = (*count + 1, *time);
-        changes.push((*time, (key.clone(), (start, *count))));
+        (*count, *last) = (*count + 1, *time.max(last));
+        changes.push((*last, (key.clone(), (start, *count))));
         while let Some(first) = open.first_entry()
             && closed(first.key().0, observed)
         {
@@ -68,6 +68,8 @@ mod tests {
             (700, "b"),
             // This one is late.
             (400, "b"),
+            // And this one is not, though it is older than the others of its window.
+            (550, "a"),
             (5_000, "b"),
         ];
         let seen = |(time, key): (Timestamp, &str)| Seen {
@@ -89,13 +91,14 @@ mod tests {
             "a500 1 @500",
             "a500 2 @699",
             "b500 1 @700",
+            "a500 3 @699",
             "b5000 1 @5000",
         ];
         assert_eq!(changes, expected);
         let finals: Vec<_> = finals.into_iter().map(told).collect();
         assert_eq!(
             finals,
-            ["a0 2 @499", "b0 1 @0", "a500 2 @699", "b500 1 @700"]
+            ["a0 2 @499", "b0 1 @0", "a500 3 @699", "b500 1 @700"]
         );
     }
 

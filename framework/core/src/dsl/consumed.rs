@@ -75,7 +75,9 @@ impl<K, V> Consumed<K, V> {
     /// What becomes of this source's bad records: of those that cannot be decoded, and of those
     /// that an operator or a sink refuses which has no policy of its own. For this source it is in
     /// place of all three of the program's, `deserialization.exception.handler`,
-    /// `processing.exception.handler` and `production.exception.handler`.
+    /// `processing.exception.handler` and `production.exception.handler`. It is an
+    /// [`ErrorPolicy`](crate::task::ErrorPolicy), or code that says of each which one
+    /// ([`ErrorHandler`]).
     #[must_use]
     pub fn on_error(self, answer: impl Into<ErrorHandler>) -> Self {
         Self {

@@ -30,8 +30,9 @@ const REFUSE_NOTHING: [&str; 13] = [
 
 impl<K: Data, V: Data> KStream<'_, K, V> {
     /// Says what becomes of the records that the operator before this refuses, whatever their
-    /// source and the program say: a `try_*` operator, a processor or a join. Those of an
-    /// aggregation are its table's: [`KTable::on_error`](super::KTable::on_error).
+    /// source and the program say: a `try_*` operator, a processor or a join. It may be code
+    /// ([`ErrorHandler`]). Those of an aggregation are its table's:
+    /// [`KTable::on_error`](super::KTable::on_error).
     /// Behind `stream(..)` it says so of the source, as
     /// [`Consumed::on_error`](super::Consumed::on_error).
     ///

@@ -76,7 +76,7 @@ impl<K, V> Produced<K, V> {
     }
 
     /// What becomes of records that cannot be written here; overrides what their source says and
-    /// `production.exception.handler`.
+    /// `production.exception.handler`. It may be code ([`ErrorHandler`]).
     #[must_use]
     pub fn on_error(mut self, answer: impl Into<ErrorHandler>) -> Self {
         self.settings.handler = Some(answer.into());
