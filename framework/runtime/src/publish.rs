@@ -106,23 +106,30 @@ impl Publisher {
         }
         let rebalances = since(after.rebalances, before.rebalances);
         self.count(Metric::Rebalances, &[("reason", "assignment")], rebalances);
-        let running = last
-            .threads
-            .values()
-            .filter(|(p, _)| *p == Phase::Running)
-            .count();
-        let all = last.threads.len();
-        self.gauge(Metric::Threads, &[("state", "running")], running as u64);
-        self.gauge(
-            Metric::Threads,
-            &[("state", "rebalancing")],
-            (all - running) as u64,
-        );
+        self.threads(&last);
         for (task, totals) in &view.totals {
             let before = last.totals.entry((index, *task)).or_default();
             self.totals(&task.to_string(), totals, before);
         }
         self.tasks(&mut last, index, view);
+    }
+
+    /// A thread has ended, and is none of those that there are.
+    pub(crate) fn thread_gone(&self, index: usize) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.threads.remove(&index);
+        self.threads(&last);
+    }
+
+    fn threads(&self, last: &Last) {
+        let runs = |(phase, _): &&(Phase, WorkerStats)| *phase == Phase::Running;
+        let (all, running) = (
+            last.threads.len(),
+            last.threads.values().filter(runs).count(),
+        );
+        for (state, count) in [("running", running), ("rebalancing", all - running)] {
+            self.gauge(Metric::Threads, &[("state", state)], count as u64);
+        }
     }
 
     /// What was dropped of global tables' topics shows as a task of their own.

@@ -2,6 +2,7 @@
 
 mod builder;
 mod query;
+mod roster;
 mod rows;
 mod shared;
 mod state;
@@ -21,10 +22,11 @@ use crate::{
     worker::{Phase, TaskView, Totals, WorkerStats},
 };
 use millstream_core::record::TaskId;
+use roster::Seat;
 use shared::Shared;
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     thread::JoinHandle,
     time::Duration,
 };
@@ -58,7 +60,8 @@ pub struct ThreadView {
 /// Dropping it stops the threads and waits for them.
 pub struct Streams {
     shared: Arc<Shared>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// By their numbers.
+    threads: Mutex<BTreeMap<usize, JoinHandle<()>>>,
     cleaner: Mutex<Cleaner>,
 }
 
@@ -68,7 +71,7 @@ impl Streams {
     /// # Errors
     /// Where it was started or closed before, or the system gives no thread: then it fails.
     pub fn start(&self) -> Result<()> {
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = self.handles();
         let state = self.state();
         if state != State::Created || !self.shared.become_state(State::Rebalancing) {
             return Err(Error::IllegalState(format!(
@@ -76,25 +79,91 @@ impl Streams {
             )));
         }
         // All are counted before any runs, so that the first to end is not taken for the last.
-        (0..self.shared.thread_count).for_each(|_| self.shared.begun());
-        for index in 0..self.shared.thread_count {
-            let shared = self.shared.clone();
-            let name = format!("StreamThread-{}", index + 1);
-            let spawned = std::thread::Builder::new().name(name).spawn(move || {
-                thread::run(&shared, index);
-                shared.ended();
-            });
-            match spawned {
-                Ok(thread) => threads.push(thread),
+        let seats = (0..self.shared.thread_count).map(|_| self.shared.roster().seat());
+        let mut seats = seats.collect::<Vec<_>>().into_iter();
+        while let Some(seat) = seats.next() {
+            match self.spawn(&seat) {
+                Ok(thread) => threads.insert(seat.index, thread),
                 Err(error) => {
-                    let error = Error::IllegalState(format!("no thread: {error}"));
                     self.shared.fail(&error);
-                    (index..self.shared.thread_count).for_each(|_| self.shared.ended());
+                    [seat]
+                        .into_iter()
+                        .chain(seats)
+                        .for_each(|seat| self.shared.ended(&seat));
                     return Err(error);
                 }
-            }
+            };
         }
         Ok(())
+    }
+
+    fn spawn(&self, seat: &Seat) -> Result<JoinHandle<()>> {
+        let (shared, own) = (self.shared.clone(), seat.clone());
+        let builder = std::thread::Builder::new().name(seat.name());
+        let spawned = builder.spawn(move || {
+            thread::run(&shared, &own);
+            shared.ended(&own);
+        });
+        spawned.map_err(|error| Error::IllegalState(format!("no thread: {error}")))
+    }
+
+    fn handles(&self) -> MutexGuard<'_, BTreeMap<usize, JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts another thread, which takes over some of the tasks, and says what it is called: the
+    /// lowest number that is free is in its name. Kafka's `addStreamThread` (KIP-663).
+    ///
+    /// Memory is not shared out anew: caches and buffers that are the process's are so for any
+    /// number of threads, and what each store may cache stays as it was at the start.
+    ///
+    /// # Errors
+    /// Where the client does not run, or the system gives no thread.
+    pub fn add_stream_thread(&self) -> Result<String> {
+        let mut threads = self.handles();
+        self.must_run("get another thread")?;
+        let seat = self.shared.roster().seat();
+        match self.spawn(&seat) {
+            Ok(thread) => {
+                threads.insert(seat.index, thread);
+                Ok(seat.name())
+            }
+            Err(error) => {
+                self.shared.ended(&seat);
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets the last thread commit what it has done, give its tasks to others and end, and says
+    /// what it was called. Kafka's `removeStreamThread` (KIP-663). Not to be called by a stream
+    /// thread, as in a listener, which could be the one that is waited for.
+    ///
+    /// # Errors
+    /// Where the client does not run, or has no second thread that stays; and where the thread has
+    /// not ended within `limit`: it is on its way all the same.
+    pub fn remove_stream_thread(&self, limit: Duration) -> Result<String> {
+        self.must_run("lose a thread")?;
+        let Some(seat) = self.shared.roster().dismiss() else {
+            let why = "the last thread cannot be removed: close the client";
+            return Err(Error::IllegalState(why.to_owned()));
+        };
+        let name = seat.name();
+        if !self.shared.wait_for_leaving(&seat, limit) {
+            let why = format!("{name} has not ended after {limit:?}; it is leaving");
+            return Err(Error::IllegalState(why));
+        }
+        Ok(name)
+    }
+
+    fn must_run(&self, what: &str) -> Result<()> {
+        let state = self.state();
+        if matches!(state, State::Rebalancing | State::Running) {
+            return Ok(());
+        }
+        Err(Error::IllegalState(format!(
+            "a client that is {state} cannot {what}"
+        )))
     }
 
     /// How it stands.
@@ -137,9 +206,8 @@ impl Streams {
     /// Stops: every thread commits what is done and leaves its group. Waits until all have ended.
     pub fn close(&self) -> State {
         self.request_close();
-        let threads =
-            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
+        let threads = std::mem::take(&mut *self.handles());
+        for thread in threads.into_values() {
             // A thread catches its own panics; one that could not is as ended as any.
             drop(thread.join());
         }

@@ -1,7 +1,10 @@
 //! What the handle, its threads and its readers share. Invariant: the state changes only along
 //! [`State::may_become`], under one lock, and listeners hear of every change in order.
 
-use super::{State, ThreadView, UncaughtPolicy};
+use super::{
+    State, ThreadView, UncaughtPolicy,
+    roster::{Roster, Seat},
+};
 use crate::{
     backends::Backends, calls::CallPool, clock::Clock, error::Error, program::Program,
     publish::Publisher, worker::Settings,
@@ -11,7 +14,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -38,10 +41,9 @@ pub(crate) struct Shared {
     pub(crate) uncaught: UncaughtHandler,
     pub(crate) publisher: Publisher,
     pub(crate) stopping: AtomicBool,
-    /// `num.stream.threads`.
+    /// `num.stream.threads`: with how many it starts.
     pub(crate) thread_count: usize,
-    /// Threads that have not ended.
-    living: AtomicUsize,
+    roster: Mutex<Roster>,
     listeners: Vec<StateListener>,
     state: Mutex<State>,
     changed: Condvar,
@@ -80,7 +82,7 @@ impl Shared {
             publisher: parts.publisher,
             stopping: AtomicBool::new(false),
             thread_count: parts.thread_count,
-            living: AtomicUsize::new(0),
+            roster: Mutex::default(),
             listeners: parts.listeners,
             state: Mutex::new(State::Created),
             changed: Condvar::new(),
@@ -149,17 +151,30 @@ impl Shared {
         self.ask_to_stop();
     }
 
-    /// A thread begins.
-    pub(crate) fn begun(&self) {
-        self.living.fetch_add(1, Ordering::AcqRel);
+    /// Which threads there are.
+    pub(super) fn roster(&self) -> MutexGuard<'_, Roster> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A thread has ended. The last one ends the client, so that whoever waits for that need not be
     /// the one who closes it.
-    pub(crate) fn ended(&self) {
-        if self.living.fetch_sub(1, Ordering::AcqRel) == 1 {
+    pub(super) fn ended(&self, seat: &Seat) {
+        let last = self.roster().leave(seat.index);
+        self.views().remove(&seat.index);
+        self.publisher.thread_gone(seat.index);
+        if last {
             self.end();
         }
+        // Taking the lock orders this after a waiter's look at the roster.
+        drop(self.locked());
+        self.changed.notify_all();
+    }
+
+    /// Waits until a thread that leaves has ended, or the time is over; says whether it has.
+    pub(super) fn wait_for_leaving(&self, seat: &Seat, limit: Duration) -> bool {
+        let (state, here) = (self.locked(), |_: &mut State| self.roster().has(seat.index));
+        let waited = self.changed.wait_timeout_while(state, limit, here);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// From a pending state to the final one.

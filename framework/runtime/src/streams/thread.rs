@@ -1,10 +1,10 @@
 //! The OS thread around a [`Worker`]: it gives the worker time, shows what it does, and decides
 //! with the uncaught-error policy what happens after a failure.
 
-use super::{State, ThreadView, UncaughtPolicy, shared::Shared};
+use super::{State, ThreadView, UncaughtPolicy, roster::Seat, shared::Shared};
 use crate::{
     error::{Error, Result},
-    worker::{Phase, Step, Worker, WorkerStats},
+    worker::{Step, Worker, WorkerStats},
 };
 use std::{
     any::Any,
@@ -22,12 +22,12 @@ const HELD_UP_WAIT: Duration = Duration::from_millis(2);
 /// How often what a thread does is shown to readers and metrics.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Runs a thread until it is asked to stop or fails for good.
-pub(super) fn run(shared: &Arc<Shared>, index: usize) {
-    let mut wait = REPLACE_WAIT_MIN;
-    while !shared.stopping() {
+/// Runs a thread until it is asked to stop or to leave, or fails for good.
+pub(super) fn run(shared: &Arc<Shared>, seat: &Seat) {
+    let (index, mut wait) = (seat.index, REPLACE_WAIT_MIN);
+    while !shared.stopping() && !seat.is_leaving() {
         let began = shared.clock.elapsed();
-        let outcome = catch_unwind(AssertUnwindSafe(|| live(shared, index)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| live(shared, seat)));
         shared.views().remove(&index);
         let error = match outcome {
             Ok(Ok(())) => return,
@@ -57,8 +57,8 @@ pub(super) fn run(shared: &Arc<Shared>, index: usize) {
 }
 
 /// One worker's life. Dropping it without `close` aborts what it had open.
-fn live(shared: &Arc<Shared>, index: usize) -> Result<()> {
-    let mut settings = shared.settings.clone();
+fn live(shared: &Arc<Shared>, seat: &Seat) -> Result<()> {
+    let (index, mut settings) = (seat.index, shared.settings.clone());
     settings.member = format!("{}-{}", settings.member, index + 1);
     let (program, backends) = (shared.program.clone(), shared.backends.clone());
     let meter = shared.publisher.meter(index, shared.clock.clone());
@@ -73,7 +73,7 @@ fn live(shared: &Arc<Shared>, index: usize) -> Result<()> {
         last: shared.clock.elapsed(),
         stats: *worker.stats(),
     };
-    while !shared.stopping() {
+    while !shared.stopping() && !seat.is_leaving() {
         wait = match worker.step(shared.clock.now(), wait)? {
             Step::Busy => Duration::ZERO,
             // The records that are not to be processed would end a poll at once.
@@ -146,9 +146,7 @@ fn publish(shared: &Shared, index: usize, worker: &Worker) {
     let all_run = {
         let mut views = shared.views();
         views.insert(index, view);
-        // A thread that has yet to show itself, or is being replaced, does not run.
-        views.len() == shared.thread_count
-            && views.values().all(|view| view.phase == Phase::Running)
+        shared.roster().all_run(&views)
     };
     if !shared.stopping() {
         shared.become_state(if all_run {

@@ -29,4 +29,5 @@ mod queries;
 mod replicas;
 mod restores;
 mod sources;
+mod threads;
 mod types;

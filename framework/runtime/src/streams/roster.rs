@@ -1,0 +1,117 @@
+//! Which threads a client has, while some are added and others leave.
+//!
+//! Invariants: a number is one thread's at a time, and given out anew only when who had it has
+//! ended, since members of the group and their transactions are called after it; and a client keeps
+//! a thread that stays, until it ends as a whole.
+
+use super::ThreadView;
+use crate::worker::Phase;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// A thread's place, from before it begins until it has ended.
+#[derive(Clone)]
+pub(super) struct Seat {
+    /// Its number, from 0.
+    pub(super) index: usize,
+    leaving: Arc<AtomicBool>,
+}
+
+impl Seat {
+    /// Whether the thread was asked to leave.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
+    }
+
+    /// What the thread is called.
+    pub(super) fn name(&self) -> String {
+        format!("StreamThread-{}", self.index + 1)
+    }
+}
+
+/// All threads that have not ended.
+#[derive(Default)]
+pub(super) struct Roster(BTreeMap<usize, Seat>);
+
+impl Roster {
+    /// A place for another thread, with the least number that is free.
+    pub(super) fn seat(&mut self) -> Seat {
+        let taken = self.0.keys().enumerate();
+        let free = taken.take_while(|(at, index)| at == *index).count();
+        let seat = Seat {
+            index: free,
+            leaving: Arc::default(),
+        };
+        self.0.insert(free, seat.clone());
+        seat
+    }
+
+    /// Asks the last thread that stays to leave, unless it is the only one.
+    pub(super) fn dismiss(&self) -> Option<Seat> {
+        let mut staying = self.0.values().rev().filter(|seat| !seat.is_leaving());
+        let last = staying.next()?;
+        staying.next()?;
+        last.leaving.store(true, Ordering::Release);
+        Some(last.clone())
+    }
+
+    /// A thread has ended. Says whether it was the last one.
+    pub(super) fn leave(&mut self, index: usize) -> bool {
+        self.0.remove(&index).is_some() && self.0.is_empty()
+    }
+
+    /// Whether a thread of that number has not ended.
+    pub(super) fn has(&self, index: usize) -> bool {
+        self.0.contains_key(&index)
+    }
+
+    /// Whether all threads have shown that they run. One that has yet to show itself, or is being
+    /// replaced, does not.
+    pub(super) fn all_run(&self, views: &BTreeMap<usize, ThreadView>) -> bool {
+        let runs = |index| {
+            views
+                .get(index)
+                .is_some_and(|view| view.phase == Phase::Running)
+        };
+        self.0.keys().all(runs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_given_out_anew_when_who_had_them_has_ended() {
+        let mut roster = Roster::default();
+        let seats: Vec<_> = (0..3).map(|_| roster.seat().index).collect();
+        assert_eq!(seats, [0, 1, 2]);
+        assert!(!roster.leave(1));
+        assert_eq!(roster.dismiss().unwrap().index, 2);
+        assert!(roster.has(2), "it has not ended yet");
+        assert_eq!(roster.seat().index, 1);
+        assert_eq!(roster.seat().index, 3);
+        assert!(!roster.leave(2));
+        assert_eq!(roster.seat().index, 2);
+    }
+
+    #[test]
+    fn the_last_thread_that_stays_is_not_dismissed() {
+        let mut roster = Roster::default();
+        assert!(roster.dismiss().is_none());
+        let first = roster.seat();
+        assert!(roster.dismiss().is_none());
+        let second = roster.seat();
+        assert_eq!(roster.dismiss().map(|seat| seat.index), Some(1));
+        assert!(second.is_leaving() && !first.is_leaving());
+        assert!(roster.dismiss().is_none());
+        assert!(!roster.leave(1));
+        assert!(roster.leave(0), "the client has no thread any more");
+        assert!(!roster.leave(0), "which is told once");
+    }
+}
