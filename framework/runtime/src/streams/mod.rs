@@ -114,8 +114,8 @@ impl Streams {
     /// Starts another thread, which takes over some of the tasks, and says what it is called: the
     /// lowest number that is free is in its name. Kafka's `addStreamThread` (KIP-663).
     ///
-    /// Memory is not shared out anew: caches and buffers that are the process's are so for any
-    /// number of threads, and what each store may cache stays as it was at the start.
+    /// Memory is not shared out anew: it has the share of `statestore.uncommitted.max.bytes` that
+    /// each thread got at the start.
     ///
     /// # Errors
     /// Where the client does not run, or the system gives no thread.
