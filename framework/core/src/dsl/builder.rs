@@ -181,12 +181,7 @@ impl StreamsBuilder {
             expires: (retention < Timestamp::MAX).then_some(shape),
             at,
             source: None,
-            query: Some(Arc::new(TimedFormats {
-                key,
-                value,
-                kind,
-                wide,
-            })),
+            query: Some(Arc::new(TimedFormats { key, value, shape })),
             whole_commits: false,
             open: Arc::new(move |env| {
                 let store = TimedStore::open(key, value, shape, env)?;
@@ -236,7 +231,7 @@ impl StreamsBuilder {
         let format = format!("versioned/{}/{}", formats.0, formats.1);
         let retention =
             Timestamp::try_from(history_retention.as_millis()).unwrap_or(Timestamp::MAX);
-        let value = versions_of(value);
+        let (value, shape) = (versions_of(value), VersionedStore::<K, V>::shape(retention));
         self.add_store(StoreSpec {
             name,
             logging,
@@ -244,7 +239,7 @@ impl StreamsBuilder {
             expires: None,
             at,
             source: None,
-            query: Some(Arc::new(VersionedFormats { key, value })),
+            query: Some(Arc::new(VersionedFormats { key, value, shape })),
             whole_commits: false,
             open: Arc::new(move |env| {
                 Ok(Box::new(VersionedStore::open(key, value, retention, env)?))

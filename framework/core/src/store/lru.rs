@@ -6,7 +6,7 @@
 //! it did, and a restarted task forgets what the one before it would have forgotten.
 
 use super::{
-    StateStore, StoreEnv,
+    StateStore, StoreEnv, StoreKind,
     stored::{null_key, null_value, read_rows, split_stamp},
     value_bytes::ValueBytes,
 };
@@ -275,7 +275,7 @@ impl<K: 'static, V: 'static> LruStore<K, V> {
 }
 
 /// The number of the last use in front of a value, and the value.
-fn split_use(bytes: &[u8]) -> Result<(u64, &[u8])> {
+pub(super) fn split_use(bytes: &[u8]) -> Result<(u64, &[u8])> {
     match bytes.split_first_chunk::<USE>() {
         Some((used, value)) if used[0] < u8::MAX => Ok((u64::from_be_bytes(*used), value)),
         _ => Err(Error::deserialization(format!(
@@ -379,5 +379,13 @@ impl<K, V> StoreQuery for LruFormats<K, V> {
     fn show_value(&self, bytes: &[u8]) -> Result<Value> {
         let (_, value) = split_use(bytes)?;
         self.value.codec().to_json(Some(value))
+    }
+
+    fn kind(&self) -> StoreKind {
+        StoreKind::Lru
+    }
+
+    fn formats(&self) -> (String, String) {
+        (self.key.codec().name(), self.value.codec().name())
     }
 }

@@ -37,6 +37,11 @@ impl<K, V> Materialized<K, V> {
         }
     }
 
+    /// The store's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A versioned store (KIP-889), which also knows what its rows were, as far back as so long
     /// behind the greatest time put: for [`table`](crate::dsl::StreamsBuilder::table),
     /// [`to_table`](crate::dsl::KStream::to_table) and

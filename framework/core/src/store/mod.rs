@@ -22,6 +22,7 @@ mod range;
 mod stored;
 mod suppress;
 mod timed;
+mod typed;
 mod value_bytes;
 mod waiting;
 
@@ -39,9 +40,11 @@ pub(crate) use stored::{corrupt, split_stamp};
 pub(crate) use suppress::Released;
 pub use suppress::SuppressStore;
 pub use timed::{
-    At, Put, Sweep, TimedKind, TimedShape, TimedStore, Version, VersionedStore, versions_of,
+    At, Put, Sweep, TimedKind, TimedRows, TimedShape, TimedStore, Version, VersionRows,
+    VersionedStore, versions_of,
 };
 pub(crate) use timed::{KeyRows, TimedFormats, VersionedFormats};
+pub use typed::{KeyBounds, KeyValueRows, StoreKind, StoreLayout, ValueAndTimestamp};
 pub(crate) use waiting::{Due, Look, Place, WaitingStore};
 
 /// Key and value of a record that will come soon, as their bytes are on the log, empty for null.

@@ -78,7 +78,7 @@ fn is_empty(bounds: Bounds<'_>) -> bool {
 }
 
 /// One side of a range as bytes.
-fn bound<K>(
+pub(super) fn bound<K>(
     side: Bound<&K>,
     encode: impl Fn(&K, &mut Vec<u8>) -> Result<Encoded>,
 ) -> Result<Bound<Vec<u8>>> {
@@ -103,7 +103,7 @@ fn borrowed(side: &Bound<Vec<u8>>) -> Bound<&[u8]> {
 }
 
 /// The end of the keys that begin with a prefix: the least key that is greater than all of them.
-fn after(prefix: &[u8]) -> Bound<Vec<u8>> {
+pub(super) fn after(prefix: &[u8]) -> Bound<Vec<u8>> {
     match prefix.iter().rposition(|&byte| byte < u8::MAX) {
         Some(last) => {
             let mut end = prefix[..=last].to_vec();

@@ -4,6 +4,7 @@ use super::{RecordFormat, StoreQuery, TopicName};
 use crate::{
     error::{Error, Result},
     serde::{Encoded, Serde},
+    store::StoreKind,
 };
 use serde_json::Value;
 use std::sync::Arc;
@@ -143,6 +144,14 @@ impl<K, V> StoreQuery for Formats<K, V> {
 
     fn show_value(&self, bytes: &[u8]) -> Result<Value> {
         self.value.codec().to_json(Some(bytes))
+    }
+
+    fn kind(&self) -> StoreKind {
+        StoreKind::KeyValue
+    }
+
+    fn formats(&self) -> (String, String) {
+        (self.key.codec().name(), self.value.codec().name())
     }
 }
 

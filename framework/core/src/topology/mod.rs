@@ -25,7 +25,7 @@ use crate::{
     error::Result,
     link::Linker,
     record::RawRecord,
-    store::{StateStore, StoreEnv, TimedShape},
+    store::{StateStore, StoreEnv, StoreKind, TimedShape},
     task::{ErrorHandler, OffsetReset},
 };
 use global::WriteRow;
@@ -239,6 +239,11 @@ pub trait StoreQuery: Send + Sync {
     fn is_row(&self, _key: &[u8]) -> bool {
         true
     }
+    /// How the rows lie.
+    fn kind(&self) -> StoreKind;
+    /// What the bytes of keys and of values are called: for those who read them with types of their
+    /// own.
+    fn formats(&self) -> (String, String);
 }
 
 /// Between a person's JSON and a topic's bytes.

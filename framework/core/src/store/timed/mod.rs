@@ -20,6 +20,8 @@ mod rows;
 mod span;
 mod sweep;
 mod trail;
+mod typed;
+mod typed_versions;
 mod version_rows;
 mod versions;
 
@@ -28,6 +30,8 @@ pub(crate) use query::TimedFormats;
 pub use query::TimedKind;
 pub(crate) use rows::KeyRows;
 pub use sweep::Sweep;
+pub use typed::TimedRows;
+pub use typed_versions::VersionRows;
 pub(crate) use version_rows::VersionedFormats;
 pub use version_rows::versions_of;
 pub use versions::{Put, Version, VersionedStore};

@@ -1,10 +1,11 @@
 //! How people read a timed store.
 
-use super::{At, keys};
+use super::{At, TimedShape, keys};
 use crate::{
     error::{Error, Result},
     record::Timestamp,
     serde::{Encoded, Serde, windowed},
+    store::StoreKind,
     topology::StoreQuery,
     window::Window,
 };
@@ -44,28 +45,28 @@ impl TimedKind {
 pub(crate) struct TimedFormats<K: 'static, V: 'static> {
     pub(crate) key: Serde<K>,
     pub(crate) value: Serde<V>,
-    pub(crate) kind: TimedKind,
-    pub(crate) wide: bool,
+    pub(crate) shape: TimedShape,
 }
 
 impl<K, V> StoreQuery for TimedFormats<K, V> {
     fn key(&self, json: &Value) -> Result<Vec<u8>> {
         let (key, start, end) = windowed::read(json, "a window's key")?;
+        let TimedShape { kind, wide, .. } = self.shape;
         let (mut bytes, mut out) = (Vec::new(), Vec::new());
         if self.key.codec().from_json(key, &mut bytes)? == Encoded::Null {
             return Err(Error::deserialization("a store has no null key"));
         }
         ordered::put_bytes(&mut out, &bytes);
-        keys::put_at(&mut out, self.kind.at(Window::new(start, end)), self.wide);
+        keys::put_at(&mut out, kind.at(Window::new(start, end)), wide);
         Ok(out)
     }
 
     fn show_key(&self, row: &[u8]) -> Result<Value> {
-        let (prefix, at) = keys::parts(row, self.wide)?;
+        let (prefix, at) = keys::parts(row, self.shape.wide)?;
         let mut bytes = Vec::new();
         keys::read_prefix(prefix, &mut bytes)?;
         let key = self.key.codec().to_json(Some(&bytes))?;
-        Ok(windowed::show(&key, self.kind.window(at)))
+        Ok(windowed::show(&key, self.shape.kind.window(at)))
     }
 
     fn show_value(&self, bytes: &[u8]) -> Result<Value> {
@@ -74,5 +75,13 @@ impl<K, V> StoreQuery for TimedFormats<K, V> {
 
     fn is_row(&self, key: &[u8]) -> bool {
         key != keys::CLOCK
+    }
+
+    fn kind(&self) -> StoreKind {
+        StoreKind::Timed(self.shape)
+    }
+
+    fn formats(&self) -> (String, String) {
+        (self.key.codec().name(), self.value.codec().name())
     }
 }

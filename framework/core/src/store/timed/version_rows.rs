@@ -1,10 +1,11 @@
 //! The rows of a versioned store: where they lie, what their bytes are, and how people read them.
 
-use super::{At, keys};
+use super::{At, TimedShape, keys};
 use crate::{
     error::{Error, Result},
     record::Timestamp,
     serde::{Codec, Encoded, Serde},
+    store::StoreKind,
     topology::StoreQuery,
 };
 use millstream_state::ordered;
@@ -27,6 +28,22 @@ pub fn versions_of<V: 'static>(value: Serde<V>) -> Serde<Option<V>> {
     Serde::composed(OrDeleted(value))
 }
 
+/// What the serde of the rows is called whose values have this one.
+pub(super) fn name<V>(value: Serde<V>) -> String {
+    format!("versions<{}>", value.codec().name())
+}
+
+/// A row's value; `None` where its key was deleted.
+pub(super) fn decode<V>(value: Serde<V>, bytes: Option<&[u8]>) -> Result<Option<V>> {
+    match bytes {
+        Some([DELETED]) => Ok(None),
+        Some([VALUE, bytes @ ..]) => value.decode(Some(bytes)).map(Some),
+        _ => Err(Error::deserialization(
+            "neither a version nor a deleted one",
+        )),
+    }
+}
+
 impl<V> Codec for OrDeleted<V> {
     type Item = Option<V>;
 
@@ -46,17 +63,11 @@ impl<V> Codec for OrDeleted<V> {
     }
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<Option<V>> {
-        match bytes {
-            Some([DELETED]) => Ok(None),
-            Some([VALUE, value @ ..]) => Ok(Some(self.0.decode(Some(value))?)),
-            _ => Err(Error::deserialization(
-                "neither a version nor a deleted one",
-            )),
-        }
+        decode(self.0, bytes)
     }
 
     fn name(&self) -> String {
-        format!("versions<{}>", self.0.codec().name())
+        name(self.0)
     }
 
     fn to_json(&self, bytes: Option<&[u8]>) -> Result<Value> {
@@ -80,6 +91,7 @@ impl<V> Codec for OrDeleted<V> {
 pub(crate) struct VersionedFormats<K: 'static, V: 'static> {
     pub(crate) key: Serde<K>,
     pub(crate) value: Serde<Option<V>>,
+    pub(crate) shape: TimedShape,
 }
 
 impl<K, V> StoreQuery for VersionedFormats<K, V> {
@@ -111,5 +123,13 @@ impl<K, V> StoreQuery for VersionedFormats<K, V> {
 
     fn is_row(&self, key: &[u8]) -> bool {
         key != keys::CLOCK
+    }
+
+    fn kind(&self) -> StoreKind {
+        StoreKind::Versioned(self.shape)
+    }
+
+    fn formats(&self) -> (String, String) {
+        (self.key.codec().name(), self.value.codec().name())
     }
 }

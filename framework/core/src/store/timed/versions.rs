@@ -66,13 +66,18 @@ impl<K: 'static, V: 'static> VersionedStore<K, V> {
         retention: Timestamp,
         env: StoreEnv,
     ) -> Result<Self> {
-        let shape = TimedShape {
+        let shape = Self::shape(retention);
+        let rows = TimedStore::open(key, value, shape, env)?.with_rows_ahead();
+        Ok(Self { rows })
+    }
+
+    /// What such a store is as a timed one.
+    pub(crate) const fn shape(retention: Timestamp) -> TimedShape {
+        TimedShape {
             kind: TimedKind::Instant,
             retention,
             wide: WIDE,
-        };
-        let rows = TimedStore::open(key, value, shape, env)?.with_rows_ahead();
-        Ok(Self { rows })
+        }
     }
 
     /// Puts a version that begins at a time, or deletes the key from that time on. It ends where
