@@ -90,8 +90,8 @@ impl StoreRows {
         })?;
         Ok(Self {
             home: StoreHome::Tasks(subtopology),
+            expires: query.kind().expires(),
             query,
-            expires: spec.expires,
             column: Column(column),
         })
     }

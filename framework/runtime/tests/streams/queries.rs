@@ -1,8 +1,10 @@
 //! Interactive queries: committed rows only, of a client that runs.
 
 use super::harness::*;
+use millstream_core::prelude::*;
 use millstream_runtime::streams::Streams;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 fn sum_of(streams: &Streams, key: &str) -> Option<Value> {
     let row = streams.get("sums", &json!(key)).unwrap();
@@ -95,4 +97,28 @@ fn what_cannot_be_asked_is_told() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("NOT_RUNNING"), "{error}");
+}
+
+#[test]
+fn versions_that_history_has_forgotten_are_no_rows_though_nobody_has_deleted_them() {
+    let world = World::new(1);
+    let builder = StreamsBuilder::new();
+    let times = TimestampExtractor::from_fn(|_: &String, n: &i64| *n);
+    let numbers = builder.stream(Consumed::of(&IN).with_timestamp(times));
+    let kept = Materialized::from("versions").versioned(Duration::from_millis(100));
+    numbers.to_table(kept).to(&OUT);
+    let streams = world.streams(builder.build().unwrap(), config("a"));
+    start(&streams);
+    let keys = || -> Vec<Value> {
+        let rows = streams.rows("versions", (None, None), None, 10);
+        let rows = rows.unwrap().rows.into_iter();
+        rows.map(|row| row.unwrap().key).collect()
+    };
+    let number = |n: i64| ("a".to_owned(), n);
+    world.feed([number(1), number(2)]);
+    let ended = json!({"key": "a", "since": 1, "until": 2});
+    world.until("both", || keys() == [ended.clone(), json!("a")]);
+    world.feed([number(102)]);
+    let ended = json!({"key": "a", "since": 2, "until": 102});
+    world.until("the last ones", || keys() == [ended.clone(), json!("a")]);
 }
