@@ -239,7 +239,8 @@ proptest! {
         prop_assert_eq!(first, as_of);
 
         let now = reader.now(&key).unwrap();
-        let (rows, _) = stored(&backend, &(Bound::Included(now.clone()), Bound::Included(now)), None);
+        let now = (Bound::Included(now.clone()), Bound::Included(now));
+        let (rows, _) = stored(&backend, &now, None);
         let now = rows.first().map(|(place, row)| reader.version(place, row).unwrap().unwrap());
         let now = now.map(|version| (version.value, version.since));
         let known = store.get(&key).unwrap();

@@ -1,5 +1,6 @@
 //! What stops a thread or the whole program, with what to do about it.
 
+use crate::streams::UnreadableRow;
 use millstream_core as core;
 use millstream_log as log;
 use millstream_state as state;
@@ -34,6 +35,14 @@ pub enum Error {
          to be given back as it is"
     )]
     BadCursor(String),
+    /// The bytes of a row that a query met are not what the store's serdes write.
+    #[error("a row of the store {store:?} cannot be read: {}: {}", row.key, row.why)]
+    UnreadableRow {
+        /// The store.
+        store: String,
+        /// The row, and what is wrong with it.
+        row: UnreadableRow,
+    },
     /// The call is not possible in the present state.
     #[error("{0}")]
     IllegalState(String),

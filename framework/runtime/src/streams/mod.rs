@@ -1,18 +1,23 @@
 //! `Streams`: a running program. Kafka's `KafkaStreams`, by a name that does not promise Kafka.
 
 mod builder;
+mod found;
 mod query;
 mod roster;
 mod rows;
 mod shared;
 mod state;
 mod thread;
+mod typed;
 
 pub use builder::StreamsConfig;
 pub use query::{Cursor, RowPage};
 pub use rows::{StoreHome, StoreRow, StoreRows, StoredRow, UnreadableRow};
 pub use shared::{LogSource, StateListener, UncaughtHandler};
 pub use state::State;
+pub use typed::{
+    ReadOnlyKeyValueStore, ReadOnlySessionStore, ReadOnlyVersionedStore, ReadOnlyWindowStore, Rows,
+};
 
 use crate::{
     cleaner::Cleaner,

@@ -1,28 +1,18 @@
 //! Interactive queries: reading a running program's stores, as of the last commit. While a state is
 //! brought back, which [`Streams::tasks`] tells, its rows are partly older, or missing.
 //!
-//! A backend holds only what was committed, so any thread may read it while tasks run. Reads see
-//! the partitions that this instance has, active or standby. Invariant: that there is no row of a
-//! key is told only where all partitions are here and read to their ends, since the program may
-//! have put the row into any.
+//! A backend holds only what was committed, so any thread may read it while tasks run. Here rows
+//! are asked for and shown as JSON; `typed` gives them with the program's own types. Invariant:
+//! that there is no row of a key is told only where [`Found`] says that all are here.
 
 use super::{
-    State, Streams,
-    rows::{StoreHome, StoreRow, StoreRows, UnreadableRow},
+    Streams,
+    found::Found,
+    rows::{StoreRow, StoreRows, UnreadableRow},
 };
-use crate::{
-    error::{Error, Result},
-    worker::{TaskRole, TaskView},
-};
-use millstream_state::Backend;
+use crate::error::{Error, Result};
 use serde_json::Value;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    ops::Bound,
-    str::FromStr,
-    sync::Arc,
-};
+use std::{fmt, ops::Bound, str::FromStr};
 
 /// Where the next page of a store's rows begins: a partition, and the bytes of a key there.
 ///
@@ -74,22 +64,6 @@ pub struct RowPage {
     pub next: Option<Cursor>,
 }
 
-struct Found {
-    rows: StoreRows,
-    /// The backends here, by partition.
-    backends: BTreeMap<u32, Arc<dyn Backend>>,
-    /// Why rows may be elsewhere, or still to come, where they may.
-    lacking: Option<String>,
-}
-
-impl Found {
-    /// An error where rows may be elsewhere.
-    fn whole(self) -> Result<()> {
-        self.lacking
-            .map_or(Ok(()), |why| Err(Error::IllegalState(why)))
-    }
-}
-
 impl Streams {
     /// The committed row of a key. The key is JSON as the store's serde shows it: text for text. Of
     /// a task that is being restored it may be an older row, or none, until that is done.
@@ -100,8 +74,7 @@ impl Streams {
     /// may be one all the same: another instance has some of the store's partitions, or one of them
     /// is being restored.
     pub fn get(&self, store: &str, key: &Value) -> Result<Option<StoreRow>> {
-        let found = self.find(store)?;
-        let rows = &found.rows;
+        let (rows, found) = self.find(store)?;
         let key = rows.key(key)?;
         for backend in found.backends.values() {
             if let Some(row) = rows.get(&**backend, &key)? {
@@ -135,11 +108,10 @@ impl Streams {
         cursor: Option<&Cursor>,
         limit: usize,
     ) -> Result<RowPage> {
-        let found = self.find(store)?;
-        if found.backends.is_empty() {
-            return found.whole().map(|()| RowPage::default());
-        }
-        let Found { rows, backends, .. } = found;
+        let (rows, found) = self.find(store)?;
+        let Some(backends) = found.some()? else {
+            return Ok(RowPage::default());
+        };
         let bytes = |key: Option<&Value>| key.map(|key| rows.key(key)).transpose();
         let (from, to) = (bytes(from)?, bytes(to)?);
         let to = to.as_deref().map_or(Bound::Unbounded, Bound::Included);
@@ -163,61 +135,11 @@ impl Streams {
         Ok(page)
     }
 
-    fn find(&self, store: &str) -> Result<Found> {
-        let state = self.state();
-        if !matches!(state, State::Rebalancing | State::Running) {
-            return Err(Error::IllegalState(format!(
-                "the stores of a client that is {state} cannot be read"
-            )));
-        }
-        let program = &self.shared.program;
-        let rows = StoreRows::of(&program.topology, store)?;
-        let subtopology = match rows.home {
-            StoreHome::Global => {
-                let globals = &self.shared.settings.globals;
-                let backend = globals.backend();
-                let lacking = (!globals.ready(program))
-                    .then(|| format!("the topic of the store {store:?} is still being read"));
-                return Ok(Found {
-                    rows,
-                    backends: backend.into_iter().map(|backend| (0, backend)).collect(),
-                    lacking,
-                });
-            }
-            StoreHome::Tasks(subtopology) => subtopology,
-        };
-        let mut views = self.tasks();
-        views.retain(|task| task.id.subtopology == subtopology);
-        let whole = views.iter().filter(|task| is_whole(task, store));
-        let whole: BTreeSet<_> = whole.map(|task| task.id).collect();
-        let all = program.layout.tasks.iter().map(|task| task.id);
-        let all = all.filter(|task| task.subtopology == subtopology).count();
-        let lacking = (whole.len() < all).then(|| {
-            let here = whole.len();
-            format!(
-                "of {all} partitions of the store {store:?} this instance can answer for {here}"
-            )
-        });
-        // A task that passes between two threads may show in both, over the same rows.
-        let backends = views.into_iter();
-        let backends = backends.map(|task| (task.id.partition, task.committed));
-        Ok(Found {
-            rows,
-            backends: backends.collect(),
-            lacking,
-        })
-    }
-}
-
-/// Whether a task has here all rows of a store that were committed, or had them a moment ago. A
-/// replica has those that are logged.
-fn is_whole(task: &TaskView, store: &str) -> bool {
-    match task.role {
-        TaskRole::Active => true,
-        TaskRole::Restoring => false,
-        TaskRole::Standby => {
-            let mut replays = task.restore.iter();
-            replays.any(|replay| replay.store == store && replay.position >= replay.end)
-        }
+    fn find(&self, store: &str) -> Result<(StoreRows, Found)> {
+        let shared = &self.shared;
+        shared.can_be_asked()?;
+        let rows = StoreRows::of(&shared.program.topology, store)?;
+        let found = shared.find(rows.home, store)?;
+        Ok((rows, found))
     }
 }

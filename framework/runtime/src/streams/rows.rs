@@ -7,15 +7,22 @@
 use crate::error::{Error, Result};
 use millstream_core::{
     record::Timestamp,
-    store::TimedShape,
+    store::{StoreLayout, TimedShape},
     topology::{StoreQuery, Topology},
 };
 use millstream_state::{Backend, Column, Direction, Presence};
 use serde_json::Value;
 use std::{
+    fmt,
     ops::{Bound, ControlFlow},
     sync::Arc,
 };
+
+/// How many rows are looked at in one go where few are wanted: a scan keeps what it began with.
+const LOOKED_AT_MAX: usize = 4_096;
+
+/// Bounds of keys' bytes.
+type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
 /// A row of a store as people see it.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +51,33 @@ pub struct StoredRow {
     pub key: Vec<u8>,
     /// The bytes of its timestamp and its value.
     pub stored: Vec<u8>,
+}
+
+/// Which rows of a range are wanted.
+pub(super) struct Wanted<'w> {
+    /// Which end of the range is read first.
+    pub(super) direction: Direction,
+    /// No more than so many.
+    pub(super) rows: usize,
+    /// And no more once they have so many bytes.
+    pub(super) bytes: usize,
+    /// Which ones, by the bytes of a key and the time up to which rows have expired.
+    pub(super) which: &'w dyn Fn(&[u8], Timestamp) -> bool,
+}
+
+impl Wanted<'_> {
+    fn is_met(&self, page: &StoredPage) -> bool {
+        page.rows.len() >= self.rows || page.bytes >= self.bytes
+    }
+}
+
+/// Rows of a range, from one of its ends.
+#[derive(Default)]
+pub(super) struct StoredPage {
+    pub(super) rows: Vec<StoredRow>,
+    /// The bytes of the last key that was looked at, where there may be more behind it.
+    pub(super) last: Option<Vec<u8>>,
+    bytes: usize,
 }
 
 /// What has the backends in which a store's rows lie.
@@ -96,6 +130,13 @@ impl StoreRows {
         })
     }
 
+    /// How the rows lie, and what their bytes are.
+    pub fn layout(&self) -> StoreLayout {
+        let (key, value) = self.query.formats();
+        let kind = self.query.kind();
+        StoreLayout { kind, key, value }
+    }
+
     /// The bytes of a key that is given as JSON.
     ///
     /// # Errors
@@ -136,7 +177,7 @@ impl StoreRows {
         let mut stored = Vec::new();
         let found = self.query.is_row(key)
             && backend.get(self.column, key, &mut stored)? == Presence::Found
-            && !self.expired(backend)?(key);
+            && !(self.may_expire(key) && self.has_expired(key, self.horizon(backend)?));
         Ok(found.then(|| StoredRow {
             key: key.to_vec(),
             stored,
@@ -151,22 +192,39 @@ impl StoreRows {
     pub fn scan(
         &self,
         backend: &dyn Backend,
-        (from, to): (Bound<&[u8]>, Bound<&[u8]>),
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
         limit: usize,
     ) -> Result<Vec<StoredRow>> {
-        let (mut rows, mut after) = (Vec::new(), None::<Vec<u8>>);
+        let wanted = Wanted {
+            direction: Direction::Ascending,
+            rows: limit,
+            bytes: usize::MAX,
+            which: &|_, _| true,
+        };
+        Ok(self.page(backend, bounds, &wanted)?.rows)
+    }
+
+    /// The wanted rows between two keys, or some of them from one end on.
+    pub(super) fn page(
+        &self,
+        backend: &dyn Backend,
+        (from, to): Bounds<'_>,
+        wanted: &Wanted<'_>,
+    ) -> Result<StoredPage> {
+        let mut page = StoredPage::default();
         loop {
-            let from = after.as_deref().map_or(from, Bound::Excluded);
-            let wanted = limit - rows.len();
-            let mut found = self.scan_once(backend, (from, to), wanted)?;
-            let last = found.last().filter(|_| found.len() == wanted);
-            after = last.map(|row| row.key.clone());
+            let last = page.last.take();
+            let bounds = match (wanted.direction, last.as_deref()) {
+                (_, None) => (from, to),
+                (Direction::Ascending, Some(last)) => (Bound::Excluded(last), to),
+                (Direction::Descending, Some(last)) => (from, Bound::Excluded(last)),
+            };
+            self.scan_once(backend, bounds, wanted, &mut page)?;
             // Of what has expired meanwhile the scan may have found an older row.
-            let expired = self.expired(backend)?;
-            found.retain(|row| !expired(&row.key));
-            rows.append(&mut found);
-            if after.is_none() || rows.len() == limit {
-                return Ok(rows);
+            let horizon = self.horizon(backend)?;
+            page.rows.retain(|row| !self.has_expired(&row.key, horizon));
+            if page.last.is_none() || wanted.is_met(&page) {
+                return Ok(page);
             }
         }
     }
@@ -174,24 +232,35 @@ impl StoreRows {
     fn scan_once(
         &self,
         backend: &dyn Backend,
-        range: (Bound<&[u8]>, Bound<&[u8]>),
-        limit: usize,
-    ) -> Result<Vec<StoredRow>> {
-        let (expired, mut rows) = (self.expired(backend)?, Vec::new());
-        let ascending = Direction::Ascending;
-        backend.scan(self.column, range, ascending, &mut |key, stored| {
-            if rows.len() >= limit {
-                return ControlFlow::Break(());
-            }
-            if self.query.is_row(key) && !expired(key) {
-                rows.push(StoredRow {
+        bounds: Bounds<'_>,
+        wanted: &Wanted<'_>,
+        page: &mut StoredPage,
+    ) -> Result<()> {
+        if wanted.is_met(page) {
+            return Ok(());
+        }
+        let (horizon, mut looked_at) = (self.horizon(backend)?, 0);
+        let is_wanted = |key: &[u8]| {
+            let is_row = self.query.is_row(key) && !self.has_expired(key, horizon);
+            is_row && (wanted.which)(key, horizon)
+        };
+        let mut visit = |key: &[u8], stored: &[u8]| {
+            looked_at += 1;
+            if is_wanted(key) {
+                page.bytes += key.len() + stored.len();
+                page.rows.push(StoredRow {
                     key: key.to_vec(),
                     stored: stored.to_vec(),
                 });
             }
-            ControlFlow::Continue(())
-        })?;
-        Ok(rows)
+            if looked_at < LOOKED_AT_MAX && !wanted.is_met(page) {
+                return ControlFlow::Continue(());
+            }
+            page.last = Some(key.to_vec());
+            ControlFlow::Break(())
+        };
+        backend.scan(self.column, bounds, wanted.direction, &mut visit)?;
+        Ok(())
     }
 
     /// A row for people.
@@ -215,24 +284,114 @@ impl StoreRows {
     /// # Errors
     /// As [`StoreRows::show`].
     pub fn look(&self, row: &StoredRow) -> std::result::Result<StoreRow, UnreadableRow> {
-        self.show(row).map_err(|error| {
-            let hex = || row.key.iter().map(|byte| format!("{byte:02x}"));
-            let key = self.query.show_key(&row.key);
-            UnreadableRow {
-                key: key.unwrap_or_else(|_| Value::String(hex().collect())),
-                why: error.to_string(),
-            }
+        self.show(row)
+            .map_err(|error| self.unreadable(&row.key, &error))
+    }
+
+    /// What is said of a row that cannot be read.
+    pub(super) fn unreadable(&self, key: &[u8], why: &dyn fmt::Display) -> UnreadableRow {
+        let hex = || key.iter().map(|byte| format!("{byte:02x}"));
+        let shown = self.query.show_key(key);
+        UnreadableRow {
+            key: shown.unwrap_or_else(|_| Value::String(hex().collect())),
+            why: why.to_string(),
+        }
+    }
+
+    /// Rows at or before this time have expired by the committed time of a partition, deleted or
+    /// not.
+    fn horizon(&self, backend: &dyn Backend) -> Result<Timestamp> {
+        Ok(match self.expires {
+            Some(shape) => shape.committed_horizon(backend, self.column)?,
+            None => Timestamp::MIN,
         })
     }
 
-    /// Which rows have expired by the committed time of a partition, deleted or not.
-    fn expired(&self, backend: &dyn Backend) -> Result<impl Fn(&[u8]) -> bool + use<>> {
-        let horizon = match self.expires {
-            Some(shape) => Some((shape, shape.committed_horizon(backend, self.column)?)),
-            None => None,
-        };
-        Ok(move |key: &[u8]| {
-            horizon.is_some_and(|(shape, horizon)| shape.has_expired(key, horizon))
-        })
+    fn has_expired(&self, key: &[u8], horizon: Timestamp) -> bool {
+        (self.expires).is_some_and(|shape| shape.has_expired(key, horizon))
+    }
+
+    /// Whether a row can expire: the versions that hold now lie at the end of time.
+    fn may_expire(&self, key: &[u8]) -> bool {
+        self.has_expired(key, Timestamp::MAX - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millstream_core::prelude::*;
+    use millstream_state::{MemoryBackend, WriteBatch};
+
+    static IN: Topic<String, String> = Topic::new("in", utf8(), utf8());
+
+    /// A table, and rows of it that each have ten bytes.
+    fn table(rows: u32) -> (StoreRows, MemoryBackend) {
+        let builder = StreamsBuilder::new();
+        let _ = builder.table(&IN, "rows");
+        let (topology, backend) = (builder.build().unwrap(), MemoryBackend::new(&["rows"]));
+        let mut batch = WriteBatch::new();
+        for row in 0..rows {
+            batch.put(Column(0), &row.to_be_bytes(), b"6bytes");
+        }
+        backend.apply(&batch).unwrap();
+        (StoreRows::of(&topology, "rows").unwrap(), backend)
+    }
+
+    fn keys(page: &StoredPage) -> Vec<u32> {
+        let key = |row: &StoredRow| u32::from_be_bytes(row.key.as_slice().try_into().unwrap());
+        page.rows.iter().map(key).collect()
+    }
+
+    const EVERYTHING: Bounds<'_> = (Bound::Unbounded, Bound::Unbounded);
+
+    #[test]
+    fn a_page_ends_with_so_many_rows_or_bytes_and_says_where_it_did() {
+        let (rows, backend) = table(5);
+        let (up, down) = (Direction::Ascending, Direction::Descending);
+        for (direction, limit, bytes, expected, last) in [
+            (up, 2, usize::MAX, vec![0, 1], Some(1_u32)),
+            (down, 2, usize::MAX, vec![4, 3], Some(3)),
+            (up, 9, 20, vec![0, 1], Some(1)),
+            (up, 9, 21, vec![0, 1, 2], Some(2)),
+            (down, 9, 1, vec![4], Some(4)),
+            (up, 9, usize::MAX, vec![0, 1, 2, 3, 4], None),
+            (down, 9, 51, vec![4, 3, 2, 1, 0], None),
+            (up, 0, usize::MAX, vec![], None),
+        ] {
+            let wanted = Wanted {
+                direction,
+                rows: limit,
+                bytes,
+                which: &|_, _| true,
+            };
+            let page = rows.page(&backend, EVERYTHING, &wanted).unwrap();
+            assert_eq!(keys(&page), expected);
+            assert_eq!(page.last, last.map(|key| key.to_be_bytes().to_vec()));
+        }
+    }
+
+    #[test]
+    fn few_wanted_rows_among_many_are_found_over_several_scans() {
+        let many = 3 * u32::try_from(LOOKED_AT_MAX).unwrap();
+        let (rows, backend) = table(many);
+        for direction in [Direction::Ascending, Direction::Descending] {
+            let at_an_end = |key: &[u8], _| {
+                [0, many - 1]
+                    .map(u32::to_be_bytes)
+                    .iter()
+                    .any(|end| end == key)
+            };
+            let wanted = Wanted {
+                direction,
+                rows: 3,
+                bytes: usize::MAX,
+                which: &at_an_end,
+            };
+            let page = rows.page(&backend, EVERYTHING, &wanted).unwrap();
+            let mut found = keys(&page);
+            found.sort_unstable();
+            assert_eq!((found, page.last), (vec![0, many - 1], None));
+        }
     }
 }
