@@ -7,6 +7,8 @@
 mod cluster;
 #[path = "foreign_join/oracle.rs"]
 mod oracle;
+#[path = "foreign_join/placed.rs"]
+mod placed;
 
 use millstream_core::{
     ErrorKind,

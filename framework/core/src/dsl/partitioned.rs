@@ -61,6 +61,9 @@ pub(crate) fn of_streams<K: Data, V: Data>(choose: Partitioner<K, V>) -> Placing
     Arc::new(move |record, partitions| choose(&record.key, Some(&record.value), partitions))
 }
 
+/// A partitioner of keys alone: whatever the row is, its key has one place.
+pub(crate) type KeyPartitioner<K> = Arc<dyn Fn(&K, u32) -> Partitions + Send + Sync>;
+
 /// Writes a record wherever the partitioner says, with `write`, which writes it once.
 pub(crate) fn spread<K, V>(
     ctx: &mut TaskContext,
@@ -76,12 +79,7 @@ pub(crate) fn spread<K, V>(
         Partitions::One(partition) => slice::from_ref(partition),
         Partitions::Each(partitions) => partitions,
     };
-    if let Some(partition) = chosen.iter().find(|partition| **partition >= count) {
-        return Err(Error::processing(format!(
-            "the partitioner chose partition {partition} of {}, which has {count}",
-            ctx.output_topic(to)
-        )));
-    }
+    must_be_there(ctx, to, chosen, count)?;
     if chosen.is_empty() {
         ctx.drop_unplaced();
     }
@@ -90,4 +88,51 @@ pub(crate) fn spread<K, V>(
         ctx.place_last(to, partition);
     }
     Ok(())
+}
+
+/// Writes a record, with `write`, to the one partition that the partitioner says for its key.
+pub(crate) fn settle<K>(
+    ctx: &mut TaskContext,
+    to: OutputId,
+    key: &K,
+    choose: &KeyPartitioner<K>,
+    write: impl FnOnce(&mut TaskContext) -> Result<()>,
+) -> Result<()> {
+    let count = ctx.output_partitions(to)?;
+    let chosen = match choose(key, count) {
+        Partitions::ByKey => return write(ctx),
+        Partitions::One(partition) => partition,
+        Partitions::Each(partitions) => match partitions[..] {
+            [partition] => partition,
+            _ => return Err(not_one(ctx, to, partitions.len())),
+        },
+    };
+    must_be_there(ctx, to, &[chosen], count)?;
+    write(ctx)?;
+    ctx.place_last(to, chosen);
+    Ok(())
+}
+
+fn must_be_there(ctx: &TaskContext, to: OutputId, chosen: &[u32], count: u32) -> Result<()> {
+    match chosen.iter().find(|partition| **partition >= count) {
+        Some(partition) => Err(not_there(ctx, to, *partition, count)),
+        None => Ok(()),
+    }
+}
+
+#[cold]
+fn not_there(ctx: &TaskContext, to: OutputId, partition: u32, count: u32) -> Error {
+    let topic = ctx.output_topic(to);
+    Error::processing(format!(
+        "the partitioner chose partition {partition} of {topic}, which has {count}"
+    ))
+}
+
+#[cold]
+fn not_one(ctx: &TaskContext, to: OutputId, count: usize) -> Error {
+    let topic = ctx.output_topic(to);
+    Error::processing(format!(
+        "the partitioner chose {count} partitions of {topic}, but each key of a foreign-key join \
+         must have exactly one"
+    ))
 }

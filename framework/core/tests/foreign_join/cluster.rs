@@ -1,13 +1,15 @@
 //! A cluster in one thread: all tasks of all partitions, and topics whose records are delivered one
 //! at a time, from whichever partition the caller chooses.
 //!
-//! Invariant: within a partition records keep their order, and equal keys go to one partition.
+//! Invariant: within a partition records keep their order, and where the program chooses no
+//! partition, equal keys go to one.
 
 use millstream_core::{
+    Error,
     batch::{RecordBatch, Records},
     prelude::*,
-    record::{RawRecord, TopicPartition},
-    task::{Emission, Supply, Task, TaskConfig},
+    record::{Partition as Number, RawRecord, TopicPartition},
+    task::{Emission, Supply, Task, TaskConfig, Topics},
 };
 use millstream_state::{Backend, MemoryBackend, Position};
 use std::{
@@ -28,9 +30,25 @@ pub(super) struct Cluster {
     tasks: Vec<Task>,
     partitions: BTreeMap<TopicPartition, Partition>,
     /// The number of partitions of each topic that is read.
-    counts: BTreeMap<String, u32>,
+    counts: Counts,
     /// What was written to topics that nobody reads.
     pub(super) out: Vec<Row>,
+    /// The topics that tasks wrote and others read, record by record, and the partitions that the
+    /// program chose.
+    pub(super) chosen: Vec<(String, Option<Number>)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Counts(BTreeMap<String, u32>);
+
+impl Topics for Counts {
+    fn exists(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    fn partitions(&self, name: &str) -> Result<Number, Error> {
+        Ok(self.0[name])
+    }
 }
 
 impl Cluster {
@@ -39,11 +57,18 @@ impl Cluster {
         emission: Emission,
         counts: impl Fn(&str) -> Option<u32>,
     ) -> Self {
+        let layout = topology.layout("app", counts).unwrap();
+        let (mut counts, mut partitions) = (Counts::default(), BTreeMap::new());
+        for input in layout.tasks.iter().flat_map(|spec| &spec.inputs) {
+            let count = counts.0.entry(input.topic.to_string()).or_default();
+            *count = (*count).max(input.partition + 1);
+            partitions.insert(input.clone(), Partition::default());
+        }
         let config = TaskConfig {
             emission,
+            topics: Some(Arc::new(counts.clone())),
             ..TaskConfig::new("app")
         };
-        let layout = topology.layout("app", counts).unwrap();
         let open = |spec: &millstream_core::topology::TaskSpec| {
             let sub = &topology.subtopologies()[spec.id.subtopology as usize];
             let names = sub
@@ -56,28 +81,29 @@ impl Cluster {
             task.retain_inputs(&spec.inputs);
             task
         };
-        let mut cluster = Self {
+        Self {
             tasks: layout.tasks.iter().map(open).collect(),
-            partitions: BTreeMap::new(),
-            counts: BTreeMap::new(),
+            partitions,
+            counts,
             out: Vec::new(),
-        };
-        for input in layout.tasks.iter().flat_map(|spec| &spec.inputs) {
-            let count = cluster.counts.entry(input.topic.to_string()).or_default();
-            *count = (*count).max(input.partition + 1);
-            cluster.partitions.entry(input.clone()).or_default();
+            chosen: Vec::new(),
         }
-        cluster
     }
 
     /// Puts a record where its key belongs.
     pub(super) fn send(&mut self, topic: &str, row: Row) {
-        let Some(count) = self.counts.get(topic) else {
+        self.put(topic, None, row);
+    }
+
+    /// Puts a record into a partition, or where its key belongs.
+    pub(super) fn put(&mut self, topic: &str, partition: Option<Number>, row: Row) {
+        let Some(count) = self.counts.0.get(topic) else {
             self.out.push(row);
             return;
         };
         let mix = |hash: u32, byte: &u8| hash.wrapping_mul(31) ^ u32::from(*byte);
-        let to = TopicPartition::new(topic, row.0.iter().fold(17, mix) % count);
+        let by_key = || row.0.iter().fold(17, mix) % count;
+        let to = TopicPartition::new(topic, partition.unwrap_or_else(by_key));
         self.partitions.get_mut(&to).unwrap().waiting.push_back(row);
     }
 
@@ -123,8 +149,16 @@ impl Cluster {
         if commit {
             end_commit(task);
         }
-        for (topic, row) in take_outputs(task) {
-            self.send(&topic, row);
+        let made = take_outputs(task);
+        self.route(made);
+    }
+
+    fn route(&mut self, made: Vec<(String, Option<Number>, Row)>) {
+        for (topic, partition, row) in made {
+            self.put(&topic, partition, row);
+            if self.counts.exists(&topic) {
+                self.chosen.push((topic, partition));
+            }
         }
     }
 
@@ -135,9 +169,7 @@ impl Cluster {
             end_commit(task);
             made.extend(take_outputs(task));
         }
-        for (topic, row) in made {
-            self.send(&topic, row);
-        }
+        self.route(made);
         (self.partitions.values()).any(|partition| !partition.waiting.is_empty())
     }
 }
@@ -154,16 +186,16 @@ fn end_commit(task: &mut Task) {
     task.committed(|_| Some(position)).unwrap();
 }
 
-/// By topic, what the task has made since the last call.
-fn take_outputs(task: &mut Task) -> Vec<(String, Row)> {
+/// By topic and chosen partition, what the task has made since the last call.
+fn take_outputs(task: &mut Task) -> Vec<(String, Option<Number>, Row)> {
     let mut made = Vec::new();
     for output in task.outputs() {
-        for (_, record) in output.records.iter() {
+        for (partition, record) in output.placed() {
             let (key, value) = (record.key.unwrap_or_default(), record.value);
             let row = (key.to_vec(), value.map(<[u8]>::to_vec), record.timestamp);
-            made.push((output.topic.to_string(), row));
+            made.push((output.topic.to_string(), partition, row));
         }
-        output.records.clear();
+        output.clear();
     }
     made
 }

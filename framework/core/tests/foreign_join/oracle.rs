@@ -9,7 +9,7 @@ use proptest::{collection::vec, prelude::*};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug)]
-enum Change {
+pub(super) enum Change {
     /// A deletion is `None`, a row without a foreign key `Some(None)`.
     Left(i64, Option<Option<u8>>),
     Right(u8, bool),
@@ -26,7 +26,7 @@ fn changes() -> impl Strategy<Value = Change> {
 
 /// The two tables; left rows with their foreign keys.
 #[derive(Default)]
-struct Rows {
+pub(super) struct Rows {
     left: BTreeMap<i64, (Option<String>, String)>,
     right: BTreeMap<String, String>,
 }
@@ -67,7 +67,7 @@ impl Rows {
         }
     }
 
-    fn joined(&self, every_row: bool) -> BTreeMap<i64, String> {
+    pub(super) fn joined(&self, every_row: bool) -> BTreeMap<i64, String> {
         let rows = self.left.iter().filter_map(|(key, (foreign, row))| {
             let right = foreign.as_ref().and_then(|foreign| self.right.get(foreign));
             let text = right.map_or("-", String::as_str);
@@ -110,32 +110,50 @@ proptest! {
     }
 
     #[test]
-    fn tasks_in_any_order_end_at_the_join(
-        script in vec((changes(), vec((0usize..100, any::<bool>()), 0..3)), 0..20),
-        rest in vec(0usize..100, 1..20),
-    ) {
+    fn tasks_in_any_order_end_at_the_join((script, rest) in turns()) {
         let tellings = [Emission::PerUpdate, Emission::PerCommit];
         let runs = JOINS.into_iter().flat_map(|join| tellings.map(|telling| (join, telling)));
         for ((join, every_row), emission) in runs {
             let counts = |topic: &str| Some(if topic == LEFT.name { 2 } else { 3 });
-            let mut cluster = Cluster::new(&program(join), emission, counts);
-            let mut rows = Rows::default();
-            for (number, (change, steps)) in script.iter().enumerate() {
-                let (topic, key, row) = rows.apply(change, number);
-                cluster.send(topic, (key, row.map(String::into_bytes), 0));
-                for (choice, commit) in steps {
-                    cluster.step(*choice, *commit, |_| true);
-                }
-            }
-            let mut rest = rest.iter().cycle();
-            while cluster.step(*rest.next().unwrap(), false, |_| true) || cluster.commit() {}
-            let mut told = BTreeMap::new();
-            for (key, value, _) in cluster.out.drain(..) {
-                tell(&mut told, &key, value);
-            }
+            let cluster = Cluster::new(&program(join), emission, counts);
+            let (told, rows) = run(cluster, &script, &rest, |_, _| None);
             prop_assert_eq!(told, rows.joined(every_row));
         }
     }
+}
+
+/// A change, and the records that are delivered after it: which ones, and whether each is committed.
+pub(super) type Turn = (Change, Vec<(usize, bool)>);
+
+pub(super) fn turns() -> impl Strategy<Value = (Vec<Turn>, Vec<usize>)> {
+    let turn = (changes(), vec((0usize..100, any::<bool>()), 0..3));
+    (vec(turn, 0..20), vec(0usize..100, 1..20))
+}
+
+/// Runs a script to its end, its records in the partitions that `place` says for their topics and
+/// keys: what was told, and the tables that there are then.
+pub(super) fn run(
+    mut cluster: Cluster,
+    script: &[Turn],
+    rest: &[usize],
+    place: impl Fn(&str, &[u8]) -> Option<u32>,
+) -> (BTreeMap<i64, String>, Rows) {
+    let mut rows = Rows::default();
+    for (number, (change, steps)) in script.iter().enumerate() {
+        let (topic, key, row) = rows.apply(change, number);
+        let to = place(topic, &key);
+        cluster.put(topic, to, (key, row.map(String::into_bytes), 0));
+        for (choice, commit) in steps {
+            cluster.step(*choice, *commit, |_| true);
+        }
+    }
+    let mut rest = rest.iter().cycle();
+    while cluster.step(*rest.next().unwrap(), false, |_| true) || cluster.commit() {}
+    let mut told = BTreeMap::new();
+    for (key, value, _) in cluster.out.drain(..) {
+        tell(&mut told, &key, value);
+    }
+    (told, rows)
 }
 
 /// The left table's changes overtake all answers.

@@ -6,6 +6,7 @@
 
 use super::{
     super::{Change, Fun, KStream, KTable, stream::handle},
+    joined::Places,
     murmur3,
     wire::{self, Answered, Instruction, Right},
 };
@@ -91,13 +92,14 @@ impl<K, V, K2, F: Fn(&K, &V) -> Option<K2>> Left<K, V, K2, F> {
     }
 }
 
-/// Sends the subscriptions of a table's rows to a topic, and returns the node that also tells which
+/// Sends the subscriptions of a table's rows to a topic, each to where its foreign key lies, and returns the node that also tells which
 /// rows need none.
 #[track_caller]
 pub(super) fn subscribe<'b, K: Data, V: Data, K2: Data, F: Fn(&K, &V) -> Option<K2> + Fun>(
     table: KTable<'b, K, V>,
     left: &Left<K, V, K2, F>,
     topic: TopicName,
+    places: Places<K2>,
 ) -> Telling<'b, K, V> {
     let side = left.clone();
     let told = table.changes.operator("subscribe", vec![], move |link| {
@@ -121,12 +123,14 @@ pub(super) fn subscribe<'b, K: Data, V: Data, K2: Data, F: Fn(&K, &V) -> Option<
             hash,
         } => {
             let write_key = |out: &mut Vec<u8>| key.encode(&record.key, out);
-            ctx.emit(
-                to,
-                record,
-                |_, out| raw(foreign_key, out),
-                |_, out| wire::write_subscription(*instruction, *hash, write_key, out),
-            )
+            places.write((ctx, to), foreign_key, |ctx| {
+                ctx.emit(
+                    to,
+                    record,
+                    |_, out| raw(foreign_key, out),
+                    |_, out| wire::write_subscription(*instruction, *hash, write_key, out),
+                )
+            })
         }
         Told::Row(_) => Ok(()),
     };

@@ -9,60 +9,34 @@
 //! ```
 //!
 //! Subscriptions are partitioned by the foreign key's bytes, answers by the left key's, each as the
-//! table's own topic writes them. Invariant: once all topics are drained, what was told is the join
-//! of the two tables, in whatever order their tasks ran. Two things differ from Kafka Streams to
+//! table's own topic writes them, or as the program says that the keys of that topic lie
+//! ([`TableJoined`]). Invariant: once all topics are drained, what was told is the join of the two
+//! tables, in whatever order their tasks ran. Two things differ from Kafka Streams to
 //! make it so. A deleted left row, or one that loses its foreign key, is told by the left side
 //! itself and not by an answer, which a new row might overtake. And an inner join heeds an answer
 //! that says "nothing" also for an earlier row, if the foreign key is still the same. As there, a
 //! row that is deleted and comes back equal while answers are on their way cannot be told from the
 //! first one.
 
+mod joined;
 mod left;
 mod murmur3;
 mod right;
 mod wire;
 
 use super::{Fun, KTable, stream::handle, table::derived, view::Facts};
-use crate::{
-    link::Data,
-    serde::Serde,
-    store::{Materialized, Storable, default_value},
-    topology::NodeId,
-};
+use crate::{link::Data, store::Materialized, topology::NodeId};
+use joined::Places;
+pub use joined::TableJoined;
 use left::{Kind, Left};
 use std::{panic::Location, sync::Arc};
-
-/// The name of a foreign-key join, and the serdes of its two tables' rows; a plain name is enough
-/// where the rows are [`Storable`].
-pub struct TableJoined<V: 'static, V2: 'static> {
-    name: String,
-    left: Serde<V>,
-    right: Serde<V2>,
-}
-
-impl<V, V2> TableJoined<V, V2> {
-    /// Names the join's topics `<name>-subscription-registration` and `-response` and its store
-    /// `<name>-subscription-store`.
-    ///
-    /// Left rows are only hashed, to tell them from earlier ones: `left` must write the same bytes
-    /// for a row that was stored and read back, which a serde of hash maps does not.
-    pub fn with(name: impl Into<String>, left: Serde<V>, right: Serde<V2>) -> Self {
-        let name = name.into();
-        Self { name, left, right }
-    }
-}
-
-impl<V: Storable, V2: Storable> From<&str> for TableJoined<V, V2> {
-    fn from(name: &str) -> Self {
-        Self::with(name, default_value(), default_value())
-    }
-}
 
 impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     /// The rows of this table whose foreign key has a row in the other, each with a result made of
     /// the two; a result disappears with either row, and with the foreign key (KIP-213).
     ///
-    /// The tables need not be partitioned alike. Both sides trigger, and many rows of this one may
+    /// The tables need not be partitioned alike, and where one is not by its key's bytes, the
+    /// join is told so ([`TableJoined::with_partitioner`]). Both sides trigger, and many rows of this one may
     /// name one row of the other. A row whose `foreign_key` is `None` is counted as dropped. The
     /// time of a result is the later of the two rows' where a left row changed, and that of the
     /// right row where that did. Results come eventually and in no order across keys; tombstones
@@ -100,7 +74,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
         other: KTable<'b, K2, V2>,
         foreign_key: impl Fn(&K, &V) -> Option<K2> + Fun,
         join: impl Fn(&V, &V2) -> W + Fun,
-        joined: impl Into<TableJoined<V, V2>>,
+        joined: impl Into<TableJoined<K, V, K2, V2>>,
     ) -> KTable<'b, K, W> {
         let combine = move |left: &V, right: Option<&V2>| right.map(|right| join(left, right));
         self.foreign(other, (Kind::Inner, foreign_key), combine, joined.into())
@@ -116,7 +90,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
         other: KTable<'b, K2, V2>,
         foreign_key: impl Fn(&K, &V) -> Option<K2> + Fun,
         join: impl Fn(&V, Option<&V2>) -> W + Fun,
-        joined: impl Into<TableJoined<V, V2>>,
+        joined: impl Into<TableJoined<K, V, K2, V2>>,
     ) -> KTable<'b, K, W> {
         let combine = move |left: &V, right: Option<&V2>| Some(join(left, right));
         self.foreign(other, (Kind::Left, foreign_key), combine, joined.into())
@@ -128,10 +102,16 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
         other: KTable<'b, K2, V2>,
         (kind, foreign_key): (Kind, F),
         combine: impl Fn(&V, Option<&V2>) -> Option<W> + Fun,
-        joined: TableJoined<V, V2>,
+        joined: TableJoined<K, V, K2, V2>,
     ) -> KTable<'b, K, W> {
         let (builder, at) = (self.changes.builder, Location::caller());
-        let TableJoined { name, left, right } = joined;
+        let TableJoined {
+            name,
+            left,
+            right,
+            choose,
+            choose_other,
+        } = joined;
         let result = Facts::default();
         let nothing = |changes| derived(changes, |_, _| Ok(None), result);
         if !builder.must_be(other.changes.builder) {
@@ -152,6 +132,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
         let topic = |side: &str, format: String| {
             builder.add_repartition(&format!("{name}-subscription-{side}"), None, format, at)
         };
+        let places = (Places::of(key, choose), Places::of(right_key, choose_other));
         let keys = (key.codec().name(), right_key.codec().name());
         let asked = format!("{}/subscription<{}>", keys.1, keys.0);
         let told = format!("{}/answer<{}>", keys.0, right.codec().name());
@@ -169,7 +150,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
             row: left,
             right_key,
         };
-        let telling = left::subscribe(this, &side, registration.clone());
+        let telling = left::subscribe(this, &side, registration.clone(), places.1);
         let subscriptions = builder.read_back(registration, wire::raw(), wire::read_subscription);
         builder.must_be_copartitioned(subscriptions.node, other.changes.node, at);
         let serdes = (right_key, right);
@@ -177,7 +158,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
             right::subscribed(subscriptions, other, store, serdes).node,
             right::changed(other, store, serdes).node,
         ];
-        builder.add_sink(response.clone(), answers.to_vec(), right::send);
+        builder.add_sink(response.clone(), answers.to_vec(), right::send(places.0));
         let read = move |bytes: Option<&[u8]>| wire::read_answer(right, bytes);
         let answered = builder.read_back(response, key, read);
         builder.must_be_copartitioned(answered.node, this.changes.node, at);

@@ -4,7 +4,8 @@
 //! and changes of the right row alike, so the left side may judge them by their order.
 
 use super::{
-    super::{Change, KStream, KTable, view::View},
+    super::{Change, Fun, KStream, KTable, view::View},
+    joined::Places,
     wire::{self, Answer, Instruction, Subscription},
 };
 use crate::{
@@ -69,17 +70,19 @@ pub(super) fn subscribed<'b, K: Data, V: Data>(
 }
 
 /// Writes an answer to the topic that takes it to the left row's task.
-pub(super) fn send(
-    ctx: &mut TaskContext,
-    to: OutputId,
-    answer: &Record<SmallBytes, Answer>,
-) -> Result<()> {
-    ctx.emit(
-        to,
-        answer,
-        |key, out| wire::raw().encode(key, out),
-        |answer, out| Ok(wire::write_answer(answer, out)),
-    )
+pub(super) fn send<K: Data>(
+    places: Places<K>,
+) -> impl Fn(&mut TaskContext, OutputId, &Record<SmallBytes, Answer>) -> Result<()> + Fun {
+    move |ctx, to, answer| {
+        places.write((ctx, to), &answer.key, |ctx| {
+            ctx.emit(
+                to,
+                answer,
+                |key, out| wire::raw().encode(key, out),
+                |answer, out| Ok(wire::write_answer(answer, out)),
+            )
+        })
+    }
 }
 
 /// Where subscriptions are taken, in a task.
