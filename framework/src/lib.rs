@@ -9,6 +9,7 @@ mod introspect;
 mod kafka;
 mod node;
 mod output;
+mod print;
 mod program;
 mod publish;
 mod purge;
@@ -30,9 +31,11 @@ pub use millstream_sink as sink;
 pub use millstream_state as state;
 
 pub use node::Node;
+pub use print::PrintTo;
 pub use program::{ModelsView, Program};
 
 /// Everything a program needs to declare its topology.
 pub mod prelude {
+    pub use crate::PrintTo;
     pub use millstream_core::prelude::*;
 }

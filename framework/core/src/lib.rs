@@ -30,7 +30,7 @@ pub mod prelude {
             BufferConfig, Change, Child, ChildRef, ChildSet, CogroupedKStream, Consumed,
             EmitStrategy, FixedKeyContext, FixedKeyProcessor, GlobalContext, GlobalKTable,
             GlobalProcessor, GlobalStore, Grouped, JoinWindows, Joined, KGroupedStream,
-            KGroupedTable, KStream, KTable, Partitions, Pipe, ProcessResult, Processor,
+            KGroupedTable, KStream, KTable, Partitions, Pipe, Printed, ProcessResult, Processor,
             ProcessorContext, Produced, Repartitioned, StateContext, StreamJoined, StreamsBuilder,
             Suppressed, TableJoined, TimestampExtractor, WindowedKStream,
         },

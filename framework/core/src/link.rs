@@ -259,6 +259,12 @@ impl<'t> Linker<'t> {
         &self.topology.nodes[self.node.0].name
     }
 
+    /// The name of the node above the node in hand, the first one of several.
+    pub(crate) fn parent_name(&self) -> &'t str {
+        let parent = self.topology.nodes[self.node.0].parents.first();
+        parent.map_or("", |parent| &self.topology.nodes[parent.0].name)
+    }
+
     /// Whether something below the node in hand makes something of records without a key.
     pub(crate) fn takes_null_keys(&self) -> bool {
         self.topology.null_keys[self.node.0]

@@ -24,6 +24,7 @@ mod map_async;
 mod on_error;
 mod outlet;
 mod partitioned;
+mod printed;
 mod process;
 mod produced;
 mod read_only;
@@ -52,6 +53,7 @@ pub use grouped::KGroupedStream;
 pub use grouped_table::KGroupedTable;
 pub use joined::Joined;
 pub use partitioned::Partitions;
+pub use printed::{AsDebug, Mapped, Printed, RecordText};
 pub use process::{
     Child, ChildRef, ChildSet, DeclaredChildren, FixedKeyContext, FixedKeyProcessor,
     LinkedChildren, ProcessResult, Processor, ProcessorContext, StateContext,

@@ -104,10 +104,10 @@ impl<K: Data, V: Data> KTable<'_, K, V> {
 
 impl StreamsBuilder {
     /// Says what becomes of bad records where neither the operator that refuses them nor their
-    /// source says it ([`KStream::on_error`], [`Consumed::on_error`](super::Consumed::on_error)), in
-    /// place of `deserialization.exception.handler`, `processing.exception.handler` and
-    /// `production.exception.handler`; these a handler is told as
-    /// [`otherwise`](crate::task::ErrorHandlerContext::otherwise). Global tables are asked here too.
+    /// source says it ([`KStream::on_error`], [`Consumed::on_error`](super::Consumed::on_error)),
+    /// those of global tables too. It is in place of `deserialization.exception.handler`,
+    /// `processing.exception.handler` and `production.exception.handler`; a handler is told what
+    /// these say as [`otherwise`](crate::task::ErrorHandlerContext::otherwise).
     ///
     /// ```
     /// use millstream_core::{prelude::*, task::ErrorReason};

@@ -2,7 +2,7 @@
 //!
 //! Who says what becomes of a bad record, from the nearest on: the node that refused it, the source
 //! it came from, the program, the configuration. Invariant: a record that is refused and does not
-//! stop the thread is counted, and kept in every dead-letter topic that a refusal of it names, once.
+//! stop the thread is counted, and kept once in every dead-letter topic that a refusal of it names.
 
 use super::{
     ErrorHandler, ErrorHandlerContext, ErrorPolicy, ErrorReason, Letter, OutputId, Policies,

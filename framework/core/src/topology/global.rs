@@ -145,9 +145,9 @@ impl GlobalWriter {
     ///
     /// A record that cannot be decoded, that has a negative timestamp, or that the table's
     /// processor refuses stops the instance or is dropped and counted, as the table's error handler
-    /// says, or else the program's, or else `policies`. There is no transaction that a dead letter could be part of, so
-    /// [`ErrorPolicy::DeadLetter`] drops and counts, as in Kafka. Records without a key are dropped
-    /// and counted always where there is no processor to take them.
+    /// says, or else the program's, or else `policies`. There is no transaction that a dead letter
+    /// could be part of, so [`ErrorPolicy::DeadLetter`] drops and counts, as in Kafka. Records
+    /// without a key are dropped and counted always where there is no processor to take them.
     ///
     /// # Errors
     /// For a bad record under the policy to fail, and where storage fails.

@@ -122,7 +122,8 @@ proptest! {
     }
 }
 
-/// A change, and the records that are delivered after it: which ones, and whether each is committed.
+/// A change, and the records that are delivered after it: which ones, and whether each was
+/// committed.
 pub(super) type Turn = (Change, Vec<(usize, bool)>);
 
 pub(super) fn turns() -> impl Strategy<Value = (Vec<Turn>, Vec<usize>)> {

@@ -156,8 +156,8 @@ impl Worker {
         Ok(busy)
     }
 
-    /// Lets a task run whose stores are whole. Where the log interrupts this, the replica stays, and
-    /// the next step tries again.
+    /// Lets a task run whose stores are whole. Where the log interrupts this, the replica stays,
+    /// and the next step tries again.
     fn run_restored(&mut self, id: TaskId, now: Timestamp) -> Result<()> {
         let Some(Restoring {
             replica,

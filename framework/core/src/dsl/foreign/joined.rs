@@ -72,11 +72,10 @@ impl<K: Data, V, K2: Data, V2> TableJoined<K, V, K2, V2> {
     /// let joined = TableJoined::with("order-buyers", utf8(), utf8())
     ///     .with_partitioner(|order: &String, partitions| by_country(order, partitions))
     ///     // And whoever writes the topic of buyers deals them out by their numbers.
-    ///     .with_other_partitioner(|buyer: &u64, partitions| (*buyer % u64::from(partitions)) as u32);
+    ///     .with_other_partitioner(|buyer: &u64, count| (*buyer % u64::from(count)) as u32);
     /// let buyer = |_: &String, order: &String| order.parse().ok();
-    /// orders
-    ///     .foreign_key_join(builder.table(&BUYERS, "buyers"), buyer, |_, name| name.clone(), joined)
-    ///     .to(&NAMED);
+    /// let buyers = builder.table(&BUYERS, "buyers");
+    /// orders.foreign_key_join(buyers, buyer, |_, name| name.clone(), joined).to(&NAMED);
     ///
     /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
     /// driver.pipe(&ORDERS, "fr-7".to_owned(), "12".to_owned(), 0)?;

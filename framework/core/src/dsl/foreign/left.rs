@@ -92,8 +92,8 @@ impl<K, V, K2, F: Fn(&K, &V) -> Option<K2>> Left<K, V, K2, F> {
     }
 }
 
-/// Sends the subscriptions of a table's rows to a topic, each to where its foreign key lies, and returns the node that also tells which
-/// rows need none.
+/// Sends the subscriptions of a table's rows to a topic, each to where its foreign key lies, and
+/// returns the node that also tells which rows need none.
 #[track_caller]
 pub(super) fn subscribe<'b, K: Data, V: Data, K2: Data, F: Fn(&K, &V) -> Option<K2> + Fun>(
     table: KTable<'b, K, V>,

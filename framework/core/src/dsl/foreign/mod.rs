@@ -11,8 +11,8 @@
 //! Subscriptions are partitioned by the foreign key's bytes, answers by the left key's, each as the
 //! table's own topic writes them, or as the program says that the keys of that topic lie
 //! ([`TableJoined`]). Invariant: once all topics are drained, what was told is the join of the two
-//! tables, in whatever order their tasks ran. Two things differ from Kafka Streams to
-//! make it so. A deleted left row, or one that loses its foreign key, is told by the left side
+//! tables, in whatever order their tasks ran. Two things differ from Kafka Streams to make it so. A
+//! deleted left row, or one that loses its foreign key, is told by the left side
 //! itself and not by an answer, which a new row might overtake. And an inner join heeds an answer
 //! that says "nothing" also for an earlier row, if the foreign key is still the same. As there, a
 //! row that is deleted and comes back equal while answers are on their way cannot be told from the
@@ -35,9 +35,9 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     /// The rows of this table whose foreign key has a row in the other, each with a result made of
     /// the two; a result disappears with either row, and with the foreign key (KIP-213).
     ///
-    /// The tables need not be partitioned alike, and where one is not by its key's bytes, the
-    /// join is told so ([`TableJoined::with_partitioner`]). Both sides trigger, and many rows of this one may
-    /// name one row of the other. A row whose `foreign_key` is `None` is counted as dropped. The
+    /// The tables need not be partitioned alike, and where one is not by its key's bytes, the join
+    /// is told so ([`TableJoined::with_partitioner`]). Both sides trigger, and many rows of this one
+    /// may name one row of the other. A row whose `foreign_key` is `None` is counted as dropped. The
     /// time of a result is the later of the two rows' where a left row changed, and that of the
     /// right row where that did. Results come eventually and in no order across keys; tombstones
     /// may be told of keys that had none, as in Kafka Streams.
