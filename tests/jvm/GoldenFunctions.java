@@ -144,6 +144,14 @@ final class GoldenFunctions {
         return put * 1_000_003 + told;
     }
 
+    /** What becomes of a value that is the `number`th change of its key. */
+    static Long numbered(Long value, long number) {
+        if (value == null) {
+            return number % 2 == 0 ? (Long) (-number) : null;
+        }
+        return Math.floorMod(value, 5L) == 4 ? null : (Long) (number * 1000 + value);
+    }
+
     /** Which side was absent, and which was which, can be told from the result. */
     static Long joined(Long left, Long right) {
         return (left == null ? -7 : left) * 1009 + (right == null ? -3 : right);

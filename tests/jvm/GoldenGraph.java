@@ -131,7 +131,11 @@ final class GoldenGraph {
 
     private Object applied(String op, Object of, JsonNode node, String name) {
         if (of instanceof GoldenWindowTables.Table windows) {
-            return GoldenWindowTables.applied(op, windows, node, name);
+            return op.equals("transform_values")
+                ? new GoldenWindowTables.Table(GoldenProcessors.transformValues(builder,
+                    windows.table(), GoldenWindowTables::text, node,
+                    GoldenWindowTables.stored(name), name))
+                : GoldenWindowTables.applied(op, windows, node, name);
         }
         return of instanceof KTable<?, ?> table ? onTable(op, cast(table), node, name)
             : onStream(op, node, name);
@@ -270,6 +274,8 @@ final class GoldenGraph {
                 yield table.groupBy((k, v) -> KeyValue.pair(key.apply(k, v), map.apply(k, v)),
                     Grouped.with(name, KEY, VALUE));
             }
+            case "transform_values" -> GoldenProcessors.transformValues(
+                builder, table, key -> key, node, stored(node, name), name);
             case "to_stream" -> table.toStream();
             case "to" -> {
                 sinks.add(topic(node));

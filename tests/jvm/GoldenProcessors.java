@@ -4,10 +4,15 @@ import com.fasterxml.jackson.databind.JsonNode;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Function;
+import org.apache.kafka.common.utils.Bytes;
 import org.apache.kafka.streams.KeyValue;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.kstream.KStream;
+import org.apache.kafka.streams.kstream.KTable;
+import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.kstream.Named;
+import org.apache.kafka.streams.kstream.ValueTransformerWithKey;
 import org.apache.kafka.streams.processor.PunctuationType;
 import org.apache.kafka.streams.processor.api.FixedKeyProcessor;
 import org.apache.kafka.streams.processor.api.FixedKeyProcessorContext;
@@ -42,6 +47,15 @@ final class GoldenProcessors {
             Stores.persistentVersionedKeyValueStore(name, history),
             GoldenGraph.KEY, GoldenGraph.VALUE));
         return stream.process(() -> new Versions(node.get("back").asLong(), name), name);
+    }
+
+    static <K> KTable<K, Long> transformValues(
+            StreamsBuilder builder, KTable<K, Long> table, Function<K, String> text, JsonNode node,
+            Materialized<K, Long, KeyValueStore<Bytes, byte[]>> stored, String name) {
+        String seen = name + "-seen";
+        store(builder, seen);
+        return table.transformValues(
+            () -> new Changes<K>(node, seen, text), stored, Named.as(name), seen);
     }
 
     private static void store(StreamsBuilder builder, String name) {
@@ -134,6 +148,38 @@ final class GoldenProcessors {
             }
             var was = store.get(record.key(), Math.max(0, time - back));
             context.forward(record.withValue(GoldenFunctions.versions(put, was)));
+        }
+    }
+
+    /** Numbers the changes of each key, and refuses some. */
+    private static final class Changes<K> implements ValueTransformerWithKey<K, Long, Long> {
+        private final JsonNode node;
+        private final String name;
+        private final Function<K, String> text;
+        private KeyValueStore<String, Long> store;
+
+        Changes(JsonNode node, String name, Function<K, String> text) {
+            this.node = node;
+            this.name = name;
+            this.text = text;
+        }
+
+        @Override
+        public void init(org.apache.kafka.streams.processor.ProcessorContext context) {
+            store = context.getStateStore(name);
+        }
+
+        @Override
+        public Long transform(K key, Long value) {
+            String at = text.apply(key);
+            long number = GoldenFunctions.number(store.get(at)) + 1;
+            store.put(at, number);
+            GoldenErrors.refuse(node, "refuses", value);
+            return GoldenFunctions.numbered(value, number);
+        }
+
+        @Override
+        public void close() {
         }
     }
 

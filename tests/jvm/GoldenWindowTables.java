@@ -115,7 +115,7 @@ final class GoldenWindowTables {
             Suppressed.<Windowed<String>>untilTimeLimit(wait, limit).withName(name)));
     }
 
-    private static Materialized<Windowed<String>, Long, KeyValueStore<Bytes, byte[]>> stored(
+    static Materialized<Windowed<String>, Long, KeyValueStore<Bytes, byte[]>> stored(
             String name) {
         return Materialized.<Windowed<String>, Long, KeyValueStore<Bytes, byte[]>>as(name)
             .withKeySerde(KEY).withValueSerde(GoldenGraph.VALUE);

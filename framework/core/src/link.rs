@@ -72,6 +72,14 @@ impl<K, V> Default for Fanout<K, V> {
 }
 
 impl<K: Data, V: Data> Fanout<K, V> {
+    /// What lies behind an operator within one node.
+    pub(crate) fn of(push: impl Push<K, V> + 'static) -> Self {
+        Self {
+            edges: vec![Edge::Owned(Box::new(push))],
+            wants_old: false,
+        }
+    }
+
     /// Sends a record to every child, in the order they were declared. All but the last get a
     /// clone, so that a straight chain never clones.
     #[inline]

@@ -22,6 +22,18 @@ pub fn code(key: &Key) -> i64 {
     })
 }
 
+/// What becomes of a value that is the `number`th change of its key: of some values nothing, and of
+/// every other null something.
+pub fn numbered(value: Value, number: i64) -> Value {
+    match value {
+        None if number % 2 == 0 => Some(-number),
+        Some(value) if remainder(value, 5) != 4 => {
+            Some(number.wrapping_mul(1000).wrapping_add(value))
+        }
+        _ => None,
+    }
+}
+
 /// `[MODULUS, REMAINDER]` of the value, or `[]` for any value but null.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]

@@ -229,6 +229,7 @@ fn of_table(op: &Op, versioned: bool, rows: Rows) -> Result<Kind> {
         Op::GroupBy {
             windowed: false, ..
         } if rows == Rows::Exact => Kind::TableGroup,
+        Op::TransformValues { history, .. } => table(history.is_some()),
         Op::ToStream { .. } => Kind::Stream { rekeyed: false },
         Op::To {
             by: None,
@@ -448,13 +449,20 @@ fn way(op: &Op, name: &str) -> Option<String> {
         }
         | Op::ProcessValues {
             refuses: Some(_), ..
+        }
+        | Op::TransformValues {
+            refuses: Some(_), ..
         } => format!("{name}_refusing"),
         Op::To { by, refuses, .. } if by.is_some() || refuses.is_some() => {
             let by = if by.is_some() { "_chosen" } else { "" };
             let refusing = if refuses.is_some() { "_refusing" } else { "" };
             format!("{name}{by}{refusing}")
         }
-        Op::Table { history, .. } | Op::ToTable { history, .. } if history.is_some() => {
+        Op::Table { history, .. }
+        | Op::ToTable { history, .. }
+        | Op::TransformValues { history, .. }
+            if history.is_some() =>
+        {
             format!("{name}_versioned")
         }
         _ => return None,

@@ -171,6 +171,17 @@ pub enum Op {
         #[serde(default, skip_serializing_if = "none")]
         history: Option<Timestamp>,
     },
+    /// Of a table with windows or without: numbers the changes of each key and makes rows of them
+    /// ([`numbered`](super::functions::numbered)); then it may refuse them.
+    TransformValues {
+        of: Place,
+        #[serde(default, skip_serializing_if = "none")]
+        history: Option<Timestamp>,
+        #[serde(default, skip_serializing_if = "none")]
+        refuses: Option<Test>,
+        #[serde(default, skip_serializing_if = "none")]
+        on_error: Option<Policy>,
+    },
     /// Of a table; where that has windows, its keys become texts `KEY@START/END`.
     ToStream {
         of: Place,

@@ -7,6 +7,7 @@ use super::{
     program::{Key, Value},
 };
 use millstream_core::{
+    link::Data,
     prelude::*,
     store::{Put, StoreHandle},
 };
@@ -150,6 +151,46 @@ pub(super) fn process_values(
     refuses: Option<Test>,
 ) -> KStream<'_, Key, Value> {
     stream.process_values(store, move |store| Numbered(store, refuses))
+}
+
+/// Numbers the changes of each key, and refuses some.
+struct Changes<K> {
+    store: StoreRef<Store>,
+    text: fn(&K) -> Key,
+    refuses: Option<Test>,
+}
+
+impl<K: Data> FixedKeyProcessor<K, Value> for Changes<K> {
+    type Value = Value;
+
+    fn process(
+        &mut self,
+        key: &K,
+        value: Value,
+        ctx: &mut FixedKeyContext<'_, K, Value>,
+    ) -> ProcessResult {
+        let number = ctx.store(self.store).entry(&(self.text)(key), || 0)?;
+        *number += 1;
+        let row = functions::numbered(value, *number);
+        if let Some(test) = self.refuses {
+            refused(test, value)?;
+        }
+        Ok(ctx.forward(row)?)
+    }
+}
+
+pub(super) fn transform_values<'b, K: Data>(
+    table: KTable<'b, K, i64>,
+    (store, text): (StoreHandle<Store>, fn(&K) -> Key),
+    refuses: Option<Test>,
+    materialized: Materialized<K, i64>,
+) -> KTable<'b, K, i64> {
+    let new = move |store| Changes {
+        store,
+        text,
+        refuses,
+    };
+    table.transform_values(store, new, materialized)
 }
 
 /// Joins values with what their keys are in a store that somebody else writes.

@@ -53,6 +53,7 @@ impl Op {
             | Self::Suppress(Suppression { of, .. })
             | Self::ToTable { of, .. }
             | Self::ToStream { of }
+            | Self::TransformValues { of, .. }
             | Self::Process { of, .. }
             | Self::ProcessValues { of, .. }
             | Self::ProcessVersions { of, .. }
@@ -71,6 +72,7 @@ impl Op {
             | Self::Try(Trying { on_error, .. })
             | Self::Process { on_error, .. }
             | Self::ProcessValues { on_error, .. }
+            | Self::TransformValues { on_error, .. }
             | Self::To { on_error, .. } => on_error.as_ref(),
             _ => None,
         }
@@ -102,6 +104,7 @@ impl Op {
             Self::Try(_) => true,
             Self::Process { refuses, .. }
             | Self::ProcessValues { refuses, .. }
+            | Self::TransformValues { refuses, .. }
             | Self::To { refuses, .. } => refuses.is_some(),
             _ => false,
         }

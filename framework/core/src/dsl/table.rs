@@ -4,12 +4,12 @@ use super::{
     Consumed, Fun, Grouped, KGroupedTable, KStream, StreamsBuilder, TimestampExtractor,
     outlet::Outlet,
     source::Reading,
-    versioned::{derived_versions, versioned},
+    versioned::{derived_versions, put_versions, versioned},
     view::{Facts, View},
 };
 use crate::{
     error::Result,
-    link::Data,
+    link::{Data, Linker, Push},
     record::{Record, Timestamp},
     serde::Serde,
     store::{KeyValueStore, Materialized, Storable, StoreHandle, TimedKind, TimedStore},
@@ -119,57 +119,60 @@ pub(super) fn derived<'b, K: Data, V: Data>(
     }
 }
 
-/// What a table's store does with a row that arrives: `None` deletes.
-#[track_caller]
-fn upsert<K: Data, V: Data>(
-    changes_from: KStream<'_, K, Option<V>>,
+/// What a table's store does with a row that arrives, in the node in hand: `None` deletes.
+pub(super) fn upsert<K: Data, V: Data>(
+    link: &mut Linker<'_>,
     store: StoreHandle<KeyValueStore<K, V>>,
     serde: Serde<K>,
-) -> KStream<'_, K, Change<V>> {
-    changes_from.operator("table", vec![store.id], move |link| {
-        let mut down = Outlet::new(link, move |key, out| serde.encode(key, out));
-        let (at, name) = (store.reference(), link.name().to_owned());
-        move |ctx: &mut TaskContext, record: Record<K, Option<V>>| {
-            let Record {
-                key,
-                value: row,
-                timestamp,
-                headers,
-            } = record;
-            let new = if down.is_empty() { None } else { row.clone() };
-            let read_old = down.wants_old();
-            match ctx.store(at).upsert(&key, row, timestamp, read_old) {
-                Ok(Some(old)) => {
-                    let existed = old.is_some() || !read_old;
-                    let value = Change { old, new };
-                    down.push(
-                        ctx,
-                        Record {
-                            key,
-                            value,
-                            timestamp,
-                            headers,
-                        },
-                        existed,
-                    )
-                }
-                Ok(None) => ctx.drop_null_key(),
-                Err(error) => ctx.refuse(&name, error),
+) -> impl Push<K, Option<V>> + use<K, V> {
+    let mut down = Outlet::new(link, move |key, out| serde.encode(key, out));
+    let (at, name) = (store.reference(), link.name().to_owned());
+    move |ctx: &mut TaskContext, record: Record<K, Option<V>>| {
+        let Record {
+            key,
+            value: row,
+            timestamp,
+            headers,
+        } = record;
+        let new = if down.is_empty() { None } else { row.clone() };
+        let read_old = down.wants_old();
+        match ctx.store(at).upsert(&key, row, timestamp, read_old) {
+            Ok(Some(old)) => {
+                let existed = old.is_some() || !read_old;
+                let value = Change { old, new };
+                down.push(
+                    ctx,
+                    Record {
+                        key,
+                        value,
+                        timestamp,
+                        headers,
+                    },
+                    existed,
+                )
             }
+            Ok(None) => ctx.drop_null_key(),
+            Err(error) => ctx.refuse(&name, error),
         }
-    })
+    }
 }
 
 impl<'b, K: Data, V: Data> KStream<'b, K, Option<V>> {
     /// The table of the rows that arrive.
     #[track_caller]
     fn kept_in(self, materialized: Materialized<K, V>) -> KTable<'b, K, V> {
+        let builder = self.builder;
         match materialized.history {
-            Some(history) => versioned(self, materialized, history),
+            Some(history) => {
+                let store = builder.versioned_store(materialized, history);
+                let put = move |link: &mut Linker<'_>| put_versions(link, store);
+                versioned(self.operator("table", vec![store.id], put), store, history)
+            }
             None => {
                 let serde = materialized.key;
-                let store = self.builder.store(materialized);
-                stored(upsert(self, store, serde), store)
+                let store = builder.store(materialized);
+                let put = move |link: &mut Linker<'_>| upsert(link, store, serde);
+                stored(self.operator("table", vec![store.id], put), store)
             }
         }
     }

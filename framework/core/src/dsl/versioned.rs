@@ -11,57 +11,60 @@ use super::{
 };
 use crate::{
     error::Result,
-    link::Data,
+    link::{Data, Linker, Push},
     record::{Record, Timestamp},
-    store::{Materialized, Put, StoreHandle, VersionedStore},
+    store::{Put, StoreHandle, VersionedStore},
     task::TaskContext,
 };
 use std::{sync::Arc, time::Duration};
 
-/// A table with a versioned store, of the rows that arrive.
-#[track_caller]
-pub(super) fn versioned<'b, K: Data, V: Data>(
-    rows: KStream<'b, K, Option<V>>,
-    materialized: Materialized<K, V>,
-    history: Duration,
-) -> KTable<'b, K, V> {
-    let store = rows.builder.versioned_store(materialized, history);
-    let changes = rows.operator("table", vec![store.id], move |link| {
-        let mut down = link.downstream::<K, Change<V>>();
-        let (at, name) = (store.reference(), link.name().to_owned());
-        let (wants_old, idle) = (down.wants_old(), down.is_empty());
-        move |ctx: &mut TaskContext, record: Record<K, Option<V>>| {
-            let Record {
+/// What a table with versions does with a row that arrives, in the node in hand.
+pub(super) fn put_versions<K: Data, V: Data>(
+    link: &mut Linker<'_>,
+    store: StoreHandle<VersionedStore<K, V>>,
+) -> impl Push<K, Option<V>> + use<K, V> {
+    let mut down = link.downstream::<K, Change<V>>();
+    let (at, name) = (store.reference(), link.name().to_owned());
+    let (wants_old, idle) = (down.wants_old(), down.is_empty());
+    move |ctx: &mut TaskContext, record: Record<K, Option<V>>| {
+        let Record {
+            key,
+            value: row,
+            timestamp,
+            headers,
+        } = record;
+        let new = if idle { None } else { row.clone() };
+        let (put, old) = match ctx.store(at).upsert(&key, row, timestamp, wants_old) {
+            Ok(Some(put)) => put,
+            Ok(None) => return ctx.drop_null_key(),
+            Err(error) => return ctx.refuse(&name, error),
+        };
+        if put == Put::TooOld {
+            ctx.drop_late_record();
+            return Ok(());
+        }
+        let before = ctx.set_out_of_order(put != Put::Latest);
+        let value = Change { old, new };
+        let told = down.push(
+            ctx,
+            Record {
                 key,
-                value: row,
+                value,
                 timestamp,
                 headers,
-            } = record;
-            let new = if idle { None } else { row.clone() };
-            let (put, old) = match ctx.store(at).upsert(&key, row, timestamp, wants_old) {
-                Ok(Some(put)) => put,
-                Ok(None) => return ctx.drop_null_key(),
-                Err(error) => return ctx.refuse(&name, error),
-            };
-            if put == Put::TooOld {
-                ctx.drop_late_record();
-                return Ok(());
-            }
-            let before = ctx.set_out_of_order(put != Put::Latest);
-            let value = Change { old, new };
-            let told = down.push(
-                ctx,
-                Record {
-                    key,
-                    value,
-                    timestamp,
-                    headers,
-                },
-            );
-            ctx.set_out_of_order(before);
-            told
-        }
-    });
+            },
+        );
+        ctx.set_out_of_order(before);
+        told
+    }
+}
+
+/// A table with a versioned store, of the changes that are told of that.
+pub(super) fn versioned<'b, K: Data, V: Data>(
+    changes: KStream<'b, K, Change<V>>,
+    store: StoreHandle<VersionedStore<K, V>>,
+    history: Duration,
+) -> KTable<'b, K, V> {
     let facts = Facts {
         bases: vec![(store.id, changes.node)],
         exact: true,

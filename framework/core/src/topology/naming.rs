@@ -40,7 +40,7 @@ use std::{
 
 /// The words of operators that use what stores the program gives them, alone or not. All others
 /// have stores that the DSL makes for them, or look up what another one keeps.
-const PROCESSORS: [&str; 2] = ["process", "process_values"];
+const PROCESSORS: [&str; 3] = ["process", "process_values", "transform_values"];
 
 /// How long a made name may be, in bytes: a longer one ends in a digest of all of it. With a number
 /// behind it, it is still no longer than a topic's.

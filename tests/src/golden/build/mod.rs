@@ -160,6 +160,7 @@ impl<'b> Graph<'b> {
                     rekeyed: false,
                 },
             }),
+            Op::TransformValues { .. } => self.transform_values(op, &name)?,
             Op::Window(windows) => match self.at(windows.of)? {
                 Handle::Group(stream) => Handle::Windowed(*stream, windows.clone()),
                 Handle::Cogroup(streams) => Handle::WindowedMany(streams.clone(), windows.clone()),

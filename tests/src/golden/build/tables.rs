@@ -1,9 +1,12 @@
 //! Operators of tables of programs that are data, whether their keys have windows or not.
 
+use super::{Graph, Handle, stored, windows, with_history};
 use crate::golden::{
     Op,
     functions::{self, Map, Selector},
     op::Side,
+    policy::Policy,
+    processors,
     program::Key,
 };
 use anyhow::{Result, bail, ensure};
@@ -30,6 +33,46 @@ pub(super) fn values<'b, K: Data>(
         _ => bail!("{op:?} of a table"),
     };
     Ok(kept(derived, keep, store))
+}
+
+impl<'b> Graph<'b> {
+    pub(super) fn transform_values(&self, op: &Op, name: &str) -> Result<Handle<'b>> {
+        let Op::TransformValues {
+            of,
+            history,
+            refuses,
+            on_error,
+        } = op
+        else {
+            bail!("{op:?} does not transform values");
+        };
+        let (refuses, policy) = (*refuses, on_error.as_ref());
+        let seen = self.builder.store(stored(&format!("{name}-seen")));
+        Ok(match self.at(*of)? {
+            Handle::WindowTable(table) => {
+                let (by, store) = ((seen, windows::text as fn(&_) -> _), windows::stored(name));
+                let made = processors::transform_values(*table, by, refuses, store);
+                Handle::WindowTable(answered(made, policy))
+            }
+            Handle::Table(table) => {
+                let (by, store) = (
+                    (seen, Key::clone as fn(&_) -> _),
+                    with_history(name, *history),
+                );
+                let made = processors::transform_values(*table, by, refuses, store);
+                Handle::Table(answered(made, policy))
+            }
+            _ => bail!("{op:?} of what is no table"),
+        })
+    }
+}
+
+/// The table, whose operator says what becomes of what it refuses, if it does.
+fn answered<'b, K: Data>(table: KTable<'b, K, i64>, policy: Option<&Policy>) -> KTable<'b, K, i64> {
+    match policy {
+        Some(policy) => table.on_error(policy.ours()),
+        None => table,
+    }
 }
 
 /// The table, with a store of its own if it is to have one.

@@ -115,6 +115,7 @@ impl Growing<'_> {
                 of,
                 history: self.history(),
             },
+            17 if self.dice.percent(50) => self.transform_values(of),
             17 => Op::ToStream { of },
             18 => Op::Suppress(self.suppression(of)),
             19..=22 => self.join(of),
@@ -138,6 +139,15 @@ impl Growing<'_> {
             },
             27 if self.dice.percent(50) => self.processing(of),
             _ => Op::ToStream { of },
+        }
+    }
+
+    pub(super) fn transform_values(&mut self, of: Place) -> Op {
+        Op::TransformValues {
+            of,
+            history: self.history(),
+            refuses: self.refuses(),
+            on_error: self.answer(),
         }
     }
 

@@ -13,7 +13,8 @@ impl Growing<'_> {
     /// Any operator of a table of windows, whether it fits or not.
     pub(super) fn of_windows(&mut self, of: Place) -> Op {
         match self.dice.between(0, 19) {
-            0..=6 => Op::ToStream { of },
+            0..=5 => Op::ToStream { of },
+            6 => self.transform_values(of),
             7..=10 => Op::Suppress(self.suppression(of)),
             11 => Op::Filter {
                 of,

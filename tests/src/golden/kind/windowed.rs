@@ -58,6 +58,7 @@ pub(super) fn of_table(op: &Op, windows: Windowing) -> Result<Kind> {
             map: Map::Line(_),
             ..
         } if rows != Rows::Untold => kept(windows, *stored),
+        Op::TransformValues { history: None, .. } => kept(windows, true),
         Op::GroupBy {
             windowed: false, ..
         } if whole => Kind::TableGroup,

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    link::{Data, Fanout},
+    link::{Data, Fanout, Linker, Push},
     record::{Headers, Record, Timestamp},
     store::StoreSet,
     task::{Cancellable, RecordMetadata, Resident, TaskContext},
@@ -284,13 +284,8 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         let (new, declared) = (Arc::new(new), children.clone());
         let processed = self.operator("process_values", stores.ids(), move |link| {
             let (new, refs) = (new.clone(), children.refs(&mut LinkedChildren::of(link)));
-            let instance = Instance::new(link.name(), move || new(stores.refs(), refs.clone()));
-            let node = Rc::new(RefCell::new(Node(instance, std::marker::PhantomData)));
-            link.residents.push(Box::new(node.clone()));
-            let mut down = link.downstream::<K, P::Value>();
-            move |task: &mut TaskContext, record: Record<K, V>| {
-                act(&mut node.borrow_mut(), &mut down, task, record)
-            }
+            let down = link.downstream::<K, P::Value>();
+            resident(link, move || new(stores.refs(), refs.clone()), down)
         });
         let mut declaring = DeclaredChildren {
             builder: self.builder,
@@ -300,6 +295,23 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         };
         let streams = declared.streams(&mut declaring);
         (processed, streams)
+    }
+}
+
+/// The processor of the node in hand, which sends what it makes of records `down`.
+pub(in crate::dsl) fn resident<K: Data, V: Data, P: FixedKeyProcessor<K, V>, N>(
+    link: &mut Linker<'_>,
+    new: N,
+    mut down: Fanout<K, P::Value>,
+) -> impl Push<K, V> + use<K, V, P, N>
+where
+    N: Fn() -> P + 'static,
+{
+    let instance = Instance::new(link.name(), new);
+    let node = Rc::new(RefCell::new(Node(instance, std::marker::PhantomData)));
+    link.residents.push(Box::new(node.clone()));
+    move |task: &mut TaskContext, record: Record<K, V>| {
+        act(&mut node.borrow_mut(), &mut down, task, record)
     }
 }
 

@@ -10,6 +10,7 @@ mod instance;
 
 pub use children::{Child, ChildRef, ChildSet, DeclaredChildren, LinkedChildren};
 pub use context::{ProcessorContext, StateContext};
+pub(super) use fixed_key::resident;
 pub use fixed_key::{FixedKeyContext, FixedKeyProcessor};
 pub(super) use instance::unboxed;
 
