@@ -26,8 +26,9 @@ export PATH := $(cache)/bin:$(PATH)
 # These would replace the flags in .cargo/config.toml, and so compile RocksDB again.
 unexport RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_RUSTFLAGS
 
-# One profile for everything, because RocksDB takes a quarter of an hour per profile; the tests add
-# their checks to the workspace's own crates only (Cargo.toml pins the shape of the others).
+# One profile for all but benchmarks, which take RocksDB from it, because that takes a quarter of an
+# hour per profile. The tests add their checks to the workspace's own crates only (Cargo.toml pins
+# the shape of the others).
 checked := CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true
 cargo := cargo --locked
 

@@ -114,11 +114,19 @@ impl Publisher {
         self.tasks(&mut last, index, view);
     }
 
-    /// A thread has ended, and is none of those that there are.
+    /// A thread has ended: it is none of those that there are, and whatever it showed last, it
+    /// holds nothing any more.
     pub(crate) fn thread_gone(&self, index: usize) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.threads.remove(&index);
         self.threads(&last);
+        let nothing = ThreadView {
+            phase: Phase::Rebalancing,
+            stats: WorkerStats::default(),
+            tasks: Vec::new(),
+            totals: BTreeMap::new(),
+        };
+        self.tasks(&mut last, index, &nothing);
     }
 
     fn threads(&self, last: &Last) {

@@ -14,7 +14,7 @@ impl StreamsBuilder {
         if history.is_some() {
             let text = format!(
                 "the store {name:?} cannot have versions: leave out versioned(..), which is for \
-                 table(..), to_table(..) and materialize(..)"
+                 table(..), to_table(..), materialize(..) and transform_values(..)"
             );
             self.mistake(at, text);
         }

@@ -44,8 +44,9 @@ impl<K, V> Materialized<K, V> {
 
     /// A versioned store (KIP-889), which also knows what its rows were, as far back as so long
     /// behind the greatest time put: for [`table`](crate::dsl::StreamsBuilder::table),
-    /// [`to_table`](crate::dsl::KStream::to_table) and
-    /// [`materialize`](crate::dsl::KTable::materialize).
+    /// [`to_table`](crate::dsl::KStream::to_table),
+    /// [`materialize`](crate::dsl::KTable::materialize) and
+    /// [`transform_values`](crate::dsl::KTable::transform_values).
     ///
     /// Updates of such a table are applied by their times instead of their offsets; those that are
     /// older than the history are dropped and counted. A stream that is joined with it meets the

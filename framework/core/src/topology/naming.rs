@@ -38,8 +38,9 @@ use std::{
     panic::Location,
 };
 
-/// The words of operators that use what stores the program gives them, alone or not. All others
-/// have stores that the DSL makes for them, or look up what another one keeps.
+/// The words of operators that use what stores the program gives them, alone or not; one of them
+/// keeps its rows in a store of its own as well. All others have stores that the DSL makes for
+/// them, or look up what another one keeps.
 const PROCESSORS: [&str; 3] = ["process", "process_values", "transform_values"];
 
 /// How long a made name may be, in bytes: a longer one ends in a digest of all of it. With a number

@@ -142,7 +142,9 @@ impl Streams {
 
     /// Lets the last thread commit what it has done, give its tasks to others and end, and says
     /// what it was called. Kafka's `removeStreamThread` (KIP-663). Not to be called by a stream
-    /// thread, as in a listener, which could be the one that is waited for.
+    /// thread, as in a listener, which could be the one that is waited for. On a cluster a member
+    /// with a name of its own (`group.instance.id`) is expected back, so that others get its tasks
+    /// only after `session.timeout.ms`.
     ///
     /// # Errors
     /// Where the client does not run, or has no second thread that stays; and where the thread has
@@ -154,6 +156,7 @@ impl Streams {
             return Err(Error::IllegalState(why.to_owned()));
         };
         let name = seat.name();
+        self.shared.wake();
         if !self.shared.wait_for_leaving(&seat, limit) {
             let why = format!("{name} has not ended after {limit:?}; it is leaving");
             return Err(Error::IllegalState(why));

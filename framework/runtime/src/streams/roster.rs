@@ -61,24 +61,24 @@ impl Roster {
     }
 
     /// A thread has ended. Says whether it was the last one.
-    pub(super) fn leave(&mut self, index: usize) -> bool {
-        self.0.remove(&index).is_some() && self.0.is_empty()
+    pub(super) fn leave(&mut self, seat: &Seat) -> bool {
+        self.has(seat) && self.0.remove(&seat.index).is_some() && self.0.is_empty()
     }
 
-    /// Whether a thread of that number has not ended.
-    pub(super) fn has(&self, index: usize) -> bool {
-        self.0.contains_key(&index)
+    /// Whether a thread has not ended. Another one may have its number by now.
+    pub(super) fn has(&self, seat: &Seat) -> bool {
+        let there = self.0.get(&seat.index);
+        there.is_some_and(|there| Arc::ptr_eq(&there.leaving, &seat.leaving))
     }
 
-    /// Whether all threads have shown that they run. One that has yet to show itself, or is being
-    /// replaced, does not.
+    /// Whether all threads that stay have shown that they run. One that has yet to show itself, or
+    /// is being replaced, does not.
     pub(super) fn all_run(&self, views: &BTreeMap<usize, ThreadView>) -> bool {
-        let runs = |index| {
-            views
-                .get(index)
-                .is_some_and(|view| view.phase == Phase::Running)
-        };
-        self.0.keys().all(runs)
+        let mut staying = self.0.values().filter(|seat| !seat.is_leaving());
+        staying.all(|seat| {
+            let view = views.get(&seat.index);
+            view.is_some_and(|view| view.phase == Phase::Running)
+        })
     }
 }
 
@@ -89,15 +89,18 @@ mod tests {
     #[test]
     fn numbers_are_given_out_anew_when_who_had_them_has_ended() {
         let mut roster = Roster::default();
-        let seats: Vec<_> = (0..3).map(|_| roster.seat().index).collect();
-        assert_eq!(seats, [0, 1, 2]);
-        assert!(!roster.leave(1));
+        let seats: Vec<_> = (0..3).map(|_| roster.seat()).collect();
+        let numbers: Vec<_> = seats.iter().map(|seat| seat.index).collect();
+        assert_eq!(numbers, [0, 1, 2]);
+        assert!(!roster.leave(&seats[1]));
         assert_eq!(roster.dismiss().unwrap().index, 2);
-        assert!(roster.has(2), "it has not ended yet");
+        assert!(roster.has(&seats[2]), "it has not ended yet");
         assert_eq!(roster.seat().index, 1);
         assert_eq!(roster.seat().index, 3);
-        assert!(!roster.leave(2));
+        assert!(!roster.leave(&seats[2]));
         assert_eq!(roster.seat().index, 2);
+        assert!(!roster.has(&seats[2]), "that is another one");
+        assert!(!roster.leave(&seats[2]) && roster.0.contains_key(&2));
     }
 
     #[test]
@@ -110,8 +113,8 @@ mod tests {
         assert_eq!(roster.dismiss().map(|seat| seat.index), Some(1));
         assert!(second.is_leaving() && !first.is_leaving());
         assert!(roster.dismiss().is_none());
-        assert!(!roster.leave(1));
-        assert!(roster.leave(0), "the client has no thread any more");
-        assert!(!roster.leave(0), "which is told once");
+        assert!(!roster.leave(&second));
+        assert!(roster.leave(&first), "the client has no thread any more");
+        assert!(!roster.leave(&first), "which is told once");
     }
 }

@@ -125,11 +125,11 @@ impl Shared {
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Waits a while, or until somebody asks the threads to stop.
-    pub(crate) fn pause(&self, time: Duration) {
+    /// A thread waits a while, or until somebody asks it, or all of them, to end.
+    pub(super) fn pause(&self, seat: &Seat, time: Duration) {
         let state = self.locked();
-        let stopping = |_: &mut State| !self.stopping();
-        let _unused = self.changed.wait_timeout_while(state, time, stopping);
+        let goes_on = |_: &mut State| !self.stopping() && !seat.is_leaving();
+        let _unused = self.changed.wait_timeout_while(state, time, goes_on);
     }
 
     pub(crate) fn stopping(&self) -> bool {
@@ -138,9 +138,7 @@ impl Shared {
 
     pub(crate) fn ask_to_stop(&self) {
         self.stopping.store(true, Ordering::Release);
-        // Taking the lock orders this after a waiter's look at the flag.
-        drop(self.locked());
-        self.changed.notify_all();
+        self.wake();
     }
 
     pub(crate) fn fail(&self, error: &Error) {
@@ -159,20 +157,26 @@ impl Shared {
     /// A thread has ended. The last one ends the client, so that whoever waits for that need not be
     /// the one who closes it.
     pub(super) fn ended(&self, seat: &Seat) {
-        let last = self.roster().leave(seat.index);
+        // Its number may be another one's once it has left.
         self.views().remove(&seat.index);
         self.publisher.thread_gone(seat.index);
+        let last = self.roster().leave(seat);
         if last {
             self.end();
         }
-        // Taking the lock orders this after a waiter's look at the roster.
+        self.wake();
+    }
+
+    /// Lets those look again who wait.
+    pub(super) fn wake(&self) {
+        // Taking the lock orders this after a waiter's look.
         drop(self.locked());
         self.changed.notify_all();
     }
 
     /// Waits until a thread that leaves has ended, or the time is over; says whether it has.
     pub(super) fn wait_for_leaving(&self, seat: &Seat, limit: Duration) -> bool {
-        let (state, here) = (self.locked(), |_: &mut State| self.roster().has(seat.index));
+        let (state, here) = (self.locked(), |_: &mut State| self.roster().has(seat));
         let waited = self.changed.wait_timeout_while(state, limit, here);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }

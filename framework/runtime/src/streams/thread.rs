@@ -45,7 +45,7 @@ pub(super) fn run(shared: &Arc<Shared>, seat: &Seat) {
             UncaughtPolicy::ReplaceThread => {
                 tracing::error!(thread = index, %error, "thread failed; another takes its place");
                 shared.become_state(State::Rebalancing);
-                shared.pause(wait);
+                shared.pause(seat, wait);
                 wait = (wait * 2).min(REPLACE_WAIT_MAX);
             }
             UncaughtPolicy::ShutdownClient => {
@@ -78,12 +78,12 @@ fn live(shared: &Arc<Shared>, seat: &Seat) -> Result<()> {
             Step::Busy => Duration::ZERO,
             // The records that are not to be processed would end a poll at once.
             Step::Idle if shared.settings.paused() => {
-                shared.pause(shared.poll);
+                shared.pause(seat, shared.poll);
                 Duration::ZERO
             }
             // So would those that wait for another input's, for `max.task.idle.ms`.
             Step::Idle if worker.is_held_up() => {
-                shared.pause(HELD_UP_WAIT);
+                shared.pause(seat, HELD_UP_WAIT);
                 shared.poll
             }
             Step::Idle => shared.poll,

@@ -82,11 +82,12 @@ struct Active {
 
 /// An active task whose stores are being replayed.
 struct Restoring {
+    /// What was said of it, where somebody listens. It says the last word before another thread may
+    /// take the replica's state and say the first one.
+    told: Option<Told>,
     replica: Replica,
     /// Where its inputs go on, once the log has said so; see `restore`.
     places: Option<Vec<Option<Committed>>>,
-    /// What was said of it, where somebody listens.
-    told: Option<Told>,
 }
 
 /// The work of one StreamThread.

@@ -5,7 +5,11 @@
 
 use crate::replica::Replica;
 use millstream_core::record::{Offset, TopicPartition};
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 /// Hears how stores of active tasks are brought back from their changelogs: Kafka's
 /// `StateRestoreListener`, with KIP-869's word for restores that are given up.
@@ -22,7 +26,7 @@ use std::{fmt, sync::Arc};
 ///
 /// impl StateRestoreListener for Log {
 ///     fn on_restore_start(&self, from: &TopicPartition, store: &str, start: Offset, end: Offset) {
-///         println!("{store}: {} records of {from} at most", end - start);
+///         println!("{store}: from {start} of {from} on, which ends at {end}");
 ///     }
 ///     fn on_batch_restored(&self, _: &TopicPartition, store: &str, last: Offset, records: u64) {
 ///         println!("{store}: {records} records, up to offset {last}");
@@ -36,8 +40,11 @@ use std::{fmt, sync::Arc};
 /// # Log.on_restore_suspended(&at, "counts", 0);
 /// ```
 pub trait StateRestoreListener: Send + Sync {
-    /// A store is about to be replayed from offset `start` of a changelog's partition on, up to
-    /// `end`, which is the offset behind the last record that is there now.
+    /// A store is about to be replayed from offset `start` of a changelog's partition on. `end` is
+    /// the offset behind the last record that was there when this instance last looked: as a
+    /// standby it may have looked some time ago, and a store that is a copy of its topic is
+    /// replayed up to the committed place only. Where the changelog turns out not to have `start`
+    /// any more, the restore goes on from its first record, which is not told again.
     fn on_restore_start(&self, changelog: &TopicPartition, store: &str, start: Offset, end: Offset);
 
     /// So many records were applied, up to and with the one at offset `last`, or a mark of the log
@@ -134,7 +141,9 @@ impl Told {
 
     /// Says that the stores are whole.
     pub(super) fn end(mut self) {
-        for store in std::mem::take(&mut self.stores) {
+        // One by one: should the listener panic, the others are given up.
+        while !self.stores.is_empty() {
+            let store = self.stores.remove(0);
             self.listener
                 .on_restore_end(&store.changelog, &store.name, store.total());
         }
@@ -144,8 +153,15 @@ impl Told {
 impl Drop for Told {
     fn drop(&mut self) {
         for store in &self.stores {
-            self.listener
-                .on_restore_suspended(&store.changelog, &store.name, store.total());
+            // It may be a panic of the listener that leads here, and a second one would end the
+            // process, where the first is for the thread's policy.
+            let told = catch_unwind(AssertUnwindSafe(|| {
+                self.listener
+                    .on_restore_suspended(&store.changelog, &store.name, store.total());
+            }));
+            if told.is_err() {
+                tracing::error!(store = store.name, "the listener of restores panicked");
+            }
         }
     }
 }

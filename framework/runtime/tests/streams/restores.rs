@@ -13,6 +13,7 @@ use millstream_runtime::{
     worker::{Phase, Settings, StateRestoreListener, Worker},
 };
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -80,14 +81,21 @@ fn in_pages(world: &World) -> (Worker, Arc<Ears>) {
 
 fn worker(world: &World, disk: &Arc<MemoryBackends>, log: Box<dyn Log>) -> (Worker, Arc<Ears>) {
     let ears = Arc::<Ears>::default();
+    (heard_by(ears.clone(), world, disk, log), ears)
+}
+
+fn heard_by(
+    listener: Arc<dyn StateRestoreListener>,
+    world: &World,
+    disk: &Arc<MemoryBackends>,
+    log: Box<dyn Log>,
+) -> Worker {
     let task = TaskConfig::new(APPLICATION);
     let mut client = world.log.client();
     let program = Program::prepare(Arc::new(sums()), task, &mut client).unwrap();
     let mut settings = Settings::new("b", "b");
-    let listener: Arc<dyn StateRestoreListener> = ears.clone();
     settings.restore_listener = listener.into();
-    let worker = Worker::new(Arc::new(program), disk.clone(), log, settings);
-    (worker, ears)
+    Worker::new(Arc::new(program), disk.clone(), log, settings)
 }
 
 fn run(worker: &mut Worker) {
@@ -154,4 +162,31 @@ fn a_restore_that_is_given_up_is_told_once() {
     assert_eq!(worker.phase(), Phase::Rebalancing);
     drop(worker);
     assert_eq!(ears.take(), [Heard::Suspended(*records)]);
+}
+
+/// Cannot listen: it panics, and does so again when it is told of what came of that.
+struct Deaf;
+
+impl StateRestoreListener for Deaf {
+    fn on_restore_start(&self, _: &TopicPartition, _: &str, _: Offset, _: Offset) {}
+
+    fn on_batch_restored(&self, _: &TopicPartition, _: &str, _: Offset, _: u64) {
+        panic!("not heard");
+    }
+
+    fn on_restore_end(&self, _: &TopicPartition, _: &str, _: u64) {}
+
+    fn on_restore_suspended(&self, _: &TopicPartition, _: &str, _: u64) {
+        panic!("nor this");
+    }
+}
+
+#[test]
+fn a_listener_that_panics_fails_its_thread_and_not_the_process() {
+    let (world, _) = left();
+    let log = Box::new(world.log.client());
+    let mut worker = heard_by(Arc::new(Deaf), &world, &Arc::default(), log);
+    let ran = catch_unwind(AssertUnwindSafe(move || run(&mut worker)));
+    let why = ran.unwrap_err();
+    assert_eq!(why.downcast_ref::<&str>(), Some(&"not heard"));
 }

@@ -36,11 +36,11 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     /// the two; a result disappears with either row, and with the foreign key (KIP-213).
     ///
     /// The tables need not be partitioned alike, and where one is not by its key's bytes, the join
-    /// is told so ([`TableJoined::with_partitioner`]). Both sides trigger, and many rows of this one
-    /// may name one row of the other. A row whose `foreign_key` is `None` is counted as dropped. The
-    /// time of a result is the later of the two rows' where a left row changed, and that of the
-    /// right row where that did. Results come eventually and in no order across keys; tombstones
-    /// may be told of keys that had none, as in Kafka Streams.
+    /// is told so ([`TableJoined::with_partitioner`]). Both sides trigger, and many rows of this
+    /// one may name one row of the other. A row whose `foreign_key` is `None` is counted as
+    /// dropped. The time of a result is the later of the two rows' where a left row changed, and
+    /// that of the right row where that did. Results come eventually and in no order across keys;
+    /// tombstones may be told of keys that had none, as in Kafka Streams.
     ///
     /// The result cannot be looked up by key: to join or to group it, put
     /// [`materialize`](KTable::materialize) behind it.

@@ -79,6 +79,18 @@ impl<T> Rows<T> {
         })
     }
 
+    /// No rows: nothing was asked for.
+    pub(super) fn none(source: &Source) -> Result<Self> {
+        source.find()?;
+        Ok(Self {
+            source: source.clone(),
+            parts: VecDeque::new(),
+            which: Box::new(|_, _| false),
+            show: Box::new(|_| Ok(None)),
+            lacking: None,
+        })
+    }
+
     fn step(&mut self, direction: Direction) -> Option<Result<T>> {
         loop {
             let part = match direction {

@@ -1,6 +1,6 @@
 //! Session stores.
 
-use super::{Rows, Source, StoredRow, Which, bad_key, window::owned};
+use super::{Rows, Source, StoredRow, Which, bad_key, window::ends};
 use crate::{error::Result, streams::Streams};
 use millstream_core::{
     record::Timestamp,
@@ -107,8 +107,11 @@ impl<K: 'static, V: 'static> ReadOnlySessionStore<K, V> {
         key: &K,
         times: impl RangeBounds<Timestamp>,
     ) -> Result<Rows<(Window, ValueAndTimestamp<V>)>> {
-        let (rows, times) = (self.rows, owned(&times));
-        let bounds = rows.of_key(key, &(times.0, Bound::Unbounded));
+        let rows = self.rows;
+        let Some(times) = ends(&times) else {
+            return Rows::none(&self.source);
+        };
+        let bounds = rows.of_key(key, &(Bound::Included(times.0), Bound::Unbounded));
         let show = move |row: &StoredRow| rows.window_row(&row.key, &row.stored).map(Some);
         let bounds = bounds.map_err(bad_key)?;
         Rows::of_key(&self.source, &bounds, touching(rows, times), Box::new(show))
@@ -127,7 +130,10 @@ impl<K: 'static, V: 'static> ReadOnlySessionStore<K, V> {
         keys: impl RangeBounds<K>,
         times: impl RangeBounds<Timestamp>,
     ) -> Result<Rows<(Windowed<K>, ValueAndTimestamp<V>)>> {
-        let (rows, times) = (self.rows, owned(&times));
+        let rows = self.rows;
+        let Some(times) = ends(&times) else {
+            return Rows::none(&self.source);
+        };
         let bounds = rows.of_keys(&keys).map_err(bad_key)?;
         let show = move |row: &StoredRow| rows.row(&row.key, &row.stored).map(Some);
         Rows::of_keys(&self.source, &bounds, touching(rows, times), Box::new(show))
@@ -146,11 +152,8 @@ impl<K: 'static, V: 'static> ReadOnlySessionStore<K, V> {
 /// through.
 fn touching<K: 'static, V: 'static>(
     rows: TimedRows<K, V>,
-    (from, to): (Bound<Timestamp>, Bound<Timestamp>),
+    (from, to): (Timestamp, Timestamp),
 ) -> Which {
-    let is_asked = move |session: Window| {
-        let ends_there = (from, Bound::Unbounded).contains(&session.end);
-        ends_there && (Bound::Unbounded, to).contains(&session.start)
-    };
+    let is_asked = move |session: Window| session.end >= from && session.start <= to;
     Box::new(move |key, _| rows.window_of(key).is_none_or(is_asked))
 }

@@ -1,12 +1,12 @@
 //! Versioned stores.
 
-use super::{Rows, Source, StoredRow, bad_key};
+use super::{Rows, Source, StoredRow, bad_key, window::ends};
 use crate::{error::Result, streams::Streams};
 use millstream_core::{
     record::Timestamp,
     store::{Materialized, Version, VersionRows},
 };
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 
 impl Streams {
     /// A versioned store to be read with its types: a name is enough where they are `Storable`. As
@@ -110,15 +110,8 @@ impl<K: 'static, V: 'static> ReadOnlyVersionedStore<K, V> {
         key: &K,
         times: impl RangeBounds<Timestamp>,
     ) -> Result<Rows<Version<V>>> {
-        let from = match times.start_bound() {
-            Bound::Included(&time) => time,
-            Bound::Excluded(&time) => time.saturating_add(1),
-            Bound::Unbounded => Timestamp::MIN,
-        };
-        let to = match times.end_bound() {
-            Bound::Included(&time) => time,
-            Bound::Excluded(&time) => time.saturating_sub(1),
-            Bound::Unbounded => Timestamp::MAX,
+        let Some((from, to)) = ends(&times) else {
+            return Rows::none(&self.source);
         };
         let (bounds, rows) = (self.rows.since(key, from).map_err(bad_key)?, self.rows);
         let which = move |key: &[u8], horizon| rows.is_told(key, to, horizon);

@@ -156,7 +156,22 @@ impl<K: 'static, V: 'static> ReadOnlyWindowStore<K, V> {
     }
 }
 
+/// The first and the last of a range of times; nothing where none is in it.
+pub(super) fn ends(times: &impl RangeBounds<Timestamp>) -> Option<(Timestamp, Timestamp)> {
+    let first = match times.start_bound() {
+        Bound::Included(&time) => time,
+        Bound::Excluded(&time) => time.checked_add(1)?,
+        Bound::Unbounded => Timestamp::MIN,
+    };
+    let last = match times.end_bound() {
+        Bound::Included(&time) => time,
+        Bound::Excluded(&time) => time.checked_sub(1)?,
+        Bound::Unbounded => Timestamp::MAX,
+    };
+    (first <= last).then_some((first, last))
+}
+
 /// A range of times as a value.
-pub(super) fn owned(times: &impl RangeBounds<Timestamp>) -> (Bound<Timestamp>, Bound<Timestamp>) {
+fn owned(times: &impl RangeBounds<Timestamp>) -> (Bound<Timestamp>, Bound<Timestamp>) {
     (times.start_bound().cloned(), times.end_bound().cloned())
 }
