@@ -184,13 +184,23 @@ impl<K: 'static, V: 'static> TimedRows<K, V> {
     }
 
     fn prefix(&self, key: &K) -> Result<Vec<u8>> {
-        let mut prefix = Vec::new();
-        ordered::put_bytes(&mut prefix, &key_bytes(self.key, key)?);
-        Ok(prefix)
+        prefix(self.key, key)
     }
 
-    fn at(&self, mut prefix: Vec<u8>, at: At) -> Vec<u8> {
-        keys::put_at(&mut prefix, at, self.wide);
-        prefix
+    fn at(&self, prefix: Vec<u8>, at: At) -> Vec<u8> {
+        placed(prefix, at, self.wide)
     }
+}
+
+/// What all places of a key's rows begin with.
+pub(super) fn prefix<K>(serde: Serde<K>, key: &K) -> Result<Vec<u8>> {
+    let mut prefix = Vec::new();
+    ordered::put_bytes(&mut prefix, &key_bytes(serde, key)?);
+    Ok(prefix)
+}
+
+/// The place of a key's row, given what all of them begin with.
+pub(super) fn placed(mut prefix: Vec<u8>, at: At, wide: bool) -> Vec<u8> {
+    keys::put_at(&mut prefix, at, wide);
+    prefix
 }

@@ -5,15 +5,15 @@
 
 use super::{
     At, TimedShape, Version, keys,
+    typed::{placed, prefix},
     version_rows::{self, NOW, WIDE},
 };
 use crate::{
     error::Result,
     record::Timestamp,
     serde::Serde,
-    store::{KeyBounds, Materialized, StoreKind, StoreLayout, split_stamp, typed::key_bytes},
+    store::{KeyBounds, Materialized, StoreKind, StoreLayout, split_stamp},
 };
-use millstream_state::ordered;
 use std::ops::Bound;
 
 /// The rows of a versioned store.
@@ -70,7 +70,7 @@ impl<K: 'static, V: 'static> VersionRows<K, V> {
     /// # Errors
     /// Where the key is null, or cannot be encoded.
     pub fn now(&self, key: &K) -> Result<Vec<u8>> {
-        Ok(at(self.prefix(key)?, NOW))
+        Ok(placed(prefix(self.key, key)?, NOW, WIDE))
     }
 
     /// Where the versions of a key lie that held after a time or at it, in the order of their
@@ -79,9 +79,10 @@ impl<K: 'static, V: 'static> VersionRows<K, V> {
     /// # Errors
     /// As [`VersionRows::now`].
     pub fn since(&self, key: &K, time: Timestamp) -> Result<KeyBounds> {
-        let prefix = self.prefix(key)?;
-        let from = at(prefix.clone(), At::first(time.saturating_add(1)));
-        Ok((Bound::Included(from), Bound::Included(at(prefix, NOW))))
+        let prefix = prefix(self.key, key)?;
+        let from = placed(prefix.clone(), At::first(time.saturating_add(1)), WIDE);
+        let to = placed(prefix, NOW, WIDE);
+        Ok((Bound::Included(from), Bound::Included(to)))
     }
 
     /// Whether the history tells of a row at a time, or of times before, once it begins at
@@ -109,15 +110,4 @@ impl<K: 'static, V: 'static> VersionRows<K, V> {
             until,
         }))
     }
-
-    fn prefix(&self, key: &K) -> Result<Vec<u8>> {
-        let mut prefix = Vec::new();
-        ordered::put_bytes(&mut prefix, &key_bytes(self.key, key)?);
-        Ok(prefix)
-    }
-}
-
-fn at(mut prefix: Vec<u8>, at: At) -> Vec<u8> {
-    keys::put_at(&mut prefix, at, WIDE);
-    prefix
 }
