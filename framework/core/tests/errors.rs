@@ -3,41 +3,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "common/refusing.rs"]
+mod refusing;
+
 use millstream_core::{
     ErrorKind,
     prelude::*,
     task::{Emission, Policies, TaskConfig},
 };
+use refusing::{NUMBERS, TEXTS, parse, pipe, run};
 
-static TEXTS: Topic<String, String> = Topic::new("texts", utf8(), utf8());
-static NUMBERS: Topic<String, i64> = Topic::new("numbers", utf8(), i64_be());
 static SQUARES: Topic<String, i64> = Topic::new("squares", utf8(), i64_be());
 static OUT: Topic<String, String> = Topic::new("out", utf8(), utf8());
 
-#[expect(clippy::needless_pass_by_value, reason = "it is what operators take")]
-fn parse(text: String) -> Result<i64, std::num::ParseIntError> {
-    text.parse()
-}
-
 fn square(number: i64) -> Result<i64, String> {
     number.checked_mul(number).ok_or("too large".to_owned())
-}
-
-/// A driver whose program keeps bad records in "dead" unless somebody says otherwise.
-fn run(builder: StreamsBuilder, policies: impl Into<Policies>) -> TopologyTestDriver {
-    let config = TaskConfig {
-        policies: policies.into(),
-        dead_letter_topic: Some("dead".to_owned()),
-        ..TaskConfig::new("app")
-    };
-    TopologyTestDriver::with_config(builder.build().unwrap(), &config).unwrap()
-}
-
-fn pipe(driver: &mut TopologyTestDriver, texts: &[&str]) -> millstream_core::Result<()> {
-    for (text, time) in texts.iter().zip(0..) {
-        driver.pipe(&TEXTS, "k".to_owned(), (*text).to_owned(), time)?;
-    }
-    Ok(())
 }
 
 /// The values in a dead-letter topic, and one header of each.

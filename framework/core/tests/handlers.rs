@@ -2,19 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "common/refusing.rs"]
+mod refusing;
+
 use millstream_core::{
     ErrorKind,
     prelude::*,
     record::Header,
     task::{Policies, TaskConfig},
 };
+use refusing::{NUMBERS, TEXTS, parse, pipe, run};
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-
-static TEXTS: Topic<String, String> = Topic::new("texts", utf8(), utf8());
-static NUMBERS: Topic<String, i64> = Topic::new("numbers", utf8(), i64_be());
 
 /// What handlers were shown, in order, each as a text.
 #[derive(Clone, Default)]
@@ -62,27 +63,6 @@ impl Seen {
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it is what operators take")]
-fn parse(text: String) -> Result<i64, std::num::ParseIntError> {
-    text.parse()
-}
-
-fn run(builder: StreamsBuilder, policies: impl Into<Policies>) -> TopologyTestDriver {
-    let config = TaskConfig {
-        policies: policies.into(),
-        dead_letter_topic: Some("dead".to_owned()),
-        ..TaskConfig::new("app")
-    };
-    TopologyTestDriver::with_config(builder.build().unwrap(), &config).unwrap()
-}
-
-fn pipe(driver: &mut TopologyTestDriver, texts: &[&str]) -> millstream_core::Result<()> {
-    for (text, time) in texts.iter().zip(0..) {
-        driver.pipe(&TEXTS, "k".to_owned(), (*text).to_owned(), time)?;
-    }
-    Ok(())
 }
 
 /// The values of dead letters.
