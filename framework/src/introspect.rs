@@ -6,18 +6,18 @@ mod read;
 
 use crate::{client::KeptClient, program::ModelsView, publish::Sinks};
 use millstream_core::{
-    record::TopicPartition,
+    record::{TaskId, TopicPartition},
     topology::{Format, RecordFormat, Topology},
 };
 use millstream_http::{
-    Appended, Entry, Introspect, ModelStatus, NewRecord, QueryError, Range, RangePage, ReadFrom,
-    RecordPage, RestoreProgress, Role, Status, StoreStatus, TaskStatus, TopicStatus,
-    TopologyFormat,
+    Appended, Entry, InstanceStatus, Introspect, ModelStatus, NewRecord, QueryError, Range,
+    RangePage, ReadFrom, RecordPage, RestoreProgress, Role, Status, StoreStatus, TaskStatus,
+    TopicStatus, TopologyFormat,
 };
 use millstream_log::{Broker, Error as LogError, Log, TopicSpec};
 use millstream_runtime::{
     error::Error as RuntimeError,
-    streams::{Cursor, State, StoreRow, Streams, UnreadableRow},
+    streams::{Cursor, HostInfo, State, StoreRow, Streams, UnreadableRow},
     worker::{TaskRole, TaskView},
 };
 use millstream_sink::SinkWatch;
@@ -81,6 +81,19 @@ impl Inspector {
         match self.streams.state() {
             State::Rebalancing | State::Running => Ok(()),
             state => Err(QueryError::NotReady(format!("the client is {state}"))),
+        }
+    }
+
+    /// Who is to be asked for a key that is not here, as far as the group has said.
+    fn elsewhere(&self, store: &str, key: &Value, why: String) -> QueryError {
+        let hosts = self.streams.query_metadata_for_key(store, key);
+        match hosts.ok().and_then(|hosts| hosts.active_host) {
+            Some(HostInfo {
+                server,
+                ours: false,
+            }) => QueryError::Elsewhere { why, server },
+            // Rows may be in any partition, and this one is here: what is missing may come.
+            _ => QueryError::NotReady(why),
         }
     }
 
@@ -255,6 +268,18 @@ impl Introspect for Inspector {
         })
     }
 
+    fn instances(&self) -> Vec<InstanceStatus> {
+        let names = |tasks: &[TaskId]| tasks.iter().map(ToString::to_string).collect();
+        let all = self.streams.metadata_for_all_streams_clients().into_iter();
+        all.map(|instance| InstanceStatus {
+            active: names(&instance.active_tasks),
+            standby: names(&instance.standby_tasks),
+            server: instance.host.server,
+            ours: instance.host.ours,
+        })
+        .collect()
+    }
+
     fn stores(&self) -> Vec<StoreStatus> {
         let stores = self.topology().stores().iter().map(|store| StoreStatus {
             name: store.name.clone(),
@@ -282,7 +307,9 @@ impl Introspect for Inspector {
                 Ok(Some(row)) => return Ok(Some(row.value)),
                 Ok(None) => {}
                 // Another reading of the key may be one that is here.
-                Err(error @ RuntimeError::IllegalState(_)) => absent = Err(unanswered(error)),
+                Err(RuntimeError::IllegalState(why)) => {
+                    absent = Err(self.elsewhere(store, &key, why));
+                }
                 Err(error) => return Err(unanswered(error)),
             }
         }

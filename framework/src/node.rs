@@ -94,6 +94,7 @@ fn streams_config(
         None => format!("{}-thread", config.application_id()),
     };
     let mut settings = Settings::new(member, instance(config, process_id));
+    settings.server = config.advertised_server().map(str::to_owned);
     settings.commit_interval_ms = config.commit_interval_ms();
     let threads = config.num_stream_threads();
     settings.uncommitted_bytes_max = config.statestore_uncommitted_max_bytes() / threads.max(1);

@@ -9,13 +9,15 @@
 
 mod common;
 
-use common::{REPARTITION, count, feed, records, settings, topology, until};
+use common::{REPARTITION, ask, count, feed, records, settings, topology, until};
 use millstream::{
     Node, Program,
     core::record::{Offset, TopicPartition},
     log::{Broker, Cleanup, EmbeddedLog, Log, Result, TopicInfo, TopicSpec},
 };
 use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
     path::Path,
     sync::{
         Arc,
@@ -105,6 +107,55 @@ fn topics_that_are_missing_are_named_and_not_made() {
     }
     let all = Cluster::new(&[("lines", 1), ("counts", 1), ("dead", 1)]);
     open(dir.path(), &set, &all).unwrap();
+}
+
+#[test]
+fn an_instance_says_over_http_which_other_one_has_a_key() {
+    let cluster = Cluster::new(&[("lines", 4), ("counts", 4)]);
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let servers = ["a.example.com:80", "b.example.com:80"];
+    let started = [0, 1].map(|number| {
+        let advertised = format!("application.server.advertised={}", servers[number]);
+        let set = ["application.server=127.0.0.1:0", &advertised];
+        let program = open(dirs[number].path(), &set, &cluster).unwrap();
+        let mut node = program.start().unwrap();
+        let address = node.serve().unwrap();
+        (node, address)
+    });
+    let [(a, at_a), (b, at_b)] = &started;
+    feed(&cluster.log, &TEXT);
+    // Each word is known to one of the two, and the other one says to which.
+    let words: BTreeSet<_> = TEXT.iter().flat_map(|line| line.split(' ')).collect();
+    let found = |address: &SocketAddr, word: &str| {
+        let (status, answer) = ask(*address, "GET", &format!("/stores/counts/{word}"), "");
+        match status {
+            200 => Ok(answer["value"].as_u64()),
+            _ => Err((
+                status,
+                answer["error"]["server"].as_str().map(str::to_owned),
+            )),
+        }
+    };
+    let elsewhere = |number: usize| Err((421, Some(servers[number].to_owned())));
+    for word in words {
+        let count = TEXT.iter().flat_map(|line| line.split(' '));
+        let count = u64::try_from(count.filter(|other| *other == word).count()).unwrap();
+        until(a, word, || {
+            let both = (found(at_a, word), found(at_b, word));
+            both == (Ok(Some(count)), elsewhere(0)) || both == (elsewhere(1), Ok(Some(count)))
+        });
+    }
+    let instances = |address: &SocketAddr| ask(*address, "GET", "/instances", "").1;
+    until(b, "both instances", || {
+        let all = instances(at_a);
+        let told = |server| {
+            let one = all.as_array().into_iter().flatten();
+            let mut one = one.filter(|one| one["server"] == server);
+            one.next()
+                .is_some_and(|one| !one["active"].as_array().unwrap().is_empty())
+        };
+        servers.into_iter().all(told)
+    });
 }
 
 #[test]

@@ -9,19 +9,13 @@
 
 mod common;
 
-use common::{LINES, feed, settings, until};
+use common::{LINES, ask, feed, settings, until};
 use millstream::{
     Node, Program,
     prelude::*,
     state::{Column, Presence, WriteBatch},
 };
-use serde_json::Value;
-use std::{
-    collections::BTreeSet,
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
-    time::Duration,
-};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 const WORDS: usize = 50;
 /// The size of a page: no number of rows is a multiple of it, so pages end within partitions.
@@ -84,24 +78,6 @@ fn served(dir: &std::path::Path) -> (Node, SocketAddr) {
 
 fn settings_of(dir: &std::path::Path, set: &[&str]) -> millstream::runtime::config::Config {
     settings(dir, set).unwrap()
-}
-
-/// Asks; the status and the answer.
-fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, Value) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let length = body.len();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
-         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").expect("no head");
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-    let body = serde_json::from_str(body).unwrap_or_else(|_| panic!("{path}: {body}"));
-    (status.expect("no status"), body)
 }
 
 /// What a path or a query may carry.

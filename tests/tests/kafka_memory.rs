@@ -143,6 +143,7 @@ fn subscription(app: &str, member: &str) -> Subscription {
         group: app.to_owned(),
         member: member.to_owned(),
         instance: member.to_owned(),
+        server: None,
         tasks: tasks.collect(),
         patterns: false,
         standbys: 1,

@@ -56,6 +56,7 @@ fn join(client: &mut KafkaClient, app: &str, member: &str) {
         group: app.into(),
         member: member.into(),
         instance: member.into(),
+        server: None,
         tasks: (0..MEMBERS).map(task).collect(),
         patterns: false,
         standbys: 0,

@@ -4,9 +4,9 @@
 //! Each call of `status` is taken as a step in time, so that no clock is needed.
 
 use millstream_http::{
-    Appended, DEFAULT_ADDRESS, HttpServer, Introspect, ModelStatus, NewRecord, Quality, QueryError,
-    Range, RangePage, ReadFrom, RecordPage, RecordView, RestoreProgress, Role, Status, StoreStatus,
-    TaskStatus, TopicStatus, TopologyFormat,
+    Appended, DEFAULT_ADDRESS, HttpServer, InstanceStatus, Introspect, ModelStatus, NewRecord,
+    Quality, QueryError, Range, RangePage, ReadFrom, RecordPage, RecordView, RestoreProgress, Role,
+    Status, StoreStatus, TaskStatus, TopicStatus, TopologyFormat,
 };
 use millstream_metrics::{Counter, Metric, Registry};
 use serde_json::{Value, json};
@@ -124,6 +124,10 @@ impl Introspect for Preview {
             TopologyFormat::Json => include_str!("preview.json").to_owned(),
             _ => "The preview has a picture only.\n".to_owned(),
         }
+    }
+
+    fn instances(&self) -> Vec<InstanceStatus> {
+        Vec::new()
     }
 
     fn stores(&self) -> Vec<StoreStatus> {

@@ -2,7 +2,8 @@
 //!
 //! Invariant: every answer that is not a success has the body
 //! `{"error":{"code":"unknown_store","message":"no store \"x\""}}`, the router's own 404 and 405
-//! included. The probes alone differ: they list reasons.
+//! included; where another instance has what was asked for, `server` beside these says which. The
+//! probes alone differ: they list reasons.
 
 use crate::QueryError;
 use axum::{
@@ -22,6 +23,8 @@ pub(crate) struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// Who can answer instead.
+    server: Option<String>,
 }
 
 impl ApiError {
@@ -31,6 +34,7 @@ impl ApiError {
             status,
             code,
             message,
+            server: None,
         }
     }
 
@@ -52,7 +56,13 @@ impl ApiError {
 
     /// The body's JSON.
     pub(crate) fn body(&self) -> serde_json::Value {
-        json!({ "error": { "code": self.code, "message": self.message } })
+        let Self { code, message, .. } = self;
+        match &self.server {
+            Some(server) => {
+                json!({ "error": { "code": code, "message": message, "server": server } })
+            }
+            None => json!({ "error": { "code": code, "message": message } }),
+        }
     }
 }
 
@@ -73,9 +83,14 @@ impl From<QueryError> for ApiError {
             QueryError::BadRecord(_) => (StatusCode::BAD_REQUEST, "bad_record"),
             QueryError::Refused(_) => (StatusCode::FORBIDDEN, "refused"),
             QueryError::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
+            QueryError::Elsewhere { .. } => (StatusCode::MISDIRECTED_REQUEST, "elsewhere"),
             QueryError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };
-        Self::new(status, code, error.to_string())
+        let told = Self::new(status, code, error.to_string());
+        match error {
+            QueryError::Elsewhere { server, .. } => Self { server, ..told },
+            _ => told,
+        }
     }
 }
 

@@ -25,6 +25,9 @@ pub trait Introspect: Send + Sync {
     /// "label","topic","stores","successors"}],"stores":[{"name","changelog"}]}]}`.
     fn topology(&self, format: TopologyFormat) -> String;
 
+    /// The instances of the program, this one among them, as far as it has heard of them.
+    fn instances(&self) -> Vec<InstanceStatus>;
+
     /// The stores that can be asked, in order.
     fn stores(&self) -> Vec<StoreStatus>;
 
@@ -110,6 +113,19 @@ pub struct TaskStatus {
     pub lag: Option<u64>,
     /// How far each of its stores is restored; empty when none is being restored.
     pub restore: Vec<RestoreProgress>,
+}
+
+/// An instance of the program, and what it has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct InstanceStatus {
+    /// Where it can be asked, as `host:port`, if it says so.
+    pub server: Option<String>,
+    /// Whether it is the one that answers.
+    pub ours: bool,
+    /// The tasks that it runs, in order.
+    pub active: Vec<String>,
+    /// The tasks that it has replicas of, in order.
+    pub standby: Vec<String>,
 }
 
 /// What a task is for.
@@ -336,9 +352,17 @@ pub enum QueryError {
     /// The program does not allow this, as writing to a changelog. Status 403.
     #[error("refused: {0}")]
     Refused(String),
-    /// Not now: restoring, rebalancing, or owned by another instance. Status 503.
+    /// Not now: restoring, rebalancing, or owned by nobody who is known. Status 503.
     #[error("not ready: {0}")]
     NotReady(String),
+    /// Another instance has it. Status 421, with the place to ask instead where that is known.
+    #[error("another instance has it: {why}")]
+    Elsewhere {
+        /// Why it is not here.
+        why: String,
+        /// Where the other one can be asked, as `host:port`.
+        server: Option<String>,
+    },
     /// The program failed. Status 500.
     #[error("{0}")]
     Internal(String),

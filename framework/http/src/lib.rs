@@ -32,9 +32,9 @@ mod page;
 mod server;
 
 pub use introspect::{
-    Appended, Entry, Introspect, ModelPart, ModelStatus, NewRecord, Quality, QueryError, Range,
-    RangePage, ReadFrom, RecordPage, RecordView, RestoreProgress, Role, Status, StoreStatus,
-    TaskStatus, TopicStatus, TopologyFormat,
+    Appended, Entry, InstanceStatus, Introspect, ModelPart, ModelStatus, NewRecord, Quality,
+    QueryError, Range, RangePage, ReadFrom, RecordPage, RecordView, RestoreProgress, Role, Status,
+    StoreStatus, TaskStatus, TopicStatus, TopologyFormat,
 };
 pub use limits::Limits;
 pub use server::{DEFAULT_ADDRESS, HttpServer};

@@ -72,6 +72,27 @@ fn probes_tell_whether_and_why() {
 }
 
 #[test]
+fn other_instances_are_named() {
+    let (server, ..) = start(Limits::default());
+    let address = server.local_addr();
+    let other = "other.example.com:80";
+    for prefix in ["", "/api/v1"] {
+        let instances = get(address, &format!("{prefix}/instances")).json();
+        assert_eq!(
+            instances,
+            json!([
+                { "server": null, "ours": true, "active": ["0_0"], "standby": [] },
+                { "server": other, "ours": false, "active": [], "standby": ["0_0"] },
+            ])
+        );
+    }
+    let error = get(address, "/stores/counts/far").json()["error"].clone();
+    assert_eq!(error["server"], other);
+    let unknown = get(address, "/stores/counts/nope").json()["error"].clone();
+    assert!(unknown.get("server").is_none());
+}
+
+#[test]
 fn the_topology_comes_in_every_format() {
     let (server, ..) = start(Limits::default());
     let address = server.local_addr();
@@ -138,6 +159,7 @@ fn stores_are_listed_and_answer_by_key() {
         ("/stores/nope/apple", 404, "unknown_store"),
         ("/stores/counts/nope", 404, "unknown_key"),
         ("/stores/counts/!", 400, "bad_key"),
+        ("/stores/counts/far", 421, "elsewhere"),
         ("/stores/counts/%FF", 400, "bad_request"),
         ("/stores/counts/boom", 500, "internal"),
         ("/stores/nope", 404, "unknown_store"),

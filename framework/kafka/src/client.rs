@@ -23,7 +23,8 @@ use millstream_core::{
     record::{Offset, Partition, RawRecord, TaskId, TopicPartition},
 };
 use millstream_log::{
-    Commit, Committed, Error, Event, Log, Outcome, Page, Result, Subscription, TopicInfo, TopicSpec,
+    Commit, Committed, Error, Event, Instance, Log, Outcome, Page, Result, Subscription, TopicInfo,
+    TopicSpec,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -245,6 +246,11 @@ impl Log for KafkaClient {
         (self.group, self.subscription) = (None, None);
         (self.lost, self.untold) = (false, false);
         Ok(())
+    }
+
+    fn instances(&mut self) -> Result<Vec<Instance>> {
+        let group = self.group.iter().filter(|_| !self.lost);
+        Ok(group.flat_map(|group| group.instances()).cloned().collect())
     }
 
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>> {

@@ -17,7 +17,7 @@ use crate::{
     shape,
     wake::Waker,
 };
-use millstream_log::{Assignment, Error, Result, Subscription};
+use millstream_log::{Assignment, Error, Instance, Result, Subscription};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, mpsc::sync_channel},
@@ -46,6 +46,9 @@ pub(crate) trait Membership: Send {
     /// All that was revoked is committed or dropped.
     fn let_go(&mut self) -> Result<()>;
 
+    /// The instances of the generation whose tasks were placed last.
+    fn instances(&self) -> &[Instance];
+
     /// What a commit must carry; none between generations.
     fn proof(&self) -> Option<Arc<GroupMetadata>>;
 
@@ -70,6 +73,7 @@ pub(crate) struct ClassicGroup {
     /// The `client.id`, by which the members know each other's processes and versions.
     client: String,
     proof: Option<Arc<GroupMetadata>>,
+    instances: Vec<Instance>,
     /// A generation has formed, and its tasks are not placed yet.
     placing: bool,
     /// Whether members had different tasks when last asked for.
@@ -87,12 +91,13 @@ impl ClassicGroup {
         subscription: Subscription,
         waker: &Arc<Waker>,
     ) -> Result<Self> {
-        let shaped = |name: &str| shape::say(name, &subscription);
-        let client = shaped(&client_id(&cluster.config.process_id, &subscription));
+        let client = client_id(&cluster.config.process_id, &subscription);
+        let client = shape::say(&client, &subscription);
         let context = Context::new(Arc::clone(waker));
         // A static member that comes back is known by what it was called before, and makes no new
         // generation: with other tasks it must be another member.
-        let (group, member) = (&subscription.group, shaped(&subscription.member));
+        let member = shape::say_static(&subscription.member, &subscription);
+        let group = &subscription.group;
         let handle = cluster.config.member(group, &member, &client, context)?;
         let topics: BTreeSet<&str> = (subscription.tasks.iter())
             .flat_map(|task| task.inputs.iter().map(|at| &*at.topic))
@@ -107,6 +112,7 @@ impl ClassicGroup {
             queue,
             client,
             proof: None,
+            instances: Vec::new(),
             placing: false,
             differing: false,
             doubled: false,
@@ -153,6 +159,7 @@ impl ClassicGroup {
         let members: Vec<_> = members.collect();
         let (tasks, standbys) = (&self.subscription.tasks, self.subscription.standbys);
         let mut placed = placement::place(&members, tasks, standbys);
+        self.instances = instances(&described.members, &us.id, &placed);
         self.placing = false;
         Ok(Some(placed.remove(&us.id).unwrap_or_default()))
     }
@@ -277,6 +284,7 @@ impl Membership for ClassicGroup {
                 }
                 GroupEvent::Lost => {
                     (self.proof, self.placing) = (None, false);
+                    self.instances.clear();
                     self.handle.let_go().map_err(fatal)?;
                     return Ok(Some(Change::Lost));
                 }
@@ -307,6 +315,10 @@ impl Membership for ClassicGroup {
     fn let_go(&mut self) -> Result<()> {
         self.proof = None;
         self.handle.let_go().map_err(fatal)
+    }
+
+    fn instances(&self) -> &[Instance] {
+        &self.instances
     }
 
     fn proof(&self) -> Option<Arc<GroupMetadata>> {
@@ -342,6 +354,38 @@ pub(crate) fn client_id(process: &str, subscription: &Subscription) -> String {
     }
 }
 
+/// What the instances of all members have. Of a member that was given no tasks, as of another
+/// version, it is known where it can be asked.
+fn instances(
+    members: &[MemberDescription],
+    us: &str,
+    placed: &BTreeMap<String, Assignment>,
+) -> Vec<Instance> {
+    let mut instances: BTreeMap<String, Instance> = BTreeMap::new();
+    for described in members {
+        let instance = instances.entry(member(described).instance);
+        let instance = instance.or_insert_with(|| Instance {
+            server: None,
+            ours: false,
+            active: Vec::new(),
+            standby: Vec::new(),
+        });
+        instance.ours |= described.id == us;
+        let server = shape::server(&described.client).map(str::to_owned);
+        instance.server = server.or(instance.server.take());
+        if let Some(has) = placed.get(&described.id) {
+            instance.active.extend(&has.active);
+            instance.standby.extend(&has.standby);
+        }
+    }
+    let sorted = |mut instance: Instance| {
+        instance.active.sort_unstable();
+        instance.standby.sort_unstable();
+        instance
+    };
+    instances.into_values().map(sorted).collect()
+}
+
 fn member(described: &MemberDescription) -> Member {
     let MemberDescription { id, client } = described;
     let (name, _) = shape::split(client);
@@ -362,6 +406,7 @@ mod tests {
             group: "app".into(),
             member: member.into(),
             instance: instance.into(),
+            server: None,
             tasks: Vec::new(),
             patterns: false,
             standbys: 0,

@@ -1,9 +1,10 @@
-//! By which members of a group know whether they have the same tasks.
+//! By which members of a group know whether they have the same tasks, and where they can be asked.
 //!
 //! Each member places all tasks by itself, which is sound only among members that have the same
 //! ones: with other tasks, shares and so places differ, and a task would run twice or nowhere. The
 //! only thing that members can tell each other is their `client.id`, so a digest of the tasks
-//! stands at its end. Invariant: members of one shape give every input partition to the same task.
+//! stands behind the name, and behind that the `application.server`. Invariant: members of one
+//! shape give every input partition to the same task.
 
 use millstream_log::Subscription;
 use std::{collections::BTreeMap, fmt::Write};
@@ -13,9 +14,29 @@ use xxhash_rust::xxh3::xxh3_64;
 /// none.
 const MARK: char = '.';
 
-/// A member's id with the shape of its tasks.
+/// Between that and where the member's instance can be asked. No name of a program has it.
+const AT: char = '@';
+
+/// A member's id with the shape of its tasks and where it can be asked: its `client.id`.
 pub(crate) fn say(id: &str, subscription: &Subscription) -> String {
-    format!("{id}{MARK}{:08x}", digest(subscription) >> 32)
+    let shape = digest(subscription) >> 32;
+    match &subscription.server {
+        Some(server) => format!("{id}{MARK}{shape:08x}{AT}{server}"),
+        None => format!("{id}{MARK}{shape:08x}"),
+    }
+}
+
+/// A static member's name, which is another one's where what its `client.id` says is: the group
+/// keeps what it heard from one that comes back under the same name.
+pub(crate) fn say_static(id: &str, subscription: &Subscription) -> String {
+    let (shape, server) = (digest(subscription) >> 32, &subscription.server);
+    match server
+        .as_ref()
+        .map(|server| xxh3_64(server.as_bytes()) >> 32)
+    {
+        Some(server) => format!("{id}{MARK}{shape:08x}-{server:08x}"),
+        None => format!("{id}{MARK}{shape:08x}"),
+    }
 }
 
 /// The shape of a member's tasks; none of a member of a version that did not say it.
@@ -23,8 +44,14 @@ pub(crate) fn of(client: &str) -> Option<&str> {
     split(client).1
 }
 
+/// Where a member's instance can be asked, if it says so.
+pub(crate) fn server(client: &str) -> Option<&str> {
+    client.split_once(AT).map(|(_, server)| server)
+}
+
 /// A member's id, and its shape.
 pub(crate) fn split(client: &str) -> (&str, Option<&str>) {
+    let client = client.split_once(AT).map_or(client, |(client, _)| client);
     let behind = |(_, digests): (&str, &str)| digests.contains(MARK);
     match client.rsplit_once(MARK) {
         Some((id, shape)) if client.rsplit_once('-').is_some_and(behind) => (id, Some(shape)),
@@ -82,6 +109,7 @@ mod tests {
             group: "app".into(),
             member: "app-thread-1".into(),
             instance: "dir".into(),
+            server: None,
             tasks: (0..partitions).map(task).collect(),
             patterns,
             standbys: 0,
@@ -116,6 +144,23 @@ mod tests {
             split("v1.2-1-0123abcd.89ab"),
             ("v1.2-1-0123abcd", Some("89ab"))
         );
+    }
+
+    #[test]
+    fn where_a_member_can_be_asked_changes_nothing_else() {
+        let mut told = subscription(&["in"], 2, false);
+        let silent = say("v1.2-1-0123abcd", &told);
+        assert_eq!(server(&silent), None);
+        for at in ["host.example.com:8080", "[::1]:80", "a-b.c:1"] {
+            told.server = Some(at.to_owned());
+            let client = say("v1.2-1-0123abcd", &told);
+            assert_eq!(server(&client), Some(at));
+            assert_eq!(split(&client), split(&silent));
+            assert_ne!(
+                say_static("a", &told),
+                say_static("a", &subscription(&["in"], 2, false))
+            );
+        }
     }
 
     #[test]

@@ -6,6 +6,8 @@ use millstream_core::{
 };
 use std::time::Duration;
 
+pub use crate::members::{Assignment, Instance, Subscription, TaskInputs};
+
 /// The result of a log call.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -39,45 +41,6 @@ pub enum Error {
     /// The program must stop: the message says why.
     #[error("{0}")]
     Fatal(String),
-}
-
-/// What a member asks to take part in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subscription {
-    /// The group: the program's `application.id`.
-    pub group: String,
-    /// This member's stable name, unique in the group: instance and thread.
-    pub member: String,
-    /// The instance (process) the member belongs to: standbys go to another one.
-    pub instance: String,
-    /// All tasks of the program and what they read. Equal in every member of a group: a log never
-    /// gives tasks of one program to some members while it gives those of another to others.
-    pub tasks: Vec<TaskInputs>,
-    /// Whether some inputs are topics that match a pattern: members that began at different times
-    /// may read more of them, or fewer, in the same tasks.
-    pub patterns: bool,
-    /// How many standby replicas each task with state should have.
-    pub standbys: usize,
-}
-
-/// A task and the partitions it reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TaskInputs {
-    /// The task.
-    pub task: TaskId,
-    /// Its input partitions.
-    pub inputs: Vec<TopicPartition>,
-    /// Whether it has changelogged stores, and so can have standbys.
-    pub stateful: bool,
-}
-
-/// All tasks a member has after a rebalance.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Assignment {
-    /// Tasks to run, in order.
-    pub active: Vec<TaskId>,
-    /// Tasks to keep a replica of, in order.
-    pub standby: Vec<TaskId>,
 }
 
 /// What can happen to a member.
@@ -272,6 +235,14 @@ pub trait Log: Send {
 
     /// Leaves the group; open work is aborted first.
     fn leave(&mut self) -> Result<()>;
+
+    /// The instances of the member's group in an order of the log's, and who has which task as far
+    /// as this member knows: while tasks move, some may be nobody's. Empty without a group, and
+    /// before the group has first given out its tasks. It costs no journey.
+    ///
+    /// # Errors
+    /// As any call.
+    fn instances(&mut self) -> Result<Vec<Instance>>;
 
     /// The group's committed places, in the order asked; waits for no one: a partition with a
     /// commit in flight elsewhere gives `Retry`.

@@ -5,8 +5,8 @@
 
 use crate::{
     api::{
-        Commit, Committed, Error, Event, Log, Outcome, Page, Result, Subscription, TopicInfo,
-        TopicSpec,
+        Commit, Committed, Error, Event, Instance, Log, Outcome, Page, Result, Subscription,
+        TopicInfo, TopicSpec,
     },
     faults::{CrashPoint, Faults},
 };
@@ -151,6 +151,14 @@ impl<L: Log> Log for FaultyLog<L> {
         self.inner.leave()?;
         (self.standing, self.sent, self.unknown) = (Standing::Outside, 0, None);
         Ok(())
+    }
+
+    fn instances(&mut self) -> Result<Vec<Instance>> {
+        self.faults.alive()?;
+        match self.standing {
+            Standing::Outside | Standing::Member => self.inner.instances(),
+            Standing::Expelled | Standing::Lost => Ok(Vec::new()),
+        }
     }
 
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>> {

@@ -8,12 +8,13 @@ pub mod contract;
 mod embedded;
 mod faults;
 mod faulty;
+mod members;
 pub mod murmur2;
 mod rng;
 
 pub use api::{
-    Assignment, Broker, Cleanup, ClientStatistics, Commit, Committed, Error, Event, Log, Outcome,
-    Page, Result, Subscription, TaskInputs, TopicInfo, TopicSpec,
+    Assignment, Broker, Cleanup, ClientStatistics, Commit, Committed, Error, Event, Instance, Log,
+    Outcome, Page, Result, Subscription, TaskInputs, TopicInfo, TopicSpec,
 };
 pub use embedded::{EmbeddedClient, EmbeddedLog, Limits, Maintenance};
 pub use faults::{CrashPoint, FaultCounts, FaultRates, Faults};

@@ -58,6 +58,7 @@ impl Worker {
             group: "copy".into(),
             member: self.name.clone(),
             instance: self.name.clone(),
+            server: None,
             tasks: (0..PARTITIONS).map(inputs).collect(),
             patterns: false,
             standbys: 1,

@@ -4,7 +4,12 @@
     dead_code,
     reason = "each test file is a crate of its own, and uses a part of this"
 )]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test support")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test support"
+)]
 
 use millstream::{
     Feed, Node, Program,
@@ -16,7 +21,13 @@ use millstream::{
         streams::State,
     },
 };
-use std::{path::Path, time::Duration};
+use serde_json::Value;
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    time::Duration,
+};
 
 pub(crate) static LINES: Topic<String, String> = Topic::new("lines", utf8(), utf8());
 pub(crate) static COUNTS: Topic<String, Option<u64>> =
@@ -114,4 +125,22 @@ pub(crate) fn records(log: &dyn Broker, topic: &str) -> Vec<(String, String)> {
         }
     }
     all
+}
+
+/// Asks; the status and the answer.
+pub(crate) fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, Value) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").expect("no head");
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let body = serde_json::from_str(body).unwrap_or_else(|_| panic!("{path}: {body}"));
+    (status.expect("no status"), body)
 }

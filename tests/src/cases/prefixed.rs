@@ -8,8 +8,8 @@ use millstream_core::{
     record::{Offset, Partition, RawRecord, TaskId, TopicPartition},
 };
 use millstream_log::{
-    Broker, Commit, Committed, Error, Event, Log, Outcome, Page, Result, Subscription, TopicInfo,
-    TopicSpec,
+    Broker, Commit, Committed, Error, Event, Instance, Log, Outcome, Page, Result, Subscription,
+    TopicInfo, TopicSpec,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -128,6 +128,10 @@ impl Log for Prefixed<Box<dyn Log>> {
 
     fn leave(&mut self) -> Result<()> {
         self.inner.leave()
+    }
+
+    fn instances(&mut self) -> Result<Vec<Instance>> {
+        self.inner.instances()
     }
 
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>> {

@@ -111,6 +111,7 @@ fn subscription(group: &str, topic: &str, member: &str, tasks: u32) -> Subscript
         group: group.into(),
         member: member.into(),
         instance: member.into(),
+        server: None,
         tasks: (0..tasks)
             .map(|n| TaskInputs {
                 task: task(n),

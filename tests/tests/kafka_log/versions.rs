@@ -30,6 +30,7 @@ fn version(group: &str, member: &str, topics: &[String]) -> Subscription {
         group: group.into(),
         member: member.into(),
         instance: member.into(),
+        server: None,
         tasks: tasks.collect(),
         patterns: false,
         standbys: 1,

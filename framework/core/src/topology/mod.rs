@@ -235,6 +235,10 @@ pub trait StoreQuery: Send + Sync {
     fn show_key(&self, bytes: &[u8]) -> Result<serde_json::Value>;
     /// What a stored value (without its timestamp) shows as.
     fn show_value(&self, bytes: &[u8]) -> Result<serde_json::Value>;
+    /// The bytes of the record's key in a stored key, by which records are partitioned.
+    fn record_key(&self, stored: &[u8]) -> Result<Vec<u8>> {
+        Ok(stored.to_vec())
+    }
     /// Whether a stored key is a row's, and not one of the store's own notes.
     fn is_row(&self, _key: &[u8]) -> bool {
         true

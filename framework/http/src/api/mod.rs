@@ -42,6 +42,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 fn queries() -> Router<Arc<App>> {
     Router::new()
         .route("/topology", get(system::topology))
+        .route("/instances", get(system::instances))
         .route("/stores", get(stores::list))
         .route("/stores/{name}", get(stores::range))
         .route("/stores/{name}/{key}", get(stores::value))

@@ -1,7 +1,7 @@
 //! Metrics, probes, and what the program is and does.
 
 use crate::{
-    ModelStatus, Status, TaskStatus, TopologyFormat,
+    InstanceStatus, ModelStatus, Status, TaskStatus, TopologyFormat,
     app::App,
     error::{ApiError, ApiResult},
 };
@@ -70,6 +70,11 @@ pub(crate) async fn topology(
         TopologyFormat::Dot => "text/vnd.graphviz; charset=utf-8",
     };
     Ok(([(CONTENT_TYPE, kind)], text).into_response())
+}
+
+/// `GET /instances`.
+pub(crate) async fn instances(State(app): State<Arc<App>>) -> ApiResult<Json<Vec<InstanceStatus>>> {
+    app.ask(|program| program.instances()).await.map(Json)
 }
 
 /// `GET /api/v1/status`.

@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test support")]
 
 use millstream_http::{
-    Appended, Entry, HttpServer, Introspect, Limits, ModelPart, ModelStatus, NewRecord, Quality,
-    QueryError, Range, RangePage, ReadFrom, RecordPage, RecordView, Role, Status, StoreStatus,
-    TaskStatus, TopicStatus, TopologyFormat,
+    Appended, Entry, HttpServer, InstanceStatus, Introspect, Limits, ModelPart, ModelStatus,
+    NewRecord, Quality, QueryError, Range, RangePage, ReadFrom, RecordPage, RecordView, Role,
+    Status, StoreStatus, TaskStatus, TopicStatus, TopologyFormat,
 };
 use millstream_metrics::Registry;
 use serde_json::{Value, json};
@@ -95,6 +95,20 @@ impl Introspect for Fake {
         }
     }
 
+    fn instances(&self) -> Vec<InstanceStatus> {
+        let other = InstanceStatus {
+            server: Some("other.example.com:80".into()),
+            standby: vec!["0_0".into()],
+            ..InstanceStatus::default()
+        };
+        let this = InstanceStatus {
+            ours: true,
+            active: vec!["0_0".into()],
+            ..InstanceStatus::default()
+        };
+        vec![this, other]
+    }
+
     fn stores(&self) -> Vec<StoreStatus> {
         let (name, kind) = ("counts".into(), "key-value".into());
         vec![StoreStatus {
@@ -113,6 +127,12 @@ impl Introspect for Fake {
         }
         match key {
             "slow" => drop(self.slow.lock().unwrap().recv()),
+            "far" => {
+                return Err(QueryError::Elsewhere {
+                    why: "of 2 partitions this instance has 1".into(),
+                    server: Some("other.example.com:80".into()),
+                });
+            }
             "boom" => panic!("the program has a fault"),
             "!" => return Err(QueryError::BadKey("no key begins with '!'".into())),
             _ => {}

@@ -7,7 +7,7 @@ use crate::{
     membership::Change,
     mock::{Mock, TIMEOUT, TOPIC, send},
 };
-use millstream_log::{Assignment, TaskInputs};
+use millstream_log::{Assignment, Instance, TaskInputs};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,6 +23,7 @@ fn member(mock: &Mock, guarantee: Guarantee, group: Group) -> KafkaClient {
         group: "app".into(),
         member: "m".into(),
         instance: "i".into(),
+        server: None,
         tasks: vec![TaskInputs {
             task: TASK,
             inputs: vec![TopicPartition::new(TOPIC, 0)],
@@ -52,6 +53,10 @@ impl Membership for Group {
 
     fn let_go(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    fn instances(&self) -> &[Instance] {
+        &[]
     }
 
     fn proof(&self) -> Option<Arc<GroupMetadata>> {

@@ -150,6 +150,7 @@ pub const CASES: &[(&str, Case)] = &[
         "standbys live on other instances and take over",
         moves::standbys,
     ),
+    ("each hears what all others have", moves::instances),
     ("members must agree on the tasks", moves::disagree),
 ];
 

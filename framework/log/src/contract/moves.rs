@@ -2,8 +2,8 @@
 //!
 //! Invariant tested: a task has one owner at a time, and only its owner can commit for it.
 
-use super::stage::{Member, Stage, place, task, value};
-use crate::api::{Assignment, Committed, Error, Event};
+use super::stage::{Member, Stage, place, server, task, value};
+use crate::api::{Assignment, Committed, Error, Event, Instance};
 use std::time::Duration;
 
 /// Nothing to wait for: what there is to hear is there.
@@ -211,6 +211,43 @@ pub(super) fn standbys(stage: &mut Stage<'_>) {
     let of_b = stage.input(b.has.active[0].partition);
     stage.fenced(|| b.client.commit(1, &[place(&of_b, 1, 1)]));
     lost(stage, &mut b);
+}
+
+/// What a member is told of all instances is what these have, and where they say that they are.
+pub(super) fn instances(stage: &mut Stage<'_>) {
+    stage.topic(&stage.input(0), 3);
+    let [mut a, mut b] = ["a", "b"].map(|name| stage.join(name, 3, 1));
+    stage.settled(&mut [&mut a, &mut b], |all| {
+        active(all).iter().sum::<usize>() == 3 && active(all).iter().all(|count| *count > 0)
+    });
+    let instance = |name, ours, has: &Assignment| Instance {
+        server: Some(server(name)),
+        ours,
+        active: has.active.clone(),
+        standby: has.standby.clone(),
+    };
+    for number in 0..2 {
+        let client = if number == 0 {
+            &mut a.client
+        } else {
+            &mut b.client
+        };
+        let mut found = client.instances().expect("the instances");
+        found.sort_by(|one, other| one.server.cmp(&other.server));
+        let both = [
+            instance("a", number == 0, &a.has),
+            instance("b", number == 1, &b.has),
+        ];
+        assert_eq!(found, both);
+    }
+    drop(b);
+    stage.settled(&mut [&mut a], |all| active(all) == [3]);
+    let alone = instance("a", true, &a.has);
+    assert_eq!(a.client.instances().expect("the instances"), [alone]);
+    a.client.leave().expect("a farewell");
+    assert_eq!(a.client.instances().expect("the instances"), []);
+    let mut outside = stage.client();
+    assert_eq!(outside.instances().expect("the instances"), []);
 }
 
 pub(super) fn disagree(stage: &mut Stage<'_>) {

@@ -233,6 +233,7 @@ impl<'a> Stage<'a> {
             group: self.group.clone(),
             member: member.into(),
             instance: member.into(),
+            server: Some(server(member)),
             tasks: (0..tasks).map(inputs).collect(),
             patterns: false,
             standbys,
@@ -312,6 +313,11 @@ impl<'a> Stage<'a> {
         });
         assert_eq!(all, values);
     }
+}
+
+/// Where an instance says that it answers.
+pub(super) fn server(instance: &str) -> String {
+    format!("{instance}.example.com:80")
 }
 
 fn have_one_owner(members: &[&mut Member]) {

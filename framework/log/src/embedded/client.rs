@@ -13,7 +13,8 @@ use super::{
     transaction::OpenTransaction,
 };
 use crate::api::{
-    Commit, Committed, Error, Event, Log, Outcome, Page, Result, Subscription, TopicInfo, TopicSpec,
+    Commit, Committed, Error, Event, Instance, Log, Outcome, Page, Result, Subscription, TopicInfo,
+    TopicSpec,
 };
 use millstream_core::{
     batch::Records,
@@ -221,6 +222,15 @@ impl Log for EmbeddedClient {
         self.open.clear();
         self.vanish();
         Ok(())
+    }
+
+    fn instances(&mut self) -> Result<Vec<Instance>> {
+        let Membership::Member { group, member } = &self.membership else {
+            return Ok(Vec::new());
+        };
+        let mut state = self.shared.lock()?;
+        let found = known(&mut state, group, member, self.id);
+        Ok(found.map_or_else(Vec::new, |group| group.instances(member)))
     }
 
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>> {

@@ -6,7 +6,7 @@
 //! Membership lives in memory only: a program that restarts joins anew. Places are what persists.
 
 use super::assign::{self, Candidate};
-use crate::api::{Assignment, Error, Event, Result, Subscription, TaskInputs};
+use crate::api::{Assignment, Error, Event, Instance, Result, Subscription, TaskInputs};
 use millstream_core::record::{TaskId, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +15,7 @@ struct Member {
     /// The client that speaks for it; another client under the same name takes its place.
     client: u64,
     instance: String,
+    server: Option<String>,
     standbys: usize,
     /// What it was told last; `None` before the first assignment.
     told: Option<Assignment>,
@@ -59,6 +60,7 @@ impl Group {
         let member = Member {
             client,
             instance: subscription.instance.clone(),
+            server: subscription.server.clone(),
             standbys: subscription.standbys,
             told: None,
             revoking: BTreeSet::new(),
@@ -166,6 +168,31 @@ impl Group {
             .iter()
             .filter(move |(_, owner)| *owner == name)
             .map(|(task, _)| *task)
+    }
+
+    /// The instances by their names, with what their members have now.
+    pub(super) fn instances(&self, asking: &str) -> Vec<Instance> {
+        let ours = self.members.get(asking).map(|member| &member.instance);
+        let mut instances: BTreeMap<&String, Instance> = BTreeMap::new();
+        for (name, member) in &self.members {
+            let instance = instances.entry(&member.instance).or_insert(Instance {
+                server: None,
+                ours: ours == Some(&member.instance),
+                active: Vec::new(),
+                standby: Vec::new(),
+            });
+            // Its members were all told the same; but one may come anew that was told another.
+            instance.server = member.server.clone().or(instance.server.take());
+            instance.active.extend(self.owned(name));
+            let told = member.told.iter().flat_map(|told| &told.standby);
+            instance.standby.extend(told);
+        }
+        let sorted = |mut instance: Instance| {
+            instance.active.sort_unstable();
+            instance.standby.sort_unstable();
+            instance
+        };
+        instances.into_values().map(sorted).collect()
     }
 
     /// Computes who should have what, and gives out what is free.
@@ -277,6 +304,7 @@ mod tests {
             group: "g".into(),
             member: member.into(),
             instance: member.into(),
+            server: None,
             tasks: (0..tasks).map(inputs).collect(),
             patterns: false,
             standbys: 0,

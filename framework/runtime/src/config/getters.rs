@@ -201,6 +201,16 @@ impl Config {
         self.get("bootstrap.servers")
     }
 
+    /// `application.server.advertised`, or else `application.server`; `None` where that names no
+    /// one place: a port that the system chooses, or all addresses.
+    pub fn advertised_server(&self) -> Option<&str> {
+        self.get("application.server.advertised").or_else(|| {
+            let (host, port) = self.application_server().rsplit_once(':')?;
+            let anywhere = ["0.0.0.0", "[::]"].contains(&host) || port.parse() == Ok(0_u16);
+            (!anywhere).then(|| self.application_server())
+        })
+    }
+
     /// `group.instance.id`, `None` where the instance has no fixed name.
     pub fn group_instance_id(&self) -> Option<&str> {
         self.get("group.instance.id")
@@ -290,4 +300,35 @@ getters! {
     rocksdb_block_cache_bytes: usize = size("rocksdb.block.cache.bytes");
     /// Of the whole process.
     rocksdb_write_buffer_bytes: usize = size("rocksdb.write.buffer.bytes");
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::ConfigBuilder;
+
+    fn named() -> ConfigBuilder {
+        ConfigBuilder::new().defaults(&[("application.id", "app")])
+    }
+
+    #[test]
+    fn only_what_names_one_place_is_advertised() {
+        let advertised = |set: &[&str]| {
+            let builder = set
+                .iter()
+                .try_fold(named(), |builder, one| builder.set(one));
+            let config = builder.unwrap().build().unwrap();
+            config.advertised_server().map(str::to_owned)
+        };
+        for anywhere in ["0.0.0.0:8080", "[::]:8080", "127.0.0.1:0", "host:00"] {
+            let listens = format!("application.server={anywhere}");
+            assert_eq!(advertised(&[&listens]), None);
+            let told = "application.server.advertised=shop-1.example.com:443";
+            let expected = Some("shop-1.example.com:443".to_owned());
+            assert_eq!(advertised(&[&listens, told]), expected);
+        }
+        let one = advertised(&["application.server=10.0.0.7:8080"]);
+        assert_eq!(one.as_deref(), Some("10.0.0.7:8080"));
+        let bad = named().set("application.server.advertised=8080");
+        assert!(bad.and_then(ConfigBuilder::build).is_err());
+    }
 }

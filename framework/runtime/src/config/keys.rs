@@ -91,6 +91,12 @@ pub static KEYS: &[Key] = &[
         "Where this instance listens, to serve metrics, probes, queries and its page. Kafka \
          Streams only tells other instances what is written here.",
     ),
+    unset(
+        "application.server.advertised",
+        Kind::Address,
+        "Where others reach this instance, which all instances are told. Not set: \
+         application.server, but where that is a port of the system's choice or of all addresses.",
+    ),
     key(
         "auto.offset.reset",
         Kind::Choice(&["earliest", "latest", "none"]),

@@ -60,6 +60,7 @@ fn built_in_defaults() {
     assert_eq!(config.application_id(), "app");
     assert_eq!(config.bootstrap_servers(), None);
     assert_eq!(config.application_server(), "127.0.0.1:8080");
+    assert_eq!(config.advertised_server(), Some("127.0.0.1:8080"));
     assert_eq!(config.num_stream_threads(), 1);
     assert_eq!(config.num_standby_replicas(), 0);
     assert_eq!(

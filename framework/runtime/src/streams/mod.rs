@@ -2,6 +2,7 @@
 
 mod builder;
 mod found;
+mod hosts;
 mod query;
 mod roster;
 mod rows;
@@ -11,6 +12,7 @@ mod thread;
 mod typed;
 
 pub use builder::StreamsConfig;
+pub use hosts::{HostInfo, KeyQueryMetadata, StreamsMetadata};
 pub use query::{Cursor, RowPage};
 pub use rows::{StoreHome, StoreRow, StoreRows, StoredRow, UnreadableRow};
 pub use shared::{LogSource, StateListener, UncaughtHandler};

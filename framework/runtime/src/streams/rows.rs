@@ -145,6 +145,11 @@ impl StoreRows {
         (self.query.key(key)).map_err(|error| Error::BadKey(error.to_string()))
     }
 
+    /// The bytes of the record's key that a row's key begins with, or is.
+    pub(super) fn record_key(&self, place: &[u8]) -> Result<Vec<u8>> {
+        (self.query.record_key(place)).map_err(|error| Error::BadKey(error.to_string()))
+    }
+
     /// The keys that a text may stand for: the text itself, and what it says as JSON, in this order
     /// and as far as the store's keys are like that. So `5` is a number to a store of numbers, and
     /// a text to one of texts.

@@ -9,7 +9,7 @@ use crate::{
     backends::Backends, calls::CallPool, clock::Clock, error::Error, program::Program,
     publish::Publisher, worker::Settings,
 };
-use millstream_log::Log;
+use millstream_log::{Instance, Log};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     views: Mutex<BTreeMap<usize, ThreadView>>,
+    /// The group's instances, as a thread heard of them last.
+    instances: Mutex<Vec<Instance>>,
     failure: Mutex<Option<String>>,
 }
 
@@ -87,6 +89,7 @@ impl Shared {
             state: Mutex::new(State::Created),
             changed: Condvar::new(),
             views: Mutex::default(),
+            instances: Mutex::default(),
             failure: Mutex::default(),
         }
     }
@@ -199,6 +202,18 @@ impl Shared {
 
     pub(crate) fn views(&self) -> MutexGuard<'_, BTreeMap<usize, ThreadView>> {
         self.views.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A thread says what instances there are, if it knows of any: one that is just outside the
+    /// group knows nothing better than what was heard before.
+    pub(super) fn heard_of(&self, instances: Vec<Instance>) {
+        if !instances.is_empty() {
+            *self.instances() = instances;
+        }
+    }
+
+    pub(super) fn instances(&self) -> MutexGuard<'_, Vec<Instance>> {
+        (self.instances.lock()).unwrap_or_else(PoisonError::into_inner)
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {

@@ -95,7 +95,7 @@ fn live(shared: &Arc<Shared>, seat: &Seat) -> Result<()> {
             .get(&index)
             .is_none_or(|v| v.phase != worker.phase());
         if due || phase_is_old {
-            publish(shared, index, &worker);
+            publish(shared, index, &mut worker);
             published = Some(now);
         }
         if shared
@@ -105,10 +105,10 @@ fn live(shared: &Arc<Shared>, seat: &Seat) -> Result<()> {
             summary.log(now, &worker);
         }
     }
-    publish(shared, index, &worker);
+    publish(shared, index, &mut worker);
     let closed = worker.close(shared.clock.now());
     // The last commit counts too.
-    publish(shared, index, &worker);
+    publish(shared, index, &mut worker);
     closed
 }
 
@@ -132,7 +132,7 @@ impl Summary {
 }
 
 /// Shows a thread's work, and derives the client's state from all threads' phases.
-fn publish(shared: &Shared, index: usize, worker: &Worker) {
+fn publish(shared: &Shared, index: usize, worker: &mut Worker) {
     let view = ThreadView {
         phase: worker.phase(),
         stats: *worker.stats(),
@@ -140,6 +140,7 @@ fn publish(shared: &Shared, index: usize, worker: &Worker) {
         totals: worker.totals(),
     };
     shared.publisher.thread(index, &view);
+    shared.heard_of(worker.instances());
     if !shared.program.topology.globals().is_empty() {
         shared.publisher.globals(shared.settings.globals.dropped());
     }

@@ -34,7 +34,9 @@ use millstream_core::{
     record::{TaskId, Timestamp},
     task::{Task, TaskConfig},
 };
-use millstream_log::{Assignment, Committed, Error as LogError, Event, Log, Subscription};
+use millstream_log::{
+    Assignment, Committed, Error as LogError, Event, Instance, Log, Subscription,
+};
 use restores::Told;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -137,6 +139,7 @@ impl Worker {
             group: program.task.application_id.to_string(),
             member: settings.member.clone(),
             instance: settings.instance.clone(),
+            server: settings.server.clone(),
             tasks: program.task_inputs(),
             patterns: program.has_patterns(),
             standbys: settings.standby_replicas,
@@ -382,6 +385,12 @@ impl Worker {
     /// The worker's tasks, for people.
     pub fn tasks(&self) -> Vec<TaskView> {
         stats::views(&self.active, &self.restoring, &self.standby)
+    }
+
+    /// The instances of the group, and what each has, as far as the log knows: nothing of it where
+    /// the log cannot say, since it is asked again soon.
+    pub(crate) fn instances(&mut self) -> Vec<Instance> {
+        self.log.instances().unwrap_or_default()
     }
 
     /// Commits what is done and leaves the group: a graceful end.

@@ -25,6 +25,8 @@ pub struct Settings {
     pub member: String,
     /// The instance it belongs to.
     pub instance: String,
+    /// Where the instance can be asked for its rows, as `host:port`; the others are told.
+    pub server: Option<String>,
     /// `commit.interval.ms`.
     pub commit_interval_ms: i64,
     /// `statestore.uncommitted.max.bytes`: more dirty bytes than this commit early.
@@ -56,6 +58,7 @@ impl Settings {
         Self {
             member: member.into(),
             instance: instance.into(),
+            server: None,
             commit_interval_ms: 100,
             uncommitted_bytes_max: 64 << 20,
             buffered_records: 1000,

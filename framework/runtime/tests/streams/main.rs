@@ -16,6 +16,7 @@ mod failures;
 mod globals;
 mod groups;
 mod harness;
+mod hosts;
 mod idle;
 mod joins;
 mod kinds;

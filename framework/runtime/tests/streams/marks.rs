@@ -2,8 +2,8 @@
 
 use millstream_core::record::{Offset, Partition, RawRecord, TaskId, TopicPartition};
 use millstream_log::{
-    Commit, Committed, EmbeddedClient, Error, Event, Log, Outcome, Page, Result, Subscription,
-    TopicInfo, TopicSpec,
+    Commit, Committed, EmbeddedClient, Error, Event, Instance, Log, Outcome, Page, Result,
+    Subscription, TopicInfo, TopicSpec,
 };
 use std::{
     sync::{
@@ -95,6 +95,9 @@ impl Log for Marked {
     }
     fn leave(&mut self) -> Result<()> {
         self.log.leave()
+    }
+    fn instances(&mut self) -> Result<Vec<Instance>> {
+        self.log.instances()
     }
     fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>> {
         self.asked.places.fetch_add(1, Ordering::Relaxed);

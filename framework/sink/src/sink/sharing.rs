@@ -111,6 +111,7 @@ impl Sink {
                 group: member.group.clone(),
                 member: member.member.clone(),
                 instance: member.instance.clone(),
+                server: None,
                 tasks: (0..partitions).map(|n| task(&self.topic, n)).collect(),
                 patterns: false,
                 standbys: 0,

@@ -29,7 +29,7 @@ use millstream_core::{
     topic::Topic,
 };
 use millstream_log::{
-    Commit, Committed, Error as LogError, Event, Log, Outcome, Page, Result as LogResult,
+    Commit, Committed, Error as LogError, Event, Instance, Log, Outcome, Page, Result as LogResult,
     Subscription, TopicInfo, TopicSpec,
 };
 use std::{
@@ -311,6 +311,9 @@ impl Log for MemoryLog {
         unreachable!()
     }
     fn leave(&mut self) -> LogResult<()> {
+        unreachable!()
+    }
+    fn instances(&mut self) -> LogResult<Vec<Instance>> {
         unreachable!()
     }
     fn committed(&mut self, _: &[TopicPartition]) -> LogResult<Vec<Option<Committed>>> {

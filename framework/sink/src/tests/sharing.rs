@@ -88,6 +88,7 @@ impl Shared {
             group: "app-sink-words".into(),
             member: name.into(),
             instance: name.into(),
+            server: None,
             tasks: tasks.collect(),
             patterns: false,
             standbys: 0,

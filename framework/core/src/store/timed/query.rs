@@ -69,6 +69,13 @@ impl<K, V> StoreQuery for TimedFormats<K, V> {
         Ok(windowed::show(&key, self.shape.kind.window(at)))
     }
 
+    fn record_key(&self, row: &[u8]) -> Result<Vec<u8>> {
+        let (prefix, _) = keys::parts(row, self.shape.wide)?;
+        let mut key = Vec::new();
+        keys::read_prefix(prefix, &mut key)?;
+        Ok(key)
+    }
+
     fn show_value(&self, bytes: &[u8]) -> Result<Value> {
         self.value.codec().to_json(Some(bytes))
     }

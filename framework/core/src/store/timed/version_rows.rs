@@ -117,6 +117,13 @@ impl<K, V> StoreQuery for VersionedFormats<K, V> {
         })
     }
 
+    fn record_key(&self, row: &[u8]) -> Result<Vec<u8>> {
+        let (prefix, _) = keys::parts(row, WIDE)?;
+        let mut key = Vec::new();
+        keys::read_prefix(prefix, &mut key)?;
+        Ok(key)
+    }
+
     fn show_value(&self, bytes: &[u8]) -> Result<Value> {
         self.value.codec().to_json(Some(bytes))
     }

@@ -1,7 +1,10 @@
 //! Key-value stores and global tables.
 
 use super::{Rows, Source, bad_key};
-use crate::{error::Result, streams::Streams};
+use crate::{
+    error::Result,
+    streams::{KeyQueryMetadata, Streams},
+};
 use millstream_core::store::{KeyValueRows, Materialized, ValueAndTimestamp};
 use std::ops::RangeBounds;
 
@@ -72,6 +75,14 @@ impl<K, V> Clone for ReadOnlyKeyValueStore<K, V> {
 }
 
 impl<K: 'static, V: 'static> ReadOnlyKeyValueStore<K, V> {
+    /// Which instances have the rows of a key, as [`Streams::query_metadata_for_key`] says it.
+    ///
+    /// # Errors
+    /// For a key that is null or cannot be encoded, and where the client is gone.
+    pub fn query_metadata_for_key(&self, key: &K) -> Result<KeyQueryMetadata> {
+        self.source.hosts(&self.rows.key(key).map_err(bad_key)?)
+    }
+
     /// The value of a key.
     ///
     /// # Errors

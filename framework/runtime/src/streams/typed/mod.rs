@@ -21,6 +21,7 @@ pub use window::ReadOnlyWindowStore;
 use super::{
     Streams,
     found::Found,
+    hosts::KeyQueryMetadata,
     rows::{StoreRows, StoredRow, Wanted},
     shared::Shared,
 };
@@ -67,12 +68,20 @@ impl Source {
         Ok((source, reader))
     }
 
-    fn find(&self) -> Result<Found> {
-        let shared = self.shared.upgrade().ok_or_else(|| {
+    fn shared(&self) -> Result<Arc<Shared>> {
+        self.shared.upgrade().ok_or_else(|| {
             let store = &self.store;
             Error::IllegalState(format!("the client that had the store {store:?} is gone"))
-        })?;
-        shared.find(self.rows.home, &self.store)
+        })
+    }
+
+    fn find(&self) -> Result<Found> {
+        self.shared()?.find(self.rows.home, &self.store)
+    }
+
+    /// Who has the rows of a key, given a place among them.
+    fn hosts(&self, place: &[u8]) -> Result<KeyQueryMetadata> {
+        self.shared()?.hosts_of_key(&self.rows, place)
     }
 
     /// The backend of a partition that was here when its rows were asked for.

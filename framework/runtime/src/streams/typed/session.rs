@@ -1,7 +1,10 @@
 //! Session stores.
 
 use super::{Rows, Source, StoredRow, Which, bad_key, window::ends};
-use crate::{error::Result, streams::Streams};
+use crate::{
+    error::Result,
+    streams::{KeyQueryMetadata, Streams},
+};
 use millstream_core::{
     record::Timestamp,
     store::{Materialized, TimedRows, ValueAndTimestamp},
@@ -76,6 +79,15 @@ impl<K, V> Clone for ReadOnlySessionStore<K, V> {
 }
 
 impl<K: 'static, V: 'static> ReadOnlySessionStore<K, V> {
+    /// Which instances have the rows of a key, as [`Streams::query_metadata_for_key`] says it.
+    ///
+    /// # Errors
+    /// For a key that is null or cannot be encoded, and where the client is gone.
+    pub fn query_metadata_for_key(&self, key: &K) -> Result<KeyQueryMetadata> {
+        let place = self.rows.place(key, Window::new(0, 0));
+        self.source.hosts(&place.map_err(bad_key)?)
+    }
+
     /// The session of a key that starts and ends just then.
     ///
     /// # Errors

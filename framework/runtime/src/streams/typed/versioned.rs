@@ -1,7 +1,10 @@
 //! Versioned stores.
 
 use super::{Rows, Source, StoredRow, bad_key, window::ends};
-use crate::{error::Result, streams::Streams};
+use crate::{
+    error::Result,
+    streams::{KeyQueryMetadata, Streams},
+};
 use millstream_core::{
     record::Timestamp,
     store::{Materialized, Version, VersionRows},
@@ -75,6 +78,14 @@ impl<K, V> Clone for ReadOnlyVersionedStore<K, V> {
 }
 
 impl<K: 'static, V: 'static> ReadOnlyVersionedStore<K, V> {
+    /// Which instances have the rows of a key, as [`Streams::query_metadata_for_key`] says it.
+    ///
+    /// # Errors
+    /// For a key that is null or cannot be encoded, and where the client is gone.
+    pub fn query_metadata_for_key(&self, key: &K) -> Result<KeyQueryMetadata> {
+        self.source.hosts(&self.rows.now(key).map_err(bad_key)?)
+    }
+
     /// The version of a key that holds now. Kafka's `VersionedKeyQuery`.
     ///
     /// # Errors

@@ -1,7 +1,10 @@
 //! Window stores.
 
 use super::{Rows, Source, StoredRow, Which, bad_key};
-use crate::{error::Result, streams::Streams};
+use crate::{
+    error::Result,
+    streams::{KeyQueryMetadata, Streams},
+};
 use millstream_core::{
     record::Timestamp,
     store::{Materialized, TimedRows, ValueAndTimestamp},
@@ -75,6 +78,15 @@ impl<K, V> Clone for ReadOnlyWindowStore<K, V> {
 }
 
 impl<K: 'static, V: 'static> ReadOnlyWindowStore<K, V> {
+    /// Which instances have the rows of a key, as [`Streams::query_metadata_for_key`] says it.
+    ///
+    /// # Errors
+    /// For a key that is null or cannot be encoded, and where the client is gone.
+    pub fn query_metadata_for_key(&self, key: &K) -> Result<KeyQueryMetadata> {
+        let place = self.rows.place(key, Window::new(0, 0));
+        self.source.hosts(&place.map_err(bad_key)?)
+    }
+
     /// The row of a key's window that starts at a time; where a store has several rows of a key at
     /// one time, as those of joins have, the first of them.
     ///
