@@ -196,7 +196,41 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         select: impl Fn(&K, &V) -> S + Fun,
         join: impl Fn(V, &GV) -> W + Fun,
     ) -> KStream<'b, K, W> {
-        let join = move |value, row: Option<&GV>| row.map(|row| join(value, row));
+        self.join_global_with_key(table, select, move |_, value, row| join(value, row))
+    }
+
+    /// As [`KStream::join_global`], with a joiner that sees the key: that of the record, which is
+    /// what Kafka Streams gives a `ValueJoinerWithKey` here, and not the one that `select` makes.
+    ///
+    /// ```
+    /// use millstream_core::prelude::*;
+    ///
+    /// static ORDERS: Topic<String, String> = Topic::new("orders", utf8(), utf8());
+    /// static PRICES: Topic<String, u64> = Topic::new("prices", utf8(), u64_be());
+    /// static LINES: Topic<String, String> = Topic::new("lines", utf8(), utf8());
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let prices = builder.global_table(&PRICES, "prices");
+    /// let line = |order: &String, item, price: &u64| format!("{order}: {item} for {price}");
+    /// let orders = builder.stream(&ORDERS);
+    /// orders.join_global_with_key(prices, |_, item| item.clone(), line).to(&LINES);
+    ///
+    /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.pipe(&PRICES, "tea".to_owned(), 3, 0)?;
+    /// driver.pipe(&ORDERS, "order-1".to_owned(), "tea".to_owned(), 1)?;
+    /// let lines = driver.read_key_values(&LINES)?;
+    /// assert_eq!(lines, [("order-1".to_owned(), Some("order-1: tea for 3".to_owned()))]);
+    /// # Ok::<(), millstream_core::Error>(())
+    /// ```
+    #[track_caller]
+    #[must_use = "a joined stream goes nowhere by itself"]
+    pub fn join_global_with_key<GK: Data, GV: Data, S: Into<Option<GK>>, W: Data>(
+        self,
+        table: GlobalKTable<'b, GK, GV>,
+        select: impl Fn(&K, &V) -> S + Fun,
+        join: impl Fn(&K, V, &GV) -> W + Fun,
+    ) -> KStream<'b, K, W> {
+        let join = move |key: &K, value, row: Option<&GV>| row.map(|row| join(key, value, row));
         self.look_up_global("join_global", table, select, join, NullKey::Drops)
     }
 
@@ -233,7 +267,20 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         select: impl Fn(&K, &V) -> S + Fun,
         join: impl Fn(V, Option<&GV>) -> W + Fun,
     ) -> KStream<'b, K, W> {
-        let join = move |value, row: Option<&GV>| Some(join(value, row));
+        self.left_join_global_with_key(table, select, move |_, value, row| join(value, row))
+    }
+
+    /// As [`KStream::left_join_global`], with a joiner that sees the record's key, as that of
+    /// [`KStream::join_global_with_key`] does.
+    #[track_caller]
+    #[must_use = "a joined stream goes nowhere by itself"]
+    pub fn left_join_global_with_key<GK: Data, GV: Data, S: Into<Option<GK>>, W: Data>(
+        self,
+        table: GlobalKTable<'b, GK, GV>,
+        select: impl Fn(&K, &V) -> S + Fun,
+        join: impl Fn(&K, V, Option<&GV>) -> W + Fun,
+    ) -> KStream<'b, K, W> {
+        let join = move |key: &K, value, row: Option<&GV>| Some(join(key, value, row));
         self.look_up_global("left_join_global", table, select, join, NullKey::Joins)
     }
 
@@ -243,7 +290,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         label: &'static str,
         table: GlobalKTable<'b, GK, GV>,
         select: impl Fn(&K, &V) -> S + Fun,
-        join: impl Fn(V, Option<&GV>) -> Option<W> + Fun,
+        join: impl Fn(&K, V, Option<&GV>) -> Option<W> + Fun,
         null_key: NullKey,
     ) -> KStream<'b, K, W> {
         let (made, store) = (Arc::new((select, join)), table.store);
@@ -267,8 +314,8 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
                     Ok(Sought::NullKey) if null_key == NullKey::Drops => {
                         return ctx.drop_null_key();
                     }
-                    Ok(Sought::NullKey | Sought::Missing) => join(value, None),
-                    Ok(Sought::Row(row, _)) => join(value, Some(&row)),
+                    Ok(Sought::NullKey | Sought::Missing) => join(&key, value, None),
+                    Ok(Sought::Row(row, _)) => join(&key, value, Some(&row)),
                     Err(error) => return ctx.refuse(&name, error),
                 };
                 let Some(value) = value else { return Ok(()) };

@@ -57,7 +57,7 @@ where
     V: Data,
     T: Data,
     W: Data,
-    J: Fn(V, Option<&T>) -> Option<W>,
+    J: Fn(&K, V, Option<&T>) -> Option<W>,
 {
     pub(super) fn take(&mut self, ctx: &mut TaskContext, record: Record<K, V>) -> Result<()> {
         if self.key.is_null(&record.key) {
@@ -122,7 +122,7 @@ where
         let (at, join) = ((&key, timestamp), &self.join);
         let met = self
             .view
-            .with_as_of(ctx, at, |row| join(value, row.map(|(row, _)| row)));
+            .with_as_of(ctx, at, |row| join(&key, value, row.map(|(row, _)| row)));
         match met {
             Ok(Some(value)) => self.down.push(
                 ctx,

@@ -112,7 +112,19 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         joined: impl Into<Joined<K, V>>,
         join: impl Fn(V, &T) -> W + Fun,
     ) -> KStream<'b, K, W> {
-        let join = move |value, row: Option<&T>| row.map(|row| join(value, row));
+        self.join_with_and_key(table, joined, move |_, value, row| join(value, row))
+    }
+
+    /// As [`KStream::join_with`], with a joiner that sees the key.
+    #[track_caller]
+    #[must_use = "a joined stream goes nowhere by itself"]
+    pub fn join_with_and_key<T: Data, W: Data>(
+        self,
+        table: KTable<'b, K, T>,
+        joined: impl Into<Joined<K, V>>,
+        join: impl Fn(&K, V, &T) -> W + Fun,
+    ) -> KStream<'b, K, W> {
+        let join = move |key: &K, value, row: Option<&T>| row.map(|row| join(key, value, row));
         self.wait_for(table, Missing::LeftOut, &joined.into(), join)
     }
 
@@ -125,7 +137,19 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         joined: impl Into<Joined<K, V>>,
         join: impl Fn(V, Option<&T>) -> W + Fun,
     ) -> KStream<'b, K, W> {
-        let join = move |value, row: Option<&T>| Some(join(value, row));
+        self.left_join_with_and_key(table, joined, move |_, value, row| join(value, row))
+    }
+
+    /// As [`KStream::left_join_with`], with a joiner that sees the key.
+    #[track_caller]
+    #[must_use = "a joined stream goes nowhere by itself"]
+    pub fn left_join_with_and_key<T: Data, W: Data>(
+        self,
+        table: KTable<'b, K, T>,
+        joined: impl Into<Joined<K, V>>,
+        join: impl Fn(&K, V, Option<&T>) -> W + Fun,
+    ) -> KStream<'b, K, W> {
+        let join = move |key: &K, value, row: Option<&T>| Some(join(key, value, row));
         self.wait_for(table, Missing::Joined, &joined.into(), join)
     }
 
@@ -135,12 +159,12 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         table: KTable<'b, K, T>,
         missing: Missing,
         joined: &Joined<K, V>,
-        join: impl Fn(V, Option<&T>) -> Option<W> + Fun,
+        join: impl Fn(&K, V, Option<&T>) -> Option<W> + Fun,
     ) -> KStream<'b, K, W> {
         let (key, value) = (joined.key, joined.value);
         let stream = self.by_key(&joined.name, Grouped::with(key, value));
         let Some(grace) = joined.grace else {
-            return stream.look_up(table, missing, move |_, value, row| join(value, row));
+            return stream.look_up(table, missing, join);
         };
         let grace = Timestamp::try_from(grace.as_millis()).unwrap_or(Timestamp::MAX);
         let (view, facts) = stream.meets(table);
