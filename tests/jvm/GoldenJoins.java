@@ -27,6 +27,9 @@ final class GoldenJoins {
             return GoldenWindowTables.joined(
                 one, (GoldenWindowTables.Table) right, node, name);
         }
+        boolean keyed = node.path("keyed").asBoolean();
+        ValueJoinerWithKey<String, Long, Long, Long> joiner = (key, l, r) ->
+            GoldenFunctions.keyed(keyed, key, GoldenFunctions.joined(l, r));
         KStream<String, Long> stream = GoldenGraph.cast(left);
         if (right instanceof KStream<?, ?>) {
             return streams(stream, GoldenGraph.cast(right), node, kind, name);
@@ -35,8 +38,8 @@ final class GoldenJoins {
             GlobalKTable<String, Long> table = GoldenGraph.cast(right);
             var key = GoldenFunctions.selector(node.get("key"));
             return switch (kind) {
-                case "inner" -> stream.join(table, key::apply, JOINER);
-                case "left" -> stream.leftJoin(table, key::apply, JOINER);
+                case "inner" -> stream.join(table, key::apply, joiner);
+                case "left" -> stream.leftJoin(table, key::apply, joiner);
                 default -> throw new IllegalArgumentException("join " + kind);
             };
         }
@@ -45,9 +48,6 @@ final class GoldenJoins {
         if (node.has("grace")) {
             joined = joined.withGracePeriod(GoldenWindows.millis(node, "grace"));
         }
-        boolean keyed = node.path("keyed").asBoolean();
-        ValueJoinerWithKey<String, Long, Long, Long> joiner = (key, l, r) ->
-            GoldenFunctions.keyed(keyed, key, GoldenFunctions.joined(l, r));
         return switch (kind) {
             case "inner" -> stream.join(table, joiner, joined);
             case "left" -> stream.leftJoin(table, joiner, joined);

@@ -296,17 +296,15 @@ fn join(joining: &Joining, kinds: &[Kind]) -> Result<Kind> {
         ..
     } = joining;
     let [of, with] = [joining.of, joining.with].map(|place: Place| kinds[place]);
-    let lookup = matches!((of, with), (Kind::Stream { .. }, Kind::Table { .. }));
+    let table = matches!(with, Kind::Table { .. } | Kind::Global);
+    let lookup = matches!(of, Kind::Stream { .. }) && table;
     ensure!(lookup || !joining.keyed, "{joining:?} does not see the key");
     Ok(match (of, with) {
         (Kind::Stream { .. }, Kind::Stream { .. }) if grace.is_some() => {
             Kind::Stream { rekeyed: false }
         }
-        (Kind::Stream { rekeyed }, Kind::Table { versioned, rows })
-            if *kind != Side::Outer
-                && rows.is_looked_up()
-                && (versioned || grace.is_none())
-                && !(joining.keyed && (rekeyed || grace.is_some())) =>
+        (Kind::Stream { .. }, Kind::Table { versioned, rows })
+            if *kind != Side::Outer && rows.is_looked_up() && (versioned || grace.is_none()) =>
         {
             Kind::Stream { rekeyed: false }
         }

@@ -396,8 +396,8 @@ pub enum Until {
 }
 
 /// A join by key. Two streams have `before` and `after`, and a grace; a stream and a versioned
-/// table may have a grace; a stream and a global table have a key. Of a stream and a table the
-/// number of the key may be added, `keyed`.
+/// table may have a grace; a stream and a global table have a key. Of a stream and a table, also a
+/// global one, the number of the stream's key may be added, `keyed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "fields are Kafka Streams' parameters")]

@@ -78,10 +78,17 @@ impl<'b> Graph<'b> {
         let select = move |k: &Key, v: &i64| key.key(k, Some(*v)).map(Some);
         let both = |l, r: &i64| Some(functions::joined(Some(l), Some(*r)));
         let one = |l, r: Option<&i64>| Some(functions::joined(Some(l), r.copied()));
-        let joined = match joining.kind {
-            Side::Inner => present.join_global(table, select, both),
-            Side::Left => present.left_join_global(table, select, one),
-            Side::Outer => bail!("a stream and a global table have no outer join"),
+        let keyed = |k: &Key, joined| functions::keyed(joined, functions::code(k));
+        let joined = match (joining.kind, joining.keyed) {
+            (Side::Inner, true) => {
+                present.join_global_with_key(table, select, move |k, l, r| keyed(k, both(l, r)))
+            }
+            (Side::Left, true) => {
+                present.left_join_global_with_key(table, select, move |k, l, r| keyed(k, one(l, r)))
+            }
+            (Side::Inner, false) => present.join_global(table, select, both),
+            (Side::Left, false) => present.left_join_global(table, select, one),
+            (Side::Outer, _) => bail!("a stream and a global table have no outer join"),
         };
         Ok(Stream {
             stream: joined,
@@ -107,18 +114,20 @@ impl<'b> Graph<'b> {
         };
         let named = stream.rekeyed || joining.grace.is_some();
         let keyed = |k: &Key, joined| functions::keyed(joined, functions::code(k));
-        let stream = match (joining.kind, named) {
-            (Side::Inner, false) if joining.keyed => {
-                present.join_with_key(table, move |k, l, r| keyed(k, both(l, r)))
-            }
-            (Side::Left, false) if joining.keyed => {
-                present.left_join_with_key(table, move |k, l, r| keyed(k, one(l, r)))
-            }
-            (Side::Inner, true) => present.join_with(table, joined, both),
-            (Side::Inner, false) => present.join(table, both),
-            (Side::Left, true) => present.left_join_with(table, joined, one),
-            (Side::Left, false) => present.left_join(table, one),
-            (Side::Outer, _) => bail!("a stream and a table have no outer join"),
+        let (both_keyed, one_keyed) = (
+            move |k: &Key, l, r: &i64| keyed(k, both(l, r)),
+            move |k: &Key, l, r: Option<&i64>| keyed(k, one(l, r)),
+        );
+        let stream = match (joining.kind, named, joining.keyed) {
+            (Side::Inner, true, true) => present.join_with_and_key(table, joined, both_keyed),
+            (Side::Inner, true, false) => present.join_with(table, joined, both),
+            (Side::Inner, false, true) => present.join_with_key(table, both_keyed),
+            (Side::Inner, false, false) => present.join(table, both),
+            (Side::Left, true, true) => present.left_join_with_and_key(table, joined, one_keyed),
+            (Side::Left, true, false) => present.left_join_with(table, joined, one),
+            (Side::Left, false, true) => present.left_join_with_key(table, one_keyed),
+            (Side::Left, false, false) => present.left_join(table, one),
+            (Side::Outer, ..) => bail!("a stream and a table have no outer join"),
         };
         Ok(Stream {
             stream,

@@ -239,6 +239,7 @@ impl Growing<'_> {
         let refusing = grace && !windows && self.errors.any;
         let kinds = [Side::Inner, Side::Left, Side::Outer];
         let kinds = &kinds[..if refusing { 1 } else { 3 }];
+        let sees_key = matches!(self.kinds[with], Kind::Table { .. } | Kind::Global);
         Op::Join(Joining {
             of,
             with,
@@ -248,7 +249,7 @@ impl Growing<'_> {
             grace: grace.then(|| self.grace()),
             key: (self.kinds[with] == Kind::Global).then(|| self.selector()),
             stored: self.stored(of),
-            keyed: matches!(self.kinds[with], Kind::Table { .. }) && self.dice.percent(30),
+            keyed: sees_key && self.dice.percent(30),
         })
     }
 
