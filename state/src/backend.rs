@@ -100,6 +100,27 @@ pub trait Backend: Send + Sync {
         visit: Visitor<'_>,
     ) -> Result<()>;
 
+    /// As [`Backend::scan`], for one who wants no more than so many rows: a backend that copies rows
+    /// before it shows them copies no more than that.
+    ///
+    /// # Errors
+    /// As [`Backend::scan`].
+    fn scan_first(
+        &self,
+        column: Column,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        (direction, limit): (Direction, usize),
+        visit: Visitor<'_>,
+    ) -> Result<()> {
+        if limit == 0 {
+            return Ok(());
+        }
+        let mut left = limit;
+        self.scan(column, bounds, direction, &mut |key, value| {
+            counted(&mut left, visit(key, value))
+        })
+    }
+
     /// As an ascending [`Backend::scan`], for one who is looking for rows to delete that nobody
     /// reads any more: a backend that holds changes back leaves those out, and says of the rows
     /// that they change that these are not settled. Whoever looks so far and no further can count
@@ -147,4 +168,13 @@ pub trait Backend: Send + Sync {
 
     /// Sizes, for metrics.
     fn stats(&self) -> BackendStats;
+}
+
+/// What a visitor answered for a row, or that this was the last one of those there may be.
+pub(crate) fn counted(left: &mut usize, flow: ControlFlow<()>) -> ControlFlow<()> {
+    *left = left.saturating_sub(1);
+    match *left {
+        0 => ControlFlow::Break(()),
+        _ => flow,
+    }
 }

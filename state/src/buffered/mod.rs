@@ -28,7 +28,7 @@ mod rows;
 
 use crate::{
     Backend, BackendStats, Column, Direction, Error, Op, Position, Presence, Result,
-    SettledVisitor, Visitor, WriteBatch,
+    SettledVisitor, Visitor, WriteBatch, backend::counted,
 };
 use ahead::Next;
 use drain::Old;
@@ -183,32 +183,37 @@ impl Buffered {
         buffer.bytes = bytes;
     }
 
-    /// The buffered rows of a range, in order, and the count of drains at that moment.
-    fn fresh(&self, column: usize, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> (Vec<Fresh>, u64) {
+    /// The buffered rows of a range up to as many as a scan can visit, in its direction, and the
+    /// count of drains at that moment.
+    fn fresh(
+        &self,
+        column: usize,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        first: (Direction, usize),
+    ) -> (Vec<Fresh>, u64) {
         let buffer = self.read();
         if buffer.columns[column].is_sorted() {
-            return (buffer.columns[column].range(bounds), buffer.drains);
+            return (buffer.columns[column].range(bounds, first), buffer.drains);
         }
         drop(buffer);
         let mut buffer = self.write();
         buffer.columns[column].sort();
         self.measure(&mut buffer);
-        (buffer.columns[column].range(bounds), buffer.drains)
+        (buffer.columns[column].range(bounds, first), buffer.drains)
     }
 
-    /// One try of a scan: `false`, before anything was visited, where rows went below meanwhile.
+    /// One try of a scan: `false`, before anything was visited, where rows went below meanwhile. The
+    /// visitor breaks where it has seen as many rows as there may be.
     fn try_scan(
         &self,
         (column, number): (Column, usize),
         bounds: (Bound<&[u8]>, Bound<&[u8]>),
-        direction: Direction,
+        (direction, limit): (Direction, usize),
         visit: Visitor<'_>,
     ) -> Result<bool> {
-        let (mut fresh, drains) = self.fresh(number, bounds);
-        if direction == Direction::Ascending {
-            fresh.reverse();
-        }
+        let (mut fresh, drains) = self.fresh(number, bounds, (direction, limit));
         // From here on the next one is the last.
+        fresh.reverse();
         let comes_before = |fresh: &Fresh, key: &[u8]| match direction {
             Direction::Ascending => *fresh.0 < *key,
             Direction::Descending => *fresh.0 > *key,
@@ -274,8 +279,20 @@ impl Backend for Buffered {
         direction: Direction,
         visit: Visitor<'_>,
     ) -> Result<()> {
-        let number = self.check(column)?;
-        while !self.try_scan((column, number), bounds, direction, visit)? {}
+        self.scan_first(column, bounds, (direction, usize::MAX), visit)
+    }
+
+    fn scan_first(
+        &self,
+        column: Column,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        (direction, limit): (Direction, usize),
+        visit: Visitor<'_>,
+    ) -> Result<()> {
+        let (number, mut left) = (self.check(column)?, limit);
+        let visit = &mut |key: &[u8], value: &[u8]| counted(&mut left, visit(key, value));
+        let first = (direction, limit);
+        while limit > 0 && !self.try_scan((column, number), bounds, first, visit)? {}
         Ok(())
     }
 

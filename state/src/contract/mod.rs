@@ -79,6 +79,7 @@ pub fn check(fresh: &dyn Fn() -> Box<dyn Backend>) -> Result<()> {
     scans::visits_every_kind_of_range(&*fresh())?;
     scans::visits_the_rows_of_one_field(&*fresh())?;
     scans::stops_and_stand_still(&*fresh())?;
+    scans::visits_no_more_than_asked(&*fresh())?;
     keeps_positions_with_data(&*fresh())?;
     keeps_the_reach_of_a_topic(&*fresh())?;
     refuses_unknown_columns_whole(&*fresh())?;

@@ -155,3 +155,36 @@ pub(super) fn stops_and_stand_still(backend: &dyn Backend) -> Result<()> {
     }
     Ok(())
 }
+
+/// Rows below, rows above, and deletions of some: a scan of so many rows visits the first ones of
+/// them all, from either end.
+pub(super) fn visits_no_more_than_asked(backend: &dyn Backend) -> Result<()> {
+    let mut batch = WriteBatch::new();
+    (0..40_u8).for_each(|n| batch.put(FIRST, &[n], b"old"));
+    batch.set_position(FIRST, position(1));
+    backend.apply(&batch)?;
+    backend.flush()?;
+    batch.clear();
+    for n in 0..50_u8 {
+        match n % 5 {
+            0 | 1 => batch.delete(FIRST, &[n]),
+            2 | 3 => batch.put(FIRST, &[n], b"new"),
+            _ => {}
+        }
+    }
+    batch.set_position(FIRST, position(2));
+    backend.apply(&batch)?;
+    let bounds = (Bound::Excluded(&[1][..]), Bound::Included(&[47][..]));
+    for direction in [Direction::Ascending, Direction::Descending] {
+        let all = scan(backend, FIRST, bounds, direction)?;
+        for limit in 0..=all.len() + 1 {
+            let mut seen = Pairs::new();
+            backend.scan_first(FIRST, bounds, (direction, limit), &mut |key, value| {
+                seen.push((key.to_vec(), value.to_vec()));
+                ControlFlow::Continue(())
+            })?;
+            assert_eq!(seen, all[..limit.min(all.len())], "{direction:?} {limit}");
+        }
+    }
+    Ok(())
+}

@@ -4,8 +4,8 @@
 //! all together, when somebody does. Invariant: between two sortings the order is right for those
 //! rows that it has, the dead among them included.
 
-use super::{Fresh, NONE, Place, Row, Rows};
-use crate::SmallBytes;
+use super::{Fresh, NONE, Place, Rows};
+use crate::{Direction, SmallBytes};
 use std::ops::{Bound, RangeBounds};
 
 impl Rows {
@@ -72,22 +72,107 @@ impl Rows {
         }
     }
 
-    /// Copies of the rows within bounds, in order.
-    pub(in super::super) fn range(&self, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Vec<Fresh> {
-        let row = |number: &u32| &self.rows[*number as usize];
-        let key = |number: &u32| self.key(row(number));
-        let start = match bounds.0 {
+    /// Copies of the rows within bounds, from one end on: so many with values, and the deletions
+    /// among them. What lies behind these a scan of so many rows does not come to.
+    pub(in super::super) fn range(
+        &self,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        (direction, limit): (Direction, usize),
+    ) -> Vec<Fresh> {
+        let key = |number: &u32| self.key(&self.rows[*number as usize]);
+        let before = |bound: Bound<&[u8]>, with_it: bool| match bound {
+            Bound::Included(edge) if !with_it => self.sorted.partition_point(|at| key(at) < edge),
+            Bound::Excluded(edge) if with_it => self.sorted.partition_point(|at| key(at) < edge),
+            Bound::Included(edge) | Bound::Excluded(edge) => {
+                self.sorted.partition_point(|at| key(at) <= edge)
+            }
+            Bound::Unbounded if with_it => self.sorted.len(),
             Bound::Unbounded => 0,
-            Bound::Included(from) => self.sorted.partition_point(|at| key(at) < from),
-            Bound::Excluded(from) => self.sorted.partition_point(|at| key(at) <= from),
         };
-        let inside = |row: &&Row| {
-            let upper = (Bound::Unbounded, bounds.1);
-            RangeBounds::<[u8]>::contains(&upper, self.key(row))
-        };
-        let rows = self.sorted[start..].iter().map(row).take_while(inside);
+        match direction {
+            Direction::Ascending => {
+                let rows = self.sorted[before(bounds.0, false)..].iter();
+                self.copies(rows, bounds, limit)
+            }
+            Direction::Descending => {
+                let rows = self.sorted[..before(bounds.1, true)].iter().rev();
+                self.copies(rows, bounds, limit)
+            }
+        }
+    }
+
+    fn copies<'a>(
+        &self,
+        numbers: impl Iterator<Item = &'a u32>,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        limit: usize,
+    ) -> Vec<Fresh> {
+        let rows = numbers.map(|number| &self.rows[*number as usize]);
+        let rows = rows.take_while(|row| RangeBounds::<[u8]>::contains(&bounds, self.key(row)));
+        let mut left = limit;
         rows.filter(|row| row.is_alive())
+            .take_while(|row| {
+                let wanted = left > 0;
+                left = left.saturating_sub(usize::from(row.value != NONE));
+                wanted
+            })
             .map(|row| (self.key(row).into(), self.value(row).map(SmallBytes::from)))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Column, Op};
+
+    /// Of every other one of ten rows there is a deletion.
+    fn rows() -> Rows {
+        let mut rows = Rows::default();
+        for n in (0..10_u8).rev() {
+            let (column, key) = (Column(0), &[n][..]);
+            let op = match n % 2 {
+                0 => Op::Delete { column, key },
+                _ => Op::Put {
+                    column,
+                    key,
+                    value: b"v",
+                    new: false,
+                },
+            };
+            rows.set(rows.hash(key), op);
+        }
+        rows.sort();
+        rows
+    }
+
+    #[test]
+    fn no_more_rows_are_copied_than_a_scan_can_come_to() {
+        let rows = rows();
+        let keys = |from: Bound<u8>, to: Bound<u8>, first| {
+            let (from, to) = (from.map(|n| [n]), to.map(|n| [n]));
+            let bounds = (from.as_ref().map(|n| &n[..]), to.as_ref().map(|n| &n[..]));
+            let copied = rows.range(bounds, first).into_iter();
+            copied.map(|(key, _)| key[0]).collect::<Vec<_>>()
+        };
+        let (up, down) = (Direction::Ascending, Direction::Descending);
+        let all = (0..10).collect::<Vec<_>>();
+        assert_eq!(
+            keys(Bound::Unbounded, Bound::Unbounded, (up, usize::MAX)),
+            all
+        );
+        assert_eq!(
+            keys(Bound::Unbounded, Bound::Unbounded, (up, 2)),
+            [0, 1, 2, 3]
+        );
+        assert_eq!(
+            keys(Bound::Unbounded, Bound::Unbounded, (down, 2)),
+            [9, 8, 7]
+        );
+        assert_eq!(keys(Bound::Included(4), Bound::Unbounded, (up, 1)), [4, 5]);
+        assert_eq!(keys(Bound::Unbounded, Bound::Excluded(4), (down, 1)), [3]);
+        assert_eq!(keys(Bound::Excluded(7), Bound::Included(8), (down, 9)), [8]);
+        assert_eq!(keys(Bound::Included(8), Bound::Included(2), (up, 9)), []);
+        assert_eq!(keys(Bound::Included(8), Bound::Included(2), (down, 9)), []);
     }
 }
