@@ -20,6 +20,9 @@ use std::{
 
 /// How many rows are looked at in one go where few are wanted: a scan keeps what it began with.
 const LOOKED_AT_MAX: usize = 4_096;
+/// How many at least in the first go, and then twice as many in each. A backend copies what it
+/// holds back before it shows it, which for a small page it need not do with all of it.
+const LOOKED_AT_MIN: usize = 256;
 
 /// Bounds of keys' bytes.
 type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
@@ -217,6 +220,7 @@ impl StoreRows {
         wanted: &Wanted<'_>,
     ) -> Result<StoredPage> {
         let mut page = StoredPage::default();
+        let mut limit = wanted.rows.clamp(LOOKED_AT_MIN, LOOKED_AT_MAX);
         loop {
             let last = page.last.take();
             let bounds = match (wanted.direction, last.as_deref()) {
@@ -224,7 +228,8 @@ impl StoreRows {
                 (Direction::Ascending, Some(last)) => (Bound::Excluded(last), to),
                 (Direction::Descending, Some(last)) => (from, Bound::Excluded(last)),
             };
-            self.scan_once(backend, bounds, wanted, &mut page)?;
+            self.scan_once(backend, bounds, (wanted, limit), &mut page)?;
+            limit = (2 * limit).min(LOOKED_AT_MAX);
             // Of what has expired meanwhile the scan may have found an older row.
             let horizon = self.horizon(backend)?;
             page.rows.retain(|row| !self.has_expired(&row.key, horizon));
@@ -238,7 +243,7 @@ impl StoreRows {
         &self,
         backend: &dyn Backend,
         bounds: Bounds<'_>,
-        wanted: &Wanted<'_>,
+        (wanted, limit): (&Wanted<'_>, usize),
         page: &mut StoredPage,
     ) -> Result<()> {
         if wanted.is_met(page) {
@@ -258,13 +263,14 @@ impl StoreRows {
                     stored: stored.to_vec(),
                 });
             }
-            if looked_at < LOOKED_AT_MAX && !wanted.is_met(page) {
+            if looked_at < limit && !wanted.is_met(page) {
                 return ControlFlow::Continue(());
             }
             page.last = Some(key.to_vec());
             ControlFlow::Break(())
         };
-        backend.scan(self.column, bounds, wanted.direction, &mut visit)?;
+        let first = (wanted.direction, limit);
+        backend.scan_first(self.column, bounds, first, &mut visit)?;
         Ok(())
     }
 
