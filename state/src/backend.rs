@@ -100,8 +100,8 @@ pub trait Backend: Send + Sync {
         visit: Visitor<'_>,
     ) -> Result<()>;
 
-    /// As [`Backend::scan`], for one who wants no more than so many rows: a backend that copies rows
-    /// before it shows them copies no more than that.
+    /// As [`Backend::scan`], for one who wants no more than so many rows: a backend that copies
+    /// rows before it shows them copies no more than that.
     ///
     /// # Errors
     /// As [`Backend::scan`].

@@ -202,8 +202,8 @@ impl Buffered {
         (buffer.columns[column].range(bounds, first), buffer.drains)
     }
 
-    /// One try of a scan: `false`, before anything was visited, where rows went below meanwhile. The
-    /// visitor breaks where it has seen as many rows as there may be.
+    /// One try of a scan: `false`, before anything was visited, where rows went below meanwhile.
+    /// The visitor breaks where it has seen as many rows as there may be.
     fn try_scan(
         &self,
         (column, number): (Column, usize),

@@ -4,6 +4,7 @@
 //! it is deleted, since there is nothing that a deletion could take away; nor does a value that has
 //! expired. A deletion that somebody asked for never expires: it is what clears the column below.
 
+mod guide;
 mod order;
 
 use super::{
@@ -11,6 +12,7 @@ use super::{
     arena::{Arena, Spot},
 };
 use crate::{Horizon, Op, SmallBytes};
+use guide::Guide;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::{collections::VecDeque, hash::BuildHasher, hint::black_box, mem};
 
@@ -75,8 +77,9 @@ pub(super) struct Rows {
     arena: Arena,
     /// Rows by key.
     sorted: Vec<u32>,
-    /// How many of them are dead.
-    gone: usize,
+    guide: Guide,
+    /// Those of them that are dead.
+    gone: Vec<u32>,
     /// Rows that are not in the order yet, as they came, with [`NONE`] for those that went again,
     /// and how many came before. What expires came first, and leaves from the front.
     late: VecDeque<u32>,
@@ -277,7 +280,7 @@ impl Rows {
         let Place::Late(place) = place else {
             // Its key says where it is in the order, and its bytes stay until it is not.
             self.rows[number as usize].place = Place::Gone;
-            self.gone += 1;
+            self.gone.push(number);
             return;
         };
         let place = place.wrapping_sub(self.passed);
@@ -362,7 +365,8 @@ impl Rows {
         self.free.clear();
         self.arena = Arena::default();
         self.sorted.clear();
-        self.gone = 0;
+        self.guide = Guide::default();
+        self.gone.clear();
         self.late.clear();
     }
 }

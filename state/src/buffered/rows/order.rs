@@ -4,9 +4,12 @@
 //! all together, when somebody does. Invariant: between two sortings the order is right for those
 //! rows that it has, the dead among them included.
 
-use super::{Fresh, NONE, Place, Rows};
+use super::{Fresh, Guide, NONE, Place, Rows};
 use crate::{Direction, SmallBytes};
-use std::ops::{Bound, RangeBounds};
+use std::{
+    mem,
+    ops::{Bound, RangeBounds},
+};
 
 impl Rows {
     /// Takes those that went again out of the list of late rows: behind one that stays they would
@@ -21,17 +24,24 @@ impl Rows {
 
     /// Takes the dead out of the order.
     pub(super) fn bury(&mut self) {
-        if self.gone == 0 {
+        if self.gone.is_empty() {
             return;
         }
-        let rows = &self.rows;
-        let is_gone = |number: &u32| rows[*number as usize].place == Place::Gone;
-        let gone: Vec<u32> = self
-            .sorted
-            .extract_if(.., |number| is_gone(number))
-            .collect();
+        let gone = mem::take(&mut self.gone);
+        // Rows are far larger than this, and whoever passes over the order meets them everywhere.
+        let mut dead = vec![false; self.rows.len()];
+        for number in &gone {
+            dead[*number as usize] = true;
+        }
+        self.sorted.retain(|number| !dead[*number as usize]);
         gone.into_iter().for_each(|number| self.release(number));
-        self.gone = 0;
+        self.guide();
+    }
+
+    fn guide(&mut self) {
+        let number = |place: usize| self.sorted[place] as usize;
+        let key = |place| self.key(&self.rows[number(place)]);
+        self.guide = Guide::to(self.sorted.len(), key);
     }
 
     /// Whether [`Rows::range`] can be asked.
@@ -70,6 +80,7 @@ impl Rows {
         for number in &new {
             self.rows[*number as usize].place = Place::Sorted;
         }
+        self.guide();
     }
 
     /// Copies of the rows within bounds, from one end on: so many with values, and the deletions
@@ -80,12 +91,14 @@ impl Rows {
         (direction, limit): (Direction, usize),
     ) -> Vec<Fresh> {
         let key = |number: &u32| self.key(&self.rows[*number as usize]);
+        let first = |is_before: &dyn Fn(&[u8]) -> bool| {
+            let near = self.guide.near(is_before);
+            near.start + self.sorted[near].partition_point(|at| is_before(key(at)))
+        };
         let before = |bound: Bound<&[u8]>, with_it: bool| match bound {
-            Bound::Included(edge) if !with_it => self.sorted.partition_point(|at| key(at) < edge),
-            Bound::Excluded(edge) if with_it => self.sorted.partition_point(|at| key(at) < edge),
-            Bound::Included(edge) | Bound::Excluded(edge) => {
-                self.sorted.partition_point(|at| key(at) <= edge)
-            }
+            Bound::Included(edge) if !with_it => first(&|key| key < edge),
+            Bound::Excluded(edge) if with_it => first(&|key| key < edge),
+            Bound::Included(edge) | Bound::Excluded(edge) => first(&|key| key <= edge),
             Bound::Unbounded if with_it => self.sorted.len(),
             Bound::Unbounded => 0,
         };
