@@ -5,8 +5,9 @@
 //! records of both streams, or both tables. What each of a million records, of keys by chance, then
 //! asks for does not grow with the keys: in a join of streams the window is as wide as three
 //! quarters of the time in which each key comes once. Beside it stands what the disk alone takes,
-//! with as many rows, for a look-up and a write of one of them: an operator does that once or
-//! several times for a record, and it does grow.
+//! with as many rows, for a look-up and a write of one of them, or where the operator looks for the
+//! rows of a key whatever their times, for that: an operator does it once or several times for a
+//! record, and it does grow.
 
 use super::{
     Bench, Figures, Meter, RUNS, Scene,
@@ -15,8 +16,15 @@ use super::{
 use anyhow::{Context, Result, bail};
 use millstream_core::prelude::*;
 use millstream_runtime::backends::RocksBackends;
-use millstream_state::{Backend, Column, Limits, Presence, RocksBackend, Shared, WriteBatch};
-use std::{path::Path, sync::Arc, time::Duration};
+use millstream_state::{
+    Backend, Column, Direction, Limits, Presence, RocksBackend, Shared, WriteBatch,
+};
+use std::{
+    ops::{Bound, ControlFlow},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 /// Counts by key.
 pub(super) const COUNT: Bench = Bench {
@@ -36,14 +44,14 @@ pub(super) const TUMBLING: Bench = Bench {
 pub(super) const SESSION: Bench = Bench {
     name: "embedded_session_keys",
     runs,
-    child: |part, directory| child(part, directory, program(sessions, 1)),
+    child: |part, directory| child(part, directory, ranging(program(sessions, 1))),
 };
 
 /// Two streams within a window.
 pub(super) const STREAM_JOIN: Bench = Bench {
     name: "embedded_stream_join_keys",
     runs,
-    child: |part, directory| child(part, directory, program(stream_join, 2)),
+    child: |part, directory| child(part, directory, ranging(program(stream_join, 2))),
 };
 
 /// Two tables by a foreign key, of which the one that is named stays as it is.
@@ -81,15 +89,31 @@ struct Program {
     inputs: u64,
     /// Whether it reads topics of its own, which must be at rest too.
     answers: bool,
+    asked: Asked,
+}
+
+/// What an operator asks of the disk for a record, once or several times.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// The row of a key, which it writes again.
+    Row,
+    /// The rows of a key whatever their times, for which it writes one of another time.
+    Range,
 }
 
 fn program(declare: fn(&StreamsBuilder, u64), inputs: u64) -> Program {
-    let answers = false;
     Program {
         declare,
         inputs,
-        answers,
+        answers: false,
+        asked: Asked::Row,
     }
+}
+
+/// It asks for ranges of rows.
+fn ranging(program: Program) -> Program {
+    let asked = Asked::Range;
+    Program { asked, ..program }
 }
 
 fn counting(builder: &StreamsBuilder, _: u64) {
@@ -175,7 +199,7 @@ fn child(part: &str, directory: &Path, program: Program) -> Result<Figures> {
     let keys = 10_u64.pow(exponent.parse()?);
     let shared = Shared::new(Limits::default());
     if what == "disk" {
-        return bare_disk(keys, &directory.join("bare"), &shared);
+        return bare_disk(keys, program.asked, &directory.join("bare"), &shared);
     }
     let meter = Meter::start()?;
     let log = on_disk(directory, &shared)?;
@@ -225,33 +249,53 @@ fn child(part: &str, directory: &Path, program: Program) -> Result<Figures> {
     meter.figures(filled)
 }
 
-/// What a disk takes that has a row of each key.
-fn bare_disk(keys: u64, directory: &Path, shared: &Shared) -> Result<Figures> {
+/// What a disk takes that has a row of each key: to look for it, and to write it again.
+fn bare_disk(keys: u64, asked: Asked, directory: &Path, shared: &Shared) -> Result<Figures> {
     let backend = RocksBackend::open(directory, &["rows".to_owned()], shared)?;
     let (mut batch, mut row) = (WriteBatch::new(), vec![0; VALUE_BYTES]);
-    let mut put = |number: u64, count: u64, row: &[u8]| -> Result<()> {
-        let key = format!("key-{number:06}");
-        batch.put(Column(0), key.as_bytes(), row);
-        if count.is_multiple_of(WRITTEN_AT_ONCE) {
+    for number in 0..keys.max(WRITTEN_AT_ONCE) {
+        batch.put(Column(0), &asked.place(number % keys, 0), &row);
+        if (number + 1).is_multiple_of(WRITTEN_AT_ONCE) {
             backend.apply(&batch)?;
             batch.clear();
         }
-        Ok(())
-    };
-    for number in 0..keys.max(WRITTEN_AT_ONCE) {
-        put(number % keys, number + 1, &row)?;
     }
     let mut random = Random(2);
     let meter = Meter::start()?;
     for count in 1..=MEASURED {
         let number = random.next() % keys;
-        let key = format!("key-{number:06}");
-        if backend.get(Column(0), key.as_bytes(), &mut row)? == Presence::Missing {
-            bail!("{key} has no row");
+        let (first, last) = (asked.place(number, 0), asked.place(number, u64::MAX));
+        match asked {
+            Asked::Row if backend.get(Column(0), &first, &mut row)? == Presence::Missing => {
+                bail!("key {number} has no row");
+            }
+            Asked::Row => {}
+            Asked::Range => {
+                let range = (Bound::Included(&*first), Bound::Included(&*last));
+                backend.scan(Column(0), range, Direction::Ascending, &mut |place, _| {
+                    batch.delete(Column(0), place);
+                    ControlFlow::Continue(())
+                })?;
+            }
         }
         row[..8].copy_from_slice(&count.to_be_bytes());
-        put(number, count, &row)?;
+        batch.put(Column(0), &asked.place(number, count), &row);
+        if count.is_multiple_of(WRITTEN_AT_ONCE) {
+            backend.apply(&batch)?;
+            batch.clear();
+        }
     }
     drop(backend);
     meter.figures(MEASURED)
+}
+
+impl Asked {
+    /// Where the row of a key and a time lies.
+    fn place(self, number: u64, time: u64) -> Vec<u8> {
+        let mut place = format!("key-{number:06}").into_bytes();
+        if self == Self::Range {
+            place.extend_from_slice(&time.to_be_bytes());
+        }
+        place
+    }
 }
