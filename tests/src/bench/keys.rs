@@ -97,7 +97,7 @@ struct Program {
 enum Asked {
     /// The row of a key, which it writes again.
     Row,
-    /// The rows of a key whatever their times, for which it writes one of another time.
+    /// The rows of a key whatever their times, of which it writes one again.
     Range,
 }
 
@@ -264,22 +264,23 @@ fn bare_disk(keys: u64, asked: Asked, directory: &Path, shared: &Shared) -> Resu
     let meter = Meter::start()?;
     for count in 1..=MEASURED {
         let number = random.next() % keys;
-        let (first, last) = (asked.place(number, 0), asked.place(number, u64::MAX));
+        let (place, last) = (asked.place(number, 0), asked.place(number, u64::MAX));
+        let mut found = false;
         match asked {
-            Asked::Row if backend.get(Column(0), &first, &mut row)? == Presence::Missing => {
-                bail!("key {number} has no row");
-            }
-            Asked::Row => {}
+            Asked::Row => found = backend.get(Column(0), &place, &mut row)? == Presence::Found,
             Asked::Range => {
-                let range = (Bound::Included(&*first), Bound::Included(&*last));
-                backend.scan(Column(0), range, Direction::Ascending, &mut |place, _| {
-                    batch.delete(Column(0), place);
+                let range = (Bound::Included(&*place), Bound::Included(&*last));
+                backend.scan(Column(0), range, Direction::Ascending, &mut |_, _| {
+                    found = true;
                     ControlFlow::Continue(())
                 })?;
             }
         }
+        if !found {
+            bail!("key {number} has no row");
+        }
         row[..8].copy_from_slice(&count.to_be_bytes());
-        batch.put(Column(0), &asked.place(number, count), &row);
+        batch.put(Column(0), &place, &row);
         if count.is_multiple_of(WRITTEN_AT_ONCE) {
             backend.apply(&batch)?;
             batch.clear();

@@ -54,7 +54,8 @@ pub struct StreamsMetadata {
 
 impl Streams {
     /// All instances of the program, as far as this one has heard of them: none before the group
-    /// has given out its tasks. Kafka's `metadataForAllStreamsClients`.
+    /// has given out its tasks, and none once this one has ended. Kafka's
+    /// `metadataForAllStreamsClients`.
     ///
     /// Each says of itself in its `application.server` where it can be asked; who asks it for rows,
     /// and how, is up to the program (`GET /stores/{name}/{key}` of its server is one way).

@@ -187,6 +187,8 @@ impl Shared {
     /// From a pending state to the final one.
     pub(crate) fn end(&self) {
         self.views().clear();
+        // Whoever has left its group hears no more of it.
+        self.instances().clear();
         match self.state() {
             State::PendingError => self.become_state(State::Error),
             _ => self.become_state(State::NotRunning),

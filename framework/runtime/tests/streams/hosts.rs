@@ -223,4 +223,6 @@ fn what_is_not_known_is_not_told() {
             ours: true
         })
     );
+    b.close();
+    assert_eq!(known(), None);
 }
