@@ -308,7 +308,11 @@ impl Introspect for Inspector {
                 Ok(None) => {}
                 // Another reading of the key may be one that is here.
                 Err(RuntimeError::IllegalState(why)) => {
-                    absent = Err(self.elsewhere(store, &key, why));
+                    let told = self.elsewhere(store, &key, why);
+                    // Whom one reading names is not forgotten for another that names nobody.
+                    if !matches!(absent, Err(QueryError::Elsewhere { .. })) {
+                        absent = Err(told);
+                    }
                 }
                 Err(error) => return Err(unanswered(error)),
             }

@@ -145,6 +145,13 @@ fn an_instance_says_over_http_which_other_one_has_a_key() {
             both == (Ok(Some(count)), elsewhere(0)) || both == (elsewhere(1), Ok(Some(count)))
         });
     }
+    // Whoever would have a key that is nowhere cannot tell that others have no row of it.
+    let nowhere = [found(at_a, "nowhere"), found(at_b, "nowhere")];
+    let unsure = Err((503, None));
+    assert!(
+        nowhere == [unsure.clone(), elsewhere(0)] || nowhere == [elsewhere(1), unsure],
+        "{nowhere:?}"
+    );
     let instances = |address: &SocketAddr| ask(*address, "GET", "/instances", "").1;
     until(b, "both instances", || {
         let all = instances(at_a);

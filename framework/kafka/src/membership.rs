@@ -92,11 +92,11 @@ impl ClassicGroup {
         waker: &Arc<Waker>,
     ) -> Result<Self> {
         let client = client_id(&cluster.config.process_id, &subscription);
-        let client = shape::say(&client, &subscription);
+        let client = shape::say_all(&client, &subscription);
         let context = Context::new(Arc::clone(waker));
         // A static member that comes back is known by what it was called before, and makes no new
         // generation: with other tasks it must be another member.
-        let member = shape::say_static(&subscription.member, &subscription);
+        let member = shape::say(&subscription.member, &subscription);
         let group = &subscription.group;
         let handle = cluster.config.member(group, &member, &client, context)?;
         let topics: BTreeSet<&str> = (subscription.tasks.iter())
@@ -159,7 +159,14 @@ impl ClassicGroup {
         let members: Vec<_> = members.collect();
         let (tasks, standbys) = (&self.subscription.tasks, self.subscription.standbys);
         let mut placed = placement::place(&members, tasks, standbys);
-        self.instances = instances(&described.members, &us.id, &placed);
+        // Among those of another version nothing is placed by what is known here.
+        let placed_here = members.iter().any(|member| member.id == us.id);
+        let known = if placed_here {
+            &placed
+        } else {
+            &BTreeMap::new()
+        };
+        self.instances = instances(&described.members, &us.id, known);
         self.placing = false;
         Ok(Some(placed.remove(&us.id).unwrap_or_default()))
     }
@@ -188,7 +195,10 @@ impl ClassicGroup {
     /// Says that another process goes by our name. Each has tasks of its own; but with transactions
     /// a name has one owner, so each ends those of the other, and nothing goes on.
     fn notice_doubles(&mut self, members: &[MemberDescription]) {
-        let namesakes = members.iter().filter(|member| member.client == self.client);
+        let us = shape::split(&self.client);
+        let namesakes = members
+            .iter()
+            .filter(|member| shape::split(&member.client) == us);
         let doubled = namesakes.count() > 1;
         if doubled && !self.doubled {
             tracing::warn!(
@@ -280,6 +290,7 @@ impl Membership for ClassicGroup {
                 }
                 GroupEvent::Revoked => {
                     self.placing = false;
+                    self.instances.clear();
                     return Ok(Some(Change::Revoked));
                 }
                 GroupEvent::Lost => {
@@ -355,24 +366,24 @@ pub(crate) fn client_id(process: &str, subscription: &Subscription) -> String {
 }
 
 /// What the instances of all members have. Of a member that was given no tasks, as of another
-/// version, it is known where it can be asked.
+/// version, it is known where it can be asked. A process that came back elsewhere is another
+/// instance than the members that it left behind, until their sessions end.
 fn instances(
     members: &[MemberDescription],
     us: &str,
     placed: &BTreeMap<String, Assignment>,
 ) -> Vec<Instance> {
-    let mut instances: BTreeMap<String, Instance> = BTreeMap::new();
+    let mut instances: BTreeMap<(String, Option<&str>), Instance> = BTreeMap::new();
     for described in members {
-        let instance = instances.entry(member(described).instance);
+        let server = shape::server(&described.client);
+        let instance = instances.entry((member(described).instance, server));
         let instance = instance.or_insert_with(|| Instance {
-            server: None,
+            server: server.map(str::to_owned),
             ours: false,
             active: Vec::new(),
             standby: Vec::new(),
         });
         instance.ours |= described.id == us;
-        let server = shape::server(&described.client).map(str::to_owned);
-        instance.server = server.or(instance.server.take());
         if let Some(has) = placed.get(&described.id) {
             instance.active.extend(&has.active);
             instance.standby.extend(&has.standby);
@@ -400,6 +411,7 @@ fn member(described: &MemberDescription) -> Member {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use millstream_core::record::TaskId;
 
     fn subscription(member: &str, instance: &str) -> Subscription {
         Subscription {
@@ -430,5 +442,58 @@ mod tests {
         assert_ne!(ids[0].instance, ids[2].instance);
         assert_ne!(ids[0].name, ids[1].name);
         assert!(ids.iter().all(|id| id.name.starts_with("app-thread-")));
+    }
+
+    #[test]
+    fn instances_are_processes_at_places_with_what_their_members_have() {
+        let described = |id: &str, name: &str, process: &str, server: Option<&str>| {
+            let mut said = subscription(name, "dir");
+            said.server = server.map(str::to_owned);
+            MemberDescription {
+                id: id.into(),
+                client: shape::say_all(&client_id(process, &said), &said),
+            }
+        };
+        let task = |partition| TaskId {
+            subtopology: 0,
+            partition,
+        };
+        let has = |active: &[u32], standby: &[u32]| Assignment {
+            active: active.iter().copied().map(task).collect(),
+            standby: standby.iter().copied().map(task).collect(),
+        };
+        // Two threads of one process, what it left behind at another place, and one that says
+        // nothing.
+        let mut members = vec![
+            described("a1", "app-1", "p", Some("here:1")),
+            described("a2", "app-2", "p", Some("here:1")),
+            described("ghost", "app-1", "p", Some("gone:1")),
+            described("b", "app-1", "q", None),
+        ];
+        let placed = BTreeMap::from([
+            ("a1".to_owned(), has(&[3], &[])),
+            ("a2".to_owned(), has(&[1], &[0])),
+            ("ghost".to_owned(), has(&[2], &[])),
+            ("b".to_owned(), has(&[0], &[1])),
+        ]);
+        let expected = |server: Option<&str>, ours, has: Assignment| Instance {
+            server: server.map(str::to_owned),
+            ours,
+            active: has.active,
+            standby: has.standby,
+        };
+        for _ in 0..members.len() {
+            members.rotate_left(1);
+            let mut found = instances(&members, "a2", &placed);
+            found.sort_by(|one, other| one.server.cmp(&other.server));
+            let all = [
+                expected(None, false, has(&[0], &[1])),
+                expected(Some("gone:1"), false, has(&[2], &[])),
+                expected(Some("here:1"), true, has(&[1, 3], &[0])),
+            ];
+            assert_eq!(found, all);
+        }
+        let unknown = instances(&members, "a2", &BTreeMap::new());
+        assert!(unknown.len() == 3 && unknown.iter().all(|one| one.active.is_empty()));
     }
 }

@@ -14,7 +14,7 @@ pub struct Subscription {
     /// The instance (process) the member belongs to: standbys go to another one.
     pub instance: String,
     /// Where the instance answers whoever asks for its rows, as it is to be told to the others
-    /// (`application.server`).
+    /// (`application.server.advertised`).
     pub server: Option<String>,
     /// All tasks of the program and what they read. Equal in every member of a group: a log never
     /// gives tasks of one program to some members while it gives those of another to others.

@@ -7,6 +7,7 @@ use super::{
     error::{Error, Result},
     keys::Key,
     source::Source,
+    value::is_place,
 };
 use millstream_core::task::OffsetReset;
 use std::path::Path;
@@ -201,13 +202,13 @@ impl Config {
         self.get("bootstrap.servers")
     }
 
-    /// `application.server.advertised`, or else `application.server`; `None` where that names no
-    /// one place: a port that the system chooses, or all addresses.
+    /// `application.server.advertised`, or else `application.server`; `None` where that is no place
+    /// for others: a port that the system chooses, all addresses, or this machine's own.
     pub fn advertised_server(&self) -> Option<&str> {
         self.get("application.server.advertised").or_else(|| {
             let (host, port) = self.application_server().rsplit_once(':')?;
-            let anywhere = ["0.0.0.0", "[::]"].contains(&host) || port.parse() == Ok(0_u16);
-            (!anywhere).then(|| self.application_server())
+            let own = host.starts_with("127.") || ["localhost", "[::1]"].contains(&host);
+            (!own && is_place(host, port)).then(|| self.application_server())
         })
     }
 
@@ -311,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_names_one_place_is_advertised() {
+    fn only_what_is_a_place_for_others_is_advertised() {
         let advertised = |set: &[&str]| {
             let builder = set
                 .iter()
@@ -319,8 +320,16 @@ mod tests {
             let config = builder.unwrap().build().unwrap();
             config.advertised_server().map(str::to_owned)
         };
-        for anywhere in ["0.0.0.0:8080", "[::]:8080", "127.0.0.1:0", "host:00"] {
-            let listens = format!("application.server={anywhere}");
+        for listens in [
+            "0.0.0.0:8080",
+            "[::]:8080",
+            "10.0.0.7:0",
+            "host:00",
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "localhost:8080",
+        ] {
+            let listens = format!("application.server={listens}");
             assert_eq!(advertised(&[&listens]), None);
             let told = "application.server.advertised=shop-1.example.com:443";
             let expected = Some("shop-1.example.com:443".to_owned());
@@ -328,7 +337,9 @@ mod tests {
         }
         let one = advertised(&["application.server=10.0.0.7:8080"]);
         assert_eq!(one.as_deref(), Some("10.0.0.7:8080"));
-        let bad = named().set("application.server.advertised=8080");
-        assert!(bad.and_then(ConfigBuilder::build).is_err());
+        for bad in ["8080", "0.0.0.0:80", "[::]:80", "host:0", "a@b:80"] {
+            let set = named().set(&format!("application.server.advertised={bad}"));
+            assert!(set.and_then(ConfigBuilder::build).is_err(), "{bad}");
+        }
     }
 }

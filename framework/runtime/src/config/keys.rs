@@ -93,9 +93,10 @@ pub static KEYS: &[Key] = &[
     ),
     unset(
         "application.server.advertised",
-        Kind::Address,
+        Kind::Place,
         "Where others reach this instance, which all instances are told. Not set: \
-         application.server, but where that is a port of the system's choice or of all addresses.",
+         application.server, if that is a place for others: no loopback address, nor all of the \
+         machine's, nor a port of the system's choice.",
     ),
     key(
         "auto.offset.reset",

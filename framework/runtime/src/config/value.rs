@@ -3,6 +3,8 @@
 //! Invariant: a number that was accepted is within its bounds, so that nobody who adds two of
 //! them, or the current time, has to think of overflow.
 
+use std::net::Ipv6Addr;
+
 /// The longest time: about 100 years.
 const MAX_MILLIS: i64 = 100 * 366 * 86_400_000;
 
@@ -39,6 +41,8 @@ pub enum Kind {
     Name,
     /// A host and a port.
     Address,
+    /// A host and a port to which somebody can connect.
+    Place,
     /// A whole number.
     Whole {
         /// The least.
@@ -68,6 +72,10 @@ impl Kind {
             Self::Text => (!trimmed.is_empty()).then_some(0),
             Self::Name => is_name(text).then_some(0),
             Self::Address => is_address(text).then_some(0),
+            Self::Place => {
+                let (host, port) = text.rsplit_once(':')?;
+                (is_address(text) && is_place(host, port)).then_some(0)
+            }
             Self::Whole {
                 minus_one: true, ..
             }
@@ -100,6 +108,7 @@ impl Kind {
                 format!("a name of at most {MAX_NAME} letters, digits, '.', '_' and '-'")
             }
             Self::Address => "host:port".into(),
+            Self::Place => "host:port of one place".into(),
             Self::Whole {
                 min,
                 max: i64::MAX,
@@ -148,11 +157,20 @@ fn is_address(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else {
         return false;
     };
-    let bracketed = host.starts_with('[') && host.ends_with(']');
-    let plain = !host.is_empty() && !host.contains([':', '/', ' ']);
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let bracketed = inner.is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok());
+    let legal = |byte: u8| byte.is_ascii_graphic() && !b":/@[]".contains(&byte);
+    let plain = !host.is_empty() && host.bytes().all(legal);
     (bracketed || plain)
         && port.bytes().all(|byte| byte.is_ascii_digit())
         && port.parse::<u16>().is_ok()
+}
+
+/// Whether an address is of one place: not of all of a machine's, nor of a port to be chosen.
+pub(super) fn is_place(host: &str, port: &str) -> bool {
+    !["0.0.0.0", "[::]"].contains(&host) && port.parse() != Ok(0_u16)
 }
 
 #[cfg(test)]
@@ -252,5 +270,11 @@ mod tests {
         check(Kind::Address, &good);
         let bad = ["", "a", ":80", "a:", "a:65536", "::1:80", "a:+80", "a:-1"];
         check(Kind::Address, &bad.map(|text| (text, None)));
+        let bad = ["a@b:80", "a\tb:80", "a\0:80", "ä:80", "[a]:80", "[::1:80"];
+        check(Kind::Address, &bad.map(|text| (text, None)));
+        let good = ["localhost:1", "[::1]:80", "a-1.b:65535"].map(|text| (text, Some(0)));
+        check(Kind::Place, &good);
+        let bad = ["a", "0.0.0.0:80", "[::]:80", "a:0", "a:00", "a@b:80"];
+        check(Kind::Place, &bad.map(|text| (text, None)));
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! The instances of a group tell each other where they can be asked
 //! ([`Settings::server`](crate::worker::Settings::server)), and who has which task follows from how
-//! the group placed them. Invariant: what is said here is as the log told it last, and never
-//! guessed: while tasks move, a task that is known to be nobody's has no host.
+//! the group placed them. Invariant: what is said here is as the log told it last to a thread that
+//! is in the group, and never guessed.
 
 use super::{
     Streams,
@@ -11,7 +11,7 @@ use super::{
     shared::Shared,
 };
 use crate::error::{Error, Result};
-use millstream_core::record::TaskId;
+use millstream_core::{record::TaskId, topology::Logging};
 use millstream_log::{Instance, murmur2};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -30,8 +30,8 @@ pub struct HostInfo {
 pub struct KeyQueryMetadata {
     /// The partition that they are in; 0 for a global table, whose rows lie together.
     pub partition: u32,
-    /// Who runs its task; nobody while that moves, or before the group has given it to somebody
-    /// (Kafka's `NOT_AVAILABLE`).
+    /// Who runs its task; nobody before the group has given it to somebody, and while tasks move
+    /// and that is not known (Kafka's `NOT_AVAILABLE`).
     pub active_host: Option<HostInfo>,
     /// Who has a replica, which may be a few commits behind.
     pub standby_hosts: Vec<HostInfo>,
@@ -57,8 +57,9 @@ impl Streams {
     /// has given out its tasks, and none once this one has ended. Kafka's
     /// `metadataForAllStreamsClients`.
     ///
-    /// Each says of itself in its `application.server` where it can be asked; who asks it for rows,
-    /// and how, is up to the program (`GET /stores/{name}/{key}` of its server is one way).
+    /// Each says of itself where it can be asked, as its `application.server.advertised` says; who
+    /// asks it for rows, and how, is up to the program (`GET /stores/{name}/{key}` of its server is
+    /// one way).
     ///
     /// ```
     /// use millstream_core::prelude::*;
@@ -82,7 +83,7 @@ impl Streams {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn metadata_for_all_streams_clients(&self) -> Vec<StreamsMetadata> {
-        let instances = self.shared.instances().clone();
+        let instances = self.shared.instances();
         let metadata = |instance| self.shared.metadata(instance);
         instances.into_iter().map(metadata).collect()
     }
@@ -118,7 +119,7 @@ impl Streams {
     /// For an unknown store, and a key that is none.
     pub fn query_metadata_for_key(&self, store: &str, key: &Value) -> Result<KeyQueryMetadata> {
         let rows = StoreRows::of(&self.shared.program.topology, store)?;
-        self.shared.hosts_of_key(&rows, &rows.key(key)?)
+        self.shared.hosts_of_key(store, &rows, &rows.key(key)?)
     }
 
     /// Which instances have a partition of a store; of a global table each has all.
@@ -131,57 +132,67 @@ impl Streams {
         partition: u32,
     ) -> Result<KeyQueryMetadata> {
         let home = self.shared.home(store)?;
-        self.shared.hosts(home, partition).ok_or_else(|| {
-            Error::IllegalState(format!("the store {store:?} has no partition {partition}"))
-        })
+        self.shared.hosts(store, home, partition)
     }
 }
 
 impl Shared {
     /// Who has the rows of a key, given where the first of them lies or would lie.
-    pub(super) fn hosts_of_key(&self, rows: &StoreRows, place: &[u8]) -> Result<KeyQueryMetadata> {
+    pub(super) fn hosts_of_key(
+        &self,
+        store: &str,
+        rows: &StoreRows,
+        place: &[u8],
+    ) -> Result<KeyQueryMetadata> {
         let key = rows.record_key(place)?;
         let partition = match rows.home {
             StoreHome::Global => 0,
             StoreHome::Tasks(subtopology) => {
-                murmur2::partition(&key, self.partitions(subtopology).max(1))
+                murmur2::partition(&key, self.partitions_of(store, subtopology).max(1))
             }
         };
-        self.hosts(rows.home, partition).ok_or_else(|| {
-            // Every store has a first partition.
-            Error::IllegalState(format!("there is no partition {partition}"))
-        })
+        self.hosts(store, rows.home, partition)
     }
 
-    fn hosts(&self, home: StoreHome, partition: u32) -> Option<KeyQueryMetadata> {
+    fn hosts(&self, store: &str, home: StoreHome, partition: u32) -> Result<KeyQueryMetadata> {
+        let none =
+            || Error::IllegalState(format!("the store {store:?} has no partition {partition}"));
         let StoreHome::Tasks(subtopology) = home else {
             let here = HostInfo {
                 server: self.settings.server.clone(),
                 ours: true,
             };
-            return (partition == 0).then(|| KeyQueryMetadata {
+            let everywhere = KeyQueryMetadata {
                 partition,
                 active_host: Some(here),
                 standby_hosts: Vec::new(),
-            });
+            };
+            return (partition == 0).then_some(everywhere).ok_or_else(none);
         };
-        if partition >= self.partitions(subtopology) {
-            return None;
-        }
         let task = TaskId {
             subtopology,
             partition,
         };
+        if !self.program.layout.tasks.iter().any(|one| one.id == task) {
+            return Err(none());
+        }
         let instances = self.instances();
         let having = |list: fn(&Instance) -> &Vec<TaskId>| {
             let with = instances.iter();
             with.filter(move |one| list(one).contains(&task)).map(host)
         };
-        Some(KeyQueryMetadata {
+        // Of a store that is not logged no replica has a row.
+        let standby = having(|one| &one.standby).filter(|_| self.is_logged(store));
+        Ok(KeyQueryMetadata {
             partition,
             active_host: having(|one| &one.active).next(),
-            standby_hosts: having(|one| &one.standby).collect(),
+            standby_hosts: standby.collect(),
         })
+    }
+
+    fn is_logged(&self, store: &str) -> bool {
+        let found = self.program.topology.find_store(store);
+        found.is_some_and(|(.., spec)| spec.logging == Logging::Changelog)
     }
 
     fn home(&self, store: &str) -> Result<StoreHome> {
@@ -195,15 +206,26 @@ impl Shared {
             .ok_or_else(|| Error::IllegalState(format!("the program has no store {store:?}")))
     }
 
-    fn partitions(&self, subtopology: u32) -> u32 {
-        let tasks = self.program.layout.tasks.iter().map(|task| task.id);
-        let of_it = tasks.filter(|task| task.subtopology == subtopology);
-        of_it.map(|task| task.partition + 1).max().unwrap_or(0)
+    /// The most partitions that a topic has whose records come to a store.
+    fn partitions_of(&self, store: &str, subtopology: u32) -> u32 {
+        let program = &self.program;
+        let sources = program.topology.sources_of(store).into_iter();
+        let names: BTreeSet<String> = sources
+            .map(|topic| topic.resolve(&program.task.application_id))
+            .collect();
+        let tasks = program.layout.tasks.iter();
+        let inputs = tasks
+            .filter(|task| task.id.subtopology == subtopology)
+            .flat_map(|task| &task.inputs);
+        let partitions = inputs
+            .filter(|at| names.contains(&*at.topic))
+            .map(|at| at.partition + 1);
+        partitions.max().unwrap_or(0)
     }
 
     fn metadata(&self, instance: Instance) -> StreamsMetadata {
         let topology = &self.program.topology;
-        let stores = |tasks: &[TaskId]| -> BTreeSet<String> {
+        let stores = |tasks: &[TaskId]| {
             let of = |store: &str| {
                 topology
                     .find_store(store)
@@ -213,8 +235,11 @@ impl Shared {
             let had = |store: &&String| {
                 of(store).is_some_and(|of| tasks.iter().any(|task| task.subtopology == of))
             };
-            names.filter(had).cloned().collect()
+            let names: BTreeSet<String> = names.filter(had).cloned().collect();
+            names
         };
+        let mut replicas = stores(&instance.standby);
+        replicas.retain(|store| self.is_logged(store));
         let globals = topology.globals().iter().map(|global| global.name.clone());
         StreamsMetadata {
             host: host(&instance),
@@ -222,7 +247,7 @@ impl Shared {
                 .into_iter()
                 .chain(globals)
                 .collect(),
-            standby_state_store_names: stores(&instance.standby),
+            standby_state_store_names: replicas,
             active_tasks: instance.active,
             standby_tasks: instance.standby,
         }

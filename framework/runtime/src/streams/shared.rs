@@ -48,8 +48,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     views: Mutex<BTreeMap<usize, ThreadView>>,
-    /// The group's instances, as a thread heard of them last.
-    instances: Mutex<Vec<Instance>>,
+    /// The group's instances, as each thread heard of them last that is in the group.
+    instances: Mutex<BTreeMap<usize, Vec<Instance>>>,
     failure: Mutex<Option<String>>,
 }
 
@@ -162,6 +162,7 @@ impl Shared {
     pub(super) fn ended(&self, seat: &Seat) {
         // Its number may be another one's once it has left.
         self.views().remove(&seat.index);
+        self.heard_of(seat.index, Vec::new());
         self.publisher.thread_gone(seat.index);
         let last = self.roster().leave(seat);
         if last {
@@ -188,7 +189,7 @@ impl Shared {
     pub(crate) fn end(&self) {
         self.views().clear();
         // Whoever has left its group hears no more of it.
-        self.instances().clear();
+        self.heard().clear();
         match self.state() {
             State::PendingError => self.become_state(State::Error),
             _ => self.become_state(State::NotRunning),
@@ -206,15 +207,24 @@ impl Shared {
         self.views.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A thread says what instances there are, if it knows of any: one that is just outside the
-    /// group knows nothing better than what was heard before.
-    pub(super) fn heard_of(&self, instances: Vec<Instance>) {
-        if !instances.is_empty() {
-            *self.instances() = instances;
+    /// A thread says what instances there are; one that is outside the group, or whose tasks are
+    /// just moving, knows of none.
+    pub(super) fn heard_of(&self, thread: usize, instances: Vec<Instance>) {
+        let mut all = self.heard();
+        if instances.is_empty() {
+            all.remove(&thread);
+        } else {
+            all.insert(thread, instances);
         }
     }
 
-    pub(super) fn instances(&self) -> MutexGuard<'_, Vec<Instance>> {
+    /// The group's instances, by one thread for all, so that two that hear of a change one after
+    /// the other do not contradict each other.
+    pub(super) fn instances(&self) -> Vec<Instance> {
+        self.heard().values().next().cloned().unwrap_or_default()
+    }
+
+    fn heard(&self) -> MutexGuard<'_, BTreeMap<usize, Vec<Instance>>> {
         (self.instances.lock()).unwrap_or_else(PoisonError::into_inner)
     }
 

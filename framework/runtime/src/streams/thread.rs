@@ -29,6 +29,7 @@ pub(super) fn run(shared: &Arc<Shared>, seat: &Seat) {
         let began = shared.clock.elapsed();
         let outcome = catch_unwind(AssertUnwindSafe(|| live(shared, seat)));
         shared.views().remove(&index);
+        shared.heard_of(index, Vec::new());
         let error = match outcome {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error,
@@ -140,7 +141,7 @@ fn publish(shared: &Shared, index: usize, worker: &mut Worker) {
         totals: worker.totals(),
     };
     shared.publisher.thread(index, &view);
-    shared.heard_of(worker.instances());
+    shared.heard_of(index, worker.instances());
     if !shared.program.topology.globals().is_empty() {
         shared.publisher.globals(shared.settings.globals.dropped());
     }

@@ -1,7 +1,8 @@
 //! Which instance has the rows of a key, as every instance says it.
 
 use super::{harness::*, kinds::*};
-use millstream_core::record::TaskId;
+use millstream_core::{prelude::*, record::TaskId};
+use millstream_log::murmur2;
 use millstream_runtime::streams::{HostInfo, KeyQueryMetadata, Streams};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -225,4 +226,53 @@ fn what_is_not_known_is_not_told() {
     );
     b.close();
     assert_eq!(known(), None);
+}
+
+#[test]
+fn a_key_is_in_one_of_the_partitions_whose_records_the_store_is_told() {
+    // The store's topic has two partitions, and what it is merged with afterwards has four.
+    let world = world(4);
+    let builder = StreamsBuilder::new();
+    let rates = builder.stream(&RATES);
+    let _ = rates.group_by_key().count("told");
+    rates.merge(builder.stream(&IN)).to(&OUT);
+    let a = world.streams(builder.build().unwrap(), config("a"));
+    let told = a.key_value_store::<String, u64>("told").unwrap();
+    for key in keys() {
+        let partition = told.query_metadata_for_key(&key).unwrap().partition;
+        assert_eq!(partition, murmur2::partition(key.as_bytes(), 2), "{key}");
+    }
+}
+
+#[test]
+fn nobody_has_a_replica_of_a_store_that_is_not_logged() {
+    let world = World::new(2);
+    let [a, b] = ["a", "b"].map(|name| {
+        let builder = StreamsBuilder::new();
+        let numbers = builder.stream(&IN);
+        let _ = numbers.group_by_key().count("counts");
+        let unlogged = Materialized::from("unlogged").with_logging_disabled();
+        let _ = numbers.group_by_key().count(unlogged);
+        let mut config = config(name);
+        config.settings.server = Some(server(name));
+        config.settings.standby_replicas = 1;
+        world.streams(builder.build().unwrap(), config)
+    });
+    [&a, &b].into_iter().for_each(start);
+    world.until("one each", || {
+        active(&a).len() == 1 && active(&b).len() == 1
+    });
+    world.until("replicas", || {
+        let counts = a.query_metadata_for_partition("counts", 0).unwrap();
+        counts.active_host.is_some() && counts.standby_hosts.len() == 1
+    });
+    let unlogged = a.query_metadata_for_partition("unlogged", 0).unwrap();
+    assert!(unlogged.active_host.is_some() && unlogged.standby_hosts.is_empty());
+    for instance in a.metadata_for_all_streams_clients() {
+        assert!(instance.state_store_names.contains("unlogged"));
+        assert_eq!(
+            instance.standby_state_store_names,
+            BTreeSet::from(["counts".to_owned()])
+        );
+    }
 }

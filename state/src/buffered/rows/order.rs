@@ -24,6 +24,13 @@ impl Rows {
 
     /// Takes the dead out of the order.
     pub(super) fn bury(&mut self) {
+        if !self.gone.is_empty() {
+            self.take_dead();
+            self.guide();
+        }
+    }
+
+    fn take_dead(&mut self) {
         if self.gone.is_empty() {
             return;
         }
@@ -35,7 +42,6 @@ impl Rows {
         }
         self.sorted.retain(|number| !dead[*number as usize]);
         gone.into_iter().for_each(|number| self.release(number));
-        self.guide();
     }
 
     fn guide(&mut self) {
@@ -54,7 +60,7 @@ impl Rows {
     /// They are few beside those that are there, mostly. So it is their places that are looked for,
     /// each from the last one on in steps that double, and not every row's.
     pub(in super::super) fn sort(&mut self) {
-        self.bury();
+        self.take_dead();
         let late = self.late.iter().copied();
         let mut new: Vec<u32> = late.filter(|number| *number != NONE).collect();
         self.late.clear();
@@ -187,5 +193,48 @@ mod tests {
         assert_eq!(keys(Bound::Excluded(7), Bound::Included(8), (down, 9)), [8]);
         assert_eq!(keys(Bound::Included(8), Bound::Included(2), (up, 9)), []);
         assert_eq!(keys(Bound::Included(8), Bound::Included(2), (down, 9)), []);
+    }
+
+    #[test]
+    fn a_range_begins_at_its_bound_however_rows_came_and_went() {
+        let (mut rows, column) = (Rows::default(), Column(0));
+        let mut model = std::collections::BTreeSet::new();
+        for round in 0..6_u16 {
+            for n in (0..400_u16).filter(|n| (n * 7 + round * 5) % 11 < 4) {
+                let key = &n.to_be_bytes()[..];
+                let op = if model.remove(&n) {
+                    Op::Delete { column, key }
+                } else {
+                    model.insert(n);
+                    Op::Put {
+                        column,
+                        key,
+                        value: b"v",
+                        new: true,
+                    }
+                };
+                rows.set(rows.hash(key), op);
+            }
+            if round % 2 == 0 {
+                rows.bury();
+                rows.sort();
+            } else {
+                rows.sort();
+                rows.bury();
+            }
+            for from in 0..=400_u16 {
+                let edge = from.to_be_bytes();
+                for (bound, first) in [
+                    (Bound::Included(&edge[..]), from),
+                    (Bound::Excluded(&edge[..]), from + 1),
+                ] {
+                    let bounds = (bound, Bound::Unbounded);
+                    let found = rows.range(bounds, (Direction::Ascending, 1));
+                    let found = found.first().map(|(key, _)| key.to_vec());
+                    let next = model.range(first..).next();
+                    assert_eq!(found, next.map(|n| n.to_be_bytes().to_vec()));
+                }
+            }
+        }
     }
 }

@@ -81,7 +81,7 @@ impl Source {
 
     /// Who has the rows of a key, given a place among them.
     fn hosts(&self, place: &[u8]) -> Result<KeyQueryMetadata> {
-        self.shared()?.hosts_of_key(&self.rows, place)
+        self.shared()?.hosts_of_key(&self.store, &self.rows, place)
     }
 
     /// The backend of a partition that was here when its rows were asked for.
