@@ -118,7 +118,12 @@ pub(super) fn expel(address: &str, group: &str, client: &str) -> Result<()> {
         let _host = answer.string()?;
         let _metadata = answer.bytes()?;
         let _assignment = answer.bytes()?;
-        if name.starts_with(client) {
+        // In front of the name a member may say where it can be asked.
+        if name
+            .rsplit('@')
+            .next()
+            .is_some_and(|name| name.starts_with(client))
+        {
             return leave(address, group, &id);
         }
     }
