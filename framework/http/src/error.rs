@@ -57,12 +57,11 @@ impl ApiError {
     /// The body's JSON.
     pub(crate) fn body(&self) -> serde_json::Value {
         let Self { code, message, .. } = self;
-        match &self.server {
-            Some(server) => {
-                json!({ "error": { "code": code, "message": message, "server": server } })
-            }
-            None => json!({ "error": { "code": code, "message": message } }),
+        let mut error = json!({ "code": code, "message": message });
+        if let Some(server) = &self.server {
+            error["server"] = json!(server);
         }
+        json!({ "error": error })
     }
 }
 

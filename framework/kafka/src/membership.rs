@@ -379,22 +379,14 @@ fn instances(
         let instance = instances.entry((member(described).instance, server));
         let instance = instance.or_insert_with(|| Instance {
             server: server.map(str::to_owned),
-            ours: false,
-            active: Vec::new(),
-            standby: Vec::new(),
+            ..Instance::default()
         });
         instance.ours |= described.id == us;
         if let Some(has) = placed.get(&described.id) {
-            instance.active.extend(&has.active);
-            instance.standby.extend(&has.standby);
+            instance.add(has.active.iter().copied(), has.standby.iter().copied());
         }
     }
-    let sorted = |mut instance: Instance| {
-        instance.active.sort_unstable();
-        instance.standby.sort_unstable();
-        instance
-    };
-    instances.into_values().map(sorted).collect()
+    instances.into_values().collect()
 }
 
 fn member(described: &MemberDescription) -> Member {

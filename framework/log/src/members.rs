@@ -47,7 +47,7 @@ pub struct Assignment {
 }
 
 /// An instance of a group, and what its members have together.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Instance {
     /// What it says of itself in [`Subscription::server`].
     pub server: Option<String>,
@@ -57,4 +57,18 @@ pub struct Instance {
     pub active: Vec<TaskId>,
     /// The tasks that it keeps a replica of, in order.
     pub standby: Vec<TaskId>,
+}
+
+impl Instance {
+    /// Adds what one of its members has.
+    pub fn add(
+        &mut self,
+        active: impl IntoIterator<Item = TaskId>,
+        standby: impl IntoIterator<Item = TaskId>,
+    ) {
+        self.active.extend(active);
+        self.active.sort_unstable();
+        self.standby.extend(standby);
+        self.standby.sort_unstable();
+    }
 }

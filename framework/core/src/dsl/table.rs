@@ -119,14 +119,18 @@ pub(super) fn derived<'b, K: Data, V: Data>(
     }
 }
 
-/// What a table's store does with a row that arrives, in the node in hand: `None` deletes.
+/// What a table's store does with a row that arrives, in the node in hand: `None` deletes. Where
+/// changes are not `exact` (as a table's [`Facts`] say), a deletion may be of no row, and is found
+/// out to be.
 pub(super) fn upsert<K: Data, V: Data>(
     link: &mut Linker<'_>,
     store: StoreHandle<KeyValueStore<K, V>>,
     serde: Serde<K>,
+    exact: bool,
 ) -> impl Push<K, Option<V>> + use<K, V> {
     let mut down = Outlet::new(link, move |key, out| serde.encode(key, out));
     let (at, name) = (store.reference(), link.name().to_owned());
+    let (read_old, idle) = (down.wants_old() || !exact, down.is_empty());
     move |ctx: &mut TaskContext, record: Record<K, Option<V>>| {
         let Record {
             key,
@@ -134,9 +138,9 @@ pub(super) fn upsert<K: Data, V: Data>(
             timestamp,
             headers,
         } = record;
-        let new = if down.is_empty() { None } else { row.clone() };
-        let read_old = down.wants_old();
+        let new = if idle { None } else { row.clone() };
         match ctx.store(at).upsert(&key, row, timestamp, read_old) {
+            Ok(Some(None)) if new.is_none() && !exact => Ok(()),
             Ok(Some(old)) => {
                 let existed = old.is_some() || !read_old;
                 let value = Change { old, new };
@@ -171,7 +175,7 @@ impl<'b, K: Data, V: Data> KStream<'b, K, Option<V>> {
             None => {
                 let serde = materialized.key;
                 let store = builder.store(materialized);
-                let put = move |link: &mut Linker<'_>| upsert(link, store, serde);
+                let put = move |link: &mut Linker<'_>| upsert(link, store, serde, true);
                 stored(self.operator("table", vec![store.id], put), store)
             }
         }
@@ -435,37 +439,21 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
         let changes = self
             .changes
             .operator("materialize", vec![store.id], move |link| {
-                let mut down = Outlet::new(link, move |key, out| serde.encode(key, out));
-                let (at, name) = (store.reference(), link.name().to_owned());
-                let (wants_old, idle) = (down.wants_old(), down.is_empty());
+                let mut put = upsert(link, store, serde, exact);
                 move |ctx: &mut TaskContext, record: Record<K, Change<V>>| {
                     let Record {
                         key,
-                        value: Change { new: row, .. },
+                        value: Change { new: value, .. },
                         timestamp,
                         headers,
                     } = record;
-                    let new = if idle { None } else { row.clone() };
-                    let store = ctx.store(at);
-                    match store.upsert(&key, row, timestamp, wants_old || !exact) {
-                        Ok(Some(None)) if new.is_none() && !exact => Ok(()),
-                        Ok(Some(old)) => {
-                            let existed = old.is_some() || (!wants_old && exact);
-                            let value = Change { old, new };
-                            down.push(
-                                ctx,
-                                Record {
-                                    key,
-                                    value,
-                                    timestamp,
-                                    headers,
-                                },
-                                existed,
-                            )
-                        }
-                        Ok(None) => ctx.drop_null_key(),
-                        Err(error) => ctx.refuse(&name, error),
-                    }
+                    let row = Record {
+                        key,
+                        value,
+                        timestamp,
+                        headers,
+                    };
+                    put.push(ctx, row)
                 }
             });
         stored(changes, store)

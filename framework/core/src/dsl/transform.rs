@@ -97,7 +97,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
         }
         let serde = materialized.key;
         let store = builder.store(materialized);
-        let keep = move |link: &mut Linker<'_>| Fanout::of(upsert(link, store, serde));
+        let keep = move |link: &mut Linker<'_>| Fanout::of(upsert(link, store, serde, true));
         stored(self.transformed((stores, new), store.id, keep), store)
     }
 

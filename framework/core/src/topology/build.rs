@@ -343,26 +343,36 @@ impl Draft {
 
     /// The source topics from which a node's records can come.
     pub(crate) fn sources_above(&self, node: NodeId) -> Vec<TopicName> {
-        let above = self.above(node);
-        let nodes = self.nodes.iter().zip(above).filter(|(_, above)| *above);
-        let source = |node: &Node| match &node.kind {
-            NodeKind::Source { topic, .. } => Some(topic.clone()),
-            NodeKind::Operator | NodeKind::Sink { .. } => None,
-        };
-        nodes.filter_map(|(node, _)| source(node)).collect()
+        sources_above(&self.nodes, vec![node])
     }
 
     /// For each node whether a node's records can come from it within a task; the node itself too.
     pub(crate) fn above(&self, node: NodeId) -> Vec<bool> {
-        let (mut open, mut seen) = (vec![node], vec![false; self.nodes.len()]);
-        while let Some(id) = open.pop() {
-            // Once each: the paths through diamonds double with every one of them.
-            if !std::mem::replace(&mut seen[id.0], true) {
-                open.extend(&self.nodes[id.0].parents);
-            }
-        }
-        seen
+        above(&self.nodes, vec![node])
     }
+}
+
+/// The source topics from which records can come to any of some nodes.
+pub(super) fn sources_above(nodes: &[Node], below: Vec<NodeId>) -> Vec<TopicName> {
+    let above = above(nodes, below);
+    let nodes = nodes.iter().zip(above).filter(|(_, above)| *above);
+    let source = |node: &Node| match &node.kind {
+        NodeKind::Source { topic, .. } => Some(topic.clone()),
+        NodeKind::Operator | NodeKind::Sink { .. } => None,
+    };
+    nodes.filter_map(|(node, _)| source(node)).collect()
+}
+
+/// For each node whether records of any of some nodes can come from it; these themselves too.
+fn above(nodes: &[Node], below: Vec<NodeId>) -> Vec<bool> {
+    let (mut open, mut seen) = (below, vec![false; nodes.len()]);
+    while let Some(id) = open.pop() {
+        // Once each: the paths through diamonds double with every one of them.
+        if !std::mem::replace(&mut seen[id.0], true) {
+            open.extend(&nodes[id.0].parents);
+        }
+    }
+    seen
 }
 
 /// Roots are always the smallest number of their group, so that groups come out in program order.

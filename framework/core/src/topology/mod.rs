@@ -361,21 +361,8 @@ impl Topology {
     pub fn sources_of(&self, store: &str) -> Vec<TopicName> {
         let has = |node: &Node| node.stores.iter().any(|id| self.store(*id).name == store);
         let nodes = (0..).zip(&self.nodes).filter(|(_, node)| has(node));
-        let mut open: Vec<_> = nodes.map(|(number, _)| NodeId(number)).collect();
-        let (mut seen, mut topics) = (vec![false; self.nodes.len()], Vec::new());
-        while let Some(id) = open.pop() {
-            if std::mem::replace(&mut seen[id.0], true) {
-                continue;
-            }
-            let node = &self.nodes[id.0];
-            open.extend(&node.parents);
-            if let NodeKind::Source { topic, .. } = &node.kind {
-                topics.push(topic.clone());
-            }
-        }
-        topics.sort();
-        topics.dedup();
-        topics
+        let users = nodes.map(|(number, _)| NodeId(number)).collect();
+        build::sources_above(&self.nodes, users)
     }
 
     /// The topics that somebody outside must provide, those of global tables too, sorted. Topics of

@@ -175,24 +175,14 @@ impl Group {
         let ours = self.members.get(asking).map(|member| &member.instance);
         let mut instances: BTreeMap<&String, Instance> = BTreeMap::new();
         for (name, member) in &self.members {
-            let instance = instances.entry(&member.instance).or_insert(Instance {
-                server: None,
-                ours: ours == Some(&member.instance),
-                active: Vec::new(),
-                standby: Vec::new(),
-            });
+            let instance = instances.entry(&member.instance).or_default();
+            instance.ours = ours == Some(&member.instance);
             // Its members were all told the same; but one may come anew that was told another.
             instance.server = member.server.clone().or(instance.server.take());
-            instance.active.extend(self.owned(name));
             let told = member.told.iter().flat_map(|told| &told.standby);
-            instance.standby.extend(told);
+            instance.add(self.owned(name), told.copied());
         }
-        let sorted = |mut instance: Instance| {
-            instance.active.sort_unstable();
-            instance.standby.sort_unstable();
-            instance
-        };
-        instances.into_values().map(sorted).collect()
+        instances.into_values().collect()
     }
 
     /// Computes who should have what, and gives out what is free.

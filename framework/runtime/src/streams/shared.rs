@@ -161,14 +161,19 @@ impl Shared {
     /// the one who closes it.
     pub(super) fn ended(&self, seat: &Seat) {
         // Its number may be another one's once it has left.
-        self.views().remove(&seat.index);
-        self.heard_of(seat.index, Vec::new());
+        self.forget(seat.index);
         self.publisher.thread_gone(seat.index);
         let last = self.roster().leave(seat);
         if last {
             self.end();
         }
         self.wake();
+    }
+
+    /// A thread does nothing any more, and knows of nothing.
+    pub(super) fn forget(&self, thread: usize) {
+        self.views().remove(&thread);
+        self.heard_of(thread, Vec::new());
     }
 
     /// Lets those look again who wait.

@@ -28,8 +28,7 @@ pub(super) fn run(shared: &Arc<Shared>, seat: &Seat) {
     while !shared.stopping() && !seat.is_leaving() {
         let began = shared.clock.elapsed();
         let outcome = catch_unwind(AssertUnwindSafe(|| live(shared, seat)));
-        shared.views().remove(&index);
-        shared.heard_of(index, Vec::new());
+        shared.forget(index);
         let error = match outcome {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error,

@@ -75,3 +75,11 @@ pub(super) fn read_prefix(prefix: &[u8], key: &mut Vec<u8>) -> Result<()> {
 pub(super) fn parts(row: &[u8], wide: bool) -> Result<(&[u8], At)> {
     split(row, wide).ok_or_else(|| Error::deserialization("a row's key is too short"))
 }
+
+/// The bytes of the record's key, and the place, of what must be a row.
+pub(super) fn read(row: &[u8], wide: bool) -> Result<(Vec<u8>, At)> {
+    let (prefix, at) = parts(row, wide)?;
+    let mut key = Vec::new();
+    read_prefix(prefix, &mut key)?;
+    Ok((key, at))
+}

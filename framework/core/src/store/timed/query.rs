@@ -62,18 +62,13 @@ impl<K, V> StoreQuery for TimedFormats<K, V> {
     }
 
     fn show_key(&self, row: &[u8]) -> Result<Value> {
-        let (prefix, at) = keys::parts(row, self.shape.wide)?;
-        let mut bytes = Vec::new();
-        keys::read_prefix(prefix, &mut bytes)?;
+        let (bytes, at) = keys::read(row, self.shape.wide)?;
         let key = self.key.codec().to_json(Some(&bytes))?;
         Ok(windowed::show(&key, self.shape.kind.window(at)))
     }
 
     fn record_key(&self, row: &[u8]) -> Result<Vec<u8>> {
-        let (prefix, _) = keys::parts(row, self.shape.wide)?;
-        let mut key = Vec::new();
-        keys::read_prefix(prefix, &mut key)?;
-        Ok(key)
+        keys::read(row, self.shape.wide).map(|(key, _)| key)
     }
 
     fn show_value(&self, bytes: &[u8]) -> Result<Value> {

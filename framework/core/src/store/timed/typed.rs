@@ -157,9 +157,7 @@ impl<K: 'static, V: 'static> TimedRows<K, V> {
     /// # Errors
     /// Where its bytes are not what the serdes write.
     pub fn row(&self, key: &[u8], stored: &[u8]) -> Result<(Windowed<K>, ValueAndTimestamp<V>)> {
-        let (prefix, at) = keys::parts(key, self.wide)?;
-        let mut bytes = Vec::new();
-        keys::read_prefix(prefix, &mut bytes)?;
+        let (bytes, at) = keys::read(key, self.wide)?;
         let key = Windowed::new(self.key.decode(Some(&bytes))?, self.kind.window(at));
         Ok((key, self.value(stored)?))
     }

@@ -106,9 +106,7 @@ impl<K, V> StoreQuery for VersionedFormats<K, V> {
     }
 
     fn show_key(&self, row: &[u8]) -> Result<Value> {
-        let (prefix, at) = keys::parts(row, WIDE)?;
-        let mut bytes = Vec::new();
-        keys::read_prefix(prefix, &mut bytes)?;
+        let (bytes, at) = keys::read(row, WIDE)?;
         let key = self.key.codec().to_json(Some(&bytes))?;
         Ok(if at == NOW {
             key
@@ -118,10 +116,7 @@ impl<K, V> StoreQuery for VersionedFormats<K, V> {
     }
 
     fn record_key(&self, row: &[u8]) -> Result<Vec<u8>> {
-        let (prefix, _) = keys::parts(row, WIDE)?;
-        let mut key = Vec::new();
-        keys::read_prefix(prefix, &mut key)?;
-        Ok(key)
+        keys::read(row, WIDE).map(|(key, _)| key)
     }
 
     fn show_value(&self, bytes: &[u8]) -> Result<Value> {
