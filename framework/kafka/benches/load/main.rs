@@ -7,6 +7,7 @@
 //! kafka_load fill    bootstrap.servers=.. topic=.. partitions=4 records=..
 //!                    keys=.. shape=uniform|zipf|each seed=1 value.bytes=100
 //! kafka_load check   bootstrap.servers=.. topic=.. partitions=4
+//! kafka_load traffic bootstrap.servers=.. topic=BEGINNING-OF-NAMES partitions=4
 //! kafka_load latency bootstrap.servers=.. topic=.. partitions=4 out=..
 //!                    rate=.. warmup=SECONDS seconds=.., and keys to value.bytes as for fill
 //! ```
@@ -18,6 +19,7 @@ mod check;
 mod common;
 mod input;
 mod latency;
+mod traffic;
 
 use anyhow::{Context, Result, anyhow, bail};
 use common::Options;
@@ -54,6 +56,7 @@ fn main() -> Result<()> {
         "delete" => delete(&options)?,
         "fill" => fill(&options)?,
         "check" => check::run(&options)?,
+        "traffic" => traffic::run(&options)?,
         "latency" => latency::run(&options)?,
         other => bail!("no verb {other:?}"),
     };

@@ -49,24 +49,30 @@ const PRODUCER: &[(&str, &str)] = &[
 
 /// A record as it lies in librdkafka's buffer.
 pub(crate) struct Message<'a> {
+    /// The place of its topic among those that are read.
+    pub(crate) topic: usize,
     pub(crate) partition: i32,
     pub(crate) timestamp: i64,
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) value: Option<&'a [u8]>,
 }
 
-/// A consumer of all partitions of a topic.
+/// A consumer of all partitions of some topics.
 pub(crate) struct Consumer {
     raw: *mut c::rd_kafka_t,
     queue: *mut c::rd_kafka_queue_t,
-    topic: CString,
+    topics: Vec<CString>,
+    /// Handles by which messages name their topics, as far as they are known.
+    known: Vec<(*mut c::rd_kafka_topic_t, usize)>,
+    /// What was taken, and of which topic.
     taken: Vec<*mut c::rd_kafka_message_t>,
-    /// The next offset to process, by partition.
-    next: Vec<i64>,
+    taken_of: Vec<usize>,
+    /// The next offset to process, by topic and partition.
+    next: Vec<Vec<i64>>,
 }
 
 impl Consumer {
-    pub(crate) fn new(servers: &str, group: &str, topic: &str) -> Result<Self> {
+    pub(crate) fn new(servers: &str, group: &str, topics: &[&str]) -> Result<Self> {
         let own = [("bootstrap.servers", servers), ("group.id", group)];
         let raw = handle(c::rd_kafka_type_t::RD_KAFKA_CONSUMER, CONSUMER, &own)?;
         // SAFETY: the handle was just made.
@@ -74,24 +80,29 @@ impl Consumer {
             c::rd_kafka_poll_set_consumer(raw);
             c::rd_kafka_queue_get_consumer(raw)
         };
+        let topics = topics.iter().map(|topic| CString::new(*topic));
         Ok(Self {
             raw,
             queue,
-            topic: CString::new(topic)?,
+            topics: topics.collect::<std::result::Result<_, _>>()?,
+            known: Vec::new(),
             taken: Vec::with_capacity(BATCH),
+            taken_of: Vec::with_capacity(BATCH),
             next: Vec::new(),
         })
     }
 
-    /// Reads so many partitions from their first record on.
+    /// Reads so many partitions of each topic from their first record on.
     pub(crate) fn assign(&mut self, partitions: i32) -> Result<()> {
-        self.next = vec![-1; usize::try_from(partitions)?];
+        self.next = vec![vec![-1; usize::try_from(partitions)?]; self.topics.len()];
         // SAFETY: the list is ours, and freed after the call that copies it.
         let code = unsafe {
             let list = c::rd_kafka_topic_partition_list_new(partitions);
-            for partition in 0..partitions {
-                let at = c::rd_kafka_topic_partition_list_add(list, self.topic.as_ptr(), partition);
-                (*at).offset = i64::from(c::RD_KAFKA_OFFSET_BEGINNING);
+            for topic in &self.topics {
+                for partition in 0..partitions {
+                    let at = c::rd_kafka_topic_partition_list_add(list, topic.as_ptr(), partition);
+                    (*at).offset = i64::from(c::RD_KAFKA_OFFSET_BEGINNING);
+                }
             }
             let code = c::rd_kafka_assign(self.raw, list);
             c::rd_kafka_topic_partition_list_destroy(list);
@@ -111,26 +122,45 @@ impl Consumer {
         let count = usize::try_from(count).context("consume_batch_queue")?;
         // SAFETY: so many pointers were written.
         unsafe { self.taken.set_len(count) };
-        for &message in &self.taken {
+        for index in 0..count {
             // SAFETY: the message is ours until it is given back.
-            let (code, partition, offset) =
-                unsafe { ((*message).err, (*message).partition, (*message).offset) };
+            let (code, topic, partition, offset) = unsafe {
+                let m = &*self.taken[index];
+                (m.err, m.rkt, m.partition, m.offset)
+            };
             check(code, "a message")?;
-            if let Some(next) = self.next.get_mut(usize::try_from(partition)?) {
+            let topic = self.topic(topic)?;
+            self.taken_of.push(topic);
+            if let Some(next) = self.next[topic].get_mut(usize::try_from(partition)?) {
                 *next = offset + 1;
             }
         }
         Ok(count)
     }
 
+    /// The place of a topic among those that are read; its name is looked at once.
+    fn topic(&mut self, raw: *mut c::rd_kafka_topic_t) -> Result<usize> {
+        if let Some((_, place)) = self.known.iter().find(|(known, _)| *known == raw) {
+            return Ok(*place);
+        }
+        // SAFETY: a message that was not given back holds its topic, and that its name.
+        let name = unsafe { CStr::from_ptr(c::rd_kafka_topic_name(raw)) };
+        let place = self.topics.iter().position(|topic| **topic == *name);
+        let place = place.with_context(|| format!("a message of {name:?}"))?;
+        self.known.push((raw, place));
+        Ok(place)
+    }
+
     /// What was taken last.
     pub(crate) fn messages(&self) -> impl Iterator<Item = Message<'_>> {
-        self.taken.iter().map(|&message| {
+        let taken = self.taken.iter().zip(&self.taken_of);
+        taken.map(|(&message, &topic)| {
             // SAFETY: messages live until they are given back, for which `self` must be borrowed
             // mutably.
             unsafe {
                 let m = &*message;
                 Message {
+                    topic,
                     partition: m.partition,
                     timestamp: c::rd_kafka_message_timestamp(message, ptr::null_mut()),
                     key: bytes(m.key, m.key_len),
@@ -141,6 +171,7 @@ impl Consumer {
     }
 
     fn give_back(&mut self) {
+        self.taken_of.clear();
         for message in self.taken.drain(..) {
             // SAFETY: it is ours, once.
             unsafe { c::rd_kafka_message_destroy(message) };
@@ -160,23 +191,29 @@ impl Drop for Consumer {
     }
 }
 
-/// A transactional producer to one topic.
+/// A transactional producer to some topics.
 pub(crate) struct Producer {
     raw: *mut c::rd_kafka_t,
-    topic: *mut c::rd_kafka_topic_t,
+    topics: Vec<*mut c::rd_kafka_topic_t>,
 }
 
 impl Producer {
-    pub(crate) fn new(servers: &str, id: &str, topic: &str) -> Result<Self> {
+    pub(crate) fn new(servers: &str, id: &str, topics: &[&str]) -> Result<Self> {
         let own = [("bootstrap.servers", servers), ("transactional.id", id)];
         let raw = handle(c::rd_kafka_type_t::RD_KAFKA_PRODUCER, PRODUCER, &own)?;
-        let topic = CString::new(topic)?;
-        // SAFETY: the handle was just made; the name is copied.
-        unsafe {
-            done(c::rd_kafka_init_transactions(raw, TRANSACTION_MS), "init")?;
-            let topic = c::rd_kafka_topic_new(raw, topic.as_ptr(), ptr::null_mut());
-            Ok(Self { raw, topic })
+        // SAFETY: the handle was just made.
+        unsafe { done(c::rd_kafka_init_transactions(raw, TRANSACTION_MS), "init")? };
+        let mut producer = Self {
+            raw,
+            topics: Vec::new(),
+        };
+        for topic in topics {
+            let name = CString::new(*topic)?;
+            // SAFETY: the handle lives; the name is copied.
+            let topic = unsafe { c::rd_kafka_topic_new(raw, name.as_ptr(), ptr::null_mut()) };
+            producer.topics.push(topic);
         }
+        Ok(producer)
     }
 
     pub(crate) fn begin(&self) -> Result<()> {
@@ -184,25 +221,30 @@ impl Producer {
         unsafe { done(c::rd_kafka_begin_transaction(self.raw), "begin") }
     }
 
-    /// Sends a value in the place of the record's own, which is copied, once there is room for it.
-    pub(crate) fn send(&self, of: &Message<'_>, value: &[u8]) -> Result<()> {
-        let key = of.key.unwrap_or_default();
+    /// Sends a record to a topic, by its place, with a partition and a time, once there is room for
+    /// it; its bytes are copied.
+    pub(crate) fn send(
+        &self,
+        topic: usize,
+        (partition, timestamp): (i32, i64),
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<()> {
         let settings = [
-            (Vtype::RD_KAFKA_VTYPE_RKT, Union { rkt: self.topic }),
             (
-                Vtype::RD_KAFKA_VTYPE_PARTITION,
-                Union { i32_: of.partition },
+                Vtype::RD_KAFKA_VTYPE_RKT,
+                Union {
+                    rkt: self.topics[topic],
+                },
             ),
+            (Vtype::RD_KAFKA_VTYPE_PARTITION, Union { i32_: partition }),
             (
                 Vtype::RD_KAFKA_VTYPE_MSGFLAGS,
                 Union {
                     i: c::RD_KAFKA_MSG_F_COPY | c::RD_KAFKA_MSG_F_BLOCK,
                 },
             ),
-            (
-                Vtype::RD_KAFKA_VTYPE_TIMESTAMP,
-                Union { i64_: of.timestamp },
-            ),
+            (Vtype::RD_KAFKA_VTYPE_TIMESTAMP, Union { i64_: timestamp }),
             (Vtype::RD_KAFKA_VTYPE_KEY, memory(key)),
             (Vtype::RD_KAFKA_VTYPE_VALUE, memory(value)),
         ]
@@ -220,10 +262,9 @@ impl Producer {
         unsafe {
             check(c::rd_kafka_flush(self.raw, TRANSACTION_MS), "flush")?;
             let list = c::rd_kafka_topic_partition_list_new(4);
-            for (partition, next) in (0..).zip(&consumer.next) {
-                if *next >= 0 {
-                    let topic = consumer.topic.as_ptr();
-                    let at = c::rd_kafka_topic_partition_list_add(list, topic, partition);
+            for (topic, next) in consumer.topics.iter().zip(&consumer.next) {
+                for (partition, next) in (0..).zip(next).filter(|(_, next)| **next >= 0) {
+                    let at = c::rd_kafka_topic_partition_list_add(list, topic.as_ptr(), partition);
                     (*at).offset = *next;
                 }
             }
@@ -243,9 +284,11 @@ impl Producer {
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        // SAFETY: both are ours, once; the topic goes before the handle.
+        // SAFETY: all are ours, once; the topics go before the handle.
         unsafe {
-            c::rd_kafka_topic_destroy(self.topic);
+            for topic in self.topics.drain(..) {
+                c::rd_kafka_topic_destroy(topic);
+            }
             c::rd_kafka_destroy(self.raw);
         }
     }

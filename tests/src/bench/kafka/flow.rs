@@ -6,7 +6,7 @@ use super::{
         workloads::{Agreement, Names, Workload},
     },
     job::{Job, Size, Stage},
-    load::{Content, KEYS, Load, ROW_BYTES, Shape, VALUE_BYTES},
+    load::{Content, KEYS, Load, ROW_BYTES, Shape, Traffic, VALUE_BYTES},
     peers::Side,
 };
 use crate::servers::{KafkaCluster, KafkaOptions};
@@ -61,9 +61,8 @@ pub(super) fn runs(scene: &Scene, workload: Workload) -> Result<Vec<Figures>> {
     ];
     if workload.has_state() {
         sides.push(Side::KafkaStreams { cached: true });
-    } else {
-        sides.push(Side::RawLoop);
     }
+    sides.push(Side::RawLoop);
     let flow = Flow {
         bench: scene.bench(),
         workload,
@@ -135,19 +134,31 @@ impl Flow<'_> {
             warmup: self.size.warmup() * self.workload.inputs(),
             restored: 0,
             stage: Stage::OnCluster,
+            traffic: Vec::new(),
         }
     }
 
     /// One run of all sides over one input.
     fn run(&self, number: usize, shape: Shape) -> Result<Figures> {
         let (mut told, mut contents) = (BTreeMap::new(), BTreeMap::new());
+        let mut traffic = Vec::new();
         for &side in &self.sides {
             let what = format!("{shape:?}").to_lowercase();
             let mut job = self.job(side, number, &what);
             job.topics.input = self.input(shape);
             self.load.topic(&job.topics.output)?;
+            let replays = side == Side::RawLoop && self.workload.has_state();
+            if replays {
+                job.traffic = self.replayed(&traffic, &job.application_id)?;
+            }
             told.insert(side, side.run(self.bench, &job)?);
-            contents.insert(side, self.load.check(&job.topics.output)?);
+            if !replays {
+                contents.insert(side, self.load.check(&job.topics.output)?);
+            }
+            if side == Side::Ours && self.workload.has_state() {
+                traffic = self.load.traffic(&job.application_id)?;
+                cut(&mut traffic, &job.application_id);
+            }
             self.load.delete(&job.application_id)?;
         }
         compare(&contents, self.workload.agreement())?;
@@ -158,6 +169,16 @@ impl Flow<'_> {
             self.latencies(number, best, &told, &mut figures)?;
         }
         Ok(figures)
+    }
+
+    /// What was sent by ours, to topics of the bare loop's, which are made.
+    fn replayed(&self, ours: &[Traffic], id: &str) -> Result<Vec<Traffic>> {
+        let mut replayed = ours.to_vec();
+        for sent in &mut replayed {
+            sent.topic.insert_str(0, id);
+            self.load.topic(&sent.topic)?;
+        }
+        Ok(replayed)
     }
 
     /// Latency of each side at half of what the slowest of them can do.
@@ -181,7 +202,8 @@ impl Flow<'_> {
         );
         for &side in &self.sides {
             let another = matches!(side, Side::KafkaStreams { .. }) && side != best;
-            if another || side == Side::Embedded {
+            let idle = side == Side::RawLoop && self.workload.has_state();
+            if another || idle || side == Side::Embedded {
                 continue;
             }
             let mut job = self.job(side, number, "latency");
@@ -204,6 +226,13 @@ impl Flow<'_> {
         let ratio = figures["p99_ms"] / figures["kafka_streams_p99_ms"];
         figures.insert("p99_ratio_to_kafka_streams".to_owned(), ratio);
         Ok(())
+    }
+}
+
+/// Cuts a program's name off those of its topics.
+fn cut(traffic: &mut [Traffic], id: &str) {
+    for sent in traffic {
+        sent.topic.replace_range(..id.len(), "");
     }
 }
 
@@ -303,6 +332,10 @@ pub(super) fn figures(told: &BTreeMap<Side, Figures>, best: Side) -> Result<Figu
             "throughput_ratio_to_raw",
             per_second(ours) / per_second(raw),
         );
+        relate(
+            "raw_cpu_ratio_to_kafka_streams",
+            cpu_per_million(raw) / cpu_per_million(theirs),
+        );
     }
     Ok(figures)
 }
@@ -363,6 +396,7 @@ mod tests {
         is("cpu_ratio_to_kafka_streams", 0.125);
         is("rss_ratio_to_kafka_streams", 1.0 / 6.0);
         is("throughput_ratio_to_raw", 0.5);
+        is("raw_cpu_ratio_to_kafka_streams", 0.0625);
         is("kafka_streams_cpu_seconds_per_million", 8.0);
         is("kafka_streams_other_cache_cpu_seconds_per_million", 10.0);
     }

@@ -1,6 +1,9 @@
 //! What one side is asked to do, and how much of it there is.
 
-use super::super::workloads::{Names, Workload};
+use super::{
+    super::workloads::{Names, Workload},
+    load::Traffic,
+};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -25,6 +28,9 @@ pub(super) struct Job {
     /// What of it is asked for.
     #[serde(default)]
     pub(super) stage: Stage,
+    /// What the bare loop is to send in place of working.
+    #[serde(default)]
+    pub(super) traffic: Vec<Traffic>,
 }
 
 /// A run on the cluster is one process. One on an embedded log is three, so that what its records

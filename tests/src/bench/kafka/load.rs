@@ -2,7 +2,7 @@
 
 use super::job::{PARTITIONS, Size};
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::{
     path::PathBuf,
     process::{Command, Stdio},
@@ -62,6 +62,16 @@ impl Content {
     }
 }
 
+/// What a program has sent to one topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Traffic {
+    pub(super) topic: String,
+    pub(super) records: u64,
+    /// Of a record, on average.
+    pub(super) key_bytes: u64,
+    pub(super) value_bytes: u64,
+}
+
 /// Latencies of one side, in milliseconds.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Latency {
@@ -117,6 +127,12 @@ impl Load {
     /// Reads a topic to its end.
     pub(super) fn check(&self, name: &str) -> Result<Content> {
         let line = self.run("check", name, &[])?;
+        serde_json::from_str(&line).with_context(|| line.clone())
+    }
+
+    /// What was sent to the topics whose names begin so.
+    pub(super) fn traffic(&self, prefix: &str) -> Result<Vec<Traffic>> {
+        let line = self.run("traffic", prefix, &[])?;
         serde_json::from_str(&line).with_context(|| line.clone())
     }
 

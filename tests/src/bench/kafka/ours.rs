@@ -261,6 +261,7 @@ mod tests {
             warmup: RECORDS / 4,
             restored: 0,
             stage: Stage::Embedded,
+            traffic: Vec::new(),
         };
         let Names {
             input,

@@ -4,9 +4,9 @@
 //! since then its standard input ends.
 
 use super::{
-    super::{CHILD, Figures, embedded::CACHE_BYTES, meter::settle},
+    super::{CHILD, Figures, embedded::CACHE_BYTES, meter::settle, workloads::Workload},
     job::{COMMIT_INTERVAL_MS, Job, PARTITIONS, SECONDS_MAX, Stage},
-    load::example,
+    load::{Traffic, example},
 };
 use crate::servers;
 use anyhow::{Context, Result, bail};
@@ -57,14 +57,7 @@ impl Side {
                 command
             }
             Self::KafkaStreams { cached } => kafka_streams(job, cached)?,
-            Self::RawLoop => {
-                let mut command = Command::new(example("raw_loop")?);
-                command.args(common(job)).args([
-                    format!("partitions={PARTITIONS}"),
-                    format!("group={}", job.application_id),
-                ]);
-                command
-            }
+            Self::RawLoop => raw_loop(job)?,
         };
         let child = command
             .stdin(Stdio::piped())
@@ -105,6 +98,38 @@ fn common(job: &Job) -> Vec<String> {
         format!("commit.interval.ms={COMMIT_INTERVAL_MS}"),
         format!("seconds.max={SECONDS_MAX}"),
     ]
+}
+
+/// The loop that does the work itself, or only sends what was sent by a program that does it.
+fn raw_loop(job: &Job) -> Result<Command> {
+    let mut command = Command::new(example("raw_loop")?);
+    command.args(common(job)).args([
+        format!("partitions={PARTITIONS}"),
+        format!("group={}", job.application_id),
+    ]);
+    if job.traffic.is_empty() {
+        return Ok(command);
+    }
+    let sends = job.traffic.iter().map(|sent| {
+        let Traffic {
+            topic,
+            key_bytes,
+            value_bytes,
+            records,
+        } = sent;
+        // What a task sends to another one comes back to the program; a changelog does not.
+        let whither = match *topic == job.topics.output || topic.ends_with("-changelog") {
+            true => "sent",
+            false => "read",
+        };
+        format!("{topic}:{key_bytes}:{value_bytes}:{records}:{whither}")
+    });
+    let sends = sends.collect::<Vec<_>>().join(",");
+    command.arg(format!("sends={sends}"));
+    if job.workload == Workload::StreamJoin {
+        command.arg(format!("in={},{}", job.topics.input, job.topics.table));
+    }
+    Ok(command)
 }
 
 fn kafka_streams(job: &Job, cached: bool) -> Result<Command> {

@@ -42,6 +42,7 @@ pub(super) fn runs(scene: &Scene) -> Result<Vec<Figures>> {
             warmup: 0,
             restored: 0,
             stage: Stage::OnCluster,
+            traffic: Vec::new(),
         }
     };
     for side in sides {
