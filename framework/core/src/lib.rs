@@ -38,8 +38,8 @@ pub mod prelude {
         serde::*,
         store::{KeyValueStore, LruStore, Materialized, StoreHandle, StoreRef, VersionedStore},
         task::{
-            Cancellable, ErrorHandler, ErrorHandlerContext, ErrorPolicy, InvalidTimestamp,
-            OffsetReset, PunctuationType, RecordMetadata, Schedule,
+            Cancellable, DeadLetterRecord, ErrorHandler, ErrorHandlerContext, ErrorPolicy,
+            InvalidTimestamp, OffsetReset, PunctuationType, RecordMetadata, Schedule,
         },
         topic::Topic,
         topology::Topology,

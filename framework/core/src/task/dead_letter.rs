@@ -1,6 +1,6 @@
 //! What a task says of a record that it could not process.
 
-use super::{TaskContext, context::OutputId, refusal::Failure};
+use super::{DeadLetterRecord, TaskContext, context::OutputId, refusal::Failure};
 use crate::{
     dead_letter::{DeadLetter, message},
     error::{ErrorKind, Result},
@@ -33,7 +33,22 @@ impl TaskContext {
             ),
             ("offset", of(from.map(|(_, offset)| offset.to_string()))),
         ];
-        let letter = DeadLetter::of(raw, &said, bytes_max);
+        self.emit_letter(to, &DeadLetter::of(raw, &said, bytes_max))
+    }
+
+    /// Writes a dead letter of a handler's, with as much of it as fits.
+    pub(super) fn keep_written(&mut self, letter: &DeadLetterRecord) -> Result<()> {
+        let to = self.output_named(letter.topic);
+        let raw = RawRecord {
+            key: letter.key.as_deref(),
+            value: letter.value.as_deref(),
+            timestamp: letter.timestamp,
+            headers: &letter.headers,
+        };
+        self.emit_letter(to, &DeadLetter::of(raw, &[], self.bytes_max(to)))
+    }
+
+    fn emit_letter(&mut self, to: OutputId, letter: &DeadLetter<'_>) -> Result<()> {
         let raw = letter.raw();
         self.emit_raw(to, raw.timestamp, raw.headers, raw.key, raw.value)
     }

@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Result},
     record::{Headers, RawRecord, TaskId, Timestamp},
 };
-use std::{fmt, sync::Arc};
+use std::{cell::RefCell, fmt, sync::Arc};
 
 type Ask = dyn Fn(&ErrorHandlerContext<'_>) -> ErrorPolicy + Send + Sync;
 
@@ -73,9 +73,9 @@ impl ErrorHandler {
         })
     }
 
-    /// Names the topics that the code may answer with ([`ErrorPolicy::DeadLetterTo`]): like any
-    /// topic that the program writes they must be there when it starts. Another one in an answer
-    /// stops the thread.
+    /// Names the topics that the code may answer with ([`ErrorPolicy::DeadLetterTo`]) or write to
+    /// ([`ErrorHandlerContext::write_dead_letter`]): like any topic that the program writes they
+    /// must be there when it starts. Another one in an answer stops the thread.
     #[must_use]
     pub fn with_topics(mut self, names: impl IntoIterator<Item = &'static str>) -> Self {
         if let Answer::Ask { topics, .. } = &mut self.0 {
@@ -158,6 +158,24 @@ pub struct ErrorHandlerContext<'a> {
     /// Who else would be asked, from the nearest on, and what is configured.
     pub(crate) others: &'a [ErrorHandler],
     pub(crate) configured: Policies,
+    /// What those who were asked have written.
+    pub(crate) written: &'a RefCell<Vec<DeadLetterRecord>>,
+}
+
+/// A record for a dead-letter topic, as a handler makes it:
+/// [`write_dead_letter`](ErrorHandlerContext::write_dead_letter).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetterRecord {
+    /// The topic, one of [`ErrorHandler::with_topics`]; the key chooses the partition.
+    pub topic: &'static str,
+    /// The key's bytes.
+    pub key: Option<Vec<u8>>,
+    /// The value's bytes.
+    pub value: Option<Vec<u8>>,
+    /// The time, in milliseconds; no log takes one before 1970, which is 0 then.
+    pub timestamp: Timestamp,
+    /// The headers, all of them: nothing is added of why the record is there.
+    pub headers: Headers,
 }
 
 impl ErrorHandlerContext<'_> {
@@ -205,6 +223,51 @@ impl ErrorHandlerContext<'_> {
         self.record
     }
 
+    /// Writes a dead letter of the handler's own making, in the same commit as what else comes of
+    /// the record: Kafka's `Response.resume(deadLetterQueueRecords)` (KIP-1034). It is counted as a
+    /// dead letter, beside the one that [`ErrorPolicy::DeadLetter`] keeps if that is the answer;
+    /// with [`ErrorPolicy::Skip`] it is the only one. One that is too large for its topic goes
+    /// without its value, then without its headers, then without its key, and says so in the header
+    /// `__streams.errors.omitted`.
+    ///
+    /// With [`ErrorPolicy::Fail`] nothing is written, as nothing is committed; and of a global
+    /// table's records nothing is either, since no transaction is there that it could be part of.
+    ///
+    /// ```
+    /// use millstream_core::{prelude::*, record::Headers};
+    ///
+    /// static TEXTS: Topic<String, String> = Topic::new("texts", utf8(), utf8());
+    /// static NUMBERS: Topic<String, i64> = Topic::new("numbers", utf8(), i64_be());
+    /// static COMPLAINTS: Topic<String, String> = Topic::new("complaints", utf8(), utf8());
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let complain = ErrorHandler::new(|refused| {
+    ///     refused.write_dead_letter(DeadLetterRecord {
+    ///         topic: "complaints",
+    ///         key: refused.record().and_then(|record| record.key.map(<[u8]>::to_vec)),
+    ///         value: Some(refused.error().to_string().into_bytes()),
+    ///         timestamp: refused.timestamp(),
+    ///         headers: Headers::NONE,
+    ///     });
+    ///     ErrorPolicy::Skip
+    /// });
+    /// builder
+    ///     .stream(&TEXTS)
+    ///     .try_map_values(|text| text.parse::<i64>())
+    ///     .on_error(complain.with_topics(["complaints"]))
+    ///     .to(&NUMBERS);
+    ///
+    /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+    /// driver.pipe(&TEXTS, "a".to_owned(), "seven".to_owned(), 0)?;
+    /// let told = driver.read_key_values(&COMPLAINTS)?;
+    /// assert_eq!(told, [("a".to_owned(), Some("invalid digit found in string".to_owned()))]);
+    /// assert_eq!(driver.dropped().dead_lettered, 1);
+    /// # Ok::<(), millstream_core::Error>(())
+    /// ```
+    pub fn write_dead_letter(&self, record: DeadLetterRecord) {
+        self.written.borrow_mut().push(record);
+    }
+
     /// What would become of it without this handler: what the record's source says, or else the
     /// program, or else the configuration.
     pub fn otherwise(&self) -> ErrorPolicy {
@@ -218,19 +281,23 @@ impl ErrorHandlerContext<'_> {
 /// What those say who are to be asked, the nearest first.
 ///
 /// # Errors
-/// Where the answer is a topic that nobody declared: it may not be there, and a record sent to it
-/// would be lost.
+/// Where the answer is a topic that nobody declared, or one is written to: it may not be there, and
+/// a record sent to it would be lost.
 pub(crate) fn judge(refused: &ErrorHandlerContext<'_>) -> Result<ErrorPolicy> {
     let answer = refused.otherwise();
-    let declared = refused.others.iter().flat_map(ErrorHandler::own_topics);
     let configured = refused.configured.all().map(ErrorPolicy::own_topic);
-    let mut declared = declared.chain(configured.into_iter().flatten());
-    match answer.own_topic() {
-        Some(topic) if !declared.any(|known| known == topic) => Err(Error::topology(format!(
+    let is_known = |topic: &str| {
+        let mut declared = refused.others.iter().flat_map(ErrorHandler::own_topics);
+        declared.any(|known| known == topic) || configured.contains(&Some(topic))
+    };
+    let written = refused.written.borrow();
+    let mut named = (answer.own_topic().into_iter()).chain(written.iter().map(|r| r.topic));
+    match named.find(|topic| !is_known(topic)) {
+        Some(topic) => Err(Error::topology(format!(
             "the error handler for {} answers with the topic {topic:?}, which it does not name: \
              say ErrorHandler::with_topics([{topic:?}])",
             refused.node
         ))),
-        _ => Ok(answer),
+        None => Ok(answer),
     }
 }

@@ -35,7 +35,7 @@ pub use counts::{Counts, Letter};
 pub use extract::InvalidTimestamp;
 pub(crate) use extract::{Extractor, Given};
 pub(crate) use handler::judge;
-pub use handler::{ErrorHandler, ErrorHandlerContext};
+pub use handler::{DeadLetterRecord, ErrorHandler, ErrorHandlerContext};
 use input::Input;
 pub use input::Supply;
 pub use place::Place;

@@ -5,15 +5,16 @@
 //! stop the thread is counted, and kept once in every dead-letter topic that a refusal of it names.
 
 use super::{
-    ErrorHandler, ErrorHandlerContext, ErrorPolicy, ErrorReason, Letter, OutputId, Policies,
-    RecordMetadata, Task, TaskConfig, TaskContext, counts::no_letters, handler::judge, policy,
+    DeadLetterRecord, ErrorHandler, ErrorHandlerContext, ErrorPolicy, ErrorReason, Letter,
+    OutputId, Policies, RecordMetadata, Task, TaskConfig, TaskContext, counts::no_letters,
+    handler::judge, policy,
 };
 use crate::{
     error::{Error, Result},
     record::{Headers, Offset, RawRecord, Timestamp},
     topology::Topology,
 };
-use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
 
 /// What a task knows of who answers what.
 #[derive(Default)]
@@ -153,8 +154,9 @@ impl TaskContext {
         told
     }
 
-    /// What those say who are asked about a refusal.
-    fn judge(&self, failure: &Failure, bad: Option<Bad<'_>>) -> Result<ErrorPolicy> {
+    /// What those say who are asked about a refusal, and what they have written of it.
+    fn judge(&self, failure: &Failure, bad: Option<Bad<'_>>) -> Result<Verdict> {
+        let written = RefCell::default();
         let held = failure.held.as_ref();
         let from = bad.map(|(input, offset, _)| RecordMetadata {
             partition: self.inputs[input].clone(),
@@ -164,7 +166,7 @@ impl TaskContext {
         let headers = record
             .map(|raw| raw.headers)
             .or(held.map(|held| &held.headers));
-        judge(&ErrorHandlerContext {
+        let answer = judge(&ErrorHandlerContext {
             reason: failure.reason,
             error: &failure.error,
             node: &failure.node,
@@ -175,7 +177,9 @@ impl TaskContext {
             record,
             others: &failure.asked,
             configured: self.answers.configured,
-        })
+            written: &written,
+        })?;
+        Ok((answer, written.into_inner()))
     }
 
     /// Where a refused record is kept, if it is.
@@ -194,6 +198,9 @@ impl TaskContext {
 
 /// A record that was refused: its input, its offset, and what it was when the task read it.
 type Bad<'a> = (usize, Offset, RawRecord<'a>);
+
+/// What is answered to a refusal, and the records that are written with it.
+type Verdict = (ErrorPolicy, Vec<DeadLetterRecord>);
 
 impl Task {
     /// What no source of its topic could read closes no window, whatever its time says.
@@ -221,7 +228,7 @@ impl Task {
         let kept = in_hand.map_or_else(Rc::default, |hand| hand.kept.clone());
         for failure in std::mem::take(&mut self.ctx.failures) {
             let bad = bad.filter(|_| failure.held.is_none());
-            let answer = self.ctx.judge(&failure, bad)?;
+            let (answer, written) = self.ctx.judge(&failure, bad)?;
             if answer == ErrorPolicy::Fail {
                 return Err(self.ctx.failed(failure));
             }
@@ -234,11 +241,26 @@ impl Task {
                 }
                 self.write_letter(to, &failure, bad)?;
             }
+            for letter in written {
+                self.count_letter(&failure, bad);
+                self.ctx.keep_written(&letter)?;
+            }
         }
         Ok(())
     }
 
-    /// Writes a dead letter, and counts it by where its record is from.
+    /// Counts a dead letter by where its record is from.
+    fn count_letter(&mut self, failure: &Failure, bad: Option<Bad<'_>>) {
+        self.ctx.dropped.dead_lettered += 1;
+        let letter = Letter {
+            source: bad.map(|(input, ..)| self.ctx.inputs[input].topic.clone()),
+            reason: failure.reason.label(),
+        };
+        let letters = Arc::make_mut(&mut self.ctx.letters);
+        *letters.entry(letter).or_default() += 1;
+    }
+
+    /// Writes a dead letter, and counts it.
     fn write_letter(
         &mut self,
         to: OutputId,
@@ -254,13 +276,7 @@ impl Task {
         };
         let raw = bad.map_or(nothing, |(_, _, raw)| raw);
         let from = bad.map(|(input, offset, _)| (self.ctx.inputs[input].clone(), offset));
-        self.ctx.dropped.dead_lettered += 1;
-        let letter = Letter {
-            source: from.as_ref().map(|(from, _)| from.topic.clone()),
-            reason: failure.reason.label(),
-        };
-        let letters = Arc::make_mut(&mut self.ctx.letters);
-        *letters.entry(letter).or_default() += 1;
+        self.count_letter(failure, bad);
         self.ctx.keep(to, raw, from.as_ref(), failure)
     }
 }

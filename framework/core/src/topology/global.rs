@@ -16,7 +16,7 @@ use crate::{
     },
 };
 use millstream_state::{Backend, Column, Presence, WriteBatch};
-use std::{panic::Location, sync::Arc};
+use std::{cell::RefCell, panic::Location, sync::Arc};
 
 pub(crate) type WriteRow =
     Arc<dyn Fn(RawRecord<'_>, Column, &mut WriteBatch) -> Result<Written> + Send + Sync>;
@@ -146,7 +146,8 @@ impl GlobalWriter {
     /// A record that cannot be decoded, that has a negative timestamp, or that the table's
     /// processor refuses stops the instance or is dropped and counted, as the table's error handler
     /// says, or else the program's, or else `policies`. There is no transaction that a dead letter
-    /// could be part of, so [`ErrorPolicy::DeadLetter`] drops and counts, as in Kafka. Records
+    /// could be part of, so [`ErrorPolicy::DeadLetter`] drops and counts, as in Kafka, and so does
+    /// what a handler writes itself. Records
     /// without a key are dropped and counted always where there is no processor to take them.
     ///
     /// # Errors
@@ -194,6 +195,7 @@ impl GlobalWriter {
             record: Some(record),
             others: &self.handlers,
             configured: policies,
+            written: &RefCell::default(),
         })?;
         if answer == ErrorPolicy::Fail {
             let place = format!("{from} offset {offset}, global table {}", self.name);
