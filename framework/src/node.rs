@@ -96,13 +96,12 @@ fn streams_config(
     let mut settings = Settings::new(member, instance(config, process_id));
     settings.server = config.advertised_server().map(str::to_owned);
     settings.commit_interval_ms = config.commit_interval_ms();
-    let threads = config.num_stream_threads();
-    settings.uncommitted_bytes_max = config.statestore_uncommitted_max_bytes() / threads.max(1);
+    settings.uncommitted_bytes_max = config.statestore_uncommitted_max_bytes();
     settings.max_task_idle_ms = config.max_task_idle_ms();
     settings.buffered_records = config.buffered_records_per_partition();
     settings.standby_replicas = config.num_standby_replicas();
     let mut streams = StreamsConfig::new(task, settings, registry);
-    streams.threads = threads;
+    streams.threads = config.num_stream_threads();
     streams.summary_interval = u64::try_from(config.log_summary_interval_ms())
         .ok()
         .map(Duration::from_millis);

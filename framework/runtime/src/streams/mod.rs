@@ -121,8 +121,8 @@ impl Streams {
     /// Starts another thread, which takes over some of the tasks, and says what it is called: the
     /// lowest number that is free is in its name. Kafka's `addStreamThread` (KIP-663).
     ///
-    /// Memory is not shared out anew: it has the share of `statestore.uncommitted.max.bytes` that
-    /// each thread got at the start.
+    /// Each thread has an equal share of `statestore.uncommitted.max.bytes` from then on, as after
+    /// one has left.
     ///
     /// # Errors
     /// Where the client does not run, or the system gives no thread.

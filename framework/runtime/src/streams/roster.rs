@@ -10,7 +10,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -35,25 +35,37 @@ impl Seat {
 }
 
 /// All threads that have not ended.
-#[derive(Default)]
-pub(super) struct Roster(BTreeMap<usize, Seat>);
+pub(super) struct Roster {
+    seats: BTreeMap<usize, Seat>,
+    /// Told how many they are: they share memory.
+    count: Arc<AtomicUsize>,
+}
 
 impl Roster {
+    /// A client without threads.
+    pub(super) fn new(count: Arc<AtomicUsize>) -> Self {
+        Self {
+            seats: BTreeMap::new(),
+            count,
+        }
+    }
+
     /// A place for another thread, with the least number that is free.
     pub(super) fn seat(&mut self) -> Seat {
-        let taken = self.0.keys().enumerate();
+        let taken = self.seats.keys().enumerate();
         let free = taken.take_while(|(at, index)| at == *index).count();
         let seat = Seat {
             index: free,
             leaving: Arc::default(),
         };
-        self.0.insert(free, seat.clone());
+        self.seats.insert(free, seat.clone());
+        self.tell();
         seat
     }
 
     /// Asks the last thread that stays to leave, unless it is the only one.
     pub(super) fn dismiss(&self) -> Option<Seat> {
-        let mut staying = self.0.values().rev().filter(|seat| !seat.is_leaving());
+        let mut staying = self.seats.values().rev().filter(|seat| !seat.is_leaving());
         let last = staying.next()?;
         staying.next()?;
         last.leaving.store(true, Ordering::Release);
@@ -62,19 +74,25 @@ impl Roster {
 
     /// A thread has ended. Says whether it was the last one.
     pub(super) fn leave(&mut self, seat: &Seat) -> bool {
-        self.has(seat) && self.0.remove(&seat.index).is_some() && self.0.is_empty()
+        let left = self.has(seat) && self.seats.remove(&seat.index).is_some();
+        self.tell();
+        left && self.seats.is_empty()
+    }
+
+    fn tell(&self) {
+        self.count.store(self.seats.len(), Ordering::Relaxed);
     }
 
     /// Whether a thread has not ended. Another one may have its number by now.
     pub(super) fn has(&self, seat: &Seat) -> bool {
-        let there = self.0.get(&seat.index);
+        let there = self.seats.get(&seat.index);
         there.is_some_and(|there| Arc::ptr_eq(&there.leaving, &seat.leaving))
     }
 
     /// Whether all threads that stay have shown that they run. One that has yet to show itself, or
     /// is being replaced, does not.
     pub(super) fn all_run(&self, views: &BTreeMap<usize, ThreadView>) -> bool {
-        let mut staying = self.0.values().filter(|seat| !seat.is_leaving());
+        let mut staying = self.seats.values().filter(|seat| !seat.is_leaving());
         staying.all(|seat| {
             let view = views.get(&seat.index);
             view.is_some_and(|view| view.phase == Phase::Running)
@@ -88,24 +106,27 @@ mod tests {
 
     #[test]
     fn numbers_are_given_out_anew_when_who_had_them_has_ended() {
-        let mut roster = Roster::default();
+        let mut roster = Roster::new(Arc::default());
         let seats: Vec<_> = (0..3).map(|_| roster.seat()).collect();
         let numbers: Vec<_> = seats.iter().map(|seat| seat.index).collect();
         assert_eq!(numbers, [0, 1, 2]);
+        let count = Arc::clone(&roster.count);
+        assert_eq!(count.load(Ordering::Relaxed), 3);
         assert!(!roster.leave(&seats[1]));
         assert_eq!(roster.dismiss().unwrap().index, 2);
         assert!(roster.has(&seats[2]), "it has not ended yet");
+        assert_eq!(count.load(Ordering::Relaxed), 2);
         assert_eq!(roster.seat().index, 1);
         assert_eq!(roster.seat().index, 3);
         assert!(!roster.leave(&seats[2]));
         assert_eq!(roster.seat().index, 2);
         assert!(!roster.has(&seats[2]), "that is another one");
-        assert!(!roster.leave(&seats[2]) && roster.0.contains_key(&2));
+        assert!(!roster.leave(&seats[2]) && roster.seats.contains_key(&2));
     }
 
     #[test]
     fn the_last_thread_that_stays_is_not_dismissed() {
-        let mut roster = Roster::default();
+        let mut roster = Roster::new(Arc::default());
         assert!(roster.dismiss().is_none());
         let first = roster.seat();
         assert!(roster.dismiss().is_none());

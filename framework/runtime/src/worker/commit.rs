@@ -41,7 +41,7 @@ impl Worker {
         let dirty: usize = tasks().map(Task::dirty_bytes).sum();
         let written: usize = tasks().map(Task::written_bytes).sum();
         now.saturating_sub(self.last_commit) >= self.settings.commit_interval_ms
-            || dirty > self.settings.uncommitted_bytes_max
+            || dirty > self.settings.uncommitted_share()
             || written > self.log.commit_bytes()
             || dirty >= self.log.room() / CHANGE_COSTS
             || tasks().any(Task::commit_requested)
@@ -120,7 +120,7 @@ impl Worker {
             bytes + active.task.dirty_bytes()
         };
         let held: usize = self.active.values_mut().map(held).sum();
-        let most = HELD_BYTES_MAX.min(self.settings.uncommitted_bytes_max);
+        let most = HELD_BYTES_MAX.min(self.settings.uncommitted_share());
         self.committing.is_some() && held > most
     }
 

@@ -4,7 +4,7 @@ use super::RestoreListener;
 use crate::{global::Globals, lease::Leases};
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 /// In which order a commit's two steps are done.
@@ -29,8 +29,11 @@ pub struct Settings {
     pub server: Option<String>,
     /// `commit.interval.ms`.
     pub commit_interval_ms: i64,
-    /// `statestore.uncommitted.max.bytes`: more dirty bytes than this commit early.
+    /// `statestore.uncommitted.max.bytes`: a worker with more dirty bytes than its share of this
+    /// commits early.
     pub uncommitted_bytes_max: usize,
+    /// How many workers share that: the same value in all workers of an instance.
+    pub workers: Arc<AtomicUsize>,
     /// `buffered.records.per.partition`.
     pub buffered_records: usize,
     /// How many records of a task one step processes at most.
@@ -61,6 +64,7 @@ impl Settings {
             server: None,
             commit_interval_ms: 100,
             uncommitted_bytes_max: 64 << 20,
+            workers: Arc::new(AtomicUsize::new(1)),
             buffered_records: 1000,
             records_per_step: 1000,
             max_task_idle_ms: 0,
@@ -71,6 +75,11 @@ impl Settings {
             restore_listener: RestoreListener::default(),
             pause: Arc::default(),
         }
+    }
+
+    /// A worker's share of the dirty bytes that all of them may have.
+    pub(super) fn uncommitted_share(&self) -> usize {
+        self.uncommitted_bytes_max / self.workers.load(Ordering::Relaxed).max(1)
     }
 
     pub(crate) fn paused(&self) -> bool {

@@ -1,10 +1,13 @@
 //! Threads that come and go while the client runs: none of their work is lost or done twice.
 
 use super::harness::*;
-use millstream_runtime::{streams::State, worker::Phase};
+use millstream_runtime::{
+    streams::{State, Streams},
+    worker::Phase,
+};
 use std::time::Duration;
 
-fn running(threads: usize) -> (World, millstream_runtime::streams::Streams) {
+fn running(threads: usize) -> (World, Streams) {
     let world = World::new(4);
     let mut config = config("a");
     config.threads = threads;
@@ -14,7 +17,7 @@ fn running(threads: usize) -> (World, millstream_runtime::streams::Streams) {
 }
 
 /// Waits until so many threads have all tasks among them, each at least one.
-fn until_shared(world: &World, streams: &millstream_runtime::streams::Streams, count: usize) {
+fn until_shared(world: &World, streams: &Streams, count: usize) {
     world.until("shares of the tasks", || {
         let threads = streams.threads();
         let runs = |phase| phase == Phase::Running;
@@ -55,6 +58,48 @@ fn threads_take_over_from_each_other_without_loss() {
     assert_ones(&world.wait_for_outputs(100), 20, 5);
     assert_eq!(streams.close(), State::NotRunning);
     assert_ones(&world.outputs(), 20, 5);
+}
+
+#[test]
+fn threads_that_come_take_their_share_of_what_may_be_uncommitted() {
+    let run = |most: usize| {
+        let world = World::new(1);
+        let mut config = config("a");
+        config.settings.commit_interval_ms = i64::MAX;
+        config.settings.uncommitted_bytes_max = most;
+        let streams = world.streams(sums(), config);
+        start(&streams);
+        world.feed(ones(20, 1));
+        world.until("processing", || processed(&streams) == 20);
+        (world, streams)
+    };
+    let dirty = |streams: &Streams| {
+        let threads = streams.threads();
+        let tasks = threads.iter().flat_map(|of| &of.tasks);
+        tasks.map(|task| task.dirty_bytes).sum::<usize>()
+    };
+    let (_, streams) = run(usize::MAX);
+    let all = dirty(&streams);
+    assert!(all > 100, "{all}");
+    streams.close();
+
+    // What is more than half of the room is too much where two share it.
+    let (world, streams) = run(all + all / 2);
+    assert!(world.outputs().is_empty());
+    streams.add_stream_thread().unwrap();
+    world.wait_for_outputs(20);
+    world.until("two threads", || {
+        let threads = streams.threads();
+        threads.len() == 2 && threads.iter().all(|of| of.phase == Phase::Running)
+    });
+    world.feed(ones(20, 1));
+    world.wait_for_outputs(40);
+    streams.remove_stream_thread(LIMIT).unwrap();
+    world.feed(ones(20, 1));
+    world.until("processing", || dirty(&streams) == all);
+    assert_ones(&world.outputs(), 20, 2);
+    streams.close();
+    assert_ones(&world.outputs(), 20, 3);
 }
 
 #[test]
