@@ -17,6 +17,11 @@ const WORK: &[f64] = &[
 /// From a store that was almost there to one that is read from the start: 0.1 seconds to 1 hour.
 const LONG: &[f64] = &[0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0];
 
+/// From a record that has just come to one that is read again: 10 milliseconds to 1 day.
+const AGES: &[f64] = &[
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3600.0, 86400.0,
+];
+
 /// Makes the enum, its list and its specs from one table, so that they cannot disagree.
 macro_rules! metrics {
     ($($variant:ident = $name:literal, $unit:expr, $kind:expr, $labels:expr, $help:literal;)*) => {
@@ -65,6 +70,10 @@ metrics! {
         "Records left out of processing, by the reason.";
     RecordLateness = "streams_record_lateness_seconds_total", Seconds, Counter, ["task"],
         "Time by which input records were older than the newest one before them, summed up.";
+    RecordLatency = "streams_record_e2e_latency_seconds_total", Seconds, Counter, ["task"],
+        "Time from input records' timestamps until what came of them was committed, summed up.";
+    CommitRecordAge = "streams_commit_record_age_seconds", Seconds, Histogram(AGES), ["task"],
+        "Age of the oldest input record of a commit when it was committed.";
     DeadLetters = "streams_dead_letters_total", One, Counter, ["source", "reason"],
         "Records and rows put aside on a dead-letter topic, by where they came from and why.";
     ProcessDuration = "streams_process_duration_seconds", Seconds, Histogram(WORK), ["task"],

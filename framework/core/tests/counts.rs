@@ -50,6 +50,36 @@ fn what_an_abort_takes_back_is_counted_once() {
 }
 
 #[test]
+fn a_record_is_as_old_as_the_commit_that_it_belongs_to_finds_it() {
+    let mut bench = counting();
+    let ages = |bench: &Bench, now| {
+        let ages = bench.task.handed_over_ages();
+        (ages.total_ms(now), ages.greatest_ms(now))
+    };
+    bench.task.add(
+        0,
+        records(0, &[("a", "", 50), ("b", "", 20), ("c", "", 70)]),
+    );
+    bench.task.process(2).unwrap();
+    bench.task.prepare_commit().unwrap();
+    // What comes in meanwhile belongs to the next one.
+    bench.task.process(1).unwrap();
+    assert_eq!(ages(&bench, 100), (50 + 80, Some(80)));
+    bench.task.abort().unwrap();
+    bench.task.resume(0, Place::start(0));
+    bench.task.add(0, records(0, &[("a", "", 50)]));
+    bench.task.process(9).unwrap();
+    bench.commit();
+    assert_eq!(
+        ages(&bench, 100),
+        (50, Some(50)),
+        "nothing is left of before"
+    );
+    bench.commit();
+    assert_eq!(ages(&bench, 100), (0, None));
+}
+
+#[test]
 fn what_is_lost_is_lost_once_and_the_task_goes_on_behind_it() {
     let mut bench = counting();
     bench.task.add(0, records(0, &[("a", "", 1), ("b", "", 2)]));

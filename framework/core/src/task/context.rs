@@ -2,7 +2,7 @@
 
 use super::refusal::{Answers, Failure, HeldBack};
 use super::{
-    Dropped, Emission, ErrorReason, Letter, TaskConfig, Topics, calls::InHand, timer::Timers,
+    Ages, Dropped, Emission, ErrorReason, Letter, TaskConfig, Topics, calls::InHand, timer::Timers,
 };
 use crate::{
     batch::RecordBatch,
@@ -103,6 +103,7 @@ pub struct TaskContext {
     pub(super) stream_time: Timestamp,
     /// Milliseconds by which records lay behind the stream time, summed up.
     pub(super) lateness: u64,
+    pub(super) ages: Ages,
     pub(super) wall_clock: Timestamp,
     pub(crate) timers: Timers,
     /// Whether there were records to process when the task last looked at the wall clock.
@@ -145,6 +146,7 @@ impl TaskContext {
             globals,
             stream_time: Timestamp::MIN,
             lateness: 0,
+            ages: Ages::default(),
             wall_clock: Timestamp::MIN,
             timers: Timers::default(),
             has_work: false,
@@ -190,6 +192,7 @@ impl TaskContext {
         self.stream_time = self.stream_time.max(timestamp);
         let late = self.stream_time.abs_diff(timestamp);
         self.lateness = self.lateness.saturating_add(late);
+        self.ages.take_in(timestamp);
     }
 
     /// The task's name.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: what an abort takes back is counted when it is done again, and not before as well.
 
-use super::{Dropped, ErrorReason, Task};
+use super::{Ages, Dropped, ErrorReason, Task};
 use crate::record::TopicPartition;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -70,6 +70,8 @@ pub(super) struct Marks {
     handed_over: Counts,
     /// The last one that was accepted.
     committed: Counts,
+    /// Of the records of the commit that was handed over last.
+    ages: Ages,
 }
 
 impl Task {
@@ -93,8 +95,14 @@ impl Task {
         self.marks.committed.clone()
     }
 
+    /// How old the records of the last commit are that it was asked for.
+    pub fn handed_over_ages(&self) -> Ages {
+        self.marks.ages
+    }
+
     pub(super) fn mark_handed_over(&mut self) {
         self.marks.handed_over = self.counts();
+        self.marks.ages = std::mem::take(&mut self.ctx.ages);
     }
 
     pub(super) fn mark_committed(&mut self) {
@@ -112,6 +120,7 @@ impl Task {
         self.marks.handed_over = self.marks.committed.clone();
         self.processed = processed;
         self.ctx.lateness = lateness_ms;
+        self.ctx.ages = Ages::default();
         let lost = self.ctx.dropped.lost;
         self.ctx.dropped = Dropped { lost, ..dropped };
         for (letter, count) in Arc::make_mut(&mut self.ctx.letters) {

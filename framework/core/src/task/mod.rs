@@ -5,6 +5,7 @@
 //! smallest timestamp over its inputs goes first; the backend is written only by
 //! [`Task::committed`], after the log has accepted what [`Task::prepare_commit`] handed over.
 
+mod ages;
 mod ahead;
 mod calls;
 mod commit;
@@ -24,6 +25,7 @@ mod resident;
 mod restore;
 mod timer;
 
+pub use ages::Ages;
 use calls::InHand;
 pub(crate) use calls::{Calls, Origin};
 pub use commit::{Commit, StoreChanges};

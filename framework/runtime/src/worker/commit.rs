@@ -183,6 +183,10 @@ impl Worker {
                     transaction: of.transaction,
                 })
             })?;
+            if let Some(meter) = &mut self.meter {
+                let id = active.task.id();
+                meter.committed(id, active.task.handed_over_ages(), now);
+            }
         }
         self.stats.commits += 1;
         Ok(())

@@ -8,8 +8,11 @@ use crate::{
     clock::Clock,
     replica::{FullRestore, Replica},
 };
-use millstream_core::record::TaskId;
-use millstream_metrics::{Histogram, Metric, Registry};
+use millstream_core::{
+    record::{TaskId, Timestamp},
+    task::Ages,
+};
+use millstream_metrics::{Counter, Histogram, Metric, Registry};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// How much of a store's changelog was replayed, all in all.
@@ -27,6 +30,8 @@ pub struct Meter {
     commits: Option<Histogram>,
     /// Likewise, for each task that has processed here.
     batches: BTreeMap<TaskId, Option<Histogram>>,
+    /// Likewise, of the commits of each task.
+    ages: BTreeMap<TaskId, Option<(Counter, Histogram)>>,
     /// When the replay of a task began. At most one entry for each task of the program.
     replays: BTreeMap<TaskId, Duration>,
     /// Since when an assignment is waited for.
@@ -42,6 +47,7 @@ impl Meter {
             registry,
             commits,
             batches: BTreeMap::new(),
+            ages: BTreeMap::new(),
             replays: BTreeMap::new(),
             rebalancing: None,
         }
@@ -69,6 +75,26 @@ impl Meter {
         });
         if let Some(batches) = batches {
             batches.observe_duration(took);
+        }
+    }
+
+    /// What came of a task's records is committed, at this time of the wall clock.
+    pub(super) fn committed(&mut self, task: TaskId, ages: Ages, now: Timestamp) {
+        let Some(greatest) = ages.greatest_ms(now) else {
+            return;
+        };
+        let registry = &self.registry;
+        let told = self.ages.entry(task).or_insert_with(|| {
+            let (name, all) = (task.to_string(), Metric::RecordLatency);
+            let labels = [("task", name.as_str())];
+            let oldest = histogram(registry, Metric::CommitRecordAge, &labels)?;
+            let all = registry.counter(all, &labels);
+            let all = all.inspect_err(|error| tracing::debug!(%error, "a metric was refused"));
+            Some((all.ok()?, oldest))
+        });
+        if let Some((all, oldest)) = told {
+            all.add_duration(Duration::from_millis(ages.total_ms(now)));
+            oldest.observe_duration(Duration::from_millis(greatest));
         }
     }
 

@@ -119,4 +119,9 @@ fn records_are_late_by_what_they_lie_behind_the_newest_one() {
     streams.close();
     let late = registry.total(Metric::RecordLateness);
     assert!((late - 1.1).abs() < 1e-9, "{late}");
+    // They are from 1970, each of them, and each commit tells of its oldest.
+    let decades = registry.total(Metric::RecordLatency) / (365.0 * 86_400.0 * 10.0);
+    assert!((4.0 * 5.6..4.0 * 30.0).contains(&decades), "{decades}");
+    let commits = registry.total(Metric::CommitRecordAge);
+    assert!((1.0..=4.0).contains(&commits), "{commits}");
 }
