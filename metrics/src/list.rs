@@ -74,6 +74,10 @@ metrics! {
         "Time from input records' timestamps until what came of them was committed, summed up.";
     CommitRecordAge = "streams_commit_record_age_seconds", Seconds, Histogram(AGES), ["task"],
         "Age of the oldest input record of a commit when it was committed.";
+    SuppressionEmits = "streams_suppression_emits_total", One, Counter, ["task"],
+        "Changes that suppress had held back and has told.";
+    FinalEmits = "streams_emit_final_records_total", One, Counter, ["task"],
+        "Results of windows that were told when they closed.";
     DeadLetters = "streams_dead_letters_total", One, Counter, ["source", "reason"],
         "Records and rows put aside on a dead-letter topic, by where they came from and why.";
     ProcessDuration = "streams_process_duration_seconds", Seconds, Histogram(WORK), ["task"],

@@ -50,6 +50,48 @@ fn what_an_abort_takes_back_is_counted_once() {
 }
 
 #[test]
+fn what_is_told_late_is_counted_once() {
+    static FINALS: Topic<String, u64> = Topic::new("finals", utf8(), u64_be());
+    let builder = StreamsBuilder::new();
+    let second = std::time::Duration::from_secs(1);
+    let windows = TimeWindows::of_size_and_grace(second, std::time::Duration::ZERO);
+    let grouped = builder.stream(&LEFT).group_by_key();
+    let closing = grouped.windowed_by(windows);
+    let closing = closing.emit_strategy(EmitStrategy::OnWindowClose);
+    let closing = closing.count("closing").to_stream();
+    let key = |window: Windowed<String>, count: Option<u64>| Some((window.key, count?));
+    closing.flat_map(key).to(&FINALS);
+    let last = Suppressed::until_window_closes(BufferConfig::unbounded());
+    let windows = TimeWindows::of_size_and_grace(second, std::time::Duration::ZERO);
+    let grouped = builder.stream(&LEFT).group_by_key().windowed_by(windows);
+    let held = grouped.count("held").suppress("last", last).to_stream();
+    held.flat_map(key).to(&COUNTS);
+    let mut bench = Bench::new(builder.build().unwrap());
+    let told = |bench: &Bench| {
+        let counts = bench.task.counts();
+        (counts.final_emits, counts.suppression_emits)
+    };
+    // Three changes of two windows, which the third record closes; its own stays open.
+    let first = records(
+        0,
+        &[("a", "", 1), ("a", "", 2), ("b", "", 3), ("a", "", 1_000)],
+    );
+    bench.task.add(0, first);
+    bench.task.process(9).unwrap();
+    assert_eq!(told(&bench), (2, 2));
+    let (places, _) = bench.commit();
+    bench.task.add(0, records(4, &[("a", "", 2_000)]));
+    bench.task.process(9).unwrap();
+    assert_eq!(told(&bench), (3, 3));
+    bench.task.abort().unwrap();
+    assert_eq!(told(&bench), (2, 2));
+    bench.task.resume(0, places[0].1);
+    bench.task.add(0, records(4, &[("a", "", 2_000)]));
+    bench.task.process(9).unwrap();
+    assert_eq!(told(&bench), (3, 3));
+}
+
+#[test]
 fn a_record_is_as_old_as_the_commit_that_it_belongs_to_finds_it() {
     let mut bench = counting();
     let ages = |bench: &Bench, now| {

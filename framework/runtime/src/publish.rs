@@ -157,6 +157,10 @@ impl Publisher {
         self.count(Metric::RecordsSent, &labels, sent);
         let late = growth(counts.lateness_ms, &mut counted.lateness_ms);
         self.time(Metric::RecordLateness, &labels, Duration::from_millis(late));
+        let told = growth(counts.suppression_emits, &mut counted.suppression_emits);
+        self.count(Metric::SuppressionEmits, &labels, told);
+        let last = growth(counts.final_emits, &mut counted.final_emits);
+        self.count(Metric::FinalEmits, &labels, last);
         self.dropped(task, counts.dropped, &mut counted.dropped);
         self.letters(task, counts, counted);
     }

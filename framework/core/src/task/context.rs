@@ -2,7 +2,8 @@
 
 use super::refusal::{Answers, Failure, HeldBack};
 use super::{
-    Ages, Dropped, Emission, ErrorReason, Letter, TaskConfig, Topics, calls::InHand, timer::Timers,
+    Dropped, Emission, ErrorReason, Letter, TaskConfig, Topics, calls::InHand, counts::Tally,
+    timer::Timers,
 };
 use crate::{
     batch::RecordBatch,
@@ -101,9 +102,7 @@ pub struct TaskContext {
     /// The rows of all global tables, a column each.
     pub(crate) globals: Option<Arc<dyn Backend>>,
     pub(super) stream_time: Timestamp,
-    /// Milliseconds by which records lay behind the stream time, summed up.
-    pub(super) lateness: u64,
-    pub(super) ages: Ages,
+    pub(crate) tally: Tally,
     pub(super) wall_clock: Timestamp,
     pub(crate) timers: Timers,
     /// Whether there were records to process when the task last looked at the wall clock.
@@ -145,8 +144,7 @@ impl TaskContext {
             outputs: Vec::new(),
             globals,
             stream_time: Timestamp::MIN,
-            lateness: 0,
-            ages: Ages::default(),
+            tally: Tally::default(),
             wall_clock: Timestamp::MIN,
             timers: Timers::default(),
             has_work: false,
@@ -191,8 +189,8 @@ impl TaskContext {
     pub(super) fn see_time(&mut self, timestamp: Timestamp) {
         self.stream_time = self.stream_time.max(timestamp);
         let late = self.stream_time.abs_diff(timestamp);
-        self.lateness = self.lateness.saturating_add(late);
-        self.ages.take_in(timestamp);
+        self.tally.lateness = self.tally.lateness.saturating_add(late);
+        self.tally.ages.take_in(timestamp);
     }
 
     /// The task's name.

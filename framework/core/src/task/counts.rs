@@ -26,6 +26,10 @@ pub struct Counts {
     /// Milliseconds by which they were older than the newest one before them, summed up: over the
     /// records processed it is Kafka's `record-lateness-avg`.
     pub lateness_ms: u64,
+    /// Changes that `suppress` had held back and has told: Kafka's `suppression-emit-total`.
+    pub suppression_emits: u64,
+    /// Results of windows that were told when they closed: Kafka's `emit-final-records-total`.
+    pub final_emits: u64,
     /// What it has dropped.
     pub dropped: Dropped,
     /// What it has written to dead-letter topics, in a map that is shared because it hardly ever
@@ -57,10 +61,22 @@ impl std::ops::Add for Counts {
         Self {
             processed: self.processed + other.processed,
             lateness_ms: self.lateness_ms.saturating_add(other.lateness_ms),
+            suppression_emits: self.suppression_emits + other.suppression_emits,
+            final_emits: self.final_emits + other.final_emits,
             dropped: self.dropped + other.dropped,
             letters: self.letters,
         }
     }
+}
+
+/// What operators and the task itself add to [`Counts`] while records run through.
+#[derive(Default)]
+pub(crate) struct Tally {
+    /// Milliseconds by which records lay behind the stream time, summed up.
+    pub(super) lateness: u64,
+    pub(super) ages: Ages,
+    pub(crate) suppression_emits: u64,
+    pub(crate) final_emits: u64,
 }
 
 /// Counts as of two moments, next to those of now.
@@ -79,7 +95,9 @@ impl Task {
     pub fn counts(&self) -> Counts {
         Counts {
             processed: self.processed,
-            lateness_ms: self.ctx.lateness,
+            lateness_ms: self.ctx.tally.lateness,
+            suppression_emits: self.ctx.tally.suppression_emits,
+            final_emits: self.ctx.tally.final_emits,
             dropped: self.ctx.dropped,
             letters: self.ctx.letters.clone(),
         }
@@ -102,7 +120,7 @@ impl Task {
 
     pub(super) fn mark_handed_over(&mut self) {
         self.marks.handed_over = self.counts();
-        self.marks.ages = std::mem::take(&mut self.ctx.ages);
+        self.marks.ages = std::mem::take(&mut self.ctx.tally.ages);
     }
 
     pub(super) fn mark_committed(&mut self) {
@@ -114,13 +132,19 @@ impl Task {
         let Counts {
             processed,
             lateness_ms,
+            suppression_emits,
+            final_emits,
             dropped,
             ref letters,
         } = self.marks.committed;
         self.marks.handed_over = self.marks.committed.clone();
         self.processed = processed;
-        self.ctx.lateness = lateness_ms;
-        self.ctx.ages = Ages::default();
+        self.ctx.tally = Tally {
+            lateness: lateness_ms,
+            ages: Ages::default(),
+            suppression_emits,
+            final_emits,
+        };
         let lost = self.ctx.dropped.lost;
         self.ctx.dropped = Dropped { lost, ..dropped };
         for (letter, count) in Arc::make_mut(&mut self.ctx.letters) {

@@ -3,7 +3,7 @@
 use super::harness::*;
 use millstream_core::{
     prelude::*,
-    record::{Headers, RawRecord},
+    record::{Headers, RawRecord, Timestamp},
 };
 use millstream_log::Log;
 use millstream_metrics::Metric;
@@ -78,6 +78,7 @@ fn what_suppress_holds_back_shows_while_it_is_held_here() {
         value("streams_suppression_buffer_records") == Some(2.0)
     });
     assert!(value("streams_suppression_buffer_bytes").is_some_and(|bytes| bytes >= 18.0));
+    assert!(registry.total(Metric::SuppressionEmits) == 0.0);
     streams.close();
     assert_eq!(value("streams_suppression_buffer_records"), None);
     assert_eq!(value("streams_suppression_buffer_bytes"), None);
@@ -97,11 +98,10 @@ fn the_last_commit_of_a_closing_client_is_counted() {
     assert!(registry.total(Metric::Commits) == 1.0);
 }
 
-#[test]
-fn records_are_late_by_what_they_lie_behind_the_newest_one() {
-    let world = World::new(1);
+/// Sends records of these times to the one partition there is.
+fn send(world: &World, times: &[Timestamp]) {
     let mut client = world.log.client();
-    for timestamp in [1_000, 400, 2_000, 1_500] {
+    for &timestamp in times {
         let record = RawRecord {
             key: Some(b"key"),
             value: Some(&[0; 8]),
@@ -111,6 +111,31 @@ fn records_are_late_by_what_they_lie_behind_the_newest_one() {
         client.send(IN.name, Some(0), record).unwrap();
     }
     client.commit(1, &[]).unwrap();
+}
+
+#[test]
+fn what_suppress_has_told_is_counted() {
+    let world = World::new(1);
+    // One key: the second record takes the place of the first, and is told; so is the fourth.
+    send(&world, &[1_000, 2_000, 3_000, 4_000]);
+    let builder = StreamsBuilder::new();
+    let second = Suppressed::until_time_limit(Duration::from_secs(1), BufferConfig::unbounded());
+    let rows = builder.table(&IN, "rows").suppress("held", second);
+    rows.to(&OUT);
+    let config = config("a");
+    let registry = config.registry.clone();
+    let streams = world.streams(builder.build().unwrap(), config);
+    start(&streams);
+    world.wait_for_outputs(2);
+    streams.close();
+    assert!(registry.total(Metric::SuppressionEmits) == 2.0);
+    assert!(registry.total(Metric::FinalEmits) == 0.0);
+}
+
+#[test]
+fn records_are_late_by_what_they_lie_behind_the_newest_one() {
+    let world = World::new(1);
+    send(&world, &[1_000, 400, 2_000, 1_500]);
     let config = config("a");
     let registry = config.registry.clone();
     let streams = world.streams(sums(), config);

@@ -113,6 +113,7 @@ impl<K: Data, V: Data> Node<K, V> {
                 timestamp,
                 headers,
             };
+            ctx.tally.suppression_emits += 1;
             ctx.telling(held, |ctx| self.down.push(ctx, record))?;
         }
         Ok(Some(time))

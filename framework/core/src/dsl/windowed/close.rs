@@ -51,6 +51,7 @@ impl<K: Data, A: Data> Node<K, A> {
                 headers: headers.clone(),
             };
             let held = (timestamp, Headers::NONE);
+            ctx.tally.final_emits += 1;
             ctx.telling(held, |ctx| self.down.push_now(ctx, record))?;
         }
         ctx.store(self.store).observe(now);
