@@ -216,7 +216,7 @@ fn of_table(op: &Op, versioned: bool, rows: Rows) -> Result<Kind> {
             let filters = matches!(op, Op::Filter { .. } | Op::FilterNot { .. });
             let sifted = rows == Rows::Sifted || filters && rows == Rows::Told;
             ensure!(
-                !sifted || !stored,
+                !stored || !sifted && rows != Rows::Told,
                 "{op:?} tells rows that are gone and never were"
             );
             let rows = match (*stored, sifted) {
