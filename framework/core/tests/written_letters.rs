@@ -175,11 +175,16 @@ fn a_topic_that_is_not_named_stops_the_thread_and_with_a_failure_nothing_is_writ
         "{error}"
     );
 
+    // Not even to a topic that is not named: what stops it is the refusal then.
     let builder = StreamsBuilder::new();
-    builder.on_error(telling(ErrorPolicy::Fail));
+    builder.on_error(ErrorHandler::new(|refused| {
+        refused.write_dead_letter(told(refused));
+        ErrorPolicy::Fail
+    }));
     builder.stream(&TEXTS).try_map_values(parse).to(&NUMBERS);
     let mut driver = run(builder, ErrorPolicy::Skip);
-    pipe(&mut driver, &["x"]).unwrap_err();
+    let error = pipe(&mut driver, &["x"]).unwrap_err();
+    assert!(error.to_string().contains("invalid digit"), "{error}");
     assert!(read(&mut driver, "told").is_empty());
     assert_eq!(driver.dropped().dead_lettered, 0);
 }

@@ -285,6 +285,10 @@ impl ErrorHandlerContext<'_> {
 /// a record sent to it would be lost.
 pub(crate) fn judge(refused: &ErrorHandlerContext<'_>) -> Result<ErrorPolicy> {
     let answer = refused.otherwise();
+    if answer == ErrorPolicy::Fail {
+        // Nothing is written then, and the refusal is what there is to tell.
+        return Ok(answer);
+    }
     let configured = refused.configured.all().map(ErrorPolicy::own_topic);
     let is_known = |topic: &str| {
         let mut declared = refused.others.iter().flat_map(ErrorHandler::own_topics);
