@@ -7,7 +7,7 @@
 mod harness;
 
 use harness::{Bench, COUNTS, LEFT, records};
-use millstream_core::{prelude::*, task::Place};
+use millstream_core::{prelude::*, record::Headers, task::Place};
 
 fn counting() -> Bench {
     let builder = StreamsBuilder::new();
@@ -47,6 +47,42 @@ fn what_an_abort_takes_back_is_counted_once() {
     assert_eq!((counts.processed, counts.dropped.invalid_timestamp), (4, 2));
     bench.commit();
     assert_eq!(bench.task.committed_counts(), counts);
+}
+
+#[test]
+fn letters_that_a_handler_writes_are_taken_back_with_an_abort() {
+    let builder = StreamsBuilder::new();
+    let write = ErrorHandler::new(|refused| {
+        refused.write_dead_letter(DeadLetterRecord {
+            topic: Some("told"),
+            key: None,
+            value: None,
+            timestamp: 1,
+            headers: Headers::NONE,
+        });
+        ErrorPolicy::Skip
+    });
+    let counts = builder.stream(&LEFT).group_by_key().count("counts");
+    counts.to(&COUNTS);
+    builder.on_error(write.with_topics(["told"]));
+    let mut bench = Bench::new(builder.build().unwrap());
+    let told = |bench: &Bench| {
+        let counts = bench.task.counts();
+        let letters: u64 = counts.letters.values().sum();
+        let of = counts.letters.iter().find(|(_, count)| **count > 0);
+        let of = of.map(|(letter, _)| (letter.source.as_deref() == Some(LEFT.name), letter.reason));
+        (counts.dropped.dead_lettered, letters, of)
+    };
+    bench.task.add(0, records(0, &[("b", "", -1)]));
+    bench.task.process(9).unwrap();
+    let once = (1, 1, Some((true, "invalid_timestamp")));
+    assert_eq!(told(&bench), once);
+    bench.task.abort().unwrap();
+    assert_eq!(told(&bench), (0, 0, None));
+    bench.task.resume(0, Place::start(0));
+    bench.task.add(0, records(0, &[("b", "", -1)]));
+    bench.task.process(9).unwrap();
+    assert_eq!(told(&bench), once);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod refusing;
 
 use millstream_core::{ErrorKind, prelude::*, record::Headers, task::TaskConfig};
 use refusing::{NUMBERS, TEXTS, parse, pipe, run};
+use std::time::Duration;
 
 /// A handler that writes of each refusal to "told", and answers the same.
 fn telling(answer: ErrorPolicy) -> ErrorHandler {
@@ -23,7 +24,7 @@ fn told(refused: &ErrorHandlerContext<'_>) -> DeadLetterRecord {
     headers.push("why", Some(refused.error().to_string().into_bytes()));
     let record = refused.record();
     DeadLetterRecord {
-        topic: "told",
+        topic: Some("told"),
         key: Some(b"own".to_vec()),
         value: record.and_then(|raw| raw.value.map(<[u8]>::to_vec)),
         timestamp: refused.timestamp() + 100,
@@ -89,6 +90,82 @@ fn all_who_are_asked_may_write_and_each_refusal_is_written_of() {
     assert_eq!(times, [pair, pair].concat());
     let dropped = driver.dropped();
     assert_eq!((dropped.processing, dropped.dead_lettered), (2, 4));
+}
+
+#[test]
+fn the_next_one_is_asked_once_and_writes_nothing_if_it_would_fail() {
+    for (next, letters) in [(ErrorPolicy::Skip, 1), (ErrorPolicy::Fail, 0)] {
+        let builder = StreamsBuilder::new();
+        builder.on_error(telling(next));
+        let first = ErrorHandler::new(move |refused| {
+            assert_eq!([refused.otherwise(), refused.otherwise()], [next; 2]);
+            ErrorPolicy::Skip
+        });
+        let numbers = builder.stream(&TEXTS).try_map_values(parse);
+        numbers.on_error(first).to(&NUMBERS);
+        let mut driver = run(builder, ErrorPolicy::Fail);
+        pipe(&mut driver, &["x"]).unwrap();
+        assert_eq!(read(&mut driver, "told").len(), letters, "{next:?}");
+        assert_eq!(driver.dropped().dead_lettered, letters as u64);
+    }
+}
+
+#[test]
+fn it_may_go_where_dead_letters_go() {
+    let program = || {
+        let builder = StreamsBuilder::new();
+        builder.on_error(ErrorHandler::new(|refused| {
+            refused.write_dead_letter(DeadLetterRecord {
+                topic: None,
+                ..told(refused)
+            });
+            ErrorPolicy::Skip
+        }));
+        builder.stream(&TEXTS).try_map_values(parse).to(&NUMBERS);
+        builder
+    };
+    let mut driver = run(program(), ErrorPolicy::Fail);
+    pipe(&mut driver, &["x"]).unwrap();
+    let letter = ("x".to_owned(), 100, vec!["why".to_owned()]);
+    assert_eq!(read(&mut driver, "dead"), [letter]);
+    // Where none do, it has no place to go.
+    let mut driver = TopologyTestDriver::new(program().build().unwrap()).unwrap();
+    let error = pipe(&mut driver, &["x"]).unwrap_err().to_string();
+    assert!(error.contains("queue.topic.name names no topic"), "{error}");
+}
+
+#[test]
+fn of_what_was_held_back_and_of_a_call_it_is_written_too() {
+    let builder = StreamsBuilder::new();
+    builder.on_error(telling(ErrorPolicy::Skip));
+    let texts = builder.stream(&TEXTS);
+    let calls = |_: String, text: String| async move { parse(text) };
+    texts
+        .map_async("parse", AsyncConfig::new(), calls)
+        .to(&NUMBERS);
+    let mut driver = run(builder, ErrorPolicy::Fail);
+    pipe(&mut driver, &["1", "x"]).unwrap();
+    assert_eq!(read(&mut driver, "told")[0].0, "x");
+
+    let builder = StreamsBuilder::new();
+    builder.on_error(telling(ErrorPolicy::Skip));
+    let (ten, none) = (Duration::from_millis(10), Duration::ZERO);
+    let last = Suppressed::until_window_closes(BufferConfig::unbounded());
+    builder
+        .stream(&TEXTS)
+        .group_by_key()
+        .windowed_by(TimeWindows::of_size_and_grace(ten, none))
+        .count("counts")
+        .suppress("last", last)
+        .to_stream()
+        .try_map(|_, _| Err::<(String, i64), _>("refused"))
+        .to(&NUMBERS);
+    let mut driver = run(builder, ErrorPolicy::Fail);
+    for time in [3, 12] {
+        driver.pipe(&TEXTS, "k".into(), "v".into(), time).unwrap();
+    }
+    let letter = (String::new(), 103, vec!["why".to_owned()]);
+    assert_eq!(read(&mut driver, "told"), [letter]);
 }
 
 #[test]

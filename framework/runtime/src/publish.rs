@@ -157,6 +157,8 @@ impl Publisher {
         self.count(Metric::RecordsSent, &labels, sent);
         let late = growth(counts.lateness_ms, &mut counted.lateness_ms);
         self.time(Metric::RecordLateness, &labels, Duration::from_millis(late));
+        // The thread adds to it with each commit; it must be there before.
+        self.time(Metric::RecordLatency, &labels, Duration::ZERO);
         let told = growth(counts.suppression_emits, &mut counted.suppression_emits);
         self.count(Metric::SuppressionEmits, &labels, told);
         let last = growth(counts.final_emits, &mut counted.final_emits);

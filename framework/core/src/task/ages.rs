@@ -5,19 +5,24 @@
 
 use crate::record::Timestamp;
 
+/// A record may be ahead of the clock by so much, in milliseconds, as a worker may have waited for
+/// it since it looked; one that is further ahead has a wrong time, and counts as taken in at once.
+const AHEAD_MAX: Timestamp = 10_000;
+
 /// Of the records that a task took in for one commit: Kafka's `record-e2e-latency`, up to the
 /// commit, before which nobody sees what came of a record.
 ///
 /// ```
 /// use millstream_core::task::Ages;
 ///
-/// let mut ages = Ages::default();
+/// let (mut ages, clock) = (Ages::default(), 1_000);
 /// for timestamp in [700, 900] {
-///     ages.take_in(timestamp);
+///     ages.take_in(timestamp, clock);
 /// }
-/// assert_eq!((ages.total_ms(1_000), ages.greatest_ms(1_000)), (400, Some(300)));
-/// // A clock that is behind makes nobody younger than nothing.
-/// assert_eq!((ages.total_ms(500), ages.greatest_ms(500)), (0, Some(0)));
+/// assert_eq!((ages.total_ms(1_200), ages.greatest_ms(1_200)), (800, Some(500)));
+/// // A record from the future makes the others no younger.
+/// ages.take_in(5_000_000, clock);
+/// assert_eq!((ages.total_ms(1_200), ages.greatest_ms(1_200)), (1_000, Some(500)));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ages {
@@ -28,9 +33,13 @@ pub struct Ages {
 }
 
 impl Ages {
-    /// A record of this time is taken in.
+    /// A record of this time is taken in, when a clock showed this or a little more.
     #[inline]
-    pub fn take_in(&mut self, timestamp: Timestamp) {
+    pub fn take_in(&mut self, mut timestamp: Timestamp, clock: Timestamp) {
+        // A task that was never told the time has none to judge by.
+        if clock >= 0 && timestamp > clock.saturating_add(AHEAD_MAX) {
+            timestamp = clock;
+        }
         let first = self.records == 0;
         self.oldest = if first {
             timestamp

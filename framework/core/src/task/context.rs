@@ -190,7 +190,7 @@ impl TaskContext {
         self.stream_time = self.stream_time.max(timestamp);
         let late = self.stream_time.abs_diff(timestamp);
         self.tally.lateness = self.tally.lateness.saturating_add(late);
-        self.tally.ages.take_in(timestamp);
+        self.tally.ages.take_in(timestamp, self.wall_clock);
     }
 
     /// The task's name.

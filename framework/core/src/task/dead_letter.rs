@@ -37,8 +37,7 @@ impl TaskContext {
     }
 
     /// Writes a dead letter of a handler's, with as much of it as fits.
-    pub(super) fn keep_written(&mut self, letter: &DeadLetterRecord) -> Result<()> {
-        let to = self.output_named(letter.topic);
+    pub(super) fn keep_written(&mut self, to: OutputId, letter: &DeadLetterRecord) -> Result<()> {
         let raw = RawRecord {
             key: letter.key.as_deref(),
             value: letter.value.as_deref(),

@@ -8,7 +8,11 @@ use crate::{
     error::{Error, Result},
     record::{Headers, RawRecord, TaskId, Timestamp},
 };
-use std::{cell::RefCell, fmt, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    sync::Arc,
+};
 
 type Ask = dyn Fn(&ErrorHandlerContext<'_>) -> ErrorPolicy + Send + Sync;
 
@@ -160,14 +164,17 @@ pub struct ErrorHandlerContext<'a> {
     pub(crate) configured: Policies,
     /// What those who were asked have written.
     pub(crate) written: &'a RefCell<Vec<DeadLetterRecord>>,
+    /// What the next one has answered, once it was asked.
+    pub(crate) next: Cell<Option<ErrorPolicy>>,
 }
 
 /// A record for a dead-letter topic, as a handler makes it:
 /// [`write_dead_letter`](ErrorHandlerContext::write_dead_letter).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetterRecord {
-    /// The topic, one of [`ErrorHandler::with_topics`]; the key chooses the partition.
-    pub topic: &'static str,
+    /// The topic, one of [`ErrorHandler::with_topics`]; `None` is the program's, which
+    /// `errors.dead.letter.queue.topic.name` names. The key chooses the partition.
+    pub topic: Option<&'static str>,
     /// The key's bytes.
     pub key: Option<Vec<u8>>,
     /// The value's bytes.
@@ -225,8 +232,9 @@ impl ErrorHandlerContext<'_> {
 
     /// Writes a dead letter of the handler's own making, in the same commit as what else comes of
     /// the record: Kafka's `Response.resume(deadLetterQueueRecords)` (KIP-1034). It is counted as a
-    /// dead letter, beside the one that [`ErrorPolicy::DeadLetter`] keeps if that is the answer;
-    /// with [`ErrorPolicy::Skip`] it is the only one. One that is too large for its topic goes
+    /// dead letter, beside the one that [`ErrorPolicy::DeadLetter`] keeps if that is the answer.
+    /// While that one is kept once however often its record is refused, each refusal has what is
+    /// written of it. One that is too large for its topic goes
     /// without its value, then without its headers, then without its key, and says so in the header
     /// `__streams.errors.omitted`.
     ///
@@ -243,7 +251,7 @@ impl ErrorHandlerContext<'_> {
     /// let builder = StreamsBuilder::new();
     /// let complain = ErrorHandler::new(|refused| {
     ///     refused.write_dead_letter(DeadLetterRecord {
-    ///         topic: "complaints",
+    ///         topic: Some("complaints"),
     ///         key: refused.record().and_then(|record| record.key.map(<[u8]>::to_vec)),
     ///         value: Some(refused.error().to_string().into_bytes()),
     ///         timestamp: refused.timestamp(),
@@ -269,12 +277,28 @@ impl ErrorHandlerContext<'_> {
     }
 
     /// What would become of it without this handler: what the record's source says, or else the
-    /// program, or else the configuration.
+    /// program, or else the configuration. A handler that is asked so may write dead letters, which
+    /// stay unless it answers to fail; it is asked once, however often this is called.
     pub fn otherwise(&self) -> ErrorPolicy {
-        match self.others.split_first() {
-            Some((next, others)) => next.answer(&ErrorHandlerContext { others, ..*self }),
-            None => self.configured.of(self.reason),
+        let answer = self.next.get().unwrap_or_else(|| self.ask_next());
+        self.next.set(Some(answer));
+        answer
+    }
+
+    fn ask_next(&self) -> ErrorPolicy {
+        let Some((next, others)) = self.others.split_first() else {
+            return self.configured.of(self.reason);
+        };
+        let written = self.written.borrow().len();
+        let answer = next.answer(&ErrorHandlerContext {
+            others,
+            next: Cell::new(None),
+            ..*self
+        });
+        if answer == ErrorPolicy::Fail {
+            self.written.borrow_mut().truncate(written);
         }
+        answer
     }
 }
 
@@ -295,11 +319,12 @@ pub(crate) fn judge(refused: &ErrorHandlerContext<'_>) -> Result<ErrorPolicy> {
         declared.any(|known| known == topic) || configured.contains(&Some(topic))
     };
     let written = refused.written.borrow();
-    let mut named = (answer.own_topic().into_iter()).chain(written.iter().map(|r| r.topic));
+    let written = written.iter().filter_map(|letter| letter.topic);
+    let mut named = answer.own_topic().into_iter().chain(written);
     match named.find(|topic| !is_known(topic)) {
         Some(topic) => Err(Error::topology(format!(
-            "the error handler for {} answers with the topic {topic:?}, which it does not name: \
-             say ErrorHandler::with_topics([{topic:?}])",
+            "the error handler for {} answers with the topic {topic:?}, or writes to it, and does \
+             not name it: say ErrorHandler::with_topics([{topic:?}])",
             refused.node
         ))),
         None => Ok(answer),

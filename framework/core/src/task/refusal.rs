@@ -2,7 +2,8 @@
 //!
 //! Who says what becomes of a bad record, from the nearest on: the node that refused it, the source
 //! it came from, the program, the configuration. Invariant: a record that is refused and does not
-//! stop the thread is counted, and kept once in every dead-letter topic that a refusal of it names.
+//! stop the thread is counted, and kept once in every dead-letter topic that a refusal of it names;
+//! what handlers write themselves is written for each refusal.
 
 use super::{
     DeadLetterRecord, ErrorHandler, ErrorHandlerContext, ErrorPolicy, ErrorReason, Letter,
@@ -14,7 +15,12 @@ use crate::{
     record::{Headers, Offset, RawRecord, Timestamp},
     topology::Topology,
 };
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+    sync::Arc,
+};
 
 /// What a task knows of who answers what.
 #[derive(Default)]
@@ -178,6 +184,7 @@ impl TaskContext {
             others: &failure.asked,
             configured: self.answers.configured,
             written: &written,
+            next: Cell::new(None),
         })?;
         Ok((answer, written.into_inner()))
     }
@@ -242,8 +249,14 @@ impl Task {
                 self.write_letter(to, &failure, bad)?;
             }
             for letter in written {
-                self.count_letter(&failure, bad);
-                self.ctx.keep_written(&letter)?;
+                let to = match letter.topic {
+                    Some(topic) => ErrorPolicy::DeadLetterTo(topic),
+                    None => ErrorPolicy::DeadLetter,
+                };
+                if let Some(to) = self.ctx.kept_in(&failure, to)? {
+                    self.count_letter(&failure, bad);
+                    self.ctx.keep_written(to, &letter)?;
+                }
             }
         }
         Ok(())

@@ -16,7 +16,11 @@ use crate::{
     },
 };
 use millstream_state::{Backend, Column, Presence, WriteBatch};
-use std::{cell::RefCell, panic::Location, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    panic::Location,
+    sync::Arc,
+};
 
 pub(crate) type WriteRow =
     Arc<dyn Fn(RawRecord<'_>, Column, &mut WriteBatch) -> Result<Written> + Send + Sync>;
@@ -196,6 +200,7 @@ impl GlobalWriter {
             others: &self.handlers,
             configured: policies,
             written: &RefCell::default(),
+            next: Cell::new(None),
         })?;
         if answer == ErrorPolicy::Fail {
             let place = format!("{from} offset {offset}, global table {}", self.name);

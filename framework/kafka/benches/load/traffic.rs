@@ -1,7 +1,8 @@
 //! What a program has sent through topics of its own: how many records, and of what size.
 //!
 //! Records that are deleted by now count by their offsets, and are taken to have been as large as
-//! those that are left; what marks the ends of transactions is not told from records there.
+//! those that are left; what marks the ends of transactions is not told from records there. What a
+//! compaction has taken out does not count: the topics are young, and their segments are open.
 
 use crate::{WAIT, admin, check::reader, common::Options};
 use anyhow::{Result, bail};

@@ -62,7 +62,8 @@ pub(crate) struct Consumer {
     raw: *mut c::rd_kafka_t,
     queue: *mut c::rd_kafka_queue_t,
     topics: Vec<CString>,
-    /// Handles by which messages name their topics, as far as they are known.
+    /// Handles by which messages name their topics, as far as they are known. They are compared
+    /// only; the partitions that are assigned hold them for as long as the consumer lives.
     known: Vec<(*mut c::rd_kafka_topic_t, usize)>,
     /// What was taken, and of which topic.
     taken: Vec<*mut c::rd_kafka_message_t>,
@@ -211,6 +212,9 @@ impl Producer {
             let name = CString::new(*topic)?;
             // SAFETY: the handle lives; the name is copied.
             let topic = unsafe { c::rd_kafka_topic_new(raw, name.as_ptr(), ptr::null_mut()) };
+            if topic.is_null() {
+                bail!("{name:?} can be no topic");
+            }
             producer.topics.push(topic);
         }
         Ok(producer)

@@ -4,7 +4,7 @@
 //! as it should, evenly over the input.
 
 use super::native::{Message, Producer};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 /// The records for one topic.
 pub(crate) struct Stream {
@@ -23,7 +23,7 @@ impl Stream {
     fn parse(text: &str) -> Result<Self> {
         let fields: Vec<&str> = text.split(':').collect();
         let [topic, key, value, records, read] = fields[..] else {
-            anyhow::bail!("{text:?} is not TOPIC:KEY:VALUE:RECORDS:read");
+            bail!("{text:?} is not TOPIC:KEY:VALUE:RECORDS:read");
         };
         let number = |field: &str| field.parse::<usize>().context(text.to_owned());
         Ok(Self {
@@ -31,7 +31,11 @@ impl Stream {
             key: vec![b'k'; number(key)?],
             value: vec![b'v'; number(value)?],
             records: number(records)? as u64,
-            read: read == "read",
+            read: match read {
+                "read" => true,
+                "sent" => false,
+                _ => bail!("{text:?} ends with neither read nor sent"),
+            },
             sent: 0,
         })
     }
@@ -50,7 +54,7 @@ impl Stream {
         (seen, all): (u64, u64),
         partitions: i32,
     ) -> Result<()> {
-        let due = u128::from(self.records) * u128::from(seen) / u128::from(all.max(1));
+        let due = u128::from(self.records) * u128::from(seen.min(all)) / u128::from(all.max(1));
         while u128::from(self.sent) < due {
             self.sent += 1;
             let turn = i32::try_from(self.sent % u64::from(partitions.unsigned_abs()))?;

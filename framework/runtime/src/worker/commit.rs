@@ -184,8 +184,7 @@ impl Worker {
                 })
             })?;
             if let Some(meter) = &mut self.meter {
-                let id = active.task.id();
-                meter.committed(id, active.task.handed_over_ages(), now);
+                meter.committed(active.task.id(), active.task.handed_over_ages());
             }
         }
         self.stats.commits += 1;

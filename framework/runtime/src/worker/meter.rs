@@ -8,10 +8,7 @@ use crate::{
     clock::Clock,
     replica::{FullRestore, Replica},
 };
-use millstream_core::{
-    record::{TaskId, Timestamp},
-    task::Ages,
-};
+use millstream_core::{record::TaskId, task::Ages};
 use millstream_metrics::{Counter, Histogram, Metric, Registry};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -78,8 +75,10 @@ impl Meter {
         }
     }
 
-    /// What came of a task's records is committed, at this time of the wall clock.
-    pub(super) fn committed(&mut self, task: TaskId, ages: Ages, now: Timestamp) {
+    /// What came of a task's records is committed. The step in which the log says so may have begun
+    /// before they came.
+    pub(super) fn committed(&mut self, task: TaskId, ages: Ages) {
+        let now = self.clock.now();
         let Some(greatest) = ages.greatest_ms(now) else {
             return;
         };

@@ -97,6 +97,7 @@ fn threads_that_come_take_their_share_of_what_may_be_uncommitted() {
     streams.remove_stream_thread(LIMIT).unwrap();
     world.feed(ones(20, 1));
     world.until("processing", || dirty(&streams) == all);
+    world.let_it_be();
     assert_ones(&world.outputs(), 20, 2);
     streams.close();
     assert_ones(&world.outputs(), 20, 3);

@@ -44,7 +44,8 @@
 //!   then: these figures say something only of a machine with nothing else to do.
 //! - Of a program with state the bare loop takes and sends what ours has sent, in number and size,
 //!   to topics of its own, and does no work: its processor time (`raw_cpu_ratio_to_kafka_streams`)
-//!   is what librdkafka alone costs of ours.
+//!   is what librdkafka alone costs of ours. It does not read the table of a join, and what ours
+//!   sends for that is spread over the input.
 //! - The bare loop sends each record with the time of the one it came from, as the others do, so it
 //!   cannot use librdkafka's batch call, which would give records the current time.
 //!

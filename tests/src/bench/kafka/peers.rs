@@ -103,7 +103,11 @@ fn common(job: &Job) -> Vec<String> {
 /// The loop that does the work itself, or only sends what was sent by a program that does it.
 fn raw_loop(job: &Job) -> Result<Command> {
     let mut command = Command::new(example("raw_loop")?);
-    command.args(common(job)).args([
+    let mut job = job.clone();
+    if job.workload == Workload::StreamJoin {
+        job.topics.input = format!("{},{}", job.topics.input, job.topics.table);
+    }
+    command.args(common(&job)).args([
         format!("partitions={PARTITIONS}"),
         format!("group={}", job.application_id),
     ]);
@@ -126,9 +130,6 @@ fn raw_loop(job: &Job) -> Result<Command> {
     });
     let sends = sends.collect::<Vec<_>>().join(",");
     command.arg(format!("sends={sends}"));
-    if job.workload == Workload::StreamJoin {
-        command.arg(format!("in={},{}", job.topics.input, job.topics.table));
-    }
     Ok(command)
 }
 
