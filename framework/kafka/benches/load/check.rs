@@ -12,6 +12,7 @@ use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
+    message::BorrowedMessage,
 };
 use std::{collections::HashMap, time::Duration};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -36,25 +37,34 @@ pub(crate) fn reader(options: &Options, topic: &str, from: Offset) -> Result<Bas
     Ok(consumer)
 }
 
+/// Shows each record of a topic, up to its end, and returns the consumer that has read them.
+pub(crate) fn each(
+    options: &Options,
+    topic: &str,
+    mut show: impl FnMut(&BorrowedMessage<'_>) -> Result<()>,
+) -> Result<BaseConsumer> {
+    let partitions: usize = options.number("partitions")?;
+    let consumer = reader(options, topic, Offset::Beginning)?;
+    let (begin, mut ended) = (common::now(), 0);
+    while ended < partitions {
+        match consumer.poll(Duration::from_millis(100)) {
+            None if begin.elapsed() > WAIT * 5 => bail!("{topic} did not end"),
+            None => {}
+            Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
+            Some(message) => show(&message?)?,
+        }
+    }
+    Ok(consumer)
+}
+
 /// Reads a topic to its end.
 pub(crate) fn run(options: &Options) -> Result<String> {
     let topic = options.text("topic")?;
     let partitions: usize = options.number("partitions")?;
-    let consumer = reader(options, topic, Offset::Beginning)?;
     let mut order = vec![0_u64; partitions];
-    let (mut records, mut sum, mut ended) = (0_u64, 0_u64, 0);
+    let (mut records, mut sum) = (0_u64, 0_u64);
     let mut last: HashMap<Vec<u8>, u64> = HashMap::new();
-    let begin = common::now();
-    while ended < partitions {
-        let message = match consumer.poll(Duration::from_millis(100)) {
-            None if begin.elapsed() > WAIT * 5 => bail!("{topic} did not end"),
-            None => continue,
-            Some(Err(KafkaError::PartitionEOF(_))) => {
-                ended += 1;
-                continue;
-            }
-            Some(message) => message?,
-        };
+    each(options, topic, |message| {
         let (key, value) = (message.key().unwrap_or_default(), message.payload());
         let mut hash = xxh3_64(key);
         hash = xxh3_64_with_seed(value.unwrap_or_default(), hash ^ u64::from(value.is_none()));
@@ -69,7 +79,8 @@ pub(crate) fn run(options: &Options) -> Result<String> {
             Some(found) => *found = last_hash,
             None => drop(last.insert(key.to_vec(), last_hash)),
         }
-    }
+        Ok(())
+    })?;
     let order = order
         .iter()
         .fold(0, |all, at| xxh3_64_with_seed(&at.to_be_bytes(), all));

@@ -70,12 +70,19 @@ fn admin(options: &Options) -> Result<AdminClient<DefaultClientContext>> {
     Ok(config.create()?)
 }
 
-/// Deletes all topics whose names begin so, which includes those that a program made for itself.
-fn delete(options: &Options) -> Result<String> {
-    let (admin, prefix) = (admin(options)?, options.text("topic")?);
+/// The topics whose names begin so.
+fn beginning_with(admin: &AdminClient<DefaultClientContext>, prefix: &str) -> Result<Vec<String>> {
     let all = admin.inner().fetch_metadata(None, WAIT)?;
     let names = all.topics().iter().map(MetadataTopic::name);
-    let names: Vec<&str> = names.filter(|name| name.starts_with(prefix)).collect();
+    let own = names.filter(|name| name.starts_with(prefix));
+    Ok(own.map(str::to_owned).collect())
+}
+
+/// Deletes all topics whose names begin so, which includes those that a program made for itself.
+fn delete(options: &Options) -> Result<String> {
+    let admin = admin(options)?;
+    let names = beginning_with(&admin, options.text("topic")?)?;
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     if names.is_empty() {
         return Ok("{\"topics\":0}".to_owned());
     }

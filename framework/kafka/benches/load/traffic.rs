@@ -4,53 +4,26 @@
 //! those that are left; what marks the ends of transactions is not told from records there. What a
 //! compaction has taken out does not count: the topics are young, and their segments are open.
 
-use crate::{WAIT, admin, check::reader, common::Options};
+use crate::{WAIT, admin, beginning_with, check::each, common::Options};
 use anyhow::{Result, bail};
-use rdkafka::{
-    Offset,
-    consumer::{BaseConsumer, Consumer},
-    error::KafkaError,
-    metadata::MetadataTopic,
-};
-use std::time::Duration;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 
 /// Tells of all topics whose names begin so, in one array.
 pub(crate) fn run(options: &Options) -> Result<String> {
-    let (prefix, all) = (
-        options.text("topic")?,
-        admin(options)?.inner().fetch_metadata(None, WAIT)?,
-    );
-    let own = |topic: &&MetadataTopic| topic.name().starts_with(prefix);
-    let lines: Result<Vec<_>> = all
-        .topics()
-        .iter()
-        .filter(own)
-        .map(|t| of(options, t))
-        .collect();
+    let names = beginning_with(&admin(options)?, options.text("topic")?)?;
+    let lines: Result<Vec<_>> = names.iter().map(|name| of(options, name)).collect();
     Ok(format!("[{}]", lines?.join(",")))
 }
 
-fn of(options: &Options, topic: &MetadataTopic) -> Result<String> {
-    let (name, partitions) = (topic.name(), topic.partitions().len());
-    let consumer = reader(options, name, Offset::Beginning)?;
-    let (mut read, mut key_bytes, mut value_bytes, mut ended) = (0_u64, 0, 0, 0);
-    let mut silent = Duration::ZERO;
-    while ended < partitions {
-        let wait = Duration::from_millis(100);
-        match consumer.poll(wait) {
-            None if silent > WAIT => bail!("{name} did not end"),
-            None => silent += wait,
-            Some(Err(KafkaError::PartitionEOF(_))) => ended += 1,
-            Some(message) => {
-                let message = message?;
-                silent = Duration::ZERO;
-                read += 1;
-                key_bytes += message.key_len();
-                value_bytes += message.payload_len();
-            }
-        }
-    }
-    let deleted = deleted(&consumer, name, partitions)?;
+fn of(options: &Options, name: &str) -> Result<String> {
+    let (mut read, mut key_bytes, mut value_bytes) = (0_u64, 0, 0);
+    let consumer = each(options, name, |message| {
+        read += 1;
+        key_bytes += message.key_len();
+        value_bytes += message.payload_len();
+        Ok(())
+    })?;
+    let deleted = deleted(&consumer, name, options.number("partitions")?)?;
     if read == 0 && deleted > 0 {
         bail!("of {name} nothing is left to measure");
     }
@@ -65,9 +38,9 @@ fn of(options: &Options, topic: &MetadataTopic) -> Result<String> {
 }
 
 /// How many offsets lie before what is left of a topic.
-fn deleted(consumer: &BaseConsumer, topic: &str, partitions: usize) -> Result<u64> {
+fn deleted(consumer: &BaseConsumer, topic: &str, partitions: i32) -> Result<u64> {
     let mut deleted = 0;
-    for partition in 0..i32::try_from(partitions)? {
+    for partition in 0..partitions {
         let (low, _) = consumer.fetch_watermarks(topic, partition, WAIT)?;
         deleted += u64::try_from(low)?;
     }

@@ -84,12 +84,10 @@ impl Meter {
         };
         let registry = &self.registry;
         let told = self.ages.entry(task).or_insert_with(|| {
-            let (name, all) = (task.to_string(), Metric::RecordLatency);
+            let name = task.to_string();
             let labels = [("task", name.as_str())];
-            let oldest = histogram(registry, Metric::CommitRecordAge, &labels)?;
-            let all = registry.counter(all, &labels);
-            let all = all.inspect_err(|error| tracing::debug!(%error, "a metric was refused"));
-            Some((all.ok()?, oldest))
+            let all = counter(registry, Metric::RecordLatency, &labels)?;
+            Some((all, histogram(registry, Metric::CommitRecordAge, &labels)?))
         });
         if let Some((all, oldest)) = told {
             all.add_duration(Duration::from_millis(ages.total_ms(now)));
@@ -157,15 +155,20 @@ impl Meter {
     }
 
     fn count(&self, metric: Metric, labels: &[(&str, &str)], by: u64) {
-        match self.registry.counter(metric, labels) {
-            Ok(counter) => counter.add(by),
-            Err(error) => tracing::debug!(%error, "a metric was refused"),
+        if let Some(counter) = counter(&self.registry, metric, labels) {
+            counter.add(by);
         }
     }
 
     fn since(&self, began: Duration) -> Duration {
         self.clock.elapsed().saturating_sub(began)
     }
+}
+
+fn counter(registry: &Registry, metric: Metric, labels: &[(&str, &str)]) -> Option<Counter> {
+    let made = registry.counter(metric, labels);
+    made.inspect_err(|error| tracing::debug!(%error, "a metric was refused"))
+        .ok()
 }
 
 fn histogram(registry: &Registry, metric: Metric, labels: &[(&str, &str)]) -> Option<Histogram> {

@@ -147,7 +147,7 @@ impl Flow<'_> {
             let mut job = self.job(side, number, &what);
             job.topics.input = self.input(shape);
             self.load.topic(&job.topics.output)?;
-            let replays = side == Side::RawLoop && self.workload.has_state();
+            let replays = self.replays(side);
             if replays {
                 job.traffic = self.replayed(&traffic, &job.application_id)?;
             }
@@ -169,6 +169,11 @@ impl Flow<'_> {
             self.latencies(number, best, &told, &mut figures)?;
         }
         Ok(figures)
+    }
+
+    /// Whether a side does no work, and only sends what ours has sent.
+    fn replays(&self, side: Side) -> bool {
+        side == Side::RawLoop && self.workload.has_state()
     }
 
     /// What was sent by ours, to topics of the bare loop's, which are made.
@@ -202,8 +207,7 @@ impl Flow<'_> {
         );
         for &side in &self.sides {
             let another = matches!(side, Side::KafkaStreams { .. }) && side != best;
-            let idle = side == Side::RawLoop && self.workload.has_state();
-            if another || idle || side == Side::Embedded {
+            if another || self.replays(side) || side == Side::Embedded {
                 continue;
             }
             let mut job = self.job(side, number, "latency");
