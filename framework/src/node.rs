@@ -37,7 +37,7 @@ pub(crate) struct Parts {
 
 impl Parts {
     pub(crate) fn of(mut program: Program) -> Self {
-        let stores = program.topology.stores().len() * program.partitions as usize;
+        let stores = program.topology.cached_stores() * program.partitions as usize;
         let (config, registry) = (&program.config, program.registry.clone());
         let id = program.process_id.as_deref();
         let mut streams = streams_config(config, id, registry, stores);
@@ -63,7 +63,7 @@ fn instance(config: &Config, process_id: Option<&str>) -> String {
     process_id.map_or_else(|| config.state_dir().display().to_string(), str::to_owned)
 }
 
-/// `stores` is how many stores the process may hold, which share the memory for caches.
+/// `stores` is how many stores with a cache the process may hold, which share the memory for that.
 fn streams_config(
     config: &Config,
     process_id: Option<&str>,

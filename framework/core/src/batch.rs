@@ -1,7 +1,8 @@
 //! Many records in one piece of memory: how logs hand them over, how tasks hand them back.
 //!
-//! Invariant: offsets inside a batch grow strictly. Entries are plain numbers into one byte arena,
-//! so that reading a record borrows and writing one copies its bytes once.
+//! Invariant: offsets inside a batch grow; only records that came as one of the log have the same
+//! ([`pack`](crate::pack)). Entries are plain numbers into one byte arena, so that reading a record
+//! borrows and writing one copies its bytes once.
 
 use crate::{
     error::{Error, Result},
@@ -25,14 +26,17 @@ struct Entry {
     headers: Headers,
 }
 
-/// What a store says of one of its changes to those who write it down.
+/// What is said of a record to those who get the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mark {
     None,
-    /// It is the first one of its key, or the first since the key was deleted.
+    /// A store says: it is the first one of its key, or the first since the key was deleted.
     First,
-    /// It is for the backend alone: whoever reads the changelog knows it by itself.
+    /// A store says: it is for the backend alone, since whoever reads the changelog knows it by
+    /// itself.
     Local,
+    /// It is a pack that could not be read.
+    Broken,
 }
 
 /// Records of one partition, with their offsets, in one arena.
@@ -148,6 +152,17 @@ impl RecordBatch {
         self.mark(Mark::Local);
     }
 
+    /// Says of the last record that it is a pack which cannot be read.
+    pub(crate) fn mark_broken(&mut self) {
+        self.mark(Mark::Broken);
+    }
+
+    /// Whether the record at a place is a pack that cannot be read.
+    #[inline]
+    pub(crate) fn is_broken(&self, index: usize) -> bool {
+        self.entries[index].mark == Mark::Broken
+    }
+
     /// Of a store's changes those that its changelog must get: all but the deletions of rows that
     /// have expired, where it loses such rows by being cut off in front.
     pub fn logged(&self) -> impl Iterator<Item = RawRecord<'_>> {
@@ -198,6 +213,13 @@ impl RecordBatch {
         if let Some(last) = self.entries.pop() {
             self.data.truncate(last.start as usize);
             self.headers -= last.headers.bytes();
+        }
+    }
+
+    /// Takes the last records out again, until there are no more than so many.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        while self.len() > length {
+            self.remove_last();
         }
     }
 

@@ -11,6 +11,7 @@ pub mod driver;
 pub mod dsl;
 pub mod error;
 pub mod link;
+pub mod pack;
 pub mod record;
 pub mod serde;
 pub mod store;
@@ -18,6 +19,7 @@ pub mod task;
 pub mod topic;
 pub mod topology;
 pub mod window;
+pub mod wire;
 
 pub use error::{Error, ErrorKind, Result};
 

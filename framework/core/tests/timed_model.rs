@@ -199,7 +199,7 @@ impl Pair {
     }
 
     fn expect(&mut self, keys: &[String]) {
-        let coming: Vec<_> = keys.iter().map(|key| (key.as_bytes(), &b""[..])).collect();
+        let coming: Vec<_> = keys.iter().map(|key| key.as_bytes()).collect();
         assert!(self.store.expect(&coming) <= keys.len());
     }
 

@@ -1,4 +1,5 @@
-//! Records of topics for people: those from an offset on, or the last ones.
+//! Records of topics for people: those from an offset on, or the last ones. What came in one pack
+//! is shown record by record, with one offset.
 //!
 //! Invariant: the last records have the newest among them, whatever pages the log hands out. A
 //! cluster gives the rest of a page that it has given before, which ends where the topic ended
@@ -6,6 +7,7 @@
 
 use super::{Inspector, unavailable};
 use millstream_core::{
+    pack::unpack,
     record::{Offset, RawRecord, TopicPartition},
     topology::RecordFormat,
 };
@@ -25,7 +27,7 @@ const OFFSETS_PER_RECORD: Offset = 2;
 const READ_TRIES: usize = 100;
 const READ_WAIT: Duration = Duration::from_millis(10);
 
-/// Which records are wanted, at most so many.
+/// Which records are wanted, at most so many, but no pack in part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
     /// The first ones; whoever wants more asks again.
@@ -91,10 +93,14 @@ fn gather(
     let mut next = stretch.start;
     while next < stretch.end && tries > 0 {
         let page = read(next)?;
-        for (offset, record) in page.records.iter() {
-            if wanted == Wanted::First(found.len()) {
+        let mut last = None;
+        for (offset, record) in unpack(page.records.clone()).iter() {
+            // Nobody could read on amid a pack.
+            if matches!(wanted, Wanted::First(most) if found.len() >= most) && last != Some(offset)
+            {
                 return Ok((views(found), offset));
             }
+            last = Some(offset);
             let size = bytes_of(&record);
             bytes += size;
             found.push_back((size, show(offset, record)));
@@ -154,6 +160,7 @@ mod tests {
     use super::*;
     use millstream_core::{
         batch::{RecordBatch, Records},
+        pack::Pack,
         record::Headers,
     };
     use std::sync::Arc;
@@ -166,6 +173,16 @@ mod tests {
         page: Range<Offset>,
         /// So many times a page is still on its way.
         late: usize,
+    }
+
+    fn number(offset: Offset) -> RecordView {
+        RecordView {
+            partition: 0,
+            offset,
+            timestamp: offset,
+            key: Value::Null,
+            value: Value::Null,
+        }
     }
 
     impl Paged {
@@ -211,13 +228,7 @@ mod tests {
 
         fn offsets(&mut self, from: Offset, wanted: Wanted) -> (Vec<Offset>, Offset) {
             let (stretch, read) = (from..self.end, |next| Ok(self.read(next)));
-            let show = |offset, record: RawRecord<'_>| RecordView {
-                partition: 0,
-                offset,
-                timestamp: record.timestamp,
-                key: Value::Null,
-                value: Value::Null,
-            };
+            let show = |offset, _: RawRecord<'_>| number(offset);
             let (records, next) = gather(stretch, wanted, read, show).unwrap();
             let offsets = records.iter().map(|record| record.offset);
             (offsets.collect(), next)
@@ -291,5 +302,46 @@ mod tests {
         let (records, next) = gather(80..99, Wanted::Newest(4), read, show).unwrap();
         let offsets: Vec<_> = records.iter().map(|record| record.offset).collect();
         assert_eq!((offsets, next), (vec![90, 92, 94, 96], 99));
+    }
+
+    #[test]
+    fn a_pack_is_shown_record_by_record_and_never_in_part() {
+        let mut batch = RecordBatch::new();
+        let mut pack = Pack::default();
+        for (offset, values) in [(0, 0..1), (1, 1..4), (3, 4..5)] {
+            for timestamp in values {
+                pack.push(RawRecord {
+                    key: None,
+                    value: Some(b"value"),
+                    timestamp,
+                    headers: &Headers::NONE,
+                });
+            }
+            let sent = pack.empty(|record| batch.push(offset, record).then_some(()).ok_or(()));
+            assert_eq!(sent, Ok(()));
+        }
+        let records = Records::all(Arc::new(batch));
+        let read = |from: Offset| {
+            let mut records = records.clone();
+            records.range.start = records.batch.position_of(from);
+            let (next, end) = (4, 4);
+            Ok(Page { records, next, end })
+        };
+        let show = |offset, record: RawRecord<'_>| RecordView {
+            timestamp: record.timestamp,
+            ..number(offset)
+        };
+        let gathered = |from, wanted| {
+            let (views, next) = gather(from..4, wanted, read, show).unwrap();
+            let shown = views.iter().map(|view| (view.offset, view.timestamp));
+            (shown.collect::<Vec<_>>(), next)
+        };
+        let (whole, last) = ([(0, 0), (1, 1), (1, 2), (1, 3)], (3, 4));
+        for limit in 2..=4 {
+            assert_eq!(gathered(0, Wanted::First(limit)), (whole.to_vec(), 3));
+        }
+        assert_eq!(gathered(0, Wanted::First(1)), (whole[..1].to_vec(), 1));
+        assert_eq!(gathered(3, Wanted::First(9)), (vec![last], 4));
+        assert_eq!(gathered(0, Wanted::Newest(2)), (vec![(1, 3), last], 4));
     }
 }

@@ -100,9 +100,10 @@ pub(super) fn fill(log: &EmbeddedLog, input: Input) -> Result<()> {
     Ok(())
 }
 
-/// What each store of each task has of them, as [`Node`](millstream::Node) shares them out.
+/// What each store with a cache has of them in each task, as [`Node`](millstream::Node) shares them
+/// out.
 pub(super) fn cache_bytes_per_store(topology: &Topology, partitions: u32) -> usize {
-    CACHE_BYTES / (topology.stores().len() * partitions as usize).max(1)
+    CACHE_BYTES / (topology.cached_stores() * partitions as usize).max(1)
 }
 
 /// A worker of its own group, at work on a log: what `StreamThread` does, on the caller's thread.

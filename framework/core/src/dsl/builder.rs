@@ -8,7 +8,7 @@ use crate::{
     serde::Serde,
     store::{
         BufferStore, KeyValueStore, Materialized, StoreHandle, TimedFormats, TimedShape,
-        TimedStore, VersionedFormats, VersionedStore, Wanted, versions_of,
+        TimedStore, VersionedFormats, VersionedStore, versions_of,
     },
     topology::{
         Draft, GlobalSpec, Mistake, Node, NodeId, NodeKind, Repartition, SourceCopy, StoreId,
@@ -86,14 +86,14 @@ impl StreamsBuilder {
         &self,
         materialized: impl Into<Materialized<K, V>>,
     ) -> StoreHandle<KeyValueStore<K, V>> {
-        self.add_store_wanted(materialized.into(), None, Location::caller())
+        self.add_key_value(materialized.into(), true, Location::caller())
     }
 
-    /// A store that knows itself which entries coming records will want, where `wanted` says it.
-    pub(crate) fn add_store_wanted<K: Data, V: Data>(
+    /// As [`StreamsBuilder::store`]. One that is only written and scanned needs no cache.
+    pub(crate) fn add_key_value<K: Data, V: Data>(
         &self,
         materialized: Materialized<K, V>,
-        wanted: Option<Wanted>,
+        cached: bool,
         at: &'static Location<'static>,
     ) -> StoreHandle<KeyValueStore<K, V>> {
         let Materialized {
@@ -116,10 +116,8 @@ impl StreamsBuilder {
             source: None,
             query: Some(Arc::new(Formats { key, value })),
             whole_commits: false,
-            open: Arc::new(move |env| {
-                let store = KeyValueStore::new(key, value, env);
-                Ok(Box::new(store.wanting(wanted)))
-            }),
+            cached,
+            open: Arc::new(move |env| Ok(Box::new(KeyValueStore::new(key, value, env)))),
         })
     }
 
@@ -183,6 +181,7 @@ impl StreamsBuilder {
             source: None,
             query: Some(Arc::new(TimedFormats { key, value, shape })),
             whole_commits: false,
+            cached: true,
             open: Arc::new(move |env| {
                 let store = TimedStore::open(key, value, shape, env)?;
                 Ok(Box::new(match due {
@@ -241,6 +240,7 @@ impl StreamsBuilder {
             source: None,
             query: Some(Arc::new(VersionedFormats { key, value, shape })),
             whole_commits: false,
+            cached: true,
             open: Arc::new(move |env| {
                 Ok(Box::new(VersionedStore::open(key, value, retention, env)?))
             }),

@@ -87,6 +87,7 @@ impl StreamsBuilder {
             source: None,
             query: Some(Arc::new(LruFormats { key, value })),
             whole_commits: false,
+            cached: false,
             open: Arc::new(move |env| Ok(Box::new(LruStore::open(key, value, max_entries, env)?))),
         })
     }

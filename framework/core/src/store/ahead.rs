@@ -5,7 +5,6 @@
 //! that do not depend on each other wait at the same time. Invariant: nothing here changes what a
 //! store holds or says; a look-up made in vain costs a little time.
 
-use super::Coming;
 use hashbrown::HashTable;
 use std::{array, hint::black_box};
 
@@ -17,15 +16,11 @@ pub(crate) const AHEAD: usize = 16;
 pub(super) struct Ahead([Option<(u64, u32)>; AHEAD]);
 
 impl Ahead {
-    /// Looks in an index for what these records will want, whose hash the last argument says.
-    pub(super) fn new(
-        coming: &[Coming<'_>],
-        index: &HashTable<u32>,
-        mut hash: impl FnMut(Coming<'_>) -> Option<u64>,
-    ) -> Self {
+    /// Looks in an index for what these keys have, whose hash the last argument says.
+    pub(super) fn new(keys: &[&[u8]], index: &HashTable<u32>, hash: impl Fn(&[u8]) -> u64) -> Self {
         // All hashes first: the processor begins so many look-ups at once as their instructions fit
         // into what it can have in hand.
-        let hashes: [_; AHEAD] = array::from_fn(|place| hash(*coming.get(place)?));
+        let hashes: [_; AHEAD] = array::from_fn(|place| keys.get(place).map(|key| hash(key)));
         Self(hashes.map(|hash| {
             let hash = hash?;
             let number = *index.find(hash, |_| true)?;

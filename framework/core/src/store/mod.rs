@@ -31,7 +31,6 @@ pub use buffer::BufferStore;
 pub use handle::{StoreHandle, StoreRef, StoreSet};
 pub(crate) use held::Held;
 pub use key_value::KeyValueStore;
-pub(crate) use key_value::Wanted;
 pub(crate) use lru::LruFormats;
 pub use lru::LruStore;
 pub use materialized::{Materialized, Storable};
@@ -46,9 +45,6 @@ pub use timed::{
 pub(crate) use timed::{KeyRows, TimedFormats, VersionedFormats};
 pub use typed::{KeyBounds, KeyValueRows, StoreKind, StoreLayout, ValueAndTimestamp};
 pub(crate) use waiting::{Due, Look, Place, WaitingStore};
-
-/// Key and value of a record that will come soon, as their bytes are on the log, empty for null.
-pub type Coming<'a> = (&'a [u8], &'a [u8]);
 
 /// What a store of a `suppress` holds back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,10 +66,11 @@ pub trait StateStore: Any {
     /// Takes the time of the record being processed: the timestamp of what is written from now on.
     fn set_time(&mut self, now: Timestamp);
 
-    /// These records will come soon: a store in which a look-up waits for memory looks for sixteen
-    /// at once. Returns how many it found; it holds and says what it did before.
-    fn expect(&mut self, coming: &[Coming<'_>]) -> usize {
-        let _ = coming;
+    /// Records of these keys, which are as on the log and empty for null, will come soon: a store
+    /// in which a look-up waits for memory looks for sixteen at once. Returns how many it found;
+    /// it holds and says what it did before.
+    fn expect(&mut self, keys: &[&[u8]]) -> usize {
+        let _ = keys;
         0
     }
 

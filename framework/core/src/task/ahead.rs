@@ -1,13 +1,12 @@
 //! Looking ahead: an input's next records, shown to the stores of the task.
 //!
 //! Which store a record will meet only its way through the topology shows. Stores that are keyed as
-//! the log is have the keys as they are there, and those that do not find them are asked seldom;
-//! the rest must know how to make their keys of keys and values.
+//! the log is have the keys as they are there, and those that do not find them are asked seldom.
 //! Invariant: nothing depends on it but the time that look-ups take.
 
 use crate::{
     batch::Records,
-    store::{AHEAD, Coming, StateStore},
+    store::{AHEAD, StateStore},
 };
 use std::array;
 
@@ -49,13 +48,9 @@ impl Looking {
                 continue;
             }
             let coming = read.get_or_insert_with(|| {
-                array::from_fn::<Coming<'_>, AHEAD, _>(|place| {
-                    if place >= self.ahead {
-                        return Coming::default();
-                    }
-                    let record = records.batch.get(start + place);
-                    let (key, value) = (record.key, record.value);
-                    (key.unwrap_or_default(), value.unwrap_or_default())
+                array::from_fn::<&[u8], AHEAD, _>(|place| {
+                    let key = (place < self.ahead).then(|| records.batch.get(start + place).key);
+                    key.flatten().unwrap_or_default()
                 })
             });
             let found = store.expect(&coming[..self.ahead]);

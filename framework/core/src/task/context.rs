@@ -2,84 +2,20 @@
 
 use super::refusal::{Answers, Failure, HeldBack};
 use super::{
-    Dropped, Emission, ErrorReason, Letter, TaskConfig, Topics, calls::InHand, counts::Tally,
-    timer::Timers,
+    Dropped, Emission, ErrorReason, Letter, Output, OutputId, TaskConfig, Topics, calls::InHand,
+    counts::Tally, timer::Timers,
 };
 use crate::{
     batch::RecordBatch,
     calls::Executor,
     error::{Error, ErrorKind, Result},
-    record::{
-        Headers, Offset, Partition, RawRecord, Record, TaskId, Timestamp, TopicPartition, wire_size,
-    },
+    record::{Headers, Offset, Partition, Record, TaskId, Timestamp, TopicPartition},
     serde::Encoded,
     store::{StateStore, StoreRef, SuppressionBuffer},
     topology::{StoreId, TopicName, check_topic},
 };
 use millstream_state::Backend;
 use std::{collections::BTreeMap, sync::Arc};
-
-/// The place of an output topic in a task's list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OutputId(usize);
-
-/// Records that a task made for one topic, in order. The key chooses the partition, unless the
-/// program did.
-pub struct Output {
-    /// The topic's full name.
-    pub topic: Arc<str>,
-    /// The records.
-    pub records: RecordBatch,
-    /// How large one may be, as [`wire_size`] reckons.
-    bytes_max: usize,
-    /// Partitions that the program chose: places among the records, growing, and what for them.
-    chosen: Vec<(usize, Partition)>,
-    /// How many partitions the topic has, once it was asked.
-    partitions: Option<Partition>,
-}
-
-impl Output {
-    /// The records, each with the partition that the program chose for it; `None` leaves it to the
-    /// key.
-    pub fn placed(&self) -> impl Iterator<Item = (Option<Partition>, RawRecord<'_>)> {
-        let mut chosen = self.chosen.iter().peekable();
-        let records = self.records.iter().enumerate();
-        records.map(move |(index, (_, record))| {
-            let to = chosen.next_if(|(at, _)| *at == index);
-            (to.map(|(_, partition)| *partition), record)
-        })
-    }
-
-    /// Forgets the records, when they have been sent, and keeps the memory.
-    pub fn clear(&mut self) {
-        self.records.clear();
-        self.chosen.clear();
-    }
-
-    /// Takes the last record out again where it is too large.
-    #[inline]
-    fn check_last(&mut self) -> Result<()> {
-        if self.bytes_max == usize::MAX {
-            return Ok(());
-        }
-        let last = self.records.len().saturating_sub(1);
-        let size = wire_size(self.records.get(last));
-        if size <= self.bytes_max {
-            return Ok(());
-        }
-        self.records.remove_last();
-        Err(self.too_large(size))
-    }
-
-    #[cold]
-    fn too_large(&self, size: usize) -> Error {
-        let (topic, most) = (&self.topic, self.bytes_max);
-        Error::record_too_large(format!(
-            "the record for {topic} has {size} bytes as it is sent, which is more than the {most} \
-             that max.request.size or the sink allow"
-        ))
-    }
-}
 
 /// Where the record in hand comes from.
 #[derive(Clone, Debug)]
@@ -275,7 +211,9 @@ impl TaskContext {
     /// The place of a topic's output; known topics keep theirs.
     pub(crate) fn output_id(&mut self, topic: &TopicName) -> OutputId {
         let name = topic.resolve(&self.application_id);
-        self.output_named(&name)
+        let to = self.output_named(&name);
+        self.outputs[to.0].packed = matches!(topic, TopicName::Repartition(_));
+        to
     }
 
     pub(crate) fn output_named(&mut self, name: &str) -> OutputId {
@@ -287,6 +225,7 @@ impl TaskContext {
             self.outputs.push(Output {
                 topic: name.into(),
                 records: RecordBatch::new(),
+                packed: false,
                 bytes_max: self.record_bytes_max,
                 chosen: Vec::new(),
                 partitions: None,

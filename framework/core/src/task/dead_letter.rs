@@ -1,6 +1,6 @@
 //! What a task says of a record that it could not process.
 
-use super::{DeadLetterRecord, TaskContext, context::OutputId, refusal::Failure};
+use super::{DeadLetterRecord, OutputId, TaskContext, refusal::Failure};
 use crate::{
     dead_letter::{DeadLetter, message},
     error::{ErrorKind, Result},

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     batch::Records,
     link::RawPush,
+    pack,
     record::{Offset, Timestamp},
 };
 use std::collections::VecDeque;
@@ -24,7 +25,7 @@ pub enum Supply {
 }
 
 /// A partition's queue. Invariant: records leave it in offset order, each once, and `next` is the
-/// offset of its head, or of the record to come.
+/// offset of its head, or of the record to come; records of a pack have one offset.
 pub(super) struct Input {
     /// The name of its first source: by it goes what is wrong with a record that none of them saw.
     pub(super) name: String,
@@ -41,6 +42,13 @@ pub(super) struct Input {
     /// Whether the log is known to have records that are not queued yet.
     pub(super) more: bool,
     pub(super) moved: bool,
+    /// Whether its records come in packs.
+    packed: bool,
+    /// How many were in a record of the log, on average of those that were queued last.
+    pack: usize,
+    /// Whether the next record is of the same pack as the one before it, so that no place is
+    /// between them.
+    pub(super) amid: bool,
     /// Where times come from if not from the log, and that of the first record.
     extractor: Option<Extractor>,
     head: Option<Head>,
@@ -57,6 +65,7 @@ impl Input {
         pushes: Vec<RawPush>,
         reset: OffsetReset,
         extractor: Option<Extractor>,
+        packed: bool,
     ) -> Self {
         Self {
             name: name.to_owned(),
@@ -70,6 +79,9 @@ impl Input {
             supply: Supply::Unknown,
             more: false,
             moved: false,
+            packed,
+            pack: 1,
+            amid: false,
             extractor,
             head: None,
             looking: Looking::default(),
@@ -97,9 +109,19 @@ impl Input {
         records.range.start = records.range.start.max(known);
         if !records.is_empty() {
             self.end = records.batch.offset(records.range.end - 1) + 1;
+            if self.packed {
+                let packs = records.len();
+                records = pack::unpack(records);
+                self.pack = records.len().div_ceil(packs);
+            }
             self.queued += records.len();
             self.queue.push_back(records);
         }
+    }
+
+    /// How many records of the log are wanted, so that about `most` are queued.
+    pub(super) fn wanted(&self, most: usize) -> usize {
+        most.saturating_sub(self.queued).div_ceil(self.pack)
     }
 
     /// The offset after all that was processed or queued.
@@ -162,13 +184,20 @@ impl Input {
         Some(records)
     }
 
-    /// Puts a stretch back whose first record was processed.
+    /// Puts a stretch back whose first record was processed, and moves on.
     #[inline]
     pub(super) fn put_back(&mut self, mut records: Records) {
         self.queued -= 1;
+        let offset = records.batch.offset(records.range.start);
         records.range.start += 1;
+        self.amid = false;
         if !records.is_empty() {
+            self.amid = records.batch.offset(records.range.start) == offset;
             self.queue.push_front(records);
+        }
+        if !self.amid {
+            self.next = offset + 1;
+            self.moved = true;
         }
     }
 
@@ -182,6 +211,6 @@ impl Input {
         self.end = offset;
         self.time = time;
         self.supply = Supply::Unknown;
-        self.moved = false;
+        (self.moved, self.amid) = (false, false);
     }
 }

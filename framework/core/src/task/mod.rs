@@ -17,6 +17,8 @@ mod extract;
 mod handler;
 mod input;
 mod lost;
+mod output;
+mod packs;
 mod place;
 mod policy;
 mod refusal;
@@ -30,8 +32,7 @@ use calls::InHand;
 pub(crate) use calls::{Calls, Origin};
 pub use commit::{Commit, StoreChanges};
 pub use config::{Emission, SourceChangelogs, TaskConfig, Topics};
-pub(crate) use context::OutputId;
-pub use context::{Output, RecordMetadata, TaskContext};
+pub use context::{RecordMetadata, TaskContext};
 use counts::Marks;
 pub use counts::{Counts, Letter};
 pub use extract::InvalidTimestamp;
@@ -40,6 +41,8 @@ pub(crate) use handler::judge;
 pub use handler::{DeadLetterRecord, ErrorHandler, ErrorHandlerContext};
 use input::Input;
 pub use input::Supply;
+pub use output::Output;
+pub(crate) use output::OutputId;
 pub use place::Place;
 pub use policy::{Dropped, ErrorPolicy, ErrorReason, Policies};
 pub use reset::OffsetReset;
@@ -55,7 +58,7 @@ use crate::{
     link::{Flush, Linker},
     record::{Offset, RawRecord, TaskId, Timestamp, TopicPartition},
     store::StoreEnv,
-    topology::{Topology, global},
+    topology::{TopicName, Topology, global},
 };
 use millstream_state::{Backend, Column, Position, WriteBatch};
 use std::sync::Arc;
@@ -126,7 +129,7 @@ impl Task {
             let env = StoreEnv {
                 backend: backend.clone(),
                 column,
-                cache_bytes: config.cache_bytes,
+                cache_bytes: if spec.cached { config.cache_bytes } else { 0 },
                 trimmed: config.trims(&spec.name),
             };
             stores[store.0] = Some((spec.open)(env)?);
@@ -146,7 +149,8 @@ impl Task {
             let reset = resets.get(&topic).copied().unwrap_or_default();
             let times = extractors.remove(&topic);
             let node = names.get(&topic).copied().unwrap_or_default();
-            inputs.push(Input::new(node, pushes, reset, times));
+            let packed = matches!(topic, TopicName::Repartition(_));
+            inputs.push(Input::new(node, pushes, reset, times, packed));
             let name = topic.resolve(&config.application_id);
             ctx.inputs.push(TopicPartition::new(name, id.partition));
         }
@@ -265,7 +269,7 @@ impl Task {
         let (mut done, mut bytes) = (0, 0);
         while done < max && bytes < STEP_BYTES {
             if !self.calls.is_empty() {
-                self.settle_calls()?;
+                self.settle_answers()?;
                 if self.waits_for_calls() {
                     break;
                 }
@@ -274,6 +278,7 @@ impl Task {
             bytes += self.process_head(input)?;
             done += 1;
         }
+        done += self.finish_packs()?;
         self.processed += done as u64;
         Ok(done)
     }
@@ -317,12 +322,11 @@ impl Task {
             Some(head) => self.ctx.time_of(head, input.time, &input.name)?,
         };
         let before = (self.ctx.stream_time, input.time);
-        if let Some(timestamp) = timestamp {
+        if records.batch.is_broken(index) {
+            self.refuse_pack(number)?;
+        } else if let Some(timestamp) = timestamp {
             self.process_at(number, RawRecord { timestamp, ..raw })?;
         }
-        let input = &mut self.inputs[number];
-        input.next = offset + 1;
-        input.moved = true;
         if !self.ctx.failures.is_empty() {
             self.turn_back_time(number, before);
             self.settle_failures(Some((number, offset, raw)))?;

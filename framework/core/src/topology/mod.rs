@@ -172,6 +172,10 @@ pub struct StoreSpec {
     /// would lose it. The runtime refuses such a store where the log may have a commit in part
     /// ([`TaskConfig::exactly_once`](crate::task::TaskConfig)).
     pub whole_commits: bool,
+    /// Whether it keeps rows in memory that wait for no commit, to find them again without asking
+    /// its backend. Only such stores share the memory that there is for it
+    /// ([`TaskConfig::cache_bytes`](crate::task::TaskConfig::cache_bytes)); others are told 0.
+    pub cached: bool,
     pub(crate) open: OpenStore,
 }
 
@@ -193,6 +197,7 @@ impl StoreSpec {
             source: None,
             query: None,
             whole_commits: false,
+            cached: false,
             open: Arc::new(open),
         }
     }
@@ -316,6 +321,11 @@ impl Topology {
     /// The stores.
     pub fn stores(&self) -> &[StoreSpec] {
         &self.stores
+    }
+
+    /// How many stores keep rows in memory that wait for no commit ([`StoreSpec::cached`]).
+    pub fn cached_stores(&self) -> usize {
+        self.stores.iter().filter(|store| store.cached).count()
     }
 
     /// The global tables. No subtopology has them: every instance holds all of their rows, in one

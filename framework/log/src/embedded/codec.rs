@@ -9,13 +9,11 @@
 //!
 //! Invariant: decoding never panics, and bytes that were changed are refused, not misread.
 
-use super::{
-    block::{Block, Head},
-    wire::{Reader, put_option, put_varint, put_zigzag},
-};
+use super::block::{Block, Head};
 use millstream_core::{
     batch::{RecordBatch, Records},
-    record::{Headers, Offset, RawRecord},
+    record::Offset,
+    wire::{PARTS_BYTES_MIN, Reader, put_option, put_parts, put_varint, put_zigzag},
 };
 use std::{ops::Range, sync::Arc};
 use xxhash_rust::xxh3::xxh3_64;
@@ -24,8 +22,8 @@ const VERSION: u8 = 1;
 /// The version byte and the checksum.
 const PREFIX: usize = 1 + size_of::<u64>();
 
-/// What a record takes at least: five numbers.
-const RECORD_BYTES_MIN: usize = 5;
+/// What a record takes at least: two numbers before its parts.
+const RECORD_BYTES_MIN: usize = 2 + PARTS_BYTES_MIN;
 
 /// Why bytes are not a block.
 pub(super) type Corrupt = &'static str;
@@ -47,29 +45,11 @@ pub(super) fn encode(head: &Head, batch: &RecordBatch, range: Range<usize>, out:
         put_varint(out, (offset - next).cast_unsigned());
         put_zigzag(out, record.timestamp.wrapping_sub(timestamp));
         (next, timestamp) = (offset + 1, record.timestamp);
-        put_length(out, record.key);
-        put_length(out, record.value);
-        encode_headers(record.headers, out);
-        out.extend_from_slice(record.key.unwrap_or_default());
-        out.extend_from_slice(record.value.unwrap_or_default());
+        put_parts(out, record);
     }
     let block = &mut out[start..];
     let checksum = xxh3_64(&block[PREFIX..]);
     block[1..PREFIX].copy_from_slice(&checksum.to_be_bytes());
-}
-
-fn put_length(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
-    put_varint(out, bytes.map_or(0, |bytes| bytes.len() as u64 + 1));
-}
-
-fn encode_headers(headers: &Headers, out: &mut Vec<u8>) {
-    put_varint(out, headers.iter().len() as u64);
-    for header in headers {
-        put_varint(out, header.name.len() as u64);
-        out.extend_from_slice(header.name.as_bytes());
-        put_length(out, header.value.as_deref());
-        out.extend_from_slice(header.value.as_deref().unwrap_or_default());
-    }
 }
 
 /// Reads what is in front of the records. The checksum is verified first: retention deletes records
@@ -114,14 +94,8 @@ pub(super) fn decode(
             .ok_or("an offset is outside it")?;
         let delta = reader.zigzag().ok_or("a timestamp is cut off")?;
         (next, timestamp) = (offset + 1, timestamp.wrapping_add(delta));
-        let parts = read_parts(&mut reader).ok_or("a record is cut off")?;
-        let record = RawRecord {
-            key: parts.key,
-            value: parts.value,
-            timestamp,
-            headers: &parts.headers,
-        };
-        if offset >= from && !batch.push(offset, record) {
+        let parts = reader.parts().ok_or("a record is cut off")?;
+        if offset >= from && !batch.push(offset, parts.at(timestamp)) {
             return Err("it holds more than memory should");
         }
     }
@@ -157,44 +131,10 @@ fn read_head(reader: &mut Reader<'_>, base: Offset) -> Result<(Head, usize), Cor
     read().ok_or("its head is cut off")
 }
 
-struct Parts<'a> {
-    key: Option<&'a [u8]>,
-    value: Option<&'a [u8]>,
-    headers: Headers,
-}
-
-fn read_parts<'a>(reader: &mut Reader<'a>) -> Option<Parts<'a>> {
-    let (key, value) = (reader.length()?, reader.length()?);
-    let headers = read_headers(reader)?;
-    Some(Parts {
-        key: read_bytes(reader, key)?,
-        value: read_bytes(reader, value)?,
-        headers,
-    })
-}
-
-fn read_headers(reader: &mut Reader<'_>) -> Option<Headers> {
-    let mut headers = Headers::NONE;
-    for _ in 0..reader.length()? {
-        let length = reader.length()?;
-        let name = std::str::from_utf8(reader.take(length)?).ok()?;
-        let length = reader.length()?;
-        headers.push(name, read_bytes(reader, length)?.map(<[u8]>::to_vec));
-    }
-    Some(headers)
-}
-
-/// Bytes whose length was written as one more than it is; the outer `None` is a corrupt length.
-fn read_bytes<'a>(reader: &mut Reader<'a>, length: usize) -> Option<Option<&'a [u8]>> {
-    match length {
-        0 => Some(None),
-        length => reader.take(length - 1).map(Some),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use millstream_core::record::RawRecord;
     use proptest::prelude::*;
 
     type Row = (

@@ -24,7 +24,6 @@ mod rows;
 mod sketch;
 mod state;
 mod transaction;
-mod wire;
 mod worth;
 
 #[cfg(test)]

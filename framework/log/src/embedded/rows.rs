@@ -3,9 +3,11 @@
 //! Invariant: keys sort as the things they name do (big-endian numbers), so that the blocks of a
 //! partition lie side by side in offset order; a row that cannot be read is an error, not a guess.
 
-use super::wire::Reader;
 use crate::api::{Cleanup, Committed, TopicInfo, TopicSpec};
-use millstream_core::record::{Offset, Partition};
+use millstream_core::{
+    record::{Offset, Partition},
+    wire::Reader,
+};
 
 /// The version of the rows; a log written with another is refused.
 pub(super) const FORMAT: u32 = 1;

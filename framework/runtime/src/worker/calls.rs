@@ -3,7 +3,7 @@
 //! Invariant: nothing is committed while a call of any task is out, so the places that are
 //! committed are those of records whose results are in the same transaction.
 
-use super::{CALL_ROUNDS, CLOSE_WAIT, Worker, commit::send_outputs};
+use super::{CALL_ROUNDS, CLOSE_WAIT, Worker};
 use crate::error::Result;
 use millstream_core::{calls::Executor, record::Timestamp};
 use std::{sync::Arc, time::Duration};
@@ -48,7 +48,7 @@ impl Worker {
                 // Outputs stay with the task, as in `process`.
                 continue;
             }
-            if let Err(error) = send_outputs(active, &mut *self.log, &mut self.stats) {
+            if let Err(error) = self.sending.send(active, &mut *self.log, &mut self.stats) {
                 return self.give_up(error);
             }
         }

@@ -3,13 +3,13 @@
 //! Order: outputs and changelog records into the open transaction, then the log's commit with the
 //! input places, then, and only then, the backends.
 
-use super::{Active, CommitOrder, Meter, Worker, WorkerStats, assignment::resume};
+use super::{Active, CommitOrder, Meter, Worker, assignment::resume};
 use crate::error::{Error, Result};
 use millstream_core::{
     record::{Offset, Timestamp, TopicPartition},
     task::Task,
 };
-use millstream_log::{Commit, Committed, Error as LogError, Log, Outcome};
+use millstream_log::{Commit, Committed, Error as LogError, Outcome};
 use millstream_state::Position;
 use std::time::Duration;
 
@@ -130,7 +130,7 @@ impl Worker {
         for active in self.active.values_mut() {
             // What waits for the commit makes outputs that belong to it.
             active.task.flush()?;
-            send_outputs(active, &mut *self.log, &mut self.stats)?;
+            self.sending.send(active, &mut *self.log, &mut self.stats)?;
             let commit = active.task.prepare_commit()?;
             for changes in &commit.changes {
                 let Some(changelog) = &changes.changelog else {
@@ -260,27 +260,10 @@ impl Worker {
     }
 }
 
-/// Hands a task's outputs to the open transaction, and counts them.
-pub(super) fn send_outputs(
-    active: &mut Active,
-    log: &mut dyn Log,
-    stats: &mut WorkerStats,
-) -> Result<()> {
-    let mut sent = 0;
-    for output in active.task.outputs() {
-        for (partition, record) in output.placed() {
-            retry(|| log.send(&output.topic, partition, record))?;
-        }
-        sent += output.records.len() as u64;
-        output.clear();
-    }
-    active.sent += sent;
-    stats.sent += sent;
-    Ok(())
-}
-
 /// Repeats a call that the log asks to repeat, a bounded number of times.
-fn retry<T>(mut call: impl FnMut() -> millstream_log::Result<T>) -> millstream_log::Result<T> {
+pub(super) fn retry<T>(
+    mut call: impl FnMut() -> millstream_log::Result<T>,
+) -> millstream_log::Result<T> {
     let mut result = call();
     for _ in 1..RETRIES_MAX {
         match result {

@@ -36,7 +36,7 @@ impl IdleInputs {
                 continue;
             }
             let partition = task.inputs()[input].clone();
-            match log.fetch(&partition, limits.buffered_records - queued) {
+            match log.fetch(&partition, task.wanted(input, limits.buffered_records)) {
                 Ok(Some(records)) => {
                     self.0[input] = None;
                     task.add(input, records);

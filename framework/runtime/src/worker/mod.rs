@@ -11,6 +11,7 @@ mod calls;
 mod commit;
 mod fetch;
 mod meter;
+mod packs;
 mod restores;
 mod settings;
 mod stats;
@@ -37,6 +38,7 @@ use millstream_core::{
 use millstream_log::{
     Assignment, Committed, Error as LogError, Event, Instance, Log, Subscription,
 };
+use packs::Sending;
 use restores::Told;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -120,6 +122,7 @@ pub struct Worker {
     assigning: Option<Assignment>,
     /// Tasks asked back that are not given back yet.
     revoking: Vec<TaskId>,
+    sending: Sending,
     last_commit: Timestamp,
     /// When the backends were last told what time it is.
     settled_at: Option<Timestamp>,
@@ -163,6 +166,7 @@ impl Worker {
             rewinding: false,
             assigning: None,
             revoking: Vec::new(),
+            sending: Sending::default(),
             last_commit: Timestamp::MIN,
             settled_at: None,
             stats: WorkerStats::default(),
@@ -301,7 +305,7 @@ impl Worker {
                 // The next transaction begins when this one has ended: outputs stay with the task.
                 continue;
             }
-            if let Err(error) = commit::send_outputs(active, &mut *self.log, &mut self.stats) {
+            if let Err(error) = self.sending.send(active, &mut *self.log, &mut self.stats) {
                 // Some may be in the transaction and some not: only from the last commit on is it
                 // known again what is where.
                 return self.give_up(error);

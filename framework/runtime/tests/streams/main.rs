@@ -24,6 +24,7 @@ mod lifecycle;
 mod lost;
 mod marks;
 mod metrics;
+mod packs;
 mod patterns;
 mod places;
 mod programs;

@@ -142,7 +142,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
             wire::raw(),
             wire::hash(),
         );
-        let store = builder.add_store_wanted(store, Some(wire::wanted), at);
+        let store = builder.add_key_value(store, false, at);
         let side = Left {
             kind,
             foreign_key: Arc::new(foreign_key),

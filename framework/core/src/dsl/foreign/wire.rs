@@ -6,7 +6,6 @@
 use crate::{
     error::{Error, Result},
     serde::{Codec, Encoded, Serde, bytes},
-    store::Coming,
 };
 use millstream_state::SmallBytes;
 use std::rc::Rc;
@@ -138,12 +137,6 @@ pub(super) fn write_prefix(foreign_key: &[u8], out: &mut Vec<u8>) -> Result<()> 
     Ok(())
 }
 
-/// Writes where the subscription lies that a record will bring.
-pub(super) fn wanted((foreign_key, value): Coming<'_>, out: &mut Vec<u8>) -> bool {
-    let key = read(Some(value)).map(|(_, _, key)| key);
-    key.is_some_and(|key| write_key(foreign_key, key, out).is_ok())
-}
-
 /// The key in the subscription store of a left row.
 pub(super) fn write_key(foreign_key: &[u8], key: &[u8], out: &mut Vec<u8>) -> Result<()> {
     write_prefix(foreign_key, out)?;
@@ -240,12 +233,7 @@ impl Codec for Hash {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        serde::utf8,
-        store::{KeyValueStore, StateStore, StoreEnv},
-    };
-    use millstream_state::{Backend, Column, MemoryBackend};
-    use std::sync::Arc;
+    use crate::serde::utf8;
 
     #[test]
     fn subscriptions_are_read_as_they_were_written() {
@@ -301,32 +289,6 @@ mod tests {
         assert!(read_subscription(None).is_err());
         assert!(hash().decode(Some(&out)).is_err());
         assert!(raw().decode(None).is_err());
-    }
-
-    #[test]
-    fn a_coming_subscription_is_looked_for_where_it_lies() {
-        let backend: Arc<dyn Backend> = Arc::new(MemoryBackend::new(&["subscriptions"]));
-        let env = StoreEnv {
-            backend,
-            column: Column(0),
-            cache_bytes: 1_000,
-            trimmed: false,
-        };
-        let mut store = KeyValueStore::new(raw(), hash(), env).wanting(Some(wanted));
-        let mut at = Vec::new();
-        write_key(b"foreign", b"key", &mut at).unwrap();
-        store.put(&SmallBytes::from(&at[..]), 7).unwrap();
-        let mut value = Vec::new();
-        let key = |out: &mut Vec<u8>| utf8().encode(&"key".to_owned(), out);
-        let instruction = Instruction::DeleteKeyNoPropagate;
-        write_subscription(instruction, 7, key, &mut value).unwrap();
-        let coming: [(&[u8], &[u8]); 4] = [
-            (b"foreign", &value),
-            (b"other", &value),
-            (b"foreign", b"not a subscription"),
-            (&at, b""),
-        ];
-        assert_eq!(store.expect(&coming), 1);
     }
 
     #[test]

@@ -203,6 +203,7 @@ impl StreamsBuilder {
             source: None,
             query: None,
             whole_commits: false,
+            cached: false,
             open: Arc::new(move |env| {
                 let store = SuppressStore::open(shown.clone(), (key, value), by_key, env)?;
                 Ok(Box::new(store))

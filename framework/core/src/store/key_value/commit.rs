@@ -10,7 +10,7 @@ use crate::{
     record::{Headers, Timestamp},
     serde::Encoded,
     store::{
-        AHEAD, Coming, StateStore,
+        AHEAD, StateStore,
         ahead::{Ahead, touch_all},
         stored::null_value,
     },
@@ -23,15 +23,9 @@ impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
         self.now = now;
     }
 
-    fn expect(&mut self, coming: &[Coming<'_>]) -> usize {
-        let (hasher, scratch) = (&self.hasher, &mut self.scratch);
-        let ahead = Ahead::new(coming, &self.index, |record| match self.wanted {
-            None => Some(hasher.hash_one(record.0)),
-            Some(write) => {
-                scratch.clear();
-                write(record, scratch).then(|| hasher.hash_one(&scratch[..]))
-            }
-        });
+    fn expect(&mut self, keys: &[&[u8]]) -> usize {
+        let hasher = &self.hasher;
+        let ahead = Ahead::new(keys, &self.index, |key| hasher.hash_one(key));
         let found = ahead.touch(|number| {
             let slot = &self.slots[number as usize];
             (slot.hash, slot.timestamp)
@@ -99,21 +93,21 @@ impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
             }
         }
         self.ordered.clear();
+        if self.env.cache_bytes == 0 && self.dirty.is_empty() {
+            self.forget();
+            return Ok(());
+        }
         // The first pass forgets who was looked at, the second one evicts.
         self.evict(2 * self.slots.len());
         Ok(())
     }
 
     fn abort(&mut self) -> Result<()> {
-        self.index.clear();
-        self.slots.clear();
-        self.free.clear();
+        self.forget();
         self.dirty.clear();
         self.pending.clear();
         self.ordered.clear();
         self.dirty_key_bytes = 0;
-        self.resident_bytes = 0;
-        self.hand = 0;
         Ok(())
     }
 

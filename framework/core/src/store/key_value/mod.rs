@@ -8,7 +8,7 @@
 mod commit;
 
 use super::{
-    Coming, StoreEnv,
+    StoreEnv,
     range::{Bounds, Ordered},
     stored::{STAMP, corrupt, null_key, split_stamp},
     value_bytes::ValueBytes,
@@ -47,9 +47,6 @@ struct Slot<V> {
     used: bool,
 }
 
-/// Writes the key of the entry that a coming record will want; `false` where it will want none.
-pub(crate) type Wanted = fn(Coming<'_>, &mut Vec<u8>) -> bool;
-
 /// A store of values by key, each with the timestamp of its last change.
 ///
 /// Operators reach it through `ctx.store(..)`; all its methods see what the task itself has
@@ -58,7 +55,6 @@ pub struct KeyValueStore<K: 'static, V: 'static> {
     key: Serde<K>,
     value: Serde<V>,
     env: StoreEnv,
-    wanted: Option<Wanted>,
     now: Timestamp,
     hasher: DefaultHashBuilder,
     index: HashTable<u32>,
@@ -84,7 +80,6 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
             key,
             value,
             env,
-            wanted: None,
             now: Timestamp::MIN,
             hasher: DefaultHashBuilder::default(),
             index: HashTable::new(),
@@ -100,13 +95,6 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
             scratch: Vec::new(),
             loaded: Vec::new(),
         }
-    }
-
-    /// With entries whose keys are not those that records have on the log, where `wanted` says what
-    /// they are.
-    pub(crate) const fn wanting(mut self, wanted: Option<Wanted>) -> Self {
-        self.wanted = wanted;
-        self
     }
 
     /// The value of a key.
@@ -407,9 +395,28 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         }
     }
 
+    /// About how many entries wait for no commit: fewer, where some have changed again since they
+    /// were handed over.
+    fn clean(&self) -> usize {
+        let open = self.free.len() + self.dirty.len() + self.pending.len();
+        self.slots.len().saturating_sub(open)
+    }
+
+    /// Forgets all entries.
+    fn forget(&mut self) {
+        self.index.clear();
+        self.slots.clear();
+        self.free.clear();
+        self.hand = 0;
+        self.resident_bytes = 0;
+    }
+
     /// Moves the hand over at most `steps` entries and drops clean, unused ones while there are
     /// more bytes than allowed.
     fn evict(&mut self, steps: usize) {
+        if self.clean() == 0 {
+            return;
+        }
         for _ in 0..steps {
             if self.resident_bytes <= self.env.cache_bytes || self.slots.is_empty() {
                 return;

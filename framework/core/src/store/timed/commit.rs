@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result},
     record::{Headers, Offset, Timestamp},
     serde::{Encoded, Serde},
-    store::{AHEAD, Coming, StateStore},
+    store::{AHEAD, StateStore},
 };
 use millstream_state::{Horizon, Position};
 use std::{any::Any, hash::BuildHasher};
@@ -184,8 +184,8 @@ impl<K: 'static, V: 'static> StateStore for TimedStore<K, V> {
         self.now = now;
     }
 
-    fn expect(&mut self, coming: &[Coming<'_>]) -> usize {
-        (self.groups).expect(coming, |key| self.hasher.hash_one(key))
+    fn expect(&mut self, keys: &[&[u8]]) -> usize {
+        (self.groups).expect(keys, |key| self.hasher.hash_one(key))
     }
 
     fn dirty_bytes(&self) -> usize {

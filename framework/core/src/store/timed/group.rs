@@ -9,10 +9,7 @@
 //! rows are all here, and from when to when they go.
 
 use super::{
-    super::{
-        Coming,
-        ahead::{Ahead, touch_all},
-    },
+    super::ahead::{Ahead, touch_all},
     At,
     away::Away,
 };
@@ -245,8 +242,8 @@ impl<V> Groups<V> {
     }
 
     /// Looks for groups that will be wanted soon, and for their last rows; how many it found.
-    pub(super) fn expect(&self, coming: &[Coming<'_>], hash: impl Fn(&[u8]) -> u64) -> usize {
-        let ahead = Ahead::new(coming, &self.index, |(key, _)| Some(hash(key)));
+    pub(super) fn expect(&self, keys: &[&[u8]], hash: impl Fn(&[u8]) -> u64) -> usize {
+        let ahead = Ahead::new(keys, &self.index, hash);
         let found = ahead.touch(|number| {
             let group = &self.slots[number as usize];
             (group.hash, group.missing)

@@ -1,0 +1,315 @@
+//! Packs: many records of one partition as one record of the log.
+//!
+//! What a record costs a log's client hardly depends on its size, and between two tasks of a
+//! program records are many and small. So what a step sends to one partition of a repartition topic
+//! goes as packs, and whoever reads such a topic takes them apart. A pack is known by its only
+//! header, so that others may lie between; one record alone stays what it is.
+//!
+//! Layout, version 1: the version byte; then each record as the difference to the timestamp before
+//! and its parts ([`wire::put_parts`]).
+//!
+//! Invariant: a pack has one place in its partition, so its records are processed within one
+//! commit, or none of them is.
+
+use crate::{
+    batch::{RecordBatch, Records},
+    record::{Headers, RawRecord, Timestamp},
+    wire::{self, Reader},
+};
+use std::sync::{Arc, LazyLock};
+
+/// The header that a pack has, without a value.
+const HEADER: &str = "millstream.pack";
+const VERSION: u8 = 1;
+
+/// A pack takes no further record when it has so many bytes: by then what it costs by itself is
+/// little beside that, and it is still well below what any log takes.
+const PACK_BYTES: usize = 16 << 10;
+/// And not more than so many records: a task processes them in one go.
+const PACK_RECORDS: usize = 128;
+
+static HEADERS: LazyLock<Headers> = LazyLock::new(|| {
+    let mut headers = Headers::NONE;
+    headers.push(HEADER, None);
+    headers
+});
+
+/// What a record that goes as a pack of its own has at most besides what it has by itself.
+pub(crate) const OVERHEAD: usize = 64;
+
+/// A pack being filled.
+#[derive(Default)]
+pub struct Pack {
+    bytes: Vec<u8>,
+    records: usize,
+    /// Of the record before.
+    timestamp: Timestamp,
+    newest: Timestamp,
+}
+
+impl Pack {
+    /// Whether it is better to send a record by itself.
+    #[inline]
+    pub fn is_large(record: RawRecord<'_>) -> bool {
+        let part = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        part(record.key) + part(record.value) + record.headers.bytes() >= PACK_BYTES
+    }
+
+    /// Takes a record in.
+    #[inline]
+    pub fn push(&mut self, record: RawRecord<'_>) {
+        if self.records == 0 {
+            self.bytes.push(VERSION);
+            (self.timestamp, self.newest) = (0, record.timestamp);
+        }
+        let since = record.timestamp.wrapping_sub(self.timestamp);
+        wire::put_zigzag(&mut self.bytes, since);
+        wire::put_parts(&mut self.bytes, record);
+        self.records += 1;
+        self.timestamp = record.timestamp;
+        self.newest = self.newest.max(record.timestamp);
+    }
+
+    /// Whether it is not to wait for more.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.records == PACK_RECORDS || self.bytes.len() >= PACK_BYTES
+    }
+
+    /// Empties it into what sends records, if there is anything in it: as one record of the log,
+    /// which has the newest one's time. One record alone goes as it came.
+    ///
+    /// # Errors
+    /// Those of `send`; it is empty all the same.
+    pub fn empty<E>(&mut self, send: impl FnOnce(RawRecord<'_>) -> Result<(), E>) -> Result<(), E> {
+        let pack = RawRecord {
+            key: None,
+            value: Some(&self.bytes),
+            timestamp: self.newest,
+            headers: &HEADERS,
+        };
+        let sent = match (self.records, only(&self.bytes)) {
+            (0, _) => Ok(()),
+            (1, Some(parts)) if !is_pack(parts.at(self.newest)) => send(parts.at(self.newest)),
+            _ => send(pack),
+        };
+        self.clear();
+        sent
+    }
+
+    /// Forgets the records and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.records = 0;
+    }
+}
+
+/// The first record in a pack.
+fn only(pack: &[u8]) -> Option<wire::Parts<'_>> {
+    let mut reader = Reader(pack);
+    reader.u8()?;
+    reader.zigzag()?;
+    reader.parts()
+}
+
+/// Whether a record of a log is a pack, or looks like one by what somebody else has given it: then
+/// it can only go as a pack of its own.
+#[inline]
+pub fn is_pack(record: RawRecord<'_>) -> bool {
+    record.headers.iter().any(|header| header.name == HEADER)
+}
+
+/// Takes the packs among the records apart. What was in one pack has its offset. A pack that cannot
+/// be read stays as it is; a task refuses it.
+pub fn unpack(records: Records) -> Records {
+    if !records.iter().any(|(_, record)| is_pack(record)) {
+        return records;
+    }
+    let mut batch = RecordBatch::new();
+    for (offset, record) in records.iter() {
+        let before = batch.len();
+        let read = is_pack(record).then(|| read(record, |inner| batch.push(offset, inner)));
+        if let Some(Some(())) = read {
+            continue;
+        }
+        batch.truncate(before);
+        // Keys and values have been in one batch before, and packs have only added to them.
+        assert!(
+            batch.push(offset, record),
+            "a batch holds what one has held"
+        );
+        if read.is_some() {
+            batch.mark_broken();
+        }
+    }
+    Records::all(Arc::new(batch))
+}
+
+fn read(pack: RawRecord<'_>, mut take: impl FnMut(RawRecord<'_>) -> bool) -> Option<()> {
+    let mut reader = Reader(pack.value?);
+    if reader.u8()? != VERSION || reader.0.is_empty() {
+        return None;
+    }
+    let mut timestamp: Timestamp = 0;
+    while !reader.0.is_empty() {
+        timestamp = timestamp.wrapping_add(reader.zigzag()?);
+        if !take(reader.parts()?.at(timestamp)) {
+            return None;
+        }
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Header;
+    use proptest::prelude::*;
+
+    type Row = (
+        i64,
+        Option<Vec<u8>>,
+        Option<Vec<u8>>,
+        Vec<(String, Option<Vec<u8>>)>,
+    );
+
+    fn row() -> impl Strategy<Value = Row> {
+        let headers = prop::collection::vec(any::<(String, Option<Vec<u8>>)>(), 0..3);
+        (
+            any::<i64>(),
+            any::<Option<Vec<u8>>>(),
+            any::<Option<Vec<u8>>>(),
+            headers,
+        )
+    }
+
+    fn headers((.., headers): &Row) -> Headers {
+        let header = |(name, value): &(String, Option<Vec<u8>>)| Header {
+            name: name.clone(),
+            value: value.clone(),
+        };
+        headers.iter().map(header).collect()
+    }
+
+    fn with<T>(row: &Row, then: impl FnOnce(RawRecord<'_>) -> T) -> T {
+        then(RawRecord {
+            key: row.1.as_deref(),
+            value: row.2.as_deref(),
+            timestamp: row.0,
+            headers: &headers(row),
+        })
+    }
+
+    fn rows_of(records: &Records) -> Vec<(i64, Row)> {
+        let row = |(offset, record): (i64, RawRecord<'_>)| {
+            let headers = record.headers.iter();
+            let headers = headers.map(|header| (header.name.clone(), header.value.clone()));
+            let (key, value) = (
+                record.key.map(<[u8]>::to_vec),
+                record.value.map(<[u8]>::to_vec),
+            );
+            (offset, (record.timestamp, key, value, headers.collect()))
+        };
+        records.iter().map(row).collect()
+    }
+
+    /// What a log has of what was packed.
+    fn sent(packs: &[&[Row]]) -> RecordBatch {
+        let (mut batch, mut pack) = (RecordBatch::new(), Pack::default());
+        for (rows, offset) in packs.iter().zip(7..) {
+            for row in *rows {
+                with(row, |record| pack.push(record));
+            }
+            let taken: Result<(), bool> =
+                pack.empty(|record| batch.push(offset, record).then_some(()).ok_or(false));
+            assert_eq!(taken, Ok(()));
+        }
+        batch
+    }
+
+    proptest! {
+        #[test]
+        fn records_come_out_as_they_went_in(
+            one in prop::collection::vec(row(), 1..5),
+            other in prop::collection::vec(row(), 1..5),
+        ) {
+            let batch = sent(&[&one, &other]);
+            prop_assert_eq!(batch.len(), 2);
+            prop_assert_eq!(one.len() > 1, is_pack(batch.get(0)));
+            let newest = one.iter().map(|row| row.0).max();
+            prop_assert_eq!(Some(batch.get(0).timestamp), newest);
+            let expected: Vec<_> = (one.into_iter().map(|row| (7, row)))
+                .chain(other.into_iter().map(|row| (8, row)))
+                .collect();
+            let records = unpack(Records::all(Arc::new(batch)));
+            prop_assert_eq!(rows_of(&records), expected);
+        }
+
+        #[test]
+        fn what_is_no_pack_is_marked_and_kept(
+            rows in prop::collection::vec(row(), 2..5),
+            cut: prop::sample::Index,
+        ) {
+            let whole = sent(&[&rows]);
+            let mut batch = RecordBatch::new();
+            let bytes = whole.get(0).value.unwrap();
+            let cut = &bytes[..cut.index(bytes.len())];
+            let broken = RawRecord { value: Some(cut), ..whole.get(0) };
+            prop_assert!(batch.push(7, whole.get(0)) && batch.push(8, broken));
+            let records = unpack(Records::all(Arc::new(batch)));
+            let last = records.batch.len() - 1;
+            // Cut between two records it is a shorter pack; nobody cuts there but this test.
+            if records.batch.is_broken(last) {
+                prop_assert_eq!(records.batch.get(last), broken);
+                prop_assert_eq!(records.batch.offset(last), 8);
+                prop_assert_eq!(records.len(), rows.len() + 1);
+            } else {
+                prop_assert!(records.len() < 2 * rows.len() && records.len() > rows.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_that_looks_like_a_pack_comes_back_as_it_was() {
+        for value in [
+            None,
+            Some(vec![]),
+            Some(vec![VERSION]),
+            Some(vec![VERSION, 0, 0, 0, 0]),
+        ] {
+            let row: Row = (5, None, value, vec![(HEADER.to_owned(), None)]);
+            let batch = sent(&[std::slice::from_ref(&row)]);
+            with(&row, |record| {
+                let size = crate::record::wire_size;
+                assert!(size(batch.get(0)) <= size(record) + OVERHEAD);
+            });
+            let records = unpack(Records::all(Arc::new(batch)));
+            assert_eq!(rows_of(&records), [(7, row)]);
+        }
+    }
+
+    #[test]
+    fn other_versions_and_empty_packs_are_broken() {
+        for value in [
+            None,
+            Some(&[][..]),
+            Some(&[VERSION]),
+            Some(&[VERSION + 1, 0, 0, 0, 0]),
+        ] {
+            let mut batch = RecordBatch::new();
+            let headers = &HEADERS;
+            let (key, timestamp) = (None, 3);
+            assert!(batch.push(
+                1,
+                RawRecord {
+                    key,
+                    value,
+                    timestamp,
+                    headers
+                }
+            ));
+            let records = unpack(Records::all(Arc::new(batch)));
+            assert!(records.batch.is_broken(0), "{value:?}");
+        }
+    }
+}
