@@ -8,8 +8,9 @@
 //! Layout, version 1: the version byte; then each record as the difference to the timestamp before
 //! and its parts ([`wire::put_parts`]).
 //!
-//! Invariant: a pack has one place in its partition, so its records are processed within one
-//! commit, or none of them is.
+//! Invariant: no record depends on those that came with it. A task processes each in its own time,
+//! and a commit may be amid a pack: its place says how much of the pack at its offset is done
+//! ([`Place::taken`](crate::task::Place)).
 
 use crate::{
     batch::{RecordBatch, Records},
@@ -25,7 +26,7 @@ const VERSION: u8 = 1;
 /// A pack takes no further record when it has so many bytes: by then what it costs by itself is
 /// little beside that, and it is still well below what any log takes.
 const PACK_BYTES: usize = 16 << 10;
-/// And not more than so many records: a task processes them in one go.
+/// And not more than so many records: a task that waits for one record has all of them in memory.
 const PACK_RECORDS: usize = 128;
 
 static HEADERS: LazyLock<Headers> = LazyLock::new(|| {

@@ -1,4 +1,5 @@
-//! Records that come in one pack: one place, one go, and what becomes of a pack that is broken.
+//! Records that come in one pack: their turns, places amid it, and what becomes of one that is
+//! broken.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -8,13 +9,15 @@ use millstream_core::{
     pack::Pack,
     prelude::*,
     record::{Offset, RawRecord},
-    task::{Place, Task, TaskConfig},
+    task::{Place, Supply, Task, TaskConfig},
 };
 use millstream_state::MemoryBackend;
 use std::{sync::Arc, time::Duration};
 
 static IN: Topic<String, u64> = Topic::new("in", utf8(), u64_be());
 static OUT: Topic<String, u64> = Topic::new("out", utf8(), u64_be());
+
+static OTHER: Topic<String, u64> = Topic::new("other", utf8(), u64_be());
 
 /// The task that reads a repartition topic.
 fn reading(executor: Option<InlineExecutor>) -> Task {
@@ -35,6 +38,10 @@ fn reading(executor: Option<InlineExecutor>) -> Task {
         records = records.map_async("sleep", config, call);
     }
     records.to(&OUT);
+    open(&builder.build().unwrap(), executor)
+}
+
+fn open(topology: &Topology, executor: Option<InlineExecutor>) -> Task {
     let id = TaskId {
         subtopology: 1,
         partition: 0,
@@ -46,7 +53,7 @@ fn reading(executor: Option<InlineExecutor>) -> Task {
         ..TaskConfig::new("app")
     };
     let backend = Arc::new(MemoryBackend::new::<&str>(&[]));
-    Task::open(&builder.build().unwrap(), id, &config, backend).unwrap()
+    Task::open(topology, id, &config, backend).unwrap()
 }
 
 /// What a log has of some packs; the values are the times, too.
@@ -90,24 +97,65 @@ fn written(task: &mut Task, topic: &str) -> Vec<u64> {
     found
 }
 
-/// The places of a commit now.
-fn places(task: &mut Task) -> Vec<Offset> {
+/// The place of the only input after a commit, as the log brings it back.
+fn commit(task: &mut Task) -> Place {
     let places = &task.prepare_commit().unwrap().places;
-    let places = places.iter().map(|(_, place)| place.offset).collect();
+    assert_eq!(places.len(), 1);
+    let place = places[0].1;
+    let (place, _) = Place::from_metadata(place.offset, &place.metadata(1));
+    task.committed(|_| None).unwrap();
+    place
+}
+
+/// As [`commit`], of a task with several inputs.
+fn commit_all(task: &mut Task) -> Vec<Place> {
+    let places = &task.prepare_commit().unwrap().places;
+    let places = places.iter().map(|(_, place)| *place).collect();
     task.committed(|_| None).unwrap();
     places
 }
 
+fn place(offset: Offset, taken: u32, partition_time: i64) -> Place {
+    Place {
+        offset,
+        partition_time,
+        taken,
+    }
+}
+
 #[test]
-fn a_pack_is_processed_in_one_go() {
+fn a_place_may_be_amid_a_pack() {
+    let packs: [&[u64]; 3] = [&[1, 2, 3], &[4], &[5, 6]];
+    let places = [
+        place(0, 1, 1),
+        place(0, 2, 2),
+        place(1, 0, 3),
+        place(2, 0, 4),
+        place(2, 1, 5),
+        place(3, 0, 6),
+    ];
     let mut task = reading(None);
-    add(&mut task, log(&[&[1, 2, 3], &[4], &[5, 6]]));
+    add(&mut task, log(&packs));
     assert_eq!(task.queued(0), 6);
-    assert_eq!(task.process(1).unwrap(), 3, "as many as are in it");
-    assert_eq!((places(&mut task), task.next_offset(0)), (vec![1], 1));
-    assert_eq!(task.process(2).unwrap(), 3);
-    assert_eq!(places(&mut task), [3]);
-    assert_eq!(written(&mut task, "out"), [1, 2, 3, 4, 5, 6]);
+    for (done, expected) in (1..).zip(places) {
+        assert_eq!(task.process(1).unwrap(), 1);
+        assert_eq!(written(&mut task, "out"), [done]);
+        assert_eq!(commit(&mut task), expected);
+        assert_eq!(task.next_offset(0), expected.offset);
+        // Whoever goes on from there does the rest, and commits what this one would.
+        let mut next = reading(None);
+        assert_eq!(next.resume(0, expected), 0);
+        add(&mut next, log(&packs));
+        assert_eq!(next.queued(0) as u64, 6 - done);
+        if done < 6 {
+            next.process(9).unwrap();
+            assert_eq!(commit(&mut next), place(3, 0, 6));
+        }
+        assert_eq!(
+            written(&mut next, "out"),
+            ((done + 1)..=6).collect::<Vec<_>>()
+        );
+    }
 }
 
 #[test]
@@ -117,16 +165,67 @@ fn what_a_pack_has_is_taken_once_and_again_after_an_abort() {
     // A log may hand out what it has handed out before.
     add(&mut task, log(&[&[1, 2], &[3, 4], &[5, 6]]));
     assert_eq!(task.queued(0), 6);
-    assert_eq!(task.process(2).unwrap(), 2);
-    assert_eq!(places(&mut task), [1]);
-    assert_eq!(task.process(9).unwrap(), 4);
+    assert_eq!(task.process(3).unwrap(), 3);
+    let at = commit(&mut task);
+    assert_eq!(task.process(9).unwrap(), 3);
     assert_eq!(written(&mut task, "out"), [1, 2, 3, 4, 5, 6]);
     task.abort().unwrap();
-    task.resume(0, Place::start(1));
+    task.resume(0, at);
     add(&mut task, log(&[&[1, 2], &[3, 4], &[5, 6]]));
-    assert_eq!(task.process(9).unwrap(), 4);
-    assert_eq!(written(&mut task, "out"), [3, 4, 5, 6]);
-    assert_eq!(places(&mut task), [3]);
+    assert_eq!(task.process(9).unwrap(), 3);
+    assert_eq!(written(&mut task, "out"), [4, 5, 6]);
+    assert_eq!(commit(&mut task), place(3, 0, 6));
+}
+
+#[test]
+fn a_place_amid_a_pack_that_is_gone_is_before_the_next_one() {
+    for (packs, expected) in [
+        (&[&[][..], &[3, 4, 5]][..], vec![3, 4, 5]),
+        // Shorter than what was taken: it is another one.
+        (&[&[1, 2], &[3]], vec![1, 2, 3]),
+        (&[&[1], &[3]], vec![1, 3]),
+    ] {
+        let mut task = reading(None);
+        task.resume(0, place(0, 2, 2));
+        add(&mut task, log(packs));
+        task.process(1).unwrap();
+        assert_eq!(written(&mut task, "out"), expected[..1]);
+        let at = commit(&mut task);
+        let mut next = reading(None);
+        next.resume(0, at);
+        add(&mut next, log(packs));
+        next.process(9).unwrap();
+        assert_eq!(written(&mut next, "out"), expected[1..], "{at:?}");
+    }
+    // Records were deleted, and the log says where it goes on.
+    let mut task = reading(None);
+    task.resume(0, place(0, 2, 2));
+    assert_eq!(task.lose(0, 1), 1);
+    add(&mut task, log(&[&[], &[3, 4, 5]]));
+    task.process(9).unwrap();
+    assert_eq!(written(&mut task, "out"), [3, 4, 5]);
+}
+
+#[test]
+fn records_of_a_pack_have_their_turns_by_their_times() {
+    let builder = StreamsBuilder::new();
+    let spread = || Repartitioned::with("between", utf8(), u64_be());
+    let packed = builder.stream(&IN).repartition(spread());
+    packed.merge(builder.stream(&OTHER)).to(&OUT);
+    let mut task = open(&builder.build().unwrap(), None);
+    let inputs = task.inputs().iter().map(|at| at.topic.to_string());
+    let inputs: Vec<_> = inputs.collect();
+    assert_eq!(inputs, ["other", "app-between-repartition"]);
+    task.add(0, Records::all(Arc::new(log(&[&[2], &[6]]))));
+    task.add(1, Records::all(Arc::new(log(&[&[1, 3, 5], &[7, 9]]))));
+    task.process(2).unwrap();
+    assert_eq!(commit_all(&mut task), [place(1, 0, 2), place(0, 1, 1)]);
+    // The next of the other input may be older than what is left of the packs.
+    assert_eq!(task.process(9).unwrap(), 3);
+    assert_eq!(written(&mut task, "out"), [1, 2, 3, 5, 6]);
+    task.set_supply(0, Supply::Exhausted);
+    assert_eq!(task.process(9).unwrap(), 2);
+    assert_eq!(written(&mut task, "out"), [7, 9]);
 }
 
 #[test]
@@ -142,34 +241,24 @@ fn fewer_records_of_the_log_are_wanted_where_there_are_many_in_each() {
 }
 
 #[test]
-fn there_is_no_place_amid_a_pack_that_waits_for_calls() {
+fn a_pack_takes_turns_with_calls_and_is_committed_in_part() {
     let executor = InlineExecutor::new();
     let mut task = reading(Some(executor.clone()));
     add(&mut task, log(&[&[1, 2, 3, 4, 5], &[6]]));
     assert_eq!(task.process(9).unwrap(), 2, "as many as may be out");
-    let mut rounds = 0;
     while task.outstanding_calls() > 0 {
-        rounds += 1;
         executor.wait(Duration::ZERO);
-        assert!(task.settle_calls().unwrap());
+        task.settle_calls().unwrap();
     }
-    // That was the first pack, though nobody called for more.
-    assert_eq!(written(&mut task, "out"), [1, 2, 3, 4, 5]);
-    assert!(rounds >= 3, "{rounds}");
-    assert_eq!(places(&mut task), [1]);
-    assert_eq!(task.process(9).unwrap(), 1);
-}
-
-#[test]
-fn calls_amid_a_pack_are_forgotten_with_an_abort() {
-    let executor = InlineExecutor::new();
-    let mut task = reading(Some(executor.clone()));
-    add(&mut task, log(&[&[1, 2, 3, 4, 5]]));
-    task.process(9).unwrap();
-    assert!(task.outstanding_calls() > 2, "the pack itself, too");
-    task.abort().unwrap();
-    task.resume(0, Place::start(0));
-    assert_eq!(task.outstanding_calls(), 0);
+    assert_eq!(written(&mut task, "out"), [1, 2]);
+    assert_eq!(commit(&mut task), place(0, 2, 2));
+    let mut next = reading(Some(executor.clone()));
+    next.resume(0, place(0, 2, 2));
+    add(&mut next, log(&[&[1, 2, 3, 4, 5], &[6]]));
+    while next.process(9).unwrap() > 0 || next.outstanding_calls() > 0 {
+        executor.wait(Duration::ZERO);
+    }
+    assert_eq!(written(&mut next, "out"), [3, 4, 5, 6]);
 }
 
 #[test]
@@ -207,5 +296,5 @@ fn a_broken_pack_is_refused_whole_and_kept_as_it_is() {
         reasons.iter().any(|text| text.contains("pack")),
         "{reasons:?}"
     );
-    assert_eq!(places(&mut task), [3]);
+    assert_eq!(commit(&mut task), place(3, 0, 3));
 }

@@ -99,8 +99,8 @@ fn a_commit_has_the_places_of_the_inputs_that_moved() {
     bench.task.resume(
         1,
         Place {
-            offset: 3,
             partition_time: 50,
+            ..Place::start(3)
         },
     );
     assert_eq!(
@@ -115,8 +115,8 @@ fn a_commit_has_the_places_of_the_inputs_that_moved() {
     bench.task.process(9).unwrap();
     let places = bench.commit().0;
     let place = Place {
-        offset: 9,
         partition_time: 40,
+        ..Place::start(9)
     };
     assert_eq!(places, [(TopicPartition::new("left", 0), place)]);
     assert!(bench.commit().0.is_empty(), "nothing moved since");
@@ -269,8 +269,8 @@ fn a_wall_clock_punctuation_alone_is_committed_with_a_place() {
     bench.task.resume(
         0,
         Place {
-            offset: 7,
             partition_time: 3,
+            ..Place::start(7)
         },
     );
     bench.task.advance_wall_clock(1_000).unwrap();
@@ -279,8 +279,8 @@ fn a_wall_clock_punctuation_alone_is_committed_with_a_place() {
     bench.task.advance_wall_clock(1_100).unwrap();
     assert_eq!(bench.texts("out"), ["tick1100"]);
     let place = Place {
-        offset: 7,
         partition_time: 3,
+        ..Place::start(7)
     };
     assert_eq!(bench.commit().0, [(TopicPartition::new("left", 0), place)]);
     bench.task.advance_wall_clock(1_950).unwrap();

@@ -80,21 +80,12 @@ impl TaskContext {
 }
 
 impl Task {
-    /// Sends on what asynchronous operators have been answered, goes on with packs that had to wait
-    /// for it, and says whether that was anything. [`Task::process`] does it before every record;
-    /// whoever waits for answers alone calls this.
+    /// Sends on what asynchronous operators have been answered, and says whether that was anything.
+    /// [`Task::process`] does it before every record; whoever waits for answers alone calls this.
     ///
     /// # Errors
     /// As [`Task::process`].
     pub fn settle_calls(&mut self) -> Result<bool> {
-        let settled = self.settle_answers()?;
-        let done = self.finish_packs()?;
-        self.processed += done as u64;
-        Ok(settled || done > 0)
-    }
-
-    /// Sends on what was answered, and says whether that was anything.
-    pub(super) fn settle_answers(&mut self) -> Result<bool> {
         let mut settled = false;
         for number in 0..self.calls.len() {
             while let Some(origin) = self.step_calls(number)? {
@@ -124,11 +115,9 @@ impl Task {
         self.settle_failures(bad)
     }
 
-    /// How many records wait for answers, and packs for these. While it is not 0 there must be no
-    /// commit.
+    /// How many records wait for answers. While it is not 0 there must be no commit.
     pub fn outstanding_calls(&self) -> usize {
-        let calls = self.calls.iter().map(|calls| calls.outstanding());
-        calls.sum::<usize>() + self.begun_packs()
+        self.calls.iter().map(|calls| calls.outstanding()).sum()
     }
 
     /// Whether some asynchronous operator has as many records as it wants.

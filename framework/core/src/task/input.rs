@@ -46,9 +46,8 @@ pub(super) struct Input {
     packed: bool,
     /// How many were in a record of the log, on average of those that were queued last.
     pack: usize,
-    /// Whether the next record is of the same pack as the one before it, so that no place is
-    /// between them.
-    pub(super) amid: bool,
+    /// How many of the records at `next` have been processed: those of a pack have one offset.
+    taken: u32,
     /// Where times come from if not from the log, and that of the first record.
     extractor: Option<Extractor>,
     head: Option<Head>,
@@ -81,7 +80,7 @@ impl Input {
             moved: false,
             packed,
             pack: 1,
-            amid: false,
+            taken: 0,
             extractor,
             head: None,
             looking: Looking::default(),
@@ -100,6 +99,7 @@ impl Input {
         Place {
             offset: self.next,
             partition_time: self.time,
+            taken: self.taken,
         }
     }
 
@@ -113,9 +113,27 @@ impl Input {
                 let packs = records.len();
                 records = pack::unpack(records);
                 self.pack = records.len().div_ceil(packs);
+                if self.taken > 0 && self.queued == 0 {
+                    self.skip_taken(&mut records);
+                }
             }
             self.queued += records.len();
-            self.queue.push_back(records);
+            if !records.is_empty() {
+                self.queue.push_back(records);
+            }
+        }
+    }
+
+    /// After a start amid a pack: what was processed of it is not processed again. Where it is not
+    /// there any more, or cannot be read any more, nothing was.
+    #[cold]
+    fn skip_taken(&mut self, records: &mut Records) {
+        let (first, taken) = (records.range.start, self.taken as usize);
+        let rest = records.iter().skip(taken).map(|(offset, _)| offset).next();
+        if records.batch.offset(first) == self.next && rest == Some(self.next) {
+            records.range.start += taken;
+        } else {
+            self.taken = 0;
         }
     }
 
@@ -132,7 +150,7 @@ impl Input {
     /// There are no records below `offset`: with nothing queued, the next one is there or after.
     pub(super) fn pass(&mut self, offset: Offset) {
         if self.queued == 0 && offset > self.next {
-            self.next = offset;
+            (self.next, self.taken) = (offset, 0);
             self.end = self.end.max(offset);
             self.moved = true;
         }
@@ -190,27 +208,26 @@ impl Input {
         self.queued -= 1;
         let offset = records.batch.offset(records.range.start);
         records.range.start += 1;
-        self.amid = false;
+        self.moved = true;
+        (self.next, self.taken) = match records.iter().next() {
+            Some((next, _)) if next == offset => (offset, self.taken + 1),
+            _ => (offset + 1, 0),
+        };
         if !records.is_empty() {
-            self.amid = records.batch.offset(records.range.start) == offset;
             self.queue.push_front(records);
-        }
-        if !self.amid {
-            self.next = offset + 1;
-            self.moved = true;
         }
     }
 
-    /// Forgets what was fetched: the next record is the one at `offset`.
-    pub(super) fn rewind(&mut self, offset: Offset, time: Timestamp) {
+    /// Forgets what was fetched: the next record is the one at a place.
+    pub(super) fn rewind(&mut self, place: Place) {
         self.queue.clear();
         self.looking = Looking::default();
         self.head = None;
         self.queued = 0;
-        self.next = offset;
-        self.end = offset;
-        self.time = time;
+        (self.next, self.taken) = (place.offset, place.taken);
+        self.end = place.offset;
+        self.time = place.partition_time;
         self.supply = Supply::Unknown;
-        (self.moved, self.amid) = (false, false);
+        self.moved = false;
     }
 }

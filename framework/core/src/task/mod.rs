@@ -216,7 +216,7 @@ impl Task {
     pub fn resume(&mut self, input: usize, place: Place) -> u64 {
         let lost = self.lose_behind(input, place.offset, place.offset);
         let resumed = &mut self.inputs[input];
-        resumed.rewind(place.offset, place.partition_time);
+        resumed.rewind(place);
         if let Some(begun) = resumed.begun {
             resumed.pass(begun);
         }
@@ -269,7 +269,7 @@ impl Task {
         let (mut done, mut bytes) = (0, 0);
         while done < max && bytes < STEP_BYTES {
             if !self.calls.is_empty() {
-                self.settle_answers()?;
+                self.settle_calls()?;
                 if self.waits_for_calls() {
                     break;
                 }
@@ -278,7 +278,6 @@ impl Task {
             bytes += self.process_head(input)?;
             done += 1;
         }
-        done += self.finish_packs()?;
         self.processed += done as u64;
         Ok(done)
     }

@@ -16,6 +16,9 @@ pub struct Place {
     pub offset: Offset,
     /// The greatest timestamp of the records before it; `Timestamp::MIN` when there was none.
     pub partition_time: Timestamp,
+    /// How many of the records that came as one of the log at that offset have been processed: a
+    /// place may be amid a pack ([`pack`](crate::pack)).
+    pub taken: u32,
 }
 
 impl Place {
@@ -24,15 +27,19 @@ impl Place {
         Self {
             offset,
             partition_time: Timestamp::MIN,
+            taken: 0,
         }
     }
 
     /// The metadata to commit: the transaction's number first, by which an unknown outcome is
-    /// resolved, then a version byte and the partition time.
+    /// resolved, then a version byte, the partition time, and amid a pack how much of it is done.
     pub fn metadata(&self, transaction: u64) -> Vec<u8> {
         let mut bytes = transaction.to_be_bytes().to_vec();
         bytes.push(VERSION);
         bytes.extend(self.partition_time.to_be_bytes());
+        if self.taken > 0 {
+            bytes.extend(self.taken.to_be_bytes());
+        }
         bytes
     }
 
@@ -64,17 +71,18 @@ impl Place {
         let number = metadata
             .first_chunk::<8>()
             .map(|bytes| u64::from_be_bytes(*bytes));
-        let time = match metadata.get(8..) {
-            Some([VERSION, rest @ ..]) => rest.first_chunk::<8>().map(|b| i64::from_be_bytes(*b)),
-            _ => None,
+        let known = metadata
+            .get(8..)
+            .and_then(|rest| rest.strip_prefix(&[VERSION]));
+        let split = known.and_then(|rest| rest.split_first_chunk::<8>());
+        let time = split.map(|(time, _)| Timestamp::from_be_bytes(*time));
+        let taken = split.and_then(|(_, rest)| rest.first_chunk::<4>());
+        let place = Self {
+            offset,
+            partition_time: time.unwrap_or(Timestamp::MIN),
+            taken: taken.map_or(0, |taken| u32::from_be_bytes(*taken)),
         };
-        (
-            Self {
-                offset,
-                partition_time: time.unwrap_or(Timestamp::MIN),
-            },
-            number,
-        )
+        (place, number)
     }
 }
 
@@ -84,14 +92,16 @@ mod tests {
 
     #[test]
     fn a_place_survives_the_log() {
-        let place = Place {
-            offset: 7,
-            partition_time: -3,
-        };
-        assert_eq!(
-            Place::from_metadata(7, &place.metadata(12)),
-            (place, Some(12))
-        );
+        for taken in [0, 1, 1 << 20] {
+            let place = Place {
+                offset: 7,
+                partition_time: -3,
+                taken,
+            };
+            let metadata = place.metadata(12);
+            assert_eq!(Place::from_metadata(7, &metadata), (place, Some(12)));
+            assert_eq!(metadata.len() > 17, taken > 0, "as it was before packs");
+        }
     }
 
     #[test]
@@ -99,6 +109,7 @@ mod tests {
         let time = Place {
             offset: 7,
             partition_time: -1,
+            taken: 0,
         };
         assert!(Place::is_in_reset(&Place::reset_metadata(3)));
         for other in [&time.metadata(u64::MAX)[..], b"", &[u8::MAX; 8]] {
