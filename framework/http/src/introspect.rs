@@ -55,7 +55,8 @@ pub trait Introspect: Send + Sync {
     /// Appends records to a topic, all or none, and returns their places in the same order.
     fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Appended>, QueryError>;
 
-    /// Committed records of a partition, at most `limit`. Does not wait for new ones.
+    /// Committed records of a partition, at most `limit`, but for a pack of a repartition topic,
+    /// which comes whole. Does not wait for new ones.
     fn read(
         &self,
         topic: &str,

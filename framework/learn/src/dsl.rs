@@ -28,7 +28,7 @@ pub struct Scored<P, Y> {
     pub topic: Arc<str>,
     /// Its partition.
     pub partition: u32,
-    /// Its offset.
+    /// Its offset; behind a repartition others may have the same.
     pub offset: i64,
 }
 

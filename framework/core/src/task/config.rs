@@ -94,7 +94,8 @@ pub struct TaskConfig {
     /// never heard of, no row is called new, and stores that need whole commits are refused
     /// ([`StoreSpec::whole_commits`](crate::topology::StoreSpec)).
     pub exactly_once: bool,
-    /// How many bytes of clean entries each store may cache.
+    /// How many bytes of clean entries each store may cache that does
+    /// ([`StoreSpec::cached`](crate::topology::StoreSpec)).
     pub cache_bytes: usize,
     /// Which stores that are copies of a topic are restored from it.
     pub source_changelogs: SourceChangelogs,

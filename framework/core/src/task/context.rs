@@ -22,7 +22,7 @@ use std::{collections::BTreeMap, sync::Arc};
 pub struct RecordMetadata {
     /// Topic and partition.
     pub partition: TopicPartition,
-    /// The record's offset.
+    /// The record's offset; records of a repartition topic share it where they came in one pack.
     pub offset: Offset,
 }
 

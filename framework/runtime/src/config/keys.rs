@@ -114,7 +114,8 @@ pub static KEYS: &[Key] = &[
         "buffered.records.per.partition",
         count(1, 10_000_000),
         "1000",
-        "How many records of one partition may wait in memory before its reading pauses.",
+        "How many records of one partition may wait in memory before its reading pauses. Of a \
+         repartition topic, whose records come in packs, it may be more for a moment.",
     ),
     unset(
         "client.rack",
@@ -280,7 +281,8 @@ pub static KEYS: &[Key] = &[
         "statestore.read.cache.max.bytes",
         Kind::Bytes,
         "32MiB",
-        "Memory for entries of all stores of the process that are kept after a commit.",
+        "Memory for entries of all stores of the process that are kept after a commit, in those \
+         that look rows up by key and do not hold all of them.",
     ),
     key(
         "statestore.uncommitted.max.bytes",
