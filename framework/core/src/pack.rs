@@ -14,7 +14,7 @@
 
 use crate::{
     batch::{RecordBatch, Records},
-    record::{Headers, RawRecord, Timestamp},
+    record::{Headers, RawRecord, Timestamp, wire_size},
     wire::{self, Reader},
 };
 use std::sync::{Arc, LazyLock};
@@ -23,8 +23,8 @@ use std::sync::{Arc, LazyLock};
 const HEADER: &str = "millstream.pack";
 const VERSION: u8 = 1;
 
-/// A pack takes no further record when it has so many bytes: by then what it costs by itself is
-/// little beside that, and it is still well below what any log takes.
+/// A pack has no more bytes than this, but for a record that is larger alone: by then what it costs
+/// by itself is little beside them.
 const PACK_BYTES: usize = 16 << 10;
 /// And not more than so many records: a task that waits for one record has all of them in memory.
 const PACK_RECORDS: usize = 128;
@@ -49,11 +49,13 @@ pub struct Pack {
 }
 
 impl Pack {
-    /// Whether it is better to send a record by itself.
+    /// Whether it may take a record in beside those that it has, where a record of the log may have
+    /// `bytes_max` bytes as [`wire_size`] reckons. What is empty takes any, which then goes alone.
     #[inline]
-    pub fn is_large(record: RawRecord<'_>) -> bool {
-        let part = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
-        part(record.key) + part(record.value) + record.headers.bytes() >= PACK_BYTES
+    pub fn has_room(&self, record: RawRecord<'_>, bytes_max: usize) -> bool {
+        // What a record has when it is sent alone is more than it has in here.
+        let size = self.bytes.len() + wire_size(record) + OVERHEAD;
+        self.records < PACK_RECORDS && size <= PACK_BYTES.min(bytes_max)
     }
 
     /// Takes a record in.
@@ -71,12 +73,6 @@ impl Pack {
         self.newest = self.newest.max(record.timestamp);
     }
 
-    /// Whether it is not to wait for more.
-    #[inline]
-    pub fn is_full(&self) -> bool {
-        self.records == PACK_RECORDS || self.bytes.len() >= PACK_BYTES
-    }
-
     /// Empties it into what sends records, if there is anything in it: as one record of the log,
     /// which has the newest one's time. One record alone goes as it came.
     ///
@@ -89,18 +85,21 @@ impl Pack {
             timestamp: self.newest,
             headers: &HEADERS,
         };
-        let sent = match (self.records, only(&self.bytes)) {
-            (0, _) => Ok(()),
-            (1, Some(parts)) if !is_pack(parts.at(self.newest)) => send(parts.at(self.newest)),
-            _ => send(pack),
+        let alone = (self.records == 1).then(|| only(&self.bytes)).flatten();
+        let alone = alone.as_ref().map(|parts| parts.at(self.newest));
+        let sent = match alone.filter(|record| !is_pack(*record)) {
+            Some(record) => send(record),
+            None if self.records == 0 => Ok(()),
+            None => send(pack),
         };
         self.clear();
         sent
     }
 
-    /// Forgets the records and keeps the memory.
+    /// Forgets the records and keeps the memory, as far as the next ones may need it.
     pub fn clear(&mut self) {
         self.bytes.clear();
+        self.bytes.shrink_to(PACK_BYTES);
         self.records = 0;
     }
 }
@@ -247,6 +246,28 @@ mod tests {
         }
 
         #[test]
+        fn a_pack_that_had_room_is_not_too_large(
+            rows in prop::collection::vec(row(), 1..40),
+            bytes_max in 100..2_000_usize,
+        ) {
+            let (mut pack, mut packed) = (Pack::default(), 0);
+            for row in &rows {
+                with(row, |record| {
+                    if packed > 0 && !pack.has_room(record, bytes_max) {
+                        return;
+                    }
+                    pack.push(record);
+                    packed += 1;
+                });
+            }
+            let sent: Result<(), usize> = pack.empty(|record| match wire_size(record) {
+                size if packed == 1 || size <= bytes_max => Ok(()),
+                size => Err(size),
+            });
+            prop_assert_eq!(sent, Ok(()));
+        }
+
+        #[test]
         fn what_is_no_pack_is_marked_and_kept(
             rows in prop::collection::vec(row(), 2..5),
             cut: prop::sample::Index,
@@ -281,8 +302,7 @@ mod tests {
             let row: Row = (5, None, value, vec![(HEADER.to_owned(), None)]);
             let batch = sent(&[std::slice::from_ref(&row)]);
             with(&row, |record| {
-                let size = crate::record::wire_size;
-                assert!(size(batch.get(0)) <= size(record) + OVERHEAD);
+                assert!(wire_size(batch.get(0)) <= wire_size(record) + OVERHEAD);
             });
             let records = unpack(Records::all(Arc::new(batch)));
             assert_eq!(rows_of(&records), [(7, row)]);

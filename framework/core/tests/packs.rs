@@ -12,7 +12,10 @@ use millstream_core::{
     task::{Place, Supply, Task, TaskConfig},
 };
 use millstream_state::MemoryBackend;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 static IN: Topic<String, u64> = Topic::new("in", utf8(), u64_be());
 static OUT: Topic<String, u64> = Topic::new("out", utf8(), u64_be());
@@ -297,4 +300,29 @@ fn a_broken_pack_is_refused_whole_and_kept_as_it_is() {
         "{reasons:?}"
     );
     assert_eq!(commit(&mut task), place(3, 0, 3));
+}
+
+#[test]
+fn whoever_is_asked_about_a_broken_pack_hears_its_time() {
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let (heard, builder) = (times.clone(), StreamsBuilder::new());
+    builder.on_error(ErrorHandler::new(move |refused| {
+        heard.lock().unwrap().push(refused.timestamp());
+        ErrorPolicy::Skip
+    }));
+    let spread = Repartitioned::with("between", utf8(), u64_be());
+    builder.stream(&IN).repartition(spread).to(&OUT);
+    let mut task = open(&builder.build().unwrap(), None);
+    let (mut batch, whole) = (log(&[&[1]]), log(&[&[300, 400]]));
+    let value = Some(&b"no pack"[..]);
+    assert!(batch.push(
+        1,
+        RawRecord {
+            value,
+            ..whole.get(0)
+        }
+    ));
+    add(&mut task, batch);
+    task.process(9).unwrap();
+    assert_eq!(*times.lock().unwrap(), [400]);
 }

@@ -118,9 +118,7 @@ impl Input {
                 }
             }
             self.queued += records.len();
-            if !records.is_empty() {
-                self.queue.push_back(records);
-            }
+            self.queue.push_back(records);
         }
     }
 
@@ -128,10 +126,9 @@ impl Input {
     /// there any more, or cannot be read any more, nothing was.
     #[cold]
     fn skip_taken(&mut self, records: &mut Records) {
-        let (first, taken) = (records.range.start, self.taken as usize);
-        let rest = records.iter().skip(taken).map(|(offset, _)| offset).next();
-        if records.batch.offset(first) == self.next && rest == Some(self.next) {
-            records.range.start += taken;
+        let rest = records.range.start + self.taken as usize;
+        if rest < records.range.end && records.batch.offset(rest) == self.next {
+            records.range.start = rest;
         } else {
             self.taken = 0;
         }
@@ -206,14 +203,14 @@ impl Input {
     #[inline]
     pub(super) fn put_back(&mut self, mut records: Records) {
         self.queued -= 1;
-        let offset = records.batch.offset(records.range.start);
+        let (offset, taken) = (records.batch.offset(records.range.start), self.taken);
         records.range.start += 1;
         self.moved = true;
-        (self.next, self.taken) = match records.iter().next() {
-            Some((next, _)) if next == offset => (offset, self.taken + 1),
-            _ => (offset + 1, 0),
-        };
+        (self.next, self.taken) = (offset + 1, 0);
         if !records.is_empty() {
+            if records.batch.offset(records.range.start) == offset {
+                (self.next, self.taken) = (offset, taken + 1);
+            }
             self.queue.push_front(records);
         }
     }

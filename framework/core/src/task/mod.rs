@@ -322,7 +322,7 @@ impl Task {
         };
         let before = (self.ctx.stream_time, input.time);
         if records.batch.is_broken(index) {
-            self.refuse_pack(number)?;
+            self.refuse_pack(number, raw.timestamp)?;
         } else if let Some(timestamp) = timestamp {
             self.process_at(number, RawRecord { timestamp, ..raw })?;
         }

@@ -22,7 +22,7 @@ pub struct Output {
     /// Whether they go as packs, as they do between two tasks ([`pack`](crate::pack)).
     pub packed: bool,
     /// How large one may be, as [`wire_size`] reckons.
-    pub(super) bytes_max: usize,
+    pub bytes_max: usize,
     /// Partitions that the program chose: places among the records, growing, and what for them.
     pub(super) chosen: Vec<(usize, Partition)>,
     /// How many partitions the topic has, once it was asked.

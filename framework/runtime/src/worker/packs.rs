@@ -49,6 +49,7 @@ impl Sending {
             return Ok(());
         }
         let count = self.partitions_of(&output.topic, log)?;
+        let bytes_max = output.bytes_max.min(log.record_bytes_max());
         let Self { packs, keyless, .. } = self;
         packs.resize_with(packs.len().max(count as usize), Pack::default);
         // What was left where sending has failed is made again.
@@ -68,13 +69,10 @@ impl Sending {
                     return Err(LogError::UnknownTopic(unknown).into());
                 }
             };
-            if Pack::is_large(record) {
+            if !pack.has_room(record, bytes_max) {
                 send(pack, partition)?;
             }
             pack.push(record);
-            if pack.is_full() {
-                send(pack, partition)?;
-            }
         }
         send(keyless, None)?;
         for (partition, pack) in (0..).zip(packs) {

@@ -2,7 +2,7 @@
 
 use super::harness::*;
 use millstream_core::{pack, prelude::*, record::TopicPartition};
-use millstream_log::Log;
+use millstream_log::{EmbeddedLog, Limits, Log};
 use millstream_runtime::streams::State;
 
 const PARTITIONS: u32 = 3;
@@ -37,7 +37,12 @@ fn held(world: &World, topic: &str) -> (i64, Vec<(u32, Option<String>, String)>)
 
 /// Runs texts through a repartition topic; the last return value is what was in that.
 fn run(topology: Topology, texts: Vec<(String, Vec<u8>)>) -> (World, i64) {
-    let world = World::new(PARTITIONS);
+    run_on(EmbeddedLog::in_memory(), topology, texts)
+}
+
+/// As [`run`], on this log.
+fn run_on(log: EmbeddedLog, topology: Topology, texts: Vec<(String, Vec<u8>)>) -> (World, i64) {
+    let world = World::on(log, PARTITIONS);
     create(&world.log, ROWS.name, PARTITIONS);
     let records = texts.len();
     world.feed_bytes(texts);
@@ -104,4 +109,23 @@ fn records_without_a_key_and_large_ones_come_too() {
     expected.sort();
     assert_eq!(texts, expected);
     assert!(between < 100, "{between}");
+}
+
+#[test]
+fn no_pack_is_larger_than_the_log_takes() {
+    let builder = StreamsBuilder::new();
+    let spread = Repartitioned::with("between", option::<Utf8>(), utf8());
+    builder.stream(&TEXTS).repartition(spread).to(&TEXTS_OUT);
+    // Several times that together, and hardly less alone.
+    let texts = (0..600).map(|n| {
+        let length = if n % 100 == 7 { 900 } else { 20 };
+        (format!("key-{n}"), format!("{n:0length$}").into_bytes())
+    });
+    let log = EmbeddedLog::in_memory_with(Limits {
+        record_bytes_max: 1 << 10,
+        ..Limits::default()
+    });
+    let (world, between) = run_on(log, builder.build().unwrap(), texts.collect());
+    assert_eq!(held(&world, "out").1.len(), 600);
+    assert!(between < 300, "{between}");
 }
