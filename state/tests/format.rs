@@ -111,9 +111,9 @@ fn copy(from: &Path, to: &Path) {
 
 #[test]
 fn the_first_format_is_still_read() {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/state-v1");
+    let fixture = Path::new("../tests/fixtures/state-v1");
     let copied = tempfile::tempdir().unwrap();
-    copy(&fixture, copied.path());
+    copy(fixture, copied.path());
     assert_eq!(FORMAT, 1, "a new format needs a fixture of its own");
     read(copied.path());
 }

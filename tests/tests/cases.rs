@@ -2,16 +2,16 @@
 
 use millstream_tests::{
     cases::{self, Case, OnLog, Open, TestDriver},
-    servers,
+    package, servers,
 };
-use std::{path::Path, thread};
+use std::thread;
 
 #[expect(
     clippy::unwrap_used,
     reason = "a test that cannot read its cases has failed"
 )]
 fn all() -> Vec<Case> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
+    let directory = package().join("cases");
     let cases = cases::load(&directory).unwrap();
     assert!(!cases.is_empty(), "no cases in {}", directory.display());
     cases

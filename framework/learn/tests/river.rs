@@ -14,12 +14,12 @@ use millstream_learn::{
     grades::BinaryGrades,
     optim::{AdaGrad, Sgd},
 };
-use std::{fs, path::PathBuf};
+use std::{fs, path::Path};
 
 const TOLERANCE: f64 = 1e-6;
 
 fn golden(name: &str) -> String {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/learn");
+    let folder = Path::new("../../tests/golden/learn");
     fs::read_to_string(folder.join(name)).expect("a golden file")
 }
 

@@ -11,13 +11,10 @@ use super::{
     policy::{self, OnError},
     script::{Mix, script},
 };
+use crate::package;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 /// The file of programs that have scripts of their own.
 const FOUND: &str = "found";
@@ -51,7 +48,7 @@ pub type Files = BTreeMap<String, Vec<Program>>;
 
 /// Where the golden files are.
 pub fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/streams")
+    package().join("golden/streams")
 }
 
 /// The programs of all golden files, by the files' names, with the answers that were captured.

@@ -3,6 +3,7 @@
 //! Invariant: it is what the checkout says now, not what was built some time ago.
 
 use super::Supervised;
+use crate::package;
 use anyhow::{Context, Result, ensure};
 use std::{
     path::{Path, PathBuf},
@@ -18,7 +19,7 @@ pub fn binary() -> Result<PathBuf> {
     build
         .args(["build", "--release", "--locked", "--offline", "-q"])
         .args(["-p", "sentiment", "--message-format", "json"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"));
+        .current_dir(package());
     // What cargo says to a test of its own package: build scripts that look at it would run again,
     // and all that stands on them be compiled again.
     for (name, _) in std::env::vars_os() {

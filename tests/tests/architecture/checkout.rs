@@ -7,6 +7,7 @@
     reason = "a checkout that cannot be read fails the test, whichever helper met it"
 )]
 
+use millstream_tests::package;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -42,7 +43,7 @@ impl Text {
 }
 
 pub(crate) fn root() -> PathBuf {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tests = package();
     tests.parent().expect("tests/ lies in the root").to_owned()
 }
 

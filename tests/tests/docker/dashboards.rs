@@ -6,9 +6,12 @@ use crate::{
     docker, pass, read,
 };
 use millstream::metrics::Metric;
-use millstream_tests::servers::{self, Kind, Prometheus, Supervised, flagship};
+use millstream_tests::{
+    package,
+    servers::{self, Kind, Prometheus, Supervised, flagship},
+};
 use serde_json::Value;
-use std::{collections::BTreeSet, path::Path, process::Command, time::Duration};
+use std::{collections::BTreeSet, process::Command, time::Duration};
 use tempfile::TempDir;
 
 /// What needs a Prometheus, as a whole.
@@ -291,7 +294,7 @@ fn promtool_accepts_the_files_and_the_alerts_fire_when_they_should() {
     if !servers::runs(SUITE, &[Kind::Prometheus]) {
         return;
     }
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/alerts-test.yml");
+    let fixture = package().join("fixtures/alerts-test.yml");
     let checks = [
         (["check", "config"], docker().join("prometheus.yml")),
         (["check", "rules"], docker().join("alerts.yml")),

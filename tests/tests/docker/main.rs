@@ -15,11 +15,11 @@ mod dashboards;
 mod image;
 mod yaml;
 
+use millstream_tests::package;
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests.parent().unwrap().to_owned()
+    package().parent().unwrap().to_owned()
 }
 
 fn docker() -> PathBuf {
