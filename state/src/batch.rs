@@ -14,9 +14,8 @@ pub enum Op<'a> {
         key: &'a [u8],
         /// The new value.
         value: &'a [u8],
-        /// Whether the column is known to have no such key until then; see
-        /// [`WriteBatch::insert_parts`].
-        new: bool,
+        /// What is known of the key until then.
+        before: Before,
     },
     /// Removes a key.
     Delete {
@@ -25,6 +24,17 @@ pub enum Op<'a> {
         /// The key.
         key: &'a [u8],
     },
+}
+
+/// What is known of a key before it is put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// Nothing.
+    Unknown,
+    /// That it is not there; see [`WriteBatch::insert_parts`].
+    Absent,
+    /// As much, but it is believed on somebody's word; see [`WriteBatch::suppose_parts`].
+    Supposed,
 }
 
 impl<'a> Op<'a> {
@@ -45,7 +55,7 @@ struct Entry {
     column: Column,
     key: Range<usize>,
     value: Option<Range<usize>>,
-    new: bool,
+    before: Before,
 }
 
 /// Changes that a [`Backend`](crate::Backend) applies together or not at all.
@@ -73,7 +83,7 @@ impl WriteBatch {
 
     /// Sets a key to the parts written one after the other, so that callers need not join them.
     pub fn put_parts(&mut self, column: Column, key: &[u8], parts: &[&[u8]]) {
-        self.push(column, key, parts, false);
+        self.push(column, key, parts, Before::Unknown);
     }
 
     /// Sets a key to what `write` appends, so that a value need not lie elsewhere first. The key
@@ -86,7 +96,7 @@ impl WriteBatch {
             column,
             key,
             value: Some(start..self.data.len()),
-            new: false,
+            before: Before::Unknown,
         });
     }
 
@@ -109,10 +119,16 @@ impl WriteBatch {
     /// As [`WriteBatch::put_parts`] of a key that the column does not have, as the caller knows. A
     /// backend that holds it back may then forget row and deletion, where that comes in time.
     pub fn insert_parts(&mut self, column: Column, key: &[u8], parts: &[&[u8]]) {
-        self.push(column, key, parts, true);
+        self.push(column, key, parts, Before::Absent);
     }
 
-    fn push(&mut self, column: Column, key: &[u8], parts: &[&[u8]], new: bool) {
+    /// As [`WriteBatch::insert_parts`] where the caller is nearly sure. If the column has the key,
+    /// and it is removed again while a backend holds it back, the row of before may be there again.
+    pub fn suppose_parts(&mut self, column: Column, key: &[u8], parts: &[&[u8]]) {
+        self.push(column, key, parts, Before::Supposed);
+    }
+
+    fn push(&mut self, column: Column, key: &[u8], parts: &[&[u8]], before: Before) {
         let key = self.append(key);
         let start = self.data.len();
         for part in parts {
@@ -122,7 +138,7 @@ impl WriteBatch {
             column,
             key,
             value: Some(start..self.data.len()),
-            new,
+            before,
         });
     }
 
@@ -133,7 +149,7 @@ impl WriteBatch {
             column,
             key,
             value: None,
-            new: false,
+            before: Before::Unknown,
         });
     }
 
@@ -225,7 +241,7 @@ impl WriteBatch {
                 column,
                 key,
                 value: &self.data[value.clone()],
-                new: entry.new,
+                before: entry.before,
             },
             None => Op::Delete { column, key },
         }

@@ -26,7 +26,7 @@ mod small;
 pub use backend::{
     Backend, BackendStats, Column, Direction, Position, Presence, SettledVisitor, Visitor,
 };
-pub use batch::{Op, WriteBatch};
+pub use batch::{Before, Op, WriteBatch};
 pub use buffered::{BufferBudget, Buffered};
 #[cfg(feature = "fs")]
 pub use dir::{FORMAT, StateDir};

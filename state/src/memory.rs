@@ -6,8 +6,8 @@
 //! backend, and no writer ever waits for a slow reader.
 
 use crate::{
-    Backend, BackendStats, Column, Direction, Error, Op, Position, Presence, Result, SmallBytes,
-    Visitor, WriteBatch,
+    Backend, BackendStats, Before, Column, Direction, Error, Op, Position, Presence, Result,
+    SmallBytes, Visitor, WriteBatch,
 };
 use std::{
     collections::BTreeMap,
@@ -50,8 +50,8 @@ impl Store {
                 at = rest.next();
             }
             match (op, &mut at) {
-                (Op::Put { value, new, .. }, Some((here, old))) if ***here == *key => {
-                    debug_assert!(!new, "{key:?} was called new");
+                (Op::Put { value, before, .. }, Some((here, old))) if ***here == *key => {
+                    debug_assert!(before != Before::Absent, "{key:?} was called new");
                     self.bytes = self.bytes - old.len() + value.len();
                     old.set(value);
                     continue;

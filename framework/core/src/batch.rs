@@ -9,6 +9,7 @@ use crate::{
     record::{Headers, Offset, RawRecord, Timestamp},
     serde::Encoded,
 };
+use millstream_state::Before;
 use std::{ops::Range, sync::Arc};
 
 const NULL: u32 = u32::MAX;
@@ -32,6 +33,8 @@ enum Mark {
     None,
     /// A store says: it is the first one of its key, or the first since the key was deleted.
     First,
+    /// A store says: it is believed to be that.
+    Supposed,
     /// A store says: it is for the backend alone, since whoever reads the changelog knows it by
     /// itself.
     Local,
@@ -142,9 +145,18 @@ impl RecordBatch {
         self.mark(Mark::First);
     }
 
-    /// Whether the record at a place is known to be the first one of its key.
-    pub(crate) fn is_first(&self, index: usize) -> bool {
-        self.entries[index].mark == Mark::First
+    /// As [`RecordBatch::mark_first`], where that is only believed.
+    pub(crate) fn mark_supposed(&mut self) {
+        self.mark(Mark::Supposed);
+    }
+
+    /// What is known of the key of the record at a place, before it.
+    pub(crate) fn before(&self, index: usize) -> Before {
+        match self.entries[index].mark {
+            Mark::First => Before::Absent,
+            Mark::Supposed => Before::Supposed,
+            Mark::None | Mark::Local | Mark::Broken => Before::Unknown,
+        }
     }
 
     /// Says of the last record that a store's changelog can do without it.

@@ -27,7 +27,7 @@ mod drain;
 mod rows;
 
 use crate::{
-    Backend, BackendStats, Column, Direction, Error, Op, Position, Presence, Result,
+    Backend, BackendStats, Before, Column, Direction, Error, Op, Position, Presence, Result,
     SettledVisitor, Visitor, WriteBatch, backend::counted,
 };
 use ahead::Next;
@@ -154,7 +154,7 @@ impl Buffered {
         let Op::Put {
             column,
             key,
-            new: true,
+            before: Before::Absent,
             ..
         } = *op
         else {

@@ -225,6 +225,36 @@ fn a_row_that_comes_and_goes_never_goes_below() {
     assert_eq!(below(&sick.memory), (None, Some(1_000)));
 }
 
+/// Nobody checks what was only believed: the row of before is there again.
+#[test]
+fn what_was_wrongly_called_new_goes_without_the_row_below_it() {
+    let (under, backend) = over_memory(&["rows"], 1 << 20);
+    change(&backend, 1, |batch| batch.put(Column(0), b"k", b"old"));
+    backend.flush().unwrap();
+    let read = || contract::get(&backend, Column(0), b"k").unwrap();
+    for (offset, supposed) in [(2, true), (4, false)] {
+        change(&backend, offset, |batch| {
+            if supposed {
+                batch.suppose_parts(Column(0), b"k", &[b"n", b"ew"]);
+            } else {
+                batch.put(Column(0), b"k", b"new");
+            }
+        });
+        assert_eq!(read().as_deref(), Some(&b"new"[..]));
+        change(&backend, offset + 1, |batch| batch.delete(Column(0), b"k"));
+        assert_eq!(read().as_deref(), supposed.then_some(&b"old"[..]));
+    }
+    backend.flush().unwrap();
+    assert_eq!(below(&under), (None, Some(5)));
+    // One that holds nothing back takes it for a row as any other.
+    for value in [b"1", b"2"] {
+        change(&*under, 6, |batch| {
+            batch.suppose_parts(Column(0), b"k", &[value])
+        });
+    }
+    assert_eq!(below(&under).0.as_deref(), Some(&b"2"[..]));
+}
+
 #[test]
 fn rows_that_come_and_go_behind_one_that_stays_leave_nothing() {
     let (_, backend) = over_memory(&["rows"], 1 << 20);

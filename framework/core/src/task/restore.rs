@@ -4,7 +4,7 @@
 
 use super::{StoreChanges, Task};
 use crate::{record::RawRecord, topology::Topology};
-use millstream_state::{Column, WriteBatch};
+use millstream_state::{Before, Column, WriteBatch};
 
 impl Task {
     /// The stores that had to make something new of what they found when they were opened, and how
@@ -18,15 +18,21 @@ impl Task {
     }
 }
 
-/// Writes a store's changes of one commit into its column. What is known to be new is said to be.
+/// Writes a store's changes of one commit into its column. What is new, as far as the store knows,
+/// is said to be.
 pub(super) fn write_changes(batch: &mut WriteBatch, changes: &StoreChanges) {
     let (column, records) = (changes.column, &changes.records);
     for index in 0..records.len() {
         let record = records.get(index);
-        match (record.key, record.value) {
-            (Some(key), Some(value)) if changes.exact && records.is_first(index) => {
+        let before = records.before(index);
+        match (record.key, record.value, before) {
+            (Some(key), Some(value), Before::Absent | Before::Supposed) if changes.exact => {
                 let time = record.timestamp.to_be_bytes();
-                batch.insert_parts(column, key, &[&time, value]);
+                let parts = &[&time, value][..];
+                match before {
+                    Before::Supposed => batch.suppose_parts(column, key, parts),
+                    _ => batch.insert_parts(column, key, parts),
+                }
             }
             _ => restore_record(batch, column, record),
         }

@@ -11,7 +11,7 @@ use millstream_core::{
     record::{Partition as Number, RawRecord, TopicPartition},
     task::{Emission, Supply, Task, TaskConfig, Topics},
 };
-use millstream_state::{Backend, MemoryBackend, Position};
+use millstream_state::{Backend, BufferBudget, Buffered, MemoryBackend, Position};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -26,8 +26,12 @@ struct Partition {
     next: i64,
 }
 
+/// Bytes that a task's changes are held back for before they go below: a few commits' worth.
+const HELD_BYTES: usize = 8_000;
+
 pub(super) struct Cluster {
     tasks: Vec<Task>,
+    backends: Vec<Arc<Buffered>>,
     partitions: BTreeMap<TopicPartition, Partition>,
     /// The number of partitions of each topic that is read.
     counts: Counts,
@@ -69,6 +73,7 @@ impl Cluster {
             topics: Some(Arc::new(counts.clone())),
             ..TaskConfig::new("app")
         };
+        let mut backends = Vec::new();
         let open = |spec: &millstream_core::topology::TaskSpec| {
             let sub = &topology.subtopologies()[spec.id.subtopology as usize];
             let names = sub
@@ -76,13 +81,17 @@ impl Cluster {
                 .iter()
                 .map(|id| topology.store(*id).name.as_str());
             let backend = MemoryBackend::new(&names.collect::<Vec<_>>());
-            let backend: Arc<dyn Backend> = Arc::new(backend);
+            let backend = Buffered::new(Arc::new(backend), BufferBudget::new(HELD_BYTES));
+            let backend = Arc::new(backend);
+            backends.push(backend.clone());
             let mut task = Task::open(topology, spec.id, &config, backend).unwrap();
             task.retain_inputs(&spec.inputs);
             task
         };
+        let tasks = layout.tasks.iter().map(open).collect();
         Self {
-            tasks: layout.tasks.iter().map(open).collect(),
+            tasks,
+            backends,
             partitions,
             counts,
             out: Vec::new(),
@@ -151,6 +160,13 @@ impl Cluster {
         }
         let made = take_outputs(task);
         self.route(made);
+    }
+
+    /// How many bytes the task that reads a topic holds back from what is below.
+    pub(super) fn held(&self, topic: &str) -> u64 {
+        let reads = |task: &Task| task.inputs().iter().any(|at| &*at.topic == topic);
+        let task = self.tasks.iter().position(reads).unwrap();
+        self.backends[task].stats().memory_bytes
     }
 
     fn route(&mut self, made: Vec<(String, Option<Number>, Row)>) {

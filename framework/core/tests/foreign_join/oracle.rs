@@ -222,3 +222,23 @@ fn what_becomes_of_a_row_between_two_commits_hides_no_answer() {
     let told = settle(&[(LEFT.name, &key, Some("x:c"))], true);
     assert!(told.iter().all(String::is_empty), "{told:?}");
 }
+
+/// Whoever subscribes knows that no such subscription is there, as far as it can: so one that goes
+/// again before the store's rows go to the disk leaves nothing to write.
+#[test]
+fn a_subscription_that_comes_and_goes_soon_never_goes_below() {
+    let mut cluster = Cluster::new(&program(inner), Emission::PerUpdate, |_| Some(1));
+    let mut settle = |key: i64, row: Option<&str>| {
+        let row = row.map(|row| row.as_bytes().to_vec());
+        cluster.send(LEFT.name, (key.to_be_bytes().to_vec(), row, 0));
+        while cluster.step(0, true, |_| true) {}
+        cluster.held(RIGHT.name)
+    };
+    settle(0, Some("x:a"));
+    let held = settle(0, None);
+    for key in 1..300 {
+        assert!(settle(key, Some("x:a")) > held, "it is held back");
+        assert!(settle(key, Some("y:a")) > held, "it is held back");
+        assert_eq!(settle(key, None), held);
+    }
+}

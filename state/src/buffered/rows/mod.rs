@@ -11,7 +11,7 @@ use super::{
     ahead::AHEAD,
     arena::{Arena, Spot},
 };
-use crate::{Horizon, Op, SmallBytes};
+use crate::{Before, Horizon, Op, SmallBytes};
 use guide::Guide;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::{collections::VecDeque, hash::BuildHasher, hint::black_box, mem};
@@ -147,8 +147,8 @@ impl Rows {
     pub(super) fn set(&mut self, hash: u64, op: Op<'_>) {
         let (key, value, new) = match op {
             Op::Put {
-                key, value, new, ..
-            } => (key, Some(value), new),
+                key, value, before, ..
+            } => (key, Some(value), before != Before::Unknown),
             Op::Delete { key, .. } => (key, None, false),
         };
         let Some(number) = self.find(hash, key) else {

@@ -143,7 +143,7 @@ impl Rows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Column, Op};
+    use crate::{Before, Column, Op};
 
     /// Of every other one of ten rows there is a deletion.
     fn rows() -> Rows {
@@ -156,7 +156,7 @@ mod tests {
                     column,
                     key,
                     value: b"v",
-                    new: false,
+                    before: Before::Unknown,
                 },
             };
             rows.set(rows.hash(key), op);
@@ -210,7 +210,7 @@ mod tests {
                         column,
                         key,
                         value: b"v",
-                        new: true,
+                        before: Before::Absent,
                     }
                 };
                 rows.set(rows.hash(key), op);

@@ -37,6 +37,8 @@ enum Told<V> {
     Subscription {
         foreign_key: SmallBytes,
         instruction: Instruction,
+        /// Whether the row had another foreign key before, or none.
+        new: bool,
         hash: u128,
     },
     /// A row that no answer is needed for: one without a foreign key, or a deleted one.
@@ -120,6 +122,7 @@ pub(super) fn subscribe<'b, K: Data, V: Data, K2: Data, F: Fn(&K, &V) -> Option<
         Told::Subscription {
             foreign_key,
             instruction,
+            new,
             hash,
         } => {
             let write_key = |out: &mut Vec<u8>| key.encode(&record.key, out);
@@ -128,7 +131,7 @@ pub(super) fn subscribe<'b, K: Data, V: Data, K2: Data, F: Fn(&K, &V) -> Option<
                     to,
                     record,
                     |_, out| raw(foreign_key, out),
-                    |_, out| wire::write_subscription(*instruction, *hash, write_key, out),
+                    |_, out| wire::write_subscription((*instruction, *new), *hash, write_key, out),
                 )
             })
         }
@@ -166,11 +169,13 @@ impl<K: Data, V: Data, K2: Data, F: Fn(&K, &V) -> Option<K2>> Left<K, V, K2, F> 
         let instruction = now
             .as_ref()
             .map(|now| self.instruction(before.as_ref(), now));
+        let new = before != now;
         let unsubscribe = before.filter(|before| Some(before) != now.as_ref());
         let subscribe = match (&change.new, now, instruction) {
             (Some(row), Some(foreign_key), Some(instruction)) => Some(Told::Subscription {
                 foreign_key,
                 instruction,
+                new,
                 hash: self.hash(row, scratch)?,
             }),
             _ => None,
@@ -179,6 +184,7 @@ impl<K: Data, V: Data, K2: Data, F: Fn(&K, &V) -> Option<K2>> Left<K, V, K2, F> 
             unsubscribe: unsubscribe.map(|foreign_key| Told::Subscription {
                 foreign_key,
                 instruction: Instruction::DeleteKeyNoPropagate,
+                new: false,
                 hash: 0,
             }),
             subscribe,

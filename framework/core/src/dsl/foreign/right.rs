@@ -105,6 +105,7 @@ impl<K: Data, V: Data> Desk<K, V> {
         let (foreign_key, timestamp) = (&record.key, record.timestamp);
         let Subscription {
             instruction,
+            new,
             hash,
             ref key,
         } = record.value;
@@ -114,9 +115,15 @@ impl<K: Data, V: Data> Desk<K, V> {
         let deleted = instruction == Instruction::DeleteKeyNoPropagate;
         // Nothing is read: what was there does not matter.
         let subscriptions = ctx.store(self.store);
-        subscriptions.upsert(&at, (!deleted).then_some(hash), timestamp, false)?;
         if deleted {
+            subscriptions.upsert(&at, None, timestamp, false)?;
             return Ok(None);
+        }
+        // One that comes and goes soon never needs to go to the disk.
+        if new {
+            subscriptions.put_new(&at, hash, timestamp)?;
+        } else {
+            subscriptions.upsert(&at, Some(hash), timestamp, false)?;
         }
         let row_key = self.key.decode(Some(foreign_key))?;
         let (scratch, value) = (&mut self.scratch, self.value);

@@ -13,6 +13,8 @@ use std::rc::Rc;
 const FORMAT: u8 = 1;
 const NOTHING: u8 = 0;
 const ROW: u8 = 1;
+/// A bit beside the instruction: there was no such subscription before.
+const NEW: u8 = 0x80;
 
 /// What the right side is to do with a subscription. The names are Kafka Streams'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,20 +42,22 @@ impl Instruction {
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Subscription {
     pub(super) instruction: Instruction,
+    /// Whether the left row had another foreign key before, or none.
+    pub(super) new: bool,
     /// The hash of the left row.
     pub(super) hash: u128,
     /// The left row's key as its topic writes it.
     pub(super) key: SmallBytes,
 }
 
-/// A subscription's value: format, instruction, hash, left key.
+/// A subscription's value: format, instruction and whether it is new, hash, left key.
 pub(super) fn write_subscription(
-    instruction: Instruction,
+    (instruction, new): (Instruction, bool),
     hash: u128,
     key: impl FnOnce(&mut Vec<u8>) -> Result<Encoded>,
     out: &mut Vec<u8>,
 ) -> Result<Encoded> {
-    out.extend([FORMAT, instruction as u8]);
+    out.extend([FORMAT, instruction as u8 | if new { NEW } else { 0 }]);
     out.extend(hash.to_be_bytes());
     match key(out)? {
         Encoded::Bytes => Ok(Encoded::Bytes),
@@ -64,10 +68,12 @@ pub(super) fn write_subscription(
 pub(super) fn read_subscription(value: Option<&[u8]>) -> Result<Subscription> {
     let broken = || Error::deserialization("not a subscription of a foreign-key join");
     let (instruction, hash, key) = read(value).ok_or_else(broken)?;
-    let instruction = Instruction::of(instruction).ok_or_else(broken)?;
+    let new = instruction & NEW != 0;
+    let instruction = Instruction::of(instruction & !NEW).ok_or_else(broken)?;
     let key = SmallBytes::from(key);
     Ok(Subscription {
         instruction,
+        new,
         hash,
         key,
     })
@@ -241,11 +247,12 @@ mod tests {
             let instruction = Instruction::of(byte).unwrap();
             let mut out = Vec::new();
             let key = |out: &mut Vec<u8>| utf8().encode(&"key".to_owned(), out);
-            write_subscription(instruction, 7, key, &mut out).unwrap();
+            let new = byte == 2;
+            write_subscription((instruction, new), 7, key, &mut out).unwrap();
             let read = read_subscription(Some(&out)).unwrap();
             assert_eq!(
-                (read.instruction, read.hash, &*read.key),
-                (instruction, 7, &b"key"[..])
+                (read.instruction, read.new, read.hash, &*read.key),
+                (instruction, new, 7, &b"key"[..])
             );
             for cut in 0..18 {
                 assert!(read_subscription(Some(&out[..cut])).is_err());
@@ -253,7 +260,7 @@ mod tests {
         }
         let mut out = Vec::new();
         let none = write_subscription(
-            Instruction::DeleteKeyNoPropagate,
+            (Instruction::DeleteKeyNoPropagate, false),
             0,
             |_| Ok(Encoded::Null),
             &mut out,

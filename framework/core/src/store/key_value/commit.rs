@@ -71,6 +71,9 @@ impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
                     None => Ok(Encoded::Null),
                 },
             )?;
+            if std::mem::take(&mut slot.new) && slot.value.is_some() {
+                changes.mark_supposed();
+            }
             // Values change in place and may have grown since they came in.
             let encoded = changes.bytes() - start - slot.key.len();
             let bytes = Self::entry_bytes(slot.key.len(), encoded);

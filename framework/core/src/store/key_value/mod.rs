@@ -45,6 +45,8 @@ struct Slot<V> {
     freshness: Freshness,
     /// Looked at since the eviction hand last came by.
     used: bool,
+    /// Whether the backend is believed to have nothing under the key, which is not handed over yet.
+    new: bool,
 }
 
 /// A store of values by key, each with the timestamp of its last change.
@@ -216,6 +218,24 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         Ok(Some(old.filter(|_| read_old)))
     }
 
+    /// Sets a row of which somebody says that there is none: nothing is read. Whether it is so is
+    /// not checked; see [`WriteBatch::suppose_parts`](millstream_state::WriteBatch::suppose_parts).
+    pub(crate) fn put_new(&mut self, key: &K, row: V, timestamp: Timestamp) -> Result<()> {
+        let slot = self.with_bytes(key, |store, bytes| {
+            let hash = store.hasher.hash_one(bytes);
+            // One that is in memory may have been deleted in this very commit.
+            if let Some(found) = store.find(hash, bytes) {
+                return Ok(found);
+            }
+            let expected = store.value_bytes.mean();
+            let slot = store.insert((hash, bytes), None, Timestamp::MIN, expected);
+            store.slots[slot as usize].new = true;
+            Ok(slot)
+        })?;
+        self.set(slot.ok_or_else(null_key)?, Some(row), timestamp);
+        Ok(())
+    }
+
     /// How many bytes of entries are held in memory, roughly.
     pub fn resident_bytes(&self) -> usize {
         self.resident_bytes
@@ -338,6 +358,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
             bytes,
             freshness: Freshness::Clean,
             used: true,
+            new: false,
         };
         let number = match self.free.pop() {
             Some(number) => {
