@@ -27,7 +27,7 @@ const VERSION: u8 = 1;
 /// by itself is little beside them.
 const PACK_BYTES: usize = 16 << 10;
 /// And not more than so many records: a task that waits for one record has all of them in memory.
-const PACK_RECORDS: usize = 128;
+pub(crate) const PACK_RECORDS: usize = 128;
 
 static HEADERS: LazyLock<Headers> = LazyLock::new(|| {
     let mut headers = Headers::NONE;

@@ -61,8 +61,13 @@ fn open(topology: &Topology, executor: Option<InlineExecutor>) -> Task {
 
 /// What a log has of some packs; the values are the times, too.
 fn log(packs: &[&[u64]]) -> RecordBatch {
+    log_from(0, packs)
+}
+
+/// The same, where the first pack has another offset.
+fn log_from(start: Offset, packs: &[&[u64]]) -> RecordBatch {
     let mut batch = RecordBatch::new();
-    for (values, offset) in packs.iter().zip(0..) {
+    for (values, offset) in packs.iter().zip(start..) {
         let mut pack = Pack::default();
         for value in *values {
             pack.push(RawRecord {
@@ -232,15 +237,68 @@ fn records_of_a_pack_have_their_turns_by_their_times() {
 }
 
 #[test]
-fn fewer_records_of_the_log_are_wanted_where_there_are_many_in_each() {
+fn no_more_records_of_the_log_are_wanted_than_may_be_if_all_are_full() {
     let mut task = reading(None);
-    assert_eq!(task.wanted(0, 100), 100);
-    add(&mut task, log(&[&[1, 2, 3, 4], &[5, 6, 7, 8]]));
-    assert_eq!(task.wanted(0, 100), 23, "(100 - 8) / 4");
-    assert_eq!(task.wanted(0, 8), 0);
-    task.process(9).unwrap();
-    add(&mut task, log(&[&[], &[], &[9]]));
-    assert_eq!(task.wanted(0, 100), 99);
+    assert_eq!(task.wanted(0, 0), 0);
+    assert_eq!(task.wanted(0, 1000), 8, "1000 / 128: nothing is known yet");
+    let mut next = 0;
+    let mut wanted_after = |packs: &[&[u64]]| {
+        add(&mut task, log_from(next, packs));
+        next += packs.len() as Offset;
+        let wanted = task.wanted(0, 1000 + task.queued(0));
+        task.process(1000).unwrap();
+        wanted
+    };
+    // What is reckoned comes down by halves to the four that they have.
+    for wanted in [16, 32, 63, 125, 250, 250] {
+        assert_eq!(wanted_after(&[&[1, 2, 3, 4], &[5, 6, 7, 8]]), wanted);
+    }
+    assert_eq!(wanted_after(&[&[1; 100], &[2], &[3; 99]]), 15, "1000 / 67");
+}
+
+/// Tells where records come from.
+struct Where;
+
+impl Processor<String, u64> for Where {
+    type Key = String;
+    type Value = u64;
+
+    fn process(
+        &mut self,
+        record: Record<String, u64>,
+        ctx: &mut ProcessorContext<'_, String, u64>,
+    ) -> ProcessResult {
+        let from = ctx.record_metadata().unwrap();
+        let told = u64::try_from(from.offset).unwrap() * 10 + u64::from(from.index);
+        ctx.forward(Record {
+            value: told,
+            ..record
+        })?;
+        Ok(())
+    }
+}
+
+#[test]
+fn records_of_a_pack_are_told_apart_by_their_index() {
+    let builder = StreamsBuilder::new();
+    let spread = Repartitioned::with("between", utf8(), u64_be());
+    let records = builder.stream(&IN).repartition(spread);
+    records.process((), |()| Where).to(&OUT);
+    let topology = builder.build().unwrap();
+    let packs: [&[u64]; 3] = [&[1, 2, 3], &[4], &[5, 6]];
+    let mut task = open(&topology, None);
+    add(&mut task, log(&packs));
+    task.process(2).unwrap();
+    assert_eq!(written(&mut task, "out"), [0, 1]);
+    // Whoever goes on amid a pack calls the rest as this one would have.
+    let at = commit(&mut task);
+    let mut next = open(&topology, None);
+    next.resume(0, at);
+    add(&mut next, log(&packs));
+    for task in [&mut task, &mut next] {
+        task.process(9).unwrap();
+        assert_eq!(written(task, "out"), [2, 10, 20, 21]);
+    }
 }
 
 #[test]

@@ -59,6 +59,7 @@ impl Preview {
         RecordView {
             partition: 0,
             offset,
+            index: 0,
             timestamp,
             key,
             value,

@@ -272,12 +272,21 @@ pub struct RecordView {
     pub partition: u32,
     /// Its place there.
     pub offset: i64,
+    /// Which of the records with that offset it is: those of a repartition topic may share one.
+    /// What is 0 is not told.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub index: u32,
     /// Milliseconds since 1970 UTC.
     pub timestamp: i64,
     /// Its key.
     pub key: Value,
     /// Its value.
     pub value: Value,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(index: &u32) -> bool {
+    *index == 0
 }
 
 /// A model and how good it is.

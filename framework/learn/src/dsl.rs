@@ -30,6 +30,9 @@ pub struct Scored<P, Y> {
     pub partition: u32,
     /// Its offset; behind a repartition others may have the same.
     pub offset: i64,
+    /// Which of the records with that offset it is, from 0 on.
+    #[serde(default)]
+    pub index: u32,
 }
 
 /// The stream a model makes of examples with labels of the learner `L`.
@@ -131,16 +134,23 @@ where
         ctx: &mut FixedKeyContext<'_, K, Self::Value>,
     ) -> ProcessResult {
         let prediction = ctx.store(self.model).model_mut().process(&example);
-        let (topic, partition, offset) = match ctx.record_metadata() {
-            Some(at) => (at.partition.topic, at.partition.partition, at.offset),
-            None => (Arc::from(""), 0, -1),
+        let scored = match ctx.record_metadata() {
+            Some(at) => Scored {
+                prediction,
+                topic: at.partition.topic,
+                partition: at.partition.partition,
+                offset: at.offset,
+                index: at.index,
+            },
+            None => Scored {
+                prediction,
+                topic: Arc::from(""),
+                partition: 0,
+                offset: -1,
+                index: 0,
+            },
         };
-        ctx.forward(Scored {
-            prediction,
-            topic,
-            partition,
-            offset,
-        })?;
+        ctx.forward(scored)?;
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
 //! Records of topics for people: those from an offset on, or the last ones. What came in one pack
-//! is shown record by record, with one offset.
+//! is shown record by record, with one offset and its index among those that have it.
 //!
 //! Invariant: the last records have the newest among them, whatever pages the log hands out. A
 //! cluster gives the rest of a page that it has given before, which ends where the topic ended
@@ -64,7 +64,7 @@ impl Inspector {
         let first = first.clamp(start, end);
         let read = |next| self.with(|log| log.read(at, next, READ_BYTES));
         let format = self.format(topic);
-        let show = |offset, record: RawRecord<'_>| view(at, offset, record, format.as_deref());
+        let show = |place, record: RawRecord<'_>| view(at, place, record, format.as_deref());
         let (records, next) = match gather(first..end, wanted, read, show) {
             // The topic has forgotten them since it was asked where it begins.
             Err(LogError::OffsetOutOfRange { .. }) => (Vec::new(), first),
@@ -85,7 +85,7 @@ fn gather(
     stretch: Range<Offset>,
     wanted: Wanted,
     mut read: impl FnMut(Offset) -> LogResult<Page>,
-    show: impl Fn(Offset, RawRecord<'_>) -> RecordView,
+    show: impl Fn((Offset, u32), RawRecord<'_>) -> RecordView,
 ) -> LogResult<(Vec<RecordView>, Offset)> {
     // Each with its bytes on the log.
     let mut found: VecDeque<(usize, RecordView)> = VecDeque::new();
@@ -93,17 +93,20 @@ fn gather(
     let mut next = stretch.start;
     while next < stretch.end && tries > 0 {
         let page = read(next)?;
-        let mut last = None;
+        let mut before = None;
         for (offset, record) in unpack(page.records.clone()).iter() {
+            let index = match before {
+                Some((of, index)) if of == offset => index + 1,
+                _ => 0,
+            };
+            before = Some((offset, index));
             // Nobody could read on amid a pack.
-            if matches!(wanted, Wanted::First(most) if found.len() >= most) && last != Some(offset)
-            {
+            if matches!(wanted, Wanted::First(most) if found.len() >= most) && index == 0 {
                 return Ok((views(found), offset));
             }
-            last = Some(offset);
             let size = bytes_of(&record);
             bytes += size;
-            found.push_back((size, show(offset, record)));
+            found.push_back((size, show((offset, index), record)));
             if let Wanted::Newest(most) = wanted {
                 while found.len() > most || bytes > LAST_BYTES && found.len() > 1 {
                     bytes -= found.pop_front().map_or(bytes, |(size, _)| size);
@@ -133,7 +136,7 @@ fn views(found: VecDeque<(usize, RecordView)>) -> Vec<RecordView> {
 
 fn view(
     at: &TopicPartition,
-    offset: Offset,
+    (offset, index): (Offset, u32),
     record: RawRecord<'_>,
     format: Option<&dyn RecordFormat>,
 ) -> RecordView {
@@ -149,6 +152,7 @@ fn view(
     RecordView {
         partition: at.partition,
         offset,
+        index,
         timestamp: record.timestamp,
         key: shown(record.key, &|format| format.show_key(record.key)),
         value: shown(record.value, &|format| format.show_value(record.value)),
@@ -179,6 +183,7 @@ mod tests {
         RecordView {
             partition: 0,
             offset,
+            index: 0,
             timestamp: offset,
             key: Value::Null,
             value: Value::Null,
@@ -228,7 +233,7 @@ mod tests {
 
         fn offsets(&mut self, from: Offset, wanted: Wanted) -> (Vec<Offset>, Offset) {
             let (stretch, read) = (from..self.end, |next| Ok(self.read(next)));
-            let show = |offset, _: RawRecord<'_>| number(offset);
+            let show = |(offset, _), _: RawRecord<'_>| number(offset);
             let (records, next) = gather(stretch, wanted, read, show).unwrap();
             let offsets = records.iter().map(|record| record.offset);
             (offsets.collect(), next)
@@ -296,9 +301,8 @@ mod tests {
             }
             Ok(page)
         };
-        let show = |offset, record: RawRecord<'_>| {
-            view(&TopicPartition::new("t", 0), offset, record, None)
-        };
+        let show =
+            |place, record: RawRecord<'_>| view(&TopicPartition::new("t", 0), place, record, None);
         let (records, next) = gather(80..99, Wanted::Newest(4), read, show).unwrap();
         let offsets: Vec<_> = records.iter().map(|record| record.offset).collect();
         assert_eq!((offsets, next), (vec![90, 92, 94, 96], 99));
@@ -327,21 +331,24 @@ mod tests {
             let (next, end) = (4, 4);
             Ok(Page { records, next, end })
         };
-        let show = |offset, record: RawRecord<'_>| RecordView {
+        let show = |(offset, index), record: RawRecord<'_>| RecordView {
+            index,
             timestamp: record.timestamp,
             ..number(offset)
         };
         let gathered = |from, wanted| {
             let (views, next) = gather(from..4, wanted, read, show).unwrap();
-            let shown = views.iter().map(|view| (view.offset, view.timestamp));
+            let shown = views
+                .iter()
+                .map(|view| (view.offset, view.index, view.timestamp));
             (shown.collect::<Vec<_>>(), next)
         };
-        let (whole, last) = ([(0, 0), (1, 1), (1, 2), (1, 3)], (3, 4));
+        let (whole, last) = ([(0, 0, 0), (1, 0, 1), (1, 1, 2), (1, 2, 3)], (3, 0, 4));
         for limit in 2..=4 {
             assert_eq!(gathered(0, Wanted::First(limit)), (whole.to_vec(), 3));
         }
         assert_eq!(gathered(0, Wanted::First(1)), (whole[..1].to_vec(), 1));
         assert_eq!(gathered(3, Wanted::First(9)), (vec![last], 4));
-        assert_eq!(gathered(0, Wanted::Newest(2)), (vec![(1, 3), last], 4));
+        assert_eq!(gathered(0, Wanted::Newest(2)), (vec![(1, 2, 3), last], 4));
     }
 }

@@ -172,6 +172,7 @@ fn predicted(input: &[Seen<i64>], partition: u32) -> Timed<Judged> {
             topic: Arc::clone(&topic),
             partition,
             offset: record.offset,
+            index: 0,
         };
         (record.time, (record.key.clone(), judged))
     });

@@ -55,6 +55,7 @@ impl<K, V> GlobalContext<'_, K, V> {
         RecordMetadata {
             partition: partition.clone(),
             offset,
+            index: 0,
         }
     }
 }

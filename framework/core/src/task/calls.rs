@@ -6,18 +6,14 @@
 //! no commit while there is such a record, so that nothing about it need be stored: a crash takes
 //! it back to its queue.
 
-use super::{OutputId, Task, TaskContext, refusal::HeldBack};
-use crate::{
-    batch::RecordBatch,
-    error::Result,
-    record::{Offset, Timestamp},
-};
+use super::{OutputId, Task, TaskContext, place::Spot, refusal::HeldBack};
+use crate::{batch::RecordBatch, error::Result, record::Timestamp};
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 /// Where a record comes from that will go on later.
 pub(crate) struct Origin {
     source: Option<usize>,
-    offset: Offset,
+    spot: Spot,
     /// What it is instead of a record as the task read it.
     held: Option<HeldBack>,
     record: Option<InHand>,
@@ -63,7 +59,7 @@ impl TaskContext {
         let own = self.source.filter(|_| self.held.is_none());
         Origin {
             source: self.source,
-            offset: self.offset,
+            spot: self.spot,
             held: self.held.clone(),
             record: own.and_then(|_| self.in_hand.clone()),
         }
@@ -72,7 +68,7 @@ impl TaskContext {
     /// Takes a record in hand again.
     pub(crate) fn go_on(&mut self, origin: &Origin, timestamp: Timestamp) {
         self.source = origin.source;
-        self.offset = origin.offset;
+        self.spot = origin.spot;
         self.held.clone_from(&origin.held);
         self.timestamp = timestamp;
         self.in_hand.clone_from(&origin.record);
@@ -109,7 +105,7 @@ impl Task {
     #[cold]
     fn settle_failures_of(&mut self, origin: &Origin) -> Result<()> {
         let bad = match (&origin.record, origin.source) {
-            (Some(hand), Some(input)) => Some((input, origin.offset, hand.batch.get(hand.index))),
+            (Some(hand), Some(input)) => Some((input, origin.spot, hand.batch.get(hand.index))),
             _ => None,
         };
         self.settle_failures(bad)

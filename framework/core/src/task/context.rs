@@ -3,7 +3,7 @@
 use super::refusal::{Answers, Failure, HeldBack};
 use super::{
     Dropped, Emission, ErrorReason, Letter, Output, OutputId, TaskConfig, Topics, calls::InHand,
-    counts::Tally, timer::Timers,
+    counts::Tally, place::Spot, timer::Timers,
 };
 use crate::{
     batch::RecordBatch,
@@ -24,6 +24,9 @@ pub struct RecordMetadata {
     pub partition: TopicPartition,
     /// The record's offset; records of a repartition topic share it where they came in one pack.
     pub offset: Offset,
+    /// Which of the records with that offset it is, from 0 on. No two records have the same
+    /// partition, offset and index.
+    pub index: u32,
 }
 
 /// The inside of a task, as its operators see it.
@@ -47,7 +50,7 @@ pub struct TaskContext {
     /// The task's input partitions, and which of them the record in hand is from.
     pub(super) inputs: Vec<TopicPartition>,
     pub(super) source: Option<usize>,
-    pub(super) offset: Offset,
+    pub(super) spot: Spot,
     pub(super) answers: Answers,
     pub(super) dropped: Dropped,
     pub(super) letters: Arc<BTreeMap<Letter, u64>>,
@@ -87,7 +90,10 @@ impl TaskContext {
             timestamp: Timestamp::MIN,
             inputs: Vec::new(),
             source: None,
-            offset: -1,
+            spot: Spot {
+                offset: -1,
+                index: 0,
+            },
             answers: Answers::default(),
             dropped: Dropped::default(),
             letters: Arc::default(),
@@ -181,15 +187,17 @@ impl TaskContext {
             return None;
         }
         let partition = self.inputs.get(self.source?)?.clone();
+        let Spot { offset, index } = self.spot;
         Some(RecordMetadata {
             partition,
-            offset: self.offset,
+            offset,
+            index,
         })
     }
 
     /// The offset of the record in hand.
     pub(crate) fn offset(&self) -> Offset {
-        self.offset
+        self.spot.offset
     }
 
     /// Whether the change in hand is of a row that has been followed by another already. Only below
@@ -385,7 +393,7 @@ impl TaskContext {
             return error.at(format!("what was held back at {}, {node}", held.timestamp));
         }
         match self.source.and_then(|input| self.inputs.get(input)) {
-            Some(input) => error.at(format!("{input} offset {}, {node}", self.offset)),
+            Some(input) => error.at(format!("{input} offset {}, {node}", self.spot.offset)),
             None => error,
         }
     }

@@ -5,12 +5,13 @@ use super::{
     ahead::{Looking, Stores},
     extract::{Extractor, Head},
     lost::Lost,
+    place::Spot,
     reset::OffsetReset,
 };
 use crate::{
     batch::Records,
     link::RawPush,
-    pack,
+    pack::{self, PACK_RECORDS},
     record::{Offset, Timestamp},
 };
 use std::collections::VecDeque;
@@ -44,7 +45,7 @@ pub(super) struct Input {
     pub(super) moved: bool,
     /// Whether its records come in packs.
     packed: bool,
-    /// How many were in a record of the log, on average of those that were queued last.
+    /// How many a record of the log is reckoned to have, rather too many than too few.
     pack: usize,
     /// How many of the records at `next` have been processed: those of a pack have one offset.
     taken: u32,
@@ -79,7 +80,7 @@ impl Input {
             more: false,
             moved: false,
             packed,
-            pack: 1,
+            pack: if packed { PACK_RECORDS } else { 1 },
             taken: 0,
             extractor,
             head: None,
@@ -92,6 +93,15 @@ impl Input {
 
     pub(super) fn queued(&self) -> usize {
         self.queued
+    }
+
+    /// Where the first one of these lies, which are the next.
+    #[inline]
+    pub(super) fn spot(&self, records: &Records) -> Spot {
+        Spot {
+            offset: records.batch.offset(records.range.start),
+            index: self.taken,
+        }
     }
 
     /// Where it is, as a commit says it.
@@ -112,7 +122,8 @@ impl Input {
             if self.packed {
                 let packs = records.len();
                 records = pack::unpack(records);
-                self.pack = records.len().div_ceil(packs);
+                // Down by halves: a full pack may follow single records.
+                self.pack = records.len().div_ceil(packs).max(self.pack / 2);
                 if self.taken > 0 && self.queued == 0 {
                     self.skip_taken(&mut records);
                 }

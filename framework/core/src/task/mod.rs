@@ -310,9 +310,10 @@ impl Task {
             return Ok(0);
         };
         let index = records.range.start;
-        let (offset, raw) = (records.batch.offset(index), records.batch.get(index));
+        let raw = records.batch.get(index);
+        let spot = input.spot(&records);
         self.ctx.source = Some(number);
-        self.ctx.offset = offset;
+        self.ctx.spot = spot;
         if !self.calls.is_empty() {
             self.ctx.in_hand = Some(InHand::new(records.batch.clone(), index));
         }
@@ -328,7 +329,7 @@ impl Task {
         }
         if !self.ctx.failures.is_empty() {
             self.turn_back_time(number, before);
-            self.settle_failures(Some((number, offset, raw)))?;
+            self.settle_failures(Some((number, spot, raw)))?;
         }
         let bytes = raw.key.map_or(0, <[u8]>::len) + raw.value.map_or(0, <[u8]>::len);
         self.inputs[number].put_back(records);

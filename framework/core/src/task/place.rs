@@ -86,6 +86,14 @@ impl Place {
     }
 }
 
+/// Where a record lies in its partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Spot {
+    pub(crate) offset: Offset,
+    /// Which of the records with that offset it is: another than 0 in a pack only.
+    pub(crate) index: u32,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,11 +8,11 @@
 use super::{
     DeadLetterRecord, ErrorHandler, ErrorHandlerContext, ErrorPolicy, ErrorReason, Letter,
     OutputId, Policies, RecordMetadata, Task, TaskConfig, TaskContext, counts::no_letters,
-    handler::judge, policy,
+    handler::judge, place::Spot, policy,
 };
 use crate::{
     error::{Error, Result},
-    record::{Headers, Offset, RawRecord, Timestamp},
+    record::{Headers, RawRecord, Timestamp},
     topology::Topology,
 };
 use std::{
@@ -164,9 +164,10 @@ impl TaskContext {
     fn judge(&self, failure: &Failure, bad: Option<Bad<'_>>) -> Result<Verdict> {
         let written = RefCell::default();
         let held = failure.held.as_ref();
-        let from = bad.map(|(input, offset, _)| RecordMetadata {
+        let from = bad.map(|(input, Spot { offset, index }, _)| RecordMetadata {
             partition: self.inputs[input].clone(),
             offset,
+            index,
         });
         let record = bad.map(|(_, _, raw)| raw);
         let headers = record
@@ -203,8 +204,8 @@ impl TaskContext {
     }
 }
 
-/// A record that was refused: its input, its offset, and what it was when the task read it.
-type Bad<'a> = (usize, Offset, RawRecord<'a>);
+/// A record that was refused: its input, where it lies there, and what it was when the task read it.
+type Bad<'a> = (usize, Spot, RawRecord<'a>);
 
 /// What is answered to a refusal, and the records that are written with it.
 type Verdict = (ErrorPolicy, Vec<DeadLetterRecord>);
@@ -288,7 +289,7 @@ impl Task {
             headers: held.map_or(&Headers::NONE, |held| &held.headers),
         };
         let raw = bad.map_or(nothing, |(_, _, raw)| raw);
-        let from = bad.map(|(input, offset, _)| (self.ctx.inputs[input].clone(), offset));
+        let from = bad.map(|(input, spot, _)| (self.ctx.inputs[input].clone(), spot.offset));
         self.count_letter(failure, bad);
         self.ctx.keep(to, raw, from.as_ref(), failure)
     }

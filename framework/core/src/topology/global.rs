@@ -195,6 +195,7 @@ impl GlobalWriter {
             from: Some(&RecordMetadata {
                 partition: from.clone(),
                 offset,
+                index: 0,
             }),
             record: Some(record),
             others: &self.handlers,

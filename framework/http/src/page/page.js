@@ -293,9 +293,8 @@ function followPredictions(topic) {
   tail.addEventListener("record", (event) => {
     if (paused) return;
     const record = flat(JSON.parse(event.data));
-    const known = latest.some(
-      (one) => one.partition === record.partition && one.offset === record.offset);
-    if (known) return;
+    const place = placeOf({ topic, ...record });
+    if (latest.some((one) => placeOf({ topic, ...one }) === place)) return;
     latest.unshift(record);
     latest.length = Math.min(latest.length, ROWS);
     if (painting) return;
@@ -318,15 +317,16 @@ const isRow = (value) => value !== null && typeof value === "object" && !Array.i
 // What a model said is the prediction; beside it stands which record it was said of. The fields of
 // the first become columns, and the second is where the text is looked up.
 function flat(record) {
-  const { prediction, topic, partition, offset } = isRow(record.value) ? record.value : {};
+  const { prediction, topic, partition, offset, index } = isRow(record.value) ? record.value : {};
   if (!isRow(prediction)) return record;
-  const of = typeof topic === "string" ? { topic, partition, offset } : null;
+  const of = typeof topic === "string" ? { topic, partition, offset, index } : null;
   return { ...record, of, value: { input: "", ...prediction } };
 }
 
 // Records of the program's inputs by their place, for as long as predictions of them are shown.
 let inputs = new Map();
-const placeOf = ({ topic, partition, offset }) => `${topic}/${partition}/${offset}`;
+const placeOf = ({ topic, partition, offset, index = 0 }) =>
+  `${topic}/${partition}/${offset}/${index}`;
 
 // Newest predictions mostly are of neighbours, so one page of each partition has nearly all.
 async function lookUpInputs() {
@@ -341,11 +341,17 @@ async function lookUpInputs() {
     const { topic, partition } = places[0];
     const newest = Math.max(...places.map((place) => place.offset));
     const first = Math.max(0, Math.min(...places.map((place) => place.offset)), newest - INPUTS);
-    const query = `partition=${partition}&offset=${first}&limit=${newest - first + 1}`;
-    const answer = await fetch(`topics/${encodeURIComponent(topic)}/records?${query}`);
-    if (!answer.ok) continue;
-    for (const { offset, value } of (await answer.json()).records) {
-      inputs.set(placeOf({ topic, partition, offset }), inputText(value));
+    // Records may share an offset, so that one page need not reach the newest.
+    for (let next = first, from = -1; next > from && next <= newest;) {
+      from = next;
+      const query = `partition=${partition}&offset=${from}&limit=${newest - from + 1}`;
+      const answer = await fetch(`topics/${encodeURIComponent(topic)}/records?${query}`);
+      if (!answer.ok) break;
+      const page = await answer.json();
+      for (const record of page.records) {
+        inputs.set(placeOf({ topic, ...record }), inputText(record.value));
+      }
+      next = page.next;
     }
   }
   const shown = new Set(latest.filter((record) => record.of).map((record) => placeOf(record.of)));

@@ -203,6 +203,7 @@ impl Introspect for Fake {
             log.push(RecordView {
                 partition,
                 offset,
+                index: 0,
                 timestamp,
                 key,
                 value,
