@@ -29,11 +29,11 @@ pub enum Op<'a> {
 /// What is known of a key before it is put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Before {
-    /// Nothing.
+    /// Nothing is known: it may be there or not.
     Unknown,
-    /// That it is not there; see [`WriteBatch::insert_parts`].
+    /// It is not there; see [`WriteBatch::insert_parts`].
     Absent,
-    /// As much, but it is believed on somebody's word; see [`WriteBatch::suppose_parts`].
+    /// It is not there, as is believed on somebody's word; see [`WriteBatch::suppose_parts`].
     Supposed,
 }
 

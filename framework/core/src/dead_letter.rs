@@ -12,7 +12,8 @@ use std::borrow::Cow;
 const PREFIX: &str = "__streams.errors.";
 
 /// What of a record is left out where it does not fit, one after the other: the largest first, and
-/// last what says whose record it was. A reader who needs more has the record's place in its topic.
+/// last what says whose record it was. A reader who needs more has the record's place in its topic,
+/// for as long as that has it.
 const PARTS: [&str; 3] = ["value", "headers", "key"];
 
 /// How long the message of an error may be: one may quote what it was about.

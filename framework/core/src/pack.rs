@@ -87,7 +87,7 @@ impl Pack {
         };
         let alone = (self.records == 1).then(|| only(&self.bytes)).flatten();
         let alone = alone.as_ref().map(|parts| parts.at(self.newest));
-        let sent = match alone.filter(|record| !is_pack(*record)) {
+        let sent = match alone.filter(|record| !must_be_packed(*record)) {
             Some(record) => send(record),
             None if self.records == 0 => Ok(()),
             None => send(pack),
@@ -117,6 +117,13 @@ fn only(pack: &[u8]) -> Option<wire::Parts<'_>> {
 #[inline]
 pub fn is_pack(record: RawRecord<'_>) -> bool {
     record.headers.iter().any(|header| header.name == HEADER)
+}
+
+/// Whether even alone a record goes as a pack: it looks like one, or has the time 0, which a log's
+/// client takes for no time at all.
+#[inline]
+pub(crate) fn must_be_packed(record: RawRecord<'_>) -> bool {
+    record.timestamp == 0 || is_pack(record)
 }
 
 /// Takes the packs among the records apart. What was in one pack has its offset. A pack that cannot
@@ -235,7 +242,7 @@ mod tests {
         ) {
             let batch = sent(&[&one, &other]);
             prop_assert_eq!(batch.len(), 2);
-            prop_assert_eq!(one.len() > 1, is_pack(batch.get(0)));
+            prop_assert_eq!(one.len() > 1 || one[0].0 == 0, is_pack(batch.get(0)));
             let newest = one.iter().map(|row| row.0).max();
             prop_assert_eq!(Some(batch.get(0).timestamp), newest);
             let expected: Vec<_> = (one.into_iter().map(|row| (7, row)))
@@ -292,14 +299,17 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_looks_like_a_pack_comes_back_as_it_was() {
-        for value in [
-            None,
-            Some(vec![]),
-            Some(vec![VERSION]),
-            Some(vec![VERSION, 0, 0, 0, 0]),
+    fn what_no_log_would_give_back_as_it_was_goes_as_a_pack_even_alone() {
+        let packed = || vec![(HEADER.to_owned(), None)];
+        let looks = |value| -> Row { (5, None, value, packed()) };
+        for row in [
+            looks(None),
+            looks(Some(vec![])),
+            looks(Some(vec![VERSION])),
+            looks(Some(vec![VERSION, 0, 0, 0, 0])),
+            // To librdkafka this is no time.
+            (0, Some(vec![7]), Some(vec![8]), vec![]),
         ] {
-            let row: Row = (5, None, value, vec![(HEADER.to_owned(), None)]);
             let batch = sent(&[std::slice::from_ref(&row)]);
             with(&row, |record| {
                 assert!(wire_size(batch.get(0)) <= wire_size(record) + OVERHEAD);

@@ -44,9 +44,11 @@ fn reading(executor: Option<InlineExecutor>) -> Task {
     open(&builder.build().unwrap(), executor)
 }
 
+/// The last task of a program.
 fn open(topology: &Topology, executor: Option<InlineExecutor>) -> Task {
+    let last = topology.subtopologies().len() - 1;
     let id = TaskId {
-        subtopology: 1,
+        subtopology: u32::try_from(last).unwrap(),
         partition: 0,
     };
     let config = TaskConfig {
@@ -320,6 +322,61 @@ fn a_pack_takes_turns_with_calls_and_is_committed_in_part() {
         executor.wait(Duration::ZERO);
     }
     assert_eq!(written(&mut next, "out"), [3, 4, 5, 6]);
+}
+
+/// What the dead letters of a task say in a header, where they have it.
+fn letters_say(task: &mut Task, header: &str) -> Vec<Option<String>> {
+    let outputs = task.outputs().iter();
+    let letters = outputs.filter(|output| &*output.topic == "dead");
+    let said = letters.flat_map(|output| output.records.iter());
+    said.map(|(_, letter)| {
+        let value = letter.headers.last(header)?.value.clone()?;
+        Some(String::from_utf8(value).unwrap())
+    })
+    .collect()
+}
+
+#[test]
+fn a_dead_letter_says_which_record_of_a_pack_it_was() {
+    let (mut batch, mut pack) = (RecordBatch::new(), Pack::default());
+    for value in [&b"bad"[..], &7_u64.to_be_bytes(), b"bad"] {
+        pack.push(RawRecord {
+            key: Some(b"key"),
+            value: Some(value),
+            timestamp: 1,
+            headers: &Headers::NONE,
+        });
+    }
+    pack.empty(|record| batch.push(5, record).then_some(()).ok_or("full"))
+        .unwrap();
+    let mut task = reading(None);
+    add(&mut task, batch);
+    assert_eq!(task.process(9).unwrap(), 3);
+    let text = |value: &str| Some(value.to_owned());
+    let offsets = letters_say(&mut task, "__streams.errors.offset");
+    assert_eq!(offsets, [text("5"), text("5")]);
+    let indexes = letters_say(&mut task, "__streams.errors.index");
+    assert_eq!(indexes, [None, text("2")]);
+}
+
+#[test]
+fn a_pack_in_another_topic_is_refused_and_not_dropped_for_having_no_key() {
+    let builder = StreamsBuilder::new();
+    builder.stream(&IN).to(&OUT);
+    let mut task = open(&builder.build().unwrap(), None);
+    let batch = log(&[&[1, 2], &[3]]);
+    add(&mut task, batch.clone());
+    assert_eq!(task.process(9).unwrap(), 2);
+    assert_eq!(written(&mut task, "out"), [3]);
+    let dropped = task.counts().dropped;
+    assert_eq!((dropped.deserialization, dropped.null_key), (1, 0));
+    let why = letters_say(&mut task, "__streams.errors.message").remove(0);
+    assert!(why.clone().unwrap().contains("pack"), "{why:?}");
+    let dead = task
+        .outputs()
+        .iter()
+        .find(|output| &*output.topic == "dead");
+    assert_eq!(dead.unwrap().records.get(0).value, batch.get(0).value);
 }
 
 #[test]

@@ -162,7 +162,8 @@ async fn partitions(app: &App, topic: &str) -> ApiResult<u32> {
     Ok(app.ask(ask).await??)
 }
 
-/// The tail of some partitions. They share a page, so that many partitions are no more to hold.
+/// The tail of some partitions. They share a page, so that many partitions are hardly more to hold:
+/// each may pass its share by a pack.
 struct Tail {
     app: Arc<App>,
     topic: String,

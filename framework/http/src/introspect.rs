@@ -55,8 +55,8 @@ pub trait Introspect: Send + Sync {
     /// Appends records to a topic, all or none, and returns their places in the same order.
     fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<Appended>, QueryError>;
 
-    /// Committed records of a partition, at most `limit`, but for a pack of a repartition topic,
-    /// which comes whole. Does not wait for new ones.
+    /// Committed records of a partition, at most `limit`, but that one who reads from an offset on
+    /// gets a pack of a repartition topic whole. Does not wait for new ones.
     fn read(
         &self,
         topic: &str,
@@ -110,7 +110,8 @@ pub struct TaskStatus {
     /// `RESTORING` until its stores are what their changelogs say, then `RUNNING`; one that stands
     /// by is `RUNNING`.
     pub state: String,
-    /// Input records that are committed but not yet processed, when known.
+    /// Input records that are committed but not yet processed, when known; packs of a repartition
+    /// topic count as one each.
     pub lag: Option<u64>,
     /// How far each of its stores is restored; empty when none is being restored.
     pub restore: Vec<RestoreProgress>,

@@ -27,7 +27,7 @@ const OFFSETS_PER_RECORD: Offset = 2;
 const READ_TRIES: usize = 100;
 const READ_WAIT: Duration = Duration::from_millis(10);
 
-/// Which records are wanted, at most so many, but no pack in part.
+/// Which records are wanted, at most so many. Who reads on gets no pack in part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
     /// The first ones; whoever wants more asks again.
@@ -92,7 +92,10 @@ fn gather(
     let (mut bytes, mut tries) = (0, READ_TRIES);
     let mut next = stretch.start;
     while next < stretch.end && tries > 0 {
-        let page = read(next)?;
+        let mut page = read(next)?;
+        if let Wanted::First(most) = wanted {
+            cut(&mut page, most);
+        }
         let mut before = None;
         for (offset, record) in unpack(page.records.clone()).iter() {
             let index = match before {
@@ -123,6 +126,16 @@ fn gather(
         }
     }
     Ok((views(found), next))
+}
+
+/// Leaves the first records of the log in a page: so many have as many records in them, or more.
+fn cut(page: &mut Page, most: usize) {
+    let records = &mut page.records;
+    let end = records.range.start.saturating_add(most);
+    if end < records.range.end {
+        page.next = records.batch.offset(end);
+        records.range.end = end;
+    }
 }
 
 fn bytes_of(record: &RawRecord<'_>) -> usize {
@@ -309,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pack_is_shown_record_by_record_and_never_in_part() {
+    fn a_pack_is_shown_record_by_record_and_whole_to_who_reads_on() {
         let mut batch = RecordBatch::new();
         let mut pack = Pack::default();
         for (offset, values) in [(0, 0..1), (1, 1..4), (3, 4..5)] {

@@ -19,7 +19,9 @@
 //! Invariants: a row below is as of the position below or newer, or changes again in the changelog
 //! before the reach below; a position goes below behind the rows that it speaks of, and its reach
 //! before them; what no changelog can bring back (a column without a position in its batch) is
-//! never held back; every read sees the state between two batches, as if there were no buffer.
+//! never held back; every read sees the state between two batches, as if there were no buffer. Who
+//! supposes wrongly that a row is new ([`WriteBatch::suppose_parts`]) takes the row below out of
+//! all this.
 
 mod ahead;
 mod arena;

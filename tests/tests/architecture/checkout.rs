@@ -7,7 +7,6 @@
     reason = "a checkout that cannot be read fails the test, whichever helper met it"
 )]
 
-use millstream_tests::package;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -43,7 +42,7 @@ impl Text {
 }
 
 pub(crate) fn root() -> PathBuf {
-    let tests = package();
+    let tests = millstream_tests::package();
     tests.parent().expect("tests/ lies in the root").to_owned()
 }
 

@@ -2,8 +2,9 @@
 
 use super::{Consumed, Fun, KStream, StreamsBuilder, TimestampExtractor, stream};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     link::{Data, Linker, RawPush},
+    pack::is_pack,
     record::{Offset, RawRecord, Record},
     serde::Serde,
     task::{Extractor, Given, TaskContext},
@@ -235,7 +236,12 @@ impl<K: Data, V: Data, D: Fn(Option<&[u8]>) -> Result<V> + Fun> Source<K, V, D> 
             link.extractors.insert(topic.clone(), extractor);
             ahead
         });
+        let foreign = !matches!(topic, TopicName::Repartition(_));
         let push: RawPush = Box::new(move |ctx, raw| {
+            if raw.key.is_none() && foreign && is_pack(raw) {
+                let text = "a pack of records, which only the program that made it can read";
+                return ctx.refuse_unread(&name, Error::deserialization(text));
+            }
             if !null_keys && raw.key.is_none() {
                 // It has no place, but is not lost if it is to be kept for being unreadable.
                 return match decode_value(raw.value) {

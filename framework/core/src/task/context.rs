@@ -393,7 +393,7 @@ impl TaskContext {
             return error.at(format!("what was held back at {}, {node}", held.timestamp));
         }
         match self.source.and_then(|input| self.inputs.get(input)) {
-            Some(input) => error.at(format!("{input} offset {}, {node}", self.spot.offset)),
+            Some(input) => error.at(format!("{input} {}, {node}", self.spot)),
             None => error,
         }
     }

@@ -1,10 +1,10 @@
 //! What a task says of a record that it could not process.
 
-use super::{DeadLetterRecord, OutputId, TaskContext, refusal::Failure};
+use super::{DeadLetterRecord, OutputId, RecordMetadata, TaskContext, refusal::Failure};
 use crate::{
     dead_letter::{DeadLetter, message},
     error::{ErrorKind, Result},
-    record::{Offset, RawRecord, TopicPartition},
+    record::RawRecord,
 };
 
 impl TaskContext {
@@ -16,7 +16,7 @@ impl TaskContext {
         &mut self,
         to: OutputId,
         raw: RawRecord<'_>,
-        from: Option<&(TopicPartition, Offset)>,
+        from: Option<&RecordMetadata>,
         failure: &Failure,
     ) -> Result<()> {
         let bytes_max = self.bytes_max(to);
@@ -26,14 +26,21 @@ impl TaskContext {
             ("exception", Some(exception(failure.error.kind()).into())),
             ("stacktrace", Some(format!("in {}", failure.node).into())),
             ("message", Some(message(&text, bytes_max))),
-            ("topic", from.map(|(from, _)| from.topic.as_ref().into())),
+            (
+                "topic",
+                from.map(|from| from.partition.topic.as_ref().into()),
+            ),
             (
                 "partition",
-                of(from.map(|(from, _)| from.partition.to_string())),
+                of(from.map(|from| from.partition.partition.to_string())),
             ),
-            ("offset", of(from.map(|(_, offset)| offset.to_string()))),
+            ("offset", of(from.map(|from| from.offset.to_string()))),
+            ("index", of(from.map(|from| from.index.to_string()))),
         ];
-        self.emit_letter(to, &DeadLetter::of(raw, &said, bytes_max))
+        // Kafka Streams has no such header, and only records of a pack need it.
+        let needed = from.is_some_and(|from| from.index > 0);
+        let said = &said[..said.len() - usize::from(!needed)];
+        self.emit_letter(to, &DeadLetter::of(raw, said, bytes_max))
     }
 
     /// Writes a dead letter of a handler's, with as much of it as fits.

@@ -55,8 +55,7 @@ impl Output {
         }
         let last = self.records.len().saturating_sub(1);
         let record = self.records.get(last);
-        // What looks like a pack can only go as one.
-        let more = usize::from(self.packed && pack::is_pack(record)) * pack::OVERHEAD;
+        let more = usize::from(self.packed && pack::must_be_packed(record)) * pack::OVERHEAD;
         let size = wire_size(record) + more;
         if size <= self.bytes_max {
             return Ok(());

@@ -1,6 +1,7 @@
 //! How far a task came in one input, in the form that is committed with the log.
 
 use crate::record::{Offset, Timestamp};
+use std::fmt;
 
 const VERSION: u8 = 1;
 /// Stands where the version does, in a place that a reset has set back and not let go of yet.
@@ -92,6 +93,16 @@ pub(crate) struct Spot {
     pub(crate) offset: Offset,
     /// Which of the records with that offset it is: another than 0 in a pack only.
     pub(crate) index: u32,
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "offset {}", self.offset)?;
+        match self.index {
+            0 => Ok(()),
+            index => write!(f, " index {index}"),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -160,15 +160,20 @@ impl TaskContext {
         told
     }
 
+    /// Where a refused record comes from.
+    fn metadata_of(&self, bad: Option<Bad<'_>>) -> Option<RecordMetadata> {
+        bad.map(|(input, Spot { offset, index }, _)| RecordMetadata {
+            partition: self.inputs[input].clone(),
+            offset,
+            index,
+        })
+    }
+
     /// What those say who are asked about a refusal, and what they have written of it.
     fn judge(&self, failure: &Failure, bad: Option<Bad<'_>>) -> Result<Verdict> {
         let written = RefCell::default();
         let held = failure.held.as_ref();
-        let from = bad.map(|(input, Spot { offset, index }, _)| RecordMetadata {
-            partition: self.inputs[input].clone(),
-            offset,
-            index,
-        });
+        let from = self.metadata_of(bad);
         let record = bad.map(|(_, _, raw)| raw);
         let headers = record
             .map(|raw| raw.headers)
@@ -289,7 +294,7 @@ impl Task {
             headers: held.map_or(&Headers::NONE, |held| &held.headers),
         };
         let raw = bad.map_or(nothing, |(_, _, raw)| raw);
-        let from = bad.map(|(input, spot, _)| (self.ctx.inputs[input].clone(), spot.offset));
+        let from = self.ctx.metadata_of(bad);
         self.count_letter(failure, bad);
         self.ctx.keep(to, raw, from.as_ref(), failure)
     }

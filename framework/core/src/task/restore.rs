@@ -1,6 +1,8 @@
 //! From a changelog's records to a backend's bytes.
 //!
-//! Invariant: active tasks, standbys and restore all come through here, so their bytes are equal.
+//! Invariant: active tasks, standbys and restore all come through here, so their bytes are equal;
+//! only where a store was wrong in what it supposed to be new, an active task may keep a row that
+//! its changelog has deleted.
 
 use super::{StoreChanges, Task};
 use crate::{record::RawRecord, topology::Topology};
@@ -34,6 +36,8 @@ pub(super) fn write_changes(batch: &mut WriteBatch, changes: &StoreChanges) {
                     _ => batch.insert_parts(column, key, parts),
                 }
             }
+            // It came and went within the commit.
+            (_, None, Before::Supposed) if changes.exact => {}
             _ => restore_record(batch, column, record),
         }
     }

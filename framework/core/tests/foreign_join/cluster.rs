@@ -9,7 +9,8 @@ use millstream_core::{
     batch::{RecordBatch, Records},
     prelude::*,
     record::{Partition as Number, RawRecord, TopicPartition},
-    task::{Emission, Supply, Task, TaskConfig, Topics},
+    task::{Emission, Place, Supply, Task, TaskConfig, Topics},
+    topology::TaskSpec,
 };
 use millstream_state::{Backend, BufferBudget, Buffered, MemoryBackend, Position};
 use std::{
@@ -26,10 +27,13 @@ struct Partition {
     next: i64,
 }
 
-/// Bytes that a task's changes are held back for before they go below: a few commits' worth.
-const HELD_BYTES: usize = 8_000;
+/// How many bytes of changes tasks hold back before they go below, one after the other: nearly
+/// none, a few commits' worth, and more than there are.
+const HELD_BYTES: [usize; 3] = [300, 8_000, 1 << 30];
 
 pub(super) struct Cluster {
+    specs: Vec<TaskSpec>,
+    config: TaskConfig,
     tasks: Vec<Task>,
     backends: Vec<Arc<Buffered>>,
     partitions: BTreeMap<TopicPartition, Partition>,
@@ -73,29 +77,52 @@ impl Cluster {
             topics: Some(Arc::new(counts.clone())),
             ..TaskConfig::new("app")
         };
-        let mut backends = Vec::new();
-        let open = |spec: &millstream_core::topology::TaskSpec| {
-            let sub = &topology.subtopologies()[spec.id.subtopology as usize];
-            let names = sub
-                .stores
-                .iter()
-                .map(|id| topology.store(*id).name.as_str());
-            let backend = MemoryBackend::new(&names.collect::<Vec<_>>());
-            let backend = Buffered::new(Arc::new(backend), BufferBudget::new(HELD_BYTES));
-            let backend = Arc::new(backend);
-            backends.push(backend.clone());
-            let mut task = Task::open(topology, spec.id, &config, backend).unwrap();
-            task.retain_inputs(&spec.inputs);
-            task
-        };
-        let tasks = layout.tasks.iter().map(open).collect();
-        Self {
-            tasks,
-            backends,
+        let mut cluster = Self {
+            specs: layout.tasks,
+            config,
+            tasks: Vec::new(),
+            backends: Vec::new(),
             partitions,
             counts,
             out: Vec::new(),
             chosen: Vec::new(),
+        };
+        for number in 0..cluster.specs.len() {
+            let (task, backend) = cluster.open(topology, number);
+            cluster.tasks.push(task);
+            cluster.backends.push(backend);
+        }
+        cluster
+    }
+
+    /// A task with empty stores.
+    fn open(&self, topology: &Topology, number: usize) -> (Task, Arc<Buffered>) {
+        let spec = &self.specs[number];
+        let sub = &topology.subtopologies()[spec.id.subtopology as usize];
+        let names = sub
+            .stores
+            .iter()
+            .map(|id| topology.store(*id).name.as_str());
+        let below = MemoryBackend::new(&names.collect::<Vec<_>>());
+        let budget = BufferBudget::new(HELD_BYTES[number % HELD_BYTES.len()]);
+        let backend = Arc::new(Buffered::new(Arc::new(below), budget));
+        let mut task = Task::open(topology, spec.id, &self.config, backend.clone()).unwrap();
+        task.retain_inputs(&spec.inputs);
+        (task, backend)
+    }
+
+    /// The tasks that read a topic lose their state.
+    pub(super) fn lose(&mut self, topology: &Topology, topic: &str) {
+        for number in 0..self.specs.len() {
+            let inputs = &self.specs[number].inputs;
+            if inputs.iter().any(|at| &*at.topic == topic) {
+                let places = self.tasks[number].inputs().to_vec();
+                (self.tasks[number], self.backends[number]) = self.open(topology, number);
+                for (input, at) in places.iter().enumerate() {
+                    let next = Place::start(self.partitions[at].next);
+                    self.tasks[number].resume(input, next);
+                }
+            }
         }
     }
 

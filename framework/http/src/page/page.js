@@ -328,7 +328,8 @@ let inputs = new Map();
 const placeOf = ({ topic, partition, offset, index = 0 }) =>
   `${topic}/${partition}/${offset}/${index}`;
 
-// Newest predictions mostly are of neighbours, so one page of each partition has nearly all.
+// Newest predictions mostly are of neighbours, so one page of each partition has nearly all. Of
+// records that share their offset each page may have no more than those.
 async function lookUpInputs() {
   const missing = new Map();
   for (const { of } of latest) {
@@ -340,18 +341,22 @@ async function lookUpInputs() {
   for (const places of missing.values()) {
     const { topic, partition } = places[0];
     const newest = Math.max(...places.map((place) => place.offset));
-    const first = Math.max(0, Math.min(...places.map((place) => place.offset)), newest - INPUTS);
-    // Records may share an offset, so that one page need not reach the newest.
-    for (let next = first, from = -1; next > from && next <= newest;) {
-      from = next;
-      const query = `partition=${partition}&offset=${from}&limit=${newest - from + 1}`;
+    let rest = places.filter((place) => place.offset >= newest - INPUTS);
+    while (rest.length > 0) {
+      const first = Math.max(0, Math.min(...rest.map((place) => place.offset)));
+      const query = `partition=${partition}&offset=${first}&limit=${newest - first + 1}`;
       const answer = await fetch(`topics/${encodeURIComponent(topic)}/records?${query}`);
       if (!answer.ok) break;
-      const page = await answer.json();
-      for (const record of page.records) {
+      const { records, next } = await answer.json();
+      if (!(next > first)) break;
+      // What the page has passed is on it, or is gone and need not be looked for again.
+      for (const place of rest.filter((place) => place.offset < next)) {
+        inputs.set(placeOf(place), "");
+      }
+      for (const record of records) {
         inputs.set(placeOf({ topic, ...record }), inputText(record.value));
       }
-      next = page.next;
+      rest = rest.filter((place) => place.offset >= next);
     }
   }
   const shown = new Set(latest.filter((record) => record.of).map((record) => placeOf(record.of)));

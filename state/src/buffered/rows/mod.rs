@@ -1,8 +1,8 @@
 //! What the buffer holds of one column: rows found by hash, and in order once somebody asks.
 //!
-//! Invariants: a key has one living row; a row that the column below never had leaves no trace when
-//! it is deleted, since there is nothing that a deletion could take away; nor does a value that has
-//! expired. A deletion that somebody asked for never expires: it is what clears the column below.
+//! Invariants: a key has one living row; a row that the column below never had, by what was said of
+//! it, leaves no trace when it is deleted, since there is nothing that a deletion could take away;
+//! nor does a value that has expired. A deletion that somebody asked for never expires: it is what clears the column below.
 
 mod guide;
 mod order;
@@ -34,7 +34,7 @@ struct Row {
     value: u32,
     /// How long a value may be where this one lies.
     room: u32,
-    /// The backend below has no such key.
+    /// The backend below has no such key, as far as its owner knows.
     new: bool,
     /// It has changed since the last [`Rows::turn`].
     young: bool,

@@ -2,6 +2,11 @@
 //!
 //! Invariant: answers for one foreign key are sent in the order of what they answer, subscriptions
 //! and changes of the right row alike, so the left side may judge them by their order.
+//!
+//! That a subscription is new is believed, since only the left side can know. Where that is wrong,
+//! as after the loss of its state, a subscription that has ended may stay in the store. It does no
+//! harm: it has the hash of a row that is not the row of now, and answers to such are dropped; and
+//! if that row comes back, it names the same right row, and its subscription is this one.
 
 use super::{
     super::{Change, Fun, KStream, KTable, view::View},
@@ -119,7 +124,7 @@ impl<K: Data, V: Data> Desk<K, V> {
             subscriptions.upsert(&at, None, timestamp, false)?;
             return Ok(None);
         }
-        // One that comes and goes soon never needs to go to the disk.
+        // One that comes and goes soon need not go to the disk.
         if new {
             subscriptions.put_new(&at, hash, timestamp)?;
         } else {

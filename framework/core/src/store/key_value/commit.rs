@@ -71,7 +71,7 @@ impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
                     None => Ok(Encoded::Null),
                 },
             )?;
-            if std::mem::take(&mut slot.new) && slot.value.is_some() {
+            if std::mem::take(&mut slot.new) {
                 changes.mark_supposed();
             }
             // Values change in place and may have grown since they came in.
