@@ -83,7 +83,7 @@ metrics! {
     ProcessDuration = "streams_process_duration_seconds", Seconds, Histogram(WORK), ["task"],
         "Time to process one batch of records.";
     ConsumerLagRecords = "streams_consumer_lag_records", One, Gauge, ["topic", "partition"],
-        "Records of an input partition that are committed there but not yet processed here; of a repartition topic, packs.";
+        "Records (packs, of a repartition topic) committed in an input and not yet processed here.";
 
     // Tasks, rebalances and restore.
     Tasks = "streams_tasks", One, Gauge, ["role", "state"],

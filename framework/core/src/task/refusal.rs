@@ -209,7 +209,7 @@ impl TaskContext {
     }
 }
 
-/// A record that was refused: its input, where it lies there, and what it was when the task read it.
+/// A record that was refused: its input, where it lies there, and what it was when it was read.
 type Bad<'a> = (usize, Spot, RawRecord<'a>);
 
 /// What is answered to a refusal, and the records that are written with it.

@@ -1,8 +1,9 @@
 //! What the buffer holds of one column: rows found by hash, and in order once somebody asks.
 //!
-//! Invariants: a key has one living row; a row that the column below never had, by what was said of
-//! it, leaves no trace when it is deleted, since there is nothing that a deletion could take away;
-//! nor does a value that has expired. A deletion that somebody asked for never expires: it is what clears the column below.
+//! Invariants: a key has one living row; a row that the column below never had, by what was
+//! said of it, leaves no trace when it is deleted, since there is nothing that a deletion could
+//! take away; nor does a value that has expired. A deletion that somebody asked for never
+//! expires: it is what clears the column below.
 
 mod guide;
 mod order;

@@ -38,11 +38,12 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
     /// The tables need not be partitioned alike, and where one is not by its key's bytes, the join
     /// is told so ([`TableJoined::with_partitioner`]). Both sides trigger, and many rows of this
     /// one may name one row of the other. A row whose `foreign_key` is `None` is counted as
-    /// dropped. What it says must follow from the row as its serde writes it, and is part of the
-    /// state: a program in which it says something else of the same row needs another name for the
-    /// join, or a reset. The time of a result is the later of the two rows' where a left row changed, and
-    /// that of the right row where that did. Results come eventually and in no order across keys;
-    /// tombstones may be told of keys that had none, as in Kafka Streams.
+    /// dropped. What it says must follow from the row as its serde writes it, and is part of
+    /// the state: a program in which it says something else of the same row needs another name
+    /// for the join, or a reset. The time of a result is the later of the two rows' where a
+    /// left row changed, and that of the right row where that did. Results come eventually and
+    /// in no order across keys; tombstones may be told of keys that had none, as in Kafka
+    /// Streams.
     ///
     /// The result cannot be looked up by key: to join or to group it, put
     /// [`materialize`](KTable::materialize) behind it.
