@@ -132,7 +132,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     /// # Errors
     /// As [`KeyValueStore::put`].
     pub fn put_at(&mut self, key: &K, value: V, timestamp: Timestamp) -> Result<()> {
-        let slot = self.blind(key)?.ok_or_else(null_key)?;
+        let slot = self.blind(key, false)?.ok_or_else(null_key)?;
         self.set(slot, Some(value), timestamp);
         Ok(())
     }
@@ -209,7 +209,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         let slot = if read_old {
             self.resident(key)?
         } else {
-            self.blind(key)?
+            self.blind(key, false)?
         };
         let Some(slot) = slot else { return Ok(None) };
         let old = std::mem::replace(&mut self.slots[slot as usize].value, row);
@@ -221,17 +221,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     /// Sets a row of which somebody says that there is none: nothing is read. Whether it is so is
     /// not checked; see [`WriteBatch::suppose_parts`](millstream_state::WriteBatch::suppose_parts).
     pub(crate) fn put_new(&mut self, key: &K, row: V, timestamp: Timestamp) -> Result<()> {
-        let slot = self.with_bytes(key, |store, bytes| {
-            let hash = store.hasher.hash_one(bytes);
-            // One that is in memory may have been deleted in this very commit.
-            if let Some(found) = store.find(hash, bytes) {
-                return Ok(found);
-            }
-            let expected = store.value_bytes.mean();
-            let slot = store.insert((hash, bytes), None, Timestamp::MIN, expected);
-            store.slots[slot as usize].new = true;
-            Ok(slot)
-        })?;
+        let slot = self.blind(key, true)?;
         self.set(slot.ok_or_else(null_key)?, Some(row), timestamp);
         Ok(())
     }
@@ -306,16 +296,18 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         Ok(self.insert((hash, key), value, timestamp, encoded))
     }
 
-    /// The slot of a key whose old value does not matter: nothing is read.
-    fn blind(&mut self, key: &K) -> Result<Option<u32>> {
+    /// The slot of a key whose old value does not matter: nothing is read. It is `new` only where
+    /// the key is not in memory: one that is may be the deletion of a row that the backend has.
+    fn blind(&mut self, key: &K, new: bool) -> Result<Option<u32>> {
         self.with_bytes(key, |store, bytes| {
             let hash = store.hasher.hash_one(bytes);
-            let found = store.find(hash, bytes);
+            if let Some(found) = store.find(hash, bytes) {
+                return Ok(found);
+            }
             let expected = store.value_bytes.mean();
-            Ok(
-                found
-                    .unwrap_or_else(|| store.insert((hash, bytes), None, Timestamp::MIN, expected)),
-            )
+            let slot = store.insert((hash, bytes), None, Timestamp::MIN, expected);
+            store.slots[slot as usize].new = new;
+            Ok(slot)
         })
     }
 
