@@ -7,6 +7,7 @@
 mod generate;
 mod model;
 mod run;
+mod standing;
 mod tables;
 #[cfg(test)]
 mod tests;

@@ -1,31 +1,24 @@
-//! The program: its topics, its topology, and how its model stands.
+//! The program: its topics, its topology and its model.
 //!
 //! Invariant: what an item is comes from the catalogue alone; events only name it.
 
-use anyhow::Result;
 use millstream::{
     learn::{
-        Example, LearnExt, Prequential, Scored,
-        dense::DenseLogisticRegression,
-        features::Numbers,
-        grades::BinaryGrades,
-        optim::AdaGrad,
-        weights::{Manifest, Replicated},
+        Example, LearnExt, Prequential, Scored, dense::DenseLogisticRegression, features::Numbers,
+        grades::BinaryGrades, optim::AdaGrad,
     },
     prelude::*,
-    runtime::{streams::Streams, worker::TaskRole},
-    state::{Backend, Column},
 };
 use serde::{Deserialize, Serialize};
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 /// The model's name: of its store, and in its predictions.
-const MODEL: &str = "clicks";
+pub(crate) const MODEL: &str = "clicks";
 /// A visitor who does nothing for so long has left.
 const GAP: Duration = Duration::from_secs(30 * 60);
 const GRACE: Duration = Duration::from_secs(60);
 /// Over how many of the last predictions the rolling grades go.
-const ROLLING: usize = 1_000;
+pub(crate) const ROLLING: usize = 1_000;
 const RATE: f64 = 0.3;
 const HOUR: i64 = 3_600_000;
 
@@ -166,42 +159,9 @@ impl Funnel {
     }
 }
 
-type Clicks = Prequential<Numbers, DenseLogisticRegression<AdaGrad>, BinaryGrades>;
+pub(crate) type Clicks = Prequential<Numbers, DenseLogisticRegression<AdaGrad>, BinaryGrades>;
 
-fn fresh() -> Clicks {
+pub(crate) fn fresh() -> Clicks {
     let learner = DenseLogisticRegression::new(AdaGrad { rate: RATE });
     Clicks::from_parts(MODEL, Numbers, learner, BinaryGrades::new(ROLLING))
-}
-
-/// The states that this instance has of the model, one of each partition. They can be read also
-/// when the threads have ended, and only then are they all that was committed.
-pub(crate) struct Models(Vec<(Arc<dyn Backend>, Column)>);
-
-impl Models {
-    pub(crate) fn of(streams: &Streams) -> Self {
-        let Some((subtopology, column, _)) = streams.program().topology.find_store(MODEL) else {
-            return Self(Vec::new());
-        };
-        let ours = streams
-            .tasks()
-            .into_iter()
-            .filter(|task| task.id.subtopology == subtopology && task.role == TaskRole::Active);
-        Self(ours.map(|task| (task.committed, Column(column))).collect())
-    }
-
-    /// The grades of all of them.
-    pub(crate) fn grades(&self) -> Result<BinaryGrades> {
-        let mut found: Option<BinaryGrades> = None;
-        for (committed, column) in &self.0 {
-            if let Some(manifest) = Manifest::read(&**committed, *column)? {
-                let (_, grades): <Clicks as Replicated>::Rest = manifest.rest()?;
-                // The last few predictions are told of one partition only.
-                match &mut found {
-                    Some(all) => all.merge(&grades),
-                    none => *none = Some(grades),
-                }
-            }
-        }
-        Ok(found.unwrap_or_else(|| BinaryGrades::new(ROLLING)))
-    }
 }

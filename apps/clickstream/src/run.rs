@@ -2,7 +2,8 @@
 
 use crate::{
     generate::{Catalogue, Visitors},
-    model::{self, CATALOGUE, EVENTS, Models, PREDICTIONS},
+    model::{self, CATALOGUE, EVENTS, PREDICTIONS},
+    standing::{Models, status},
     tables,
 };
 use anyhow::Result;
@@ -16,7 +17,7 @@ use millstream::{
 /// How much to stream, and when to end.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Stream this many events of made-up visitors
+    /// Stream the first so many events of made-up visitors, or what is left of them
     #[arg(long, value_name = "N")]
     generate: u64,
     #[command(flatten)]
@@ -24,16 +25,18 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(config: Config, options: &Options) -> Result<()> {
-    let program = Program::open(model::topology()?, config)?.predictions(PREDICTIONS.name);
+    let program = Program::open(model::topology()?, config)?
+        .predictions(PREDICTIONS.name)
+        .models(Box::new(status));
     let location = options.run.location(&program, "clickstream.db");
     let sinks = tables::sinks(&program, &location)?;
     let mut run = Run::start(program, sinks, &options.run)?;
     // The table before the stream: an event of an item that is not in it joins nothing.
     run.feed("catalogue", &CATALOGUE, Catalogue::new())?;
-    let name = format!("generated-{}", options.generate);
-    run.feed(&name, &EVENTS, Visitors::new(options.generate))?;
+    // The visitors are always the same ones, so more events of theirs go on where fewer ended.
+    run.feed("generated", &EVENTS, Visitors::new(options.generate))?;
     run.watch("records", |streams, taken| {
-        let grades = Models::of(streams).grades()?;
+        let grades = Models::of(streams).standing()?.grades;
         let loss = grades.rolling_log_loss();
         let loss = loss.map_or("-".to_owned(), |loss| format!("{loss:.4}"));
         Ok(Sight {
@@ -43,10 +46,10 @@ pub(crate) fn run(config: Config, options: &Options) -> Result<()> {
     })?;
     let models = Models::of(run.streams());
     let end = run.close()?;
-    let results = tables::results(&location, &models.grades()?)?;
+    let results = tables::results(&location, &models.standing()?.grades)?;
     let text = format!(
-        "{} records in {:.1} s\n{results:#?}",
-        end.taken, end.seconds
+        "{} records, {} of them in this run, in {:.1} s\n{results:#?}",
+        end.taken, end.fed, end.seconds
     );
     end.tell(end.taken, results, &text)
 }

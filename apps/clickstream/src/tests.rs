@@ -81,6 +81,25 @@ fn events_half_an_hour_apart_are_one_session_and_told_once_when_it_has_closed() 
 }
 
 #[test]
+fn an_event_may_come_late_while_the_session_it_falls_into_is_open() {
+    let mut driver = driver();
+    event(&mut driver, "ann", "spade", SHOWN, 30 * MINUTE);
+    event(&mut driver, "bob", "novel", SHOWN, 61 * MINUTE);
+    // Ann's session ended half an hour and the minute of grace ago, and no more.
+    event(&mut driver, "ann", "spade", Action::View, 0);
+    event(&mut driver, "zoe", "novel", SHOWN, 30 * MINUTE);
+    assert_eq!(driver.dropped(), Dropped::default());
+    // A millisecond later ann's session has closed, and so would have one of tim's own.
+    event(&mut driver, "bob", "novel", SHOWN, 61 * MINUTE + 1);
+    event(&mut driver, "ann", "spade", Action::Cart, 0);
+    event(&mut driver, "tim", "spade", SHOWN, 30 * MINUTE);
+    assert_eq!(driver.dropped().late_record, 2);
+    let told = driver.read_key_values(&SESSIONS).unwrap();
+    let ann = Windowed::new("ann".to_owned(), Window::new(0, 30 * MINUTE));
+    assert!(told.contains(&(ann, Some(funnel(1, 1, 0, 0)))), "{told:?}");
+}
+
+#[test]
 fn a_funnel_counts_steps_by_the_category_that_the_catalogue_says() {
     let mut driver = driver();
     let steps = [SHOWN, Action::View, Action::Cart, Action::Purchase];

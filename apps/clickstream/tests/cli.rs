@@ -7,78 +7,12 @@
     reason = "a test may fail by panicking"
 )]
 
-use millstream::sink::{Location, Reader};
-use serde_json::Value;
-use std::process::{Command, Stdio};
-use tempfile::TempDir;
+mod common;
+
+use common::Home;
+use std::process::Stdio;
 
 const TABLES: [&str; 3] = ["sessions", "funnel", "predictions"];
-
-/// A state directory, and the program run on it.
-struct Home(TempDir);
-
-impl Home {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_clickstream"));
-        for (name, _) in std::env::vars_os() {
-            if name
-                .to_string_lossy()
-                .to_uppercase()
-                .starts_with("MILLSTREAM")
-            {
-                command.env_remove(name);
-            }
-        }
-        command.args(args).arg("--state-dir").arg(self.0.path());
-        command.stdin(Stdio::null());
-        command
-    }
-
-    fn good(&self, args: &[&str]) -> String {
-        let output = self.command(args).output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{args:?}: {errors}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Streams to the end; returns the last line of standard output, without what takes time.
-    fn watch(&self, source: &[&str]) -> Value {
-        let mut args = vec!["run", "--until-caught-up", "-o", "json", "--no-http"];
-        args.extend(source);
-        let text = self.good(&args);
-        let mut result: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-        let result_fields = result.as_object_mut().unwrap();
-        for field in ["seconds", "records_per_second", "cpu_seconds", "max_rss_mb"] {
-            let figure = result_fields.remove(field);
-            assert!(
-                figure.is_some_and(|it| it.as_f64().is_some_and(|it| it >= 0.0)),
-                "{field}"
-            );
-        }
-        result
-    }
-
-    fn rows(&self, table: &str) -> Vec<Value> {
-        self.reader().unwrap().rows(table, u32::MAX).unwrap()
-    }
-
-    fn reader(&self) -> Option<Reader> {
-        Reader::open(&Location::sqlite(
-            self.0.path().join("clickstream/clickstream.db"),
-        ))
-        .ok()
-    }
-
-    /// How many predictions there are by now.
-    fn progress(&self) -> u64 {
-        let count = |mut reader: Reader| reader.count("predictions").ok();
-        self.reader().and_then(count).unwrap_or(0)
-    }
-}
 
 #[test]
 fn the_result_says_how_far_the_model_is_from_the_best_possible() {
@@ -95,6 +29,20 @@ fn the_result_says_how_far_the_model_is_from_the_best_possible() {
     assert_eq!(result["log_loss_above_best"], distance);
     assert!(distance > 0.0 && distance < 0.006, "{result}");
     assert!(count("sessions_closed") > 100, "{result}");
+}
+
+#[test]
+fn a_longer_run_goes_on_where_a_shorter_one_ended() {
+    let (whole, home) = (Home::new(), Home::new());
+    let expected = whole.watch(&["--generate", "3000"]);
+    assert_eq!(home.watch(&["--generate", "1000"])["records"], 1_050);
+    // The model has seen the items that the best log-loss is of, each of them once.
+    assert_eq!(home.watch(&["--generate", "3000"]), expected);
+    // What was taken stays taken.
+    assert_eq!(home.watch(&["--generate", "500"]), expected);
+    for table in TABLES {
+        assert_eq!(home.rows(table), whole.rows(table), "{table}");
+    }
 }
 
 #[test]

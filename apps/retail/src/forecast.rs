@@ -4,7 +4,8 @@
 //! count as zero. It is graded before it learns, beside the forecast that the next day is as this
 //! one. What is kept hears of days without a sale when the product sells again; whoever reads it
 //! lets them pass first ([`Trend::pass`]), or products that sell no more would not be graded.
-//! Invariant: a day is learned from once, and days come in order.
+//! Invariant: a day is learned from once, and days come in order; no gap takes longer than its
+//! first four thousand days.
 
 use crate::model::DAY;
 use millstream::prelude::Timestamp;
@@ -35,7 +36,7 @@ impl Trend {
     /// Takes in what was sold on a day.
     pub(crate) fn learn(&mut self, day: Timestamp, units: i64) {
         if self.day == 0 {
-            (self.units, self.last, self.day) = (number(units), units, day + DAY);
+            (self.units, self.last, self.day) = (number(units), units, day.saturating_add(DAY));
             return;
         }
         self.pass(day);
@@ -45,20 +46,39 @@ impl Trend {
     }
 
     /// Days before `day` have closed without a sale.
+    ///
+    /// The level comes as near to zero as it can within four thousand days of zero; then the days
+    /// differ in nothing any more and are passed at once. A record may lie at any time, and the gap
+    /// before it may be of any length.
     pub(crate) fn pass(&mut self, day: Timestamp) {
         while self.day < day {
+            let (level, last) = (self.units.to_bits(), self.last);
             self.step(0);
+            if last == 0 && self.units.to_bits() == level {
+                return self.skip(day);
+            }
+        }
+    }
+
+    /// What [`Trend::pass`] comes to where each day is as the one before it.
+    fn skip(&mut self, day: Timestamp) {
+        if self.day < day {
+            let left = day.abs_diff(self.day).div_ceil(DAY.unsigned_abs());
+            self.days = self.days.saturating_add(left);
+            let left = i64::try_from(left).unwrap_or(i64::MAX);
+            self.error += self.units.abs() * number(left);
+            self.day = self.day.saturating_add(left.saturating_mul(DAY));
         }
     }
 
     /// A day that was forecast has ended.
     fn step(&mut self, units: i64) {
         let actual = number(units);
-        self.days += 1;
+        self.days = self.days.saturating_add(1);
         self.error += (self.units - actual).abs();
         self.naive_error += (number(self.last) - actual).abs();
         self.units += RATE * (actual - self.units);
-        (self.last, self.day) = (units, self.day + DAY);
+        (self.last, self.day) = (units, self.day.saturating_add(DAY));
     }
 }
 
@@ -111,5 +131,42 @@ mod tests {
         let before = trend.clone();
         trend.learn(2 * DAY, 9);
         assert_eq!(trend, before);
+    }
+
+    #[test]
+    fn a_gap_of_any_length_is_passed_as_day_by_day() {
+        for units in [0, 1, -3, 100, i64::MAX] {
+            let (mut stepped, mut learned) = (Trend::default(), Trend::default());
+            for trend in [&mut stepped, &mut learned] {
+                trend.learn(DAY, units);
+                trend.learn(2 * DAY, units / 2);
+            }
+            for days in 0..6_000 {
+                let mut passed = learned.clone();
+                passed.pass((3 + days) * DAY);
+                // `Debug` shows numbers by their bits, so that 0 and -0 differ.
+                assert_eq!(format!("{passed:?}"), format!("{stepped:?}"), "{units}");
+                stepped.step(0);
+            }
+        }
+    }
+
+    #[test]
+    fn no_time_is_too_far_away() {
+        let mut trend = Trend::default();
+        trend.learn(DAY, 1_000);
+        let mut far = trend.clone();
+        trend.pass(10_000 * DAY);
+        for end in [4_000_000_000_000_000_000, i64::MAX - 5, i64::MAX] {
+            far.pass(end);
+            assert!(far.day >= end, "{far:?}");
+            let days = u64::try_from(end).unwrap().div_ceil(86_400_000) - 2;
+            assert_eq!((far.days, far.error), (days, trend.error));
+        }
+        let last = i64::MAX / DAY * DAY;
+        let mut trend = Trend::default();
+        trend.learn(last, 7);
+        trend.learn(last, 7);
+        assert_eq!((trend.day, trend.days), (i64::MAX, 0));
     }
 }

@@ -1,4 +1,6 @@
-//! A made-up shop: the same lines for the same number, some of them cancelled again.
+//! A made-up shop, some of whose lines are cancelled again.
+//!
+//! Invariant: the n-th line is the same for whoever asks, however many they want.
 
 use crate::model::{DAY, Line, MILLIONTHS};
 use millstream::prelude::Timestamp;

@@ -6,8 +6,10 @@
 
 mod forecast;
 mod generate;
+mod late;
 mod model;
 mod parse;
+mod ranking;
 mod run;
 mod source;
 mod tables;

@@ -2,7 +2,10 @@
 //!
 //! Invariant: money is whole millionths, so a cancellation takes back exactly what was sold.
 
-use crate::forecast::Trend;
+use crate::{
+    forecast::Trend,
+    ranking::{Ranked, Ranking},
+};
 use millstream::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -13,8 +16,6 @@ pub(crate) const HOUR: i64 = 3_600_000;
 pub(crate) const DAY: i64 = 24 * HOUR;
 /// How long after its end a window still takes corrections.
 const GRACE: Duration = Duration::from_secs(3_600);
-/// How many products of a day are ranked.
-const RANKS: usize = 10;
 
 /// A line of an invoice; its key is the product's code, its time that of the invoice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,21 +54,6 @@ pub(crate) struct Totals {
 pub(crate) struct Sales {
     pub(crate) name: String,
     pub(crate) totals: Totals,
-}
-
-/// A product and its sales of a day that has closed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Ranked {
-    pub(crate) product: String,
-    pub(crate) sales: Sales,
-}
-
-/// The best products of a day, by units.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Best {
-    ranked: Vec<Ranked>,
-    /// Whether the last product that came is among them.
-    changed: bool,
 }
 
 pub(crate) static LINES: Topic<String, Line> = Topic::new("invoice-lines", utf8(), json());
@@ -114,22 +100,14 @@ pub(crate) fn topology() -> millstream::Result<Topology> {
 
     let whole = Suppressed::until_window_closes(BufferConfig::unbounded());
     let closed = daily.suppress("closed-days", whole).to_stream();
+    let best = builder.store("top-products");
     closed
         .flat_map(|key, sales| {
             let product = key.key;
             sales.map(|sales| (key.window.start, Ranked { product, sales }))
         })
-        .group_by_key()
-        .aggregate("top-products", Best::default, |_, ranked, best| {
-            best.put(ranked);
-        })
-        .to_stream()
-        .flat_map_values(|best| best.filter(|best| best.changed))
-        .flat_map(|day, best| {
-            (1..)
-                .zip(best.ranked)
-                .map(move |(rank, it)| ((day, rank), it))
-        })
+        .repartition("top-products")
+        .process(best, Ranking)
         .to(&TOP);
     closed
         .flat_map(|key, sales| sales.map(|it| (key.key, (key.window.start, it.totals.units))))
@@ -147,22 +125,6 @@ impl Totals {
         self.revenue = self.revenue.saturating_add(line.amount);
         if line.invoice.starts_with('C') {
             self.returned = self.returned.saturating_sub(line.quantity);
-        }
-    }
-}
-
-impl Best {
-    /// Puts a product where it belongs; of equal ones that with the smaller code is first.
-    fn put(&mut self, it: Ranked) {
-        let better = |other: &Ranked| {
-            let units = |ranked: &Ranked| -ranked.sales.totals.units;
-            (units(other), &other.product) < (units(&it), &it.product)
-        };
-        let at = self.ranked.partition_point(better);
-        self.changed = at < RANKS;
-        if self.changed {
-            self.ranked.insert(at, it);
-            self.ranked.truncate(RANKS);
         }
     }
 }

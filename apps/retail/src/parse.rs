@@ -119,13 +119,23 @@ fn time(text: &str) -> Option<Timestamp> {
     let second = clock.get(2).copied().unwrap_or(0);
     let valid = (1971..2100).contains(&year)
         && (1..=12).contains(&month)
-        && (1..=31).contains(&day)
+        && (1..=days_of(year, month)).contains(&day)
         && hour < 24
         && minute < 60
         && second < 60
         && clock.len() <= 3;
     let of_day = (hour * 60 + minute) * 60 + second;
     valid.then(|| days(year, month, day) * DAY + of_day * 1_000)
+}
+
+/// How many days a month has.
+fn days_of(year: i64, month: i64) -> i64 {
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    match month {
+        2 => 28 + i64::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
 }
 
 /// Days from 1970-01-01, by counting years from March on, so that leap days come last.
@@ -172,6 +182,8 @@ mod tests {
             ("1,,D,1,2010-12-01 09:41,1,,", "code"),
             ("1,X,D,one,2010-12-01 09:41,1,,", "quantity"),
             ("1,X,D,1,2010-13-01 09:41,1,,", "date"),
+            ("1,X,D,1,2011-02-31 09:41,1,,", "date"),
+            ("1,X,D,1,2/29/2011 9:41,1,,", "date"),
             ("1,X,D,1,yesterday,1,,", "date"),
             ("1,X,D,1,2010-12-01 09:41,1.0000001,,", "price"),
             ("1,X,D,1,2010-12-01 09:41,1e3,,", "price"),
@@ -191,5 +203,25 @@ mod tests {
         ] {
             assert_eq!(time(&format!("{date} 00:00")), Some(day * DAY), "{date}");
         }
+    }
+
+    #[test]
+    fn only_days_that_exist_are_read() {
+        let of = |year: i64, month: i64, day: i64| time(&format!("{year}-{month:02}-{day:02} 0:0"));
+        let mut next = 365;
+        for year in 1971..2100 {
+            for month in 1..=12 {
+                for day in (0..=32).filter_map(|day| of(year, month, day)) {
+                    // Each is the day after the one before it.
+                    assert_eq!(day, next * DAY, "{year}-{month}");
+                    next += 1;
+                }
+            }
+        }
+        assert_eq!(next, days(2100, 1, 1));
+        assert_eq!(
+            [1900, 2000, 2023, 2024].map(|year| days_of(year, 2)),
+            [28, 29, 28, 29]
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     generate::Generator,
+    late::Late,
     model::{self, LINES},
     source::Source,
     tables,
@@ -22,7 +23,7 @@ pub(crate) struct Options {
     /// that fetch-data has put into the cache
     #[arg(long, value_name = "FILE.csv")]
     input: Option<PathBuf>,
-    /// Stream this many lines of a made-up shop instead
+    /// Stream the first so many lines of a made-up shop instead, or what is left of them
     #[arg(long, value_name = "N", conflicts_with = "input")]
     generate: Option<u64>,
     #[command(flatten)]
@@ -34,19 +35,22 @@ pub(crate) fn run(config: Config, options: &Options) -> Result<()> {
     let program = Program::open(model::topology()?, config)?;
     let location = options.run.location(&program, "retail.db");
     let sinks = tables::sinks(&program, &location)?;
+    let mut late = Late::of(&program)?;
     let mut run = Run::start(program, sinks, &options.run)?;
     run.feed(&name, &LINES, source)?;
-    run.watch("lines", |_, taken| {
+    run.watch("lines", |streams, taken| {
         Ok(Sight {
             count: taken,
-            message: String::new(),
+            message: format!("too late for {} windows", Late::so_far(streams)),
         })
     })?;
+    let late = late.settled(run.streams())?;
     let end = run.close()?;
-    let results = tables::results(&location)?;
+    let results = tables::results(&location, late)?;
     let text = format!(
-        "{} lines in {:.1} s ({} left out)\n{results:#?}",
-        end.taken, end.seconds, end.malformed
+        "{} lines, {} of them in this run, in {:.1} s ({} left out, too late for {late} windows)\n\
+         {results:#?}",
+        end.taken, end.fed, end.seconds, end.malformed
     );
     end.tell(end.taken, results, &text)
 }
@@ -55,7 +59,8 @@ pub(crate) fn run(config: Config, options: &Options) -> Result<()> {
 fn open_source(options: &Options) -> Result<(String, Source)> {
     if let Some(lines) = options.generate {
         let source = Source::Generated(Generator::new(lines));
-        return Ok((format!("generated-{lines}"), source));
+        // The shop's lines are always the same ones, so more of them go on where fewer ended.
+        return Ok(("generated".to_owned(), source));
     }
     let Some(path) = options.input.clone().or_else(|| fetched("cdnow.csv")) else {
         bail!("nothing to stream: give --input FILE.csv, or run apps/retail/fetch-data");

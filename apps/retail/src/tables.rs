@@ -2,7 +2,8 @@
 
 use crate::{
     forecast::Trend,
-    model::{DAILY, DAY, FORECASTS, HOURLY, MILLIONTHS, PRODUCTS, Product, Ranked, Sales, TOP},
+    model::{DAILY, DAY, FORECASTS, HOURLY, MILLIONTHS, PRODUCTS, Product, Sales, TOP},
+    ranking::Ranked,
 };
 use anyhow::Result;
 use millstream::{
@@ -191,7 +192,9 @@ struct Grades {
 }
 
 impl Grades {
-    /// Of the table of forecasts, with the days before `day` that products have not sold on.
+    /// Of the table of forecasts, with the days before `day` that products have not sold on. That
+    /// is the day behind the last one that was ranked: the tables do not tell of later ones that
+    /// have closed without a sale.
     fn of(forecasts: &[Value], day: Timestamp) -> Self {
         let mut grades = Self::default();
         for mut trend in forecasts.iter().filter_map(trend) {
@@ -225,8 +228,8 @@ fn trend(row: &Value) -> Option<Trend> {
     })
 }
 
-/// What the tables add up to.
-pub(crate) fn results(location: &Location) -> Result<Map<String, Value>> {
+/// What the tables add up to, and for how many windows lines came too late in this run.
+pub(crate) fn results(location: &Location, late: u64) -> Result<Map<String, Value>> {
     let mut reader = Reader::open(location)?;
     let products = reader.rows(PRODUCT_ROWS.name(), u32::MAX)?;
     let forecasts = reader.rows(FORECAST_ROWS.name(), u32::MAX)?;
@@ -238,7 +241,7 @@ pub(crate) fn results(location: &Location) -> Result<Map<String, Value>> {
     let first = |row: &&Value| row["rank"] == 1;
     let last_day = best.iter().rfind(first);
     let last_day = last_day.and_then(|row| row["day"].as_i64());
-    let grades = Grades::of(&forecasts, last_day.unwrap_or(0) + DAY);
+    let grades = Grades::of(&forecasts, last_day.unwrap_or(0).saturating_add(DAY));
     let results = [
         ("products", json!(products.len())),
         ("sales", json!(count("lines"))),
@@ -255,6 +258,7 @@ pub(crate) fn results(location: &Location) -> Result<Map<String, Value>> {
         ("forecasts", json!(grades.days)),
         ("forecast_mae", json!(grades.mean(grades.error))),
         ("naive_mae", json!(grades.mean(grades.naive_error))),
+        ("late", json!(late)),
     ];
     Ok(results
         .map(|(name, value)| (name.to_owned(), value))

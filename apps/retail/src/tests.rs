@@ -4,12 +4,18 @@
 
 use crate::{
     forecast::Trend,
+    generate::Generator,
     model::{
-        DAILY, DAY, FORECASTS, HOUR, HOURLY, LINES, Line, MILLIONTHS, PRODUCTS, Ranked, Sales, TOP,
-        Totals, topology,
+        DAILY, DAY, FORECASTS, HOUR, HOURLY, LINES, Line, MILLIONTHS, PRODUCTS, Sales, TOP, Totals,
+        topology,
     },
+    ranking::Ranked,
 };
-use millstream::prelude::*;
+use millstream::{
+    core::task::{Emission, TaskConfig},
+    prelude::*,
+};
+use std::{collections::HashMap, hash::Hash};
 
 fn line(invoice: &str, quantity: i64, price: i64) -> Line {
     Line {
@@ -159,4 +165,69 @@ fn ten_products_are_ranked_and_the_same_ranks_are_not_told_again() {
     // Products come in the order of their codes, so each is better than all before it.
     let told = (1..=10).sum::<usize>() + 10 * 10;
     assert_eq!(top.len(), told);
+}
+
+/// What a topic says last of each key.
+fn table<K: Hash + Eq, V>(driver: &mut TopologyTestDriver, topic: &Topic<K, V>) -> HashMap<K, V> {
+    let told = driver.read_key_values(topic).unwrap();
+    told.into_iter()
+        .map(|(key, row)| (key, row.unwrap()))
+        .collect()
+}
+
+/// The driver commits with every record; `tests/cli.rs` runs it with many records in a commit.
+#[test]
+fn the_tables_are_the_same_when_changes_are_told_per_commit() {
+    let run = |emission| {
+        let mut config = TaskConfig::new("retail");
+        config.emission = emission;
+        let mut driver = TopologyTestDriver::with_config(topology().unwrap(), &config).unwrap();
+        for (product, line, time) in Generator::new(2_000) {
+            driver.pipe(&LINES, product, line, time).unwrap();
+        }
+        driver
+    };
+    let (mut each, mut commit) = (run(Emission::PerUpdate), run(Emission::PerCommit));
+    let top = table(&mut commit, &TOP);
+    assert_eq!(top, table(&mut each, &TOP));
+    // Five days have closed, and each has ten ranks, of ten products.
+    let mut ranks: Vec<_> = top.keys().collect();
+    ranks.sort_unstable();
+    let days = ranks.chunk_by(|one, other| one.0 == other.0);
+    let days: Vec<Vec<_>> = days
+        .map(|day| day.iter().map(|key| key.1).collect())
+        .collect();
+    assert_eq!(days, vec![(1..=10).collect::<Vec<_>>(); 5]);
+    for day in ranks.chunk_by(|one, other| one.0 == other.0) {
+        let mut products: Vec<_> = day.iter().map(|key| &top[key].product).collect();
+        products.sort_unstable();
+        products.dedup();
+        assert_eq!(products.len(), 10);
+    }
+    assert_eq!(table(&mut commit, &FORECASTS), table(&mut each, &FORECASTS));
+    assert_eq!(table(&mut commit, &HOURLY), table(&mut each, &HOURLY));
+    assert_eq!(table(&mut commit, &DAILY), table(&mut each, &DAILY));
+    assert_eq!(table(&mut commit, &PRODUCTS), table(&mut each, &PRODUCTS));
+}
+
+#[test]
+fn a_day_may_be_as_far_away_as_time_goes() {
+    let mut driver = TopologyTestDriver::new(topology().unwrap()).unwrap();
+    // Microseconds where milliseconds are meant, and worse.
+    let times = [
+        DAY,
+        1_300_000_000_000_000,
+        4_000_000_000_000_000_000,
+        i64::MAX,
+    ];
+    for time in times {
+        driver
+            .pipe(&LINES, "A".to_owned(), line("1", 3, 1), time)
+            .unwrap();
+    }
+    let told = driver.read_key_values(&FORECASTS).unwrap();
+    let last = told.last().unwrap().1.clone().unwrap();
+    assert_eq!(told.len(), 3);
+    assert_eq!((last.day, last.last), (times[2] / DAY * DAY + DAY, 3));
+    assert_eq!(last.days, u64::try_from(times[2] / DAY - 1).unwrap());
 }

@@ -22,7 +22,7 @@ pub(crate) struct Options {
     /// without it, the reviews that fetch-data has put into the cache
     #[arg(long, value_name = "FILE.tsv")]
     input: Option<PathBuf>,
-    /// Stream this many made-up sentences instead
+    /// Stream the first so many made-up sentences instead, or what is left of them
     #[arg(long, value_name = "N", conflicts_with = "input")]
     generate: Option<u64>,
     #[command(flatten)]
@@ -53,7 +53,8 @@ pub(crate) fn run(config: Config, options: &Options) -> Result<()> {
 /// Opens what is to be streamed, with the name under which its place is remembered.
 fn open_source(options: &Options) -> Result<(String, Source)> {
     if let Some(records) = options.generate {
-        return Ok((format!("generated-{records}"), Source::generated(records)));
+        // The sentences are always the same ones, so more of them go on where fewer ended.
+        return Ok(("generated".to_owned(), Source::generated(records)));
     }
     let Some(path) = options.input.clone().or_else(|| fetched("imdb-mixed.tsv")) else {
         bail!("nothing to stream: give --input FILE.tsv, or run apps/sentiment/fetch-data");

@@ -100,6 +100,20 @@ fn a_second_run_goes_on_where_the_first_ended() {
 }
 
 #[test]
+fn a_longer_run_of_made_up_sentences_goes_on_where_a_shorter_one_ended() {
+    let (whole, home) = (Home::new(), Home::new());
+    let expected = whole.learn(&["--generate", "300"]);
+    assert_eq!(home.learn(&["--generate", "100"])["records"], 100);
+    for sentences in ["300", "50"] {
+        let told = home.learn(&["--generate", sentences]);
+        for name in ["records", "fingerprint"] {
+            assert_eq!(told[name], expected[name], "{name}, {sentences}");
+        }
+    }
+    assert_eq!(home.rows(), whole.rows());
+}
+
+#[test]
 fn the_topology_is_printed_in_four_formats() {
     let home = Home::new();
     let text = home.good(&["topology"]);
