@@ -55,6 +55,17 @@ fn a_store_name_used_twice_is_told_once_with_both_places() {
 }
 
 #[test]
+fn a_topic_has_a_partition() {
+    let builder = StreamsBuilder::new();
+    let none = Repartitioned::with("none", utf8(), i64_be()).partitions(0);
+    let line = line!() + 1;
+    builder.stream(&IN).repartition(none).to(&OUT);
+    let told = mistakes(builder);
+    told_at(&told[0], line, "\"none\" would have no partition");
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+#[test]
 fn a_repartition_may_not_take_the_name_that_a_grouping_has() {
     let builder = StreamsBuilder::new();
     let stream = builder.stream(&IN).map(|k, n| (k, n));

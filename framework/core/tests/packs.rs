@@ -360,6 +360,46 @@ fn a_dead_letter_says_which_record_of_a_pack_it_was() {
 }
 
 #[test]
+fn a_call_that_ends_later_is_refused_as_the_record_of_a_pack_that_it_was_made_for() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let (told, builder) = (heard.clone(), StreamsBuilder::new());
+    builder.on_error(ErrorHandler::new(move |refused| {
+        let from = refused.record_metadata().unwrap();
+        told.lock().unwrap().push((from.offset, from.index));
+        ErrorPolicy::DeadLetter
+    }));
+    let executor = InlineExecutor::new();
+    let calls = executor.clone();
+    let refuse = move |_: String, value: u64| {
+        let sleep = calls.sleep(Duration::from_millis(value));
+        async move {
+            sleep.await;
+            Err::<u64, _>("never")
+        }
+    };
+    let config = AsyncConfig::new().concurrency(8).unordered();
+    let spread = Repartitioned::with("between", utf8(), u64_be());
+    let records = builder.stream(&IN).repartition(spread);
+    records.map_async("refuse", config, refuse).to(&OUT);
+    let mut task = open(&builder.build().unwrap(), Some(executor.clone()));
+    add(&mut task, log(&[&[1], &[2, 3, 4], &[5]]));
+    // All are taken in before any of them is answered.
+    assert_eq!(task.process(9).unwrap(), 5);
+    assert_eq!(*heard.lock().unwrap(), []);
+    while task.outstanding_calls() > 0 {
+        executor.wait(Duration::ZERO);
+        task.settle_calls().unwrap();
+    }
+    let all = [(0, 0), (1, 0), (1, 1), (1, 2), (2, 0)];
+    assert_eq!(*heard.lock().unwrap(), all);
+    let indexes = letters_say(&mut task, "__streams.errors.index");
+    assert_eq!(
+        indexes,
+        ["", "", "1", "2", ""].map(|index| (!index.is_empty()).then(|| index.to_owned()))
+    );
+}
+
+#[test]
 fn a_pack_in_another_topic_is_refused_and_not_dropped_for_having_no_key() {
     let builder = StreamsBuilder::new();
     builder.stream(&IN).to(&OUT);

@@ -462,7 +462,7 @@ fn a_record_made_before_all_time_is_refused_and_not_written() {
         .add(0, records(0, &[("a", "1", 9), ("a", "2", 10)]));
     bench.task.process(9).unwrap();
     assert_eq!(bench.texts("out"), ["a2"]);
-    assert_eq!(bench.task.dropped().production, 1);
+    assert_eq!(bench.task.dropped().processing, 1);
 }
 
 #[test]

@@ -112,6 +112,7 @@ impl StreamsBuilder {
             logging,
             format,
             expires: None,
+            retention: None,
             at,
             source: None,
             query: Some(Arc::new(Formats { key, value })),
@@ -172,11 +173,13 @@ impl StreamsBuilder {
             retention,
         } = shape;
         let formats = (key.codec().name(), value.codec().name());
+        let expires = (retention < Timestamp::MAX).then_some(shape);
         self.add_store(StoreSpec {
             name,
             logging,
             format: format!("timed/{kind:?}{cut}/{wide}/{}/{}", formats.0, formats.1),
-            expires: (retention < Timestamp::MAX).then_some(shape),
+            expires,
+            retention: expires.map(|shape| shape.retention),
             at,
             source: None,
             query: Some(Arc::new(TimedFormats { key, value, shape })),
@@ -236,6 +239,7 @@ impl StreamsBuilder {
             logging,
             format,
             expires: None,
+            retention: Some(retention),
             at,
             source: None,
             query: Some(Arc::new(VersionedFormats { key, value, shape })),
@@ -339,7 +343,7 @@ impl StreamsBuilder {
     pub(crate) fn add_repartition(
         &self,
         name: &str,
-        partitions: Option<u32>,
+        (partitions, placed): (Option<u32>, bool),
         format: String,
         at: &'static Location<'static>,
     ) -> TopicName {
@@ -347,6 +351,7 @@ impl StreamsBuilder {
             name: name.to_owned(),
             partitions,
             format,
+            placed,
         };
         let declared = (topic, self.place(at));
         self.draft.borrow_mut().repartitions.push(declared);

@@ -158,7 +158,7 @@ impl<K, V> Repartitioned<K, V> {
     #[must_use]
     pub fn partitions(self, partitions: u32) -> Self {
         Self {
-            partitions: Some(partitions.max(1)),
+            partitions: Some(partitions),
             ..self
         }
     }

@@ -194,7 +194,8 @@ impl<'b, K2: Data, V2: Data> KGroupedTable<'b, K2, V2> {
         let (builder, name) = (self.changes.builder, self.serdes.name_or(store));
         let formats = (key.codec().name(), value.codec().name());
         let format = format!("{}/change<{}>", formats.0, formats.1);
-        let topic = builder.add_repartition(name, None, format, std::panic::Location::caller());
+        let at = std::panic::Location::caller();
+        let topic = builder.add_repartition(name, (None, false), format, at);
         let write = move |change: &Change<V2>, out: &mut Vec<u8>| encode(value, change, out);
         self.changes.sink(topic.clone(), key, write, None);
         builder.read_back(topic, key, move |bytes| decode(value, bytes))

@@ -83,6 +83,7 @@ impl StreamsBuilder {
             // The limit is none of the format: rows fit any.
             format: format!("lru/{}/{}", formats.0, formats.1),
             expires: None,
+            retention: None,
             at,
             source: None,
             query: Some(Arc::new(LruFormats { key, value })),

@@ -382,6 +382,10 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
             partitions,
             partitioner,
         } = topic.into();
+        if partitions == Some(0) {
+            let text = format!("the repartition topic {name:?} would have no partition");
+            self.builder.mistake(Location::caller(), text);
+        }
         self.through(&name, serdes, partitions, partitioner)
     }
 
@@ -396,7 +400,8 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
         let Grouped { key, value, .. } = serdes;
         let format = format!("{}/{}", key.codec().name(), value.codec().name());
         let at = Location::caller();
-        let topic = self.builder.add_repartition(name, partitions, format, at);
+        let spread = (partitions, partitioner.is_some());
+        let topic = self.builder.add_repartition(name, spread, format, at);
         self.builder.add_format(&topic, (key, value), Role::Stream);
         let encode = move |v: &V, out: &mut Vec<u8>| value.encode(v, out);
         self.sink(topic.clone(), key, encode, partitioner.map(of_streams));

@@ -11,13 +11,13 @@ use crate::{
     error::Result,
     link::{Data, Linker, Push},
     record::{Record, Timestamp},
-    serde::Serde,
+    serde::{Encoded, Serde},
     store::{KeyValueStore, Materialized, Storable, StoreHandle, TimedKind, TimedStore},
     task::{OffsetReset, TaskContext},
     topology::{Logging, NodeKind, SourceCopy, StoreId, TopicName, formats::Role, global::writer},
     window::Windowed,
 };
-use std::{marker::PhantomData, sync::Arc};
+use std::{marker::PhantomData, panic::Location, sync::Arc};
 
 /// A change of one row. `old` is filled only where somebody downstream reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -263,8 +263,15 @@ impl<K: Data, A: Data> KTable<'_, Windowed<K>, A> {
     }
 }
 
-impl<'b, K: Storable, V: Storable> KStream<'b, K, V> {
-    /// The last value of each key as a table. Records with a null key are dropped and counted.
+impl<'b, K: Data, V: Data> KStream<'b, K, V> {
+    /// The last value of each key as a table; a value that its serde writes as null deletes the
+    /// row. Records with a null key are dropped and counted.
+    ///
+    /// Of `Option`s only [`option`](crate::serde::option()) writes `None` as null; the default serde
+    /// makes it a row, and [`KStream::to_table_of_rows`] knows what it means.
+    ///
+    /// If the key was changed before, records go through a repartition topic, whose bytes are those
+    /// of the store.
     ///
     /// ```
     /// use millstream_core::prelude::*;
@@ -285,18 +292,43 @@ impl<'b, K: Storable, V: Storable> KStream<'b, K, V> {
     #[track_caller]
     pub fn to_table(self, materialized: impl Into<Materialized<K, V>>) -> KTable<'b, K, V> {
         let materialized = materialized.into();
-        let input = self.by_key(&materialized.name, Grouped::by_default());
-        input.map_values(Some).kept_in(materialized)
+        let (key, value) = (materialized.key, materialized.value);
+        let input = self.by_key(&materialized.name, Grouped::with(key, value));
+        let row = move |of: V| (!value.is_null(&of)).then_some(of);
+        input.map_values(row).kept_in(materialized)
     }
 }
 
-impl<'b, K: Storable, V: Storable> KStream<'b, K, Option<V>> {
-    /// The last value of each key as a table, `None` deleting the row.
+impl<'b, K: Data, V: Data> KStream<'b, K, Option<V>> {
+    /// The last value of each key as a table, `None` deleting the row. Otherwise it is as
+    /// [`KStream::to_table`].
     #[track_caller]
     pub fn to_table_of_rows(self, materialized: impl Into<Materialized<K, V>>) -> KTable<'b, K, V> {
         let materialized = materialized.into();
-        let input = self.by_key(&materialized.name, Grouped::by_default());
-        input.kept_in(materialized)
+        self.rows_by_key(&materialized).kept_in(materialized)
+    }
+
+    /// As [`KStream::by_key`], in the serdes of a store, which know nothing of `None`.
+    #[track_caller]
+    fn rows_by_key(self, materialized: &Materialized<K, V>) -> Self {
+        if self.rekeyed.is_none() {
+            return self;
+        }
+        let (builder, at) = (self.builder, Location::caller());
+        let (key, value) = (materialized.key, materialized.value);
+        let format = format!("{}/option<{}>", key.codec().name(), value.codec().name());
+        let topic = builder.add_repartition(&materialized.name, (None, false), format, at);
+        builder.add_format(&topic, (key, value), Role::Table);
+        let write = move |row: &Option<V>, out: &mut Vec<u8>| match row {
+            Some(row) => value.encode(row, out),
+            None => Ok(Encoded::Null),
+        };
+        self.sink(topic.clone(), key, write, None);
+        let read = move |bytes: Option<&[u8]>| {
+            let row = bytes.map(|bytes| value.decode(Some(bytes)));
+            row.transpose()
+        };
+        builder.read_back(topic, key, read)
     }
 }
 

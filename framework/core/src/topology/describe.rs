@@ -130,7 +130,10 @@ impl Topology {
                 let store = self.store(id);
                 let logged = store.logging == Logging::Changelog;
                 let changelog = logged.then(|| format!("{}-changelog", store.name));
-                json!({ "name": store.name, "changelog": changelog, "format": store.format })
+                json!({
+                    "name": store.name, "changelog": changelog, "format": store.format,
+                    "retention_ms": store.retention,
+                })
             });
             json!({
                 "id": id,
@@ -140,7 +143,10 @@ impl Topology {
         });
         let repartitions = self.repartitions.iter().map(|topic| {
             let shown = TopicName::Repartition(topic.name.clone()).shown();
-            json!({ "name": shown, "partitions": topic.partitions, "format": topic.format })
+            json!({
+                "name": shown, "partitions": topic.partitions, "format": topic.format,
+                "partitioner": topic.placed,
+            })
         });
         let globals = self.globals.iter().map(|global| {
             json!({

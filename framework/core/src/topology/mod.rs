@@ -25,6 +25,7 @@ use crate::{
     error::Result,
     link::Linker,
     record::RawRecord,
+    record::Timestamp,
     store::{StateStore, StoreEnv, StoreKind, TimedShape},
     task::{ErrorHandler, OffsetReset},
 };
@@ -160,6 +161,8 @@ pub struct StoreSpec {
     /// What its rows are and how long they are kept, where all of them expire one day by the
     /// store's own clock.
     pub expires: Option<TimedShape>,
+    /// How many milliseconds back its rows reach, where it forgets what is older.
+    pub retention: Option<Timestamp>,
     /// Where the program declares it.
     pub at: &'static Location<'static>,
     /// The user's topic of which the store is a copy, so that it could be restored from there
@@ -193,6 +196,7 @@ impl StoreSpec {
             logging: Logging::Changelog,
             format: format.into(),
             expires: None,
+            retention: None,
             at: Location::caller(),
             source: None,
             query: None,
@@ -278,6 +282,8 @@ pub(crate) struct Repartition {
     pub(crate) partitions: Option<u32>,
     /// What its records are: the formats of keys and values.
     pub(crate) format: String,
+    /// Whether the program itself says which partition a record goes to.
+    pub(crate) placed: bool,
 }
 
 /// A connected part of the program: what one task runs for one partition.

@@ -246,14 +246,21 @@ fn what_cannot_close_is_told() {
     let _ = grouped().windowed_by(TUMBLING).count(store);
     let store = Materialized::with("d", utf8(), u64_be()).with_retention(ms(15));
     let _ = grouped().count(store);
+    let _ = grouped()
+        .windowed_by(TUMBLING)
+        .emit_strategy(EmitStrategy::OnWindowClose)
+        .close_when_idle(ms(1))
+        .emit_strategy(EmitStrategy::OnWindowUpdate)
+        .count("e");
     let error = builder.build().err().unwrap().to_string();
     let told: Vec<_> = error.lines().collect();
-    assert_eq!(told.len(), 4, "{error}");
+    assert_eq!(told.len(), 5, "{error}");
     let texts = [
         "an unlimited window never closes",
         "windows that are told with every update tell nothing when they close",
         "the store \"c\" must keep its windows for at least 15 ms",
         "the store \"d\" is not one of windows",
+        "windows that are told with every update tell nothing when they close",
     ];
     for (line, text) in told.iter().zip(texts) {
         assert!(line.starts_with(file!()) && line.contains(text), "{line}");

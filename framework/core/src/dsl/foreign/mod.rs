@@ -132,14 +132,17 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
             builder.mistake(at, text.to_owned());
             return nothing(handle(builder, NodeId(0), None));
         };
-        let topic = |side: &str, format: String| {
-            builder.add_repartition(&format!("{name}-subscription-{side}"), None, format, at)
+        let topic = |side: &str, placed: bool, format: String| {
+            let topic = format!("{name}-subscription-{side}");
+            builder.add_repartition(&topic, (None, placed), format, at)
         };
+        let placed = (choose.is_some(), choose_other.is_some());
         let places = (Places::of(key, choose), Places::of(right_key, choose_other));
         let keys = (key.codec().name(), right_key.codec().name());
         let asked = format!("{}/subscription<{}>", keys.1, keys.0);
         let told = format!("{}/answer<{}>", keys.0, right.codec().name());
-        let (registration, response) = (topic("registration", asked), topic("response", told));
+        let registration = topic("registration", placed.1, asked);
+        let response = topic("response", placed.0, told);
         let store = Materialized::with(
             format!("{name}-subscription-store"),
             wire::raw(),

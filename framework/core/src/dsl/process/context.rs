@@ -2,7 +2,7 @@
 
 use super::{super::GlobalStore, ChildRef};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     link::{Data, Fanout},
     record::{Record, TaskId, Timestamp},
     store::{StateStore, StoreRef},
@@ -101,8 +101,9 @@ impl<K: Data, V: Data> ProcessorContext<'_, K, V> {
     /// Sends a record downstream, depth first: when this returns, all of it has happened.
     ///
     /// # Errors
-    /// What happens downstream.
+    /// A negative timestamp, which no record can have, and what happens downstream.
     pub fn forward(&mut self, record: Record<K, V>) -> Result<()> {
+        timely(record.timestamp)?;
         let sent = self.down.push(self.state.task, record);
         self.state.heed(sent)
     }
@@ -111,12 +112,13 @@ impl<K: Data, V: Data> ProcessorContext<'_, K, V> {
     /// [`KStream::process_to`](super::super::KStream::process_to).
     ///
     /// # Errors
-    /// What happens downstream.
+    /// As [`ProcessorContext::forward`].
     pub fn forward_to<CK: Data, CV: Data>(
         &mut self,
         child: &ChildRef<CK, CV>,
         record: Record<CK, CV>,
     ) -> Result<()> {
+        timely(record.timestamp)?;
         let sent = child.push(self.state.task, record);
         self.state.heed(sent)
     }
@@ -125,6 +127,15 @@ impl<K: Data, V: Data> ProcessorContext<'_, K, V> {
     pub fn record_metadata(&self) -> Option<RecordMetadata> {
         self.state.task.record_metadata()
     }
+}
+
+/// Refuses a time before 1970: no log takes such a record, and windows have no place for it.
+fn timely(timestamp: Timestamp) -> Result<()> {
+    if timestamp < 0 {
+        let text = format!("a processor forwards a record with timestamp {timestamp}");
+        return Err(Error::processing(text));
+    }
+    Ok(())
 }
 
 impl<'a, K, V> Deref for ProcessorContext<'a, K, V> {

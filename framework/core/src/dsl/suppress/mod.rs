@@ -199,6 +199,7 @@ impl StreamsBuilder {
             logging,
             format: format!("{order}/{}/{}", formats.0, formats.1),
             expires: None,
+            retention: None,
             at,
             source: None,
             query: None,

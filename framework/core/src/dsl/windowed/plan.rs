@@ -23,6 +23,11 @@ pub(super) struct Telling {
     idle: Option<Duration>,
 }
 
+/// What an idle timeout of windows that are told with every update comes to.
+const IDLE_UNTOLD: &str = "windows that are told with every update tell nothing when they close: \
+                           put .emit_strategy(EmitStrategy::OnWindowClose) before \
+                           close_when_idle(..), and no other one behind it";
+
 impl Telling {
     #[track_caller]
     pub(super) fn emit(self, builder: &StreamsBuilder, span: Span, emit: EmitStrategy) -> Self {
@@ -30,15 +35,16 @@ impl Telling {
             let text = "an unlimited window never closes, so it cannot be told on close";
             builder.mistake(Location::caller(), text.to_owned());
         }
+        if emit != EmitStrategy::OnWindowClose && self.idle.is_some() {
+            builder.mistake(Location::caller(), IDLE_UNTOLD.to_owned());
+        }
         Self { emit, ..self }
     }
 
     #[track_caller]
     pub(super) fn when_idle(self, builder: &StreamsBuilder, idle: Duration) -> Self {
         if self.emit != EmitStrategy::OnWindowClose {
-            let text = "windows that are told with every update tell nothing when they close: put \
-                        .emit_strategy(EmitStrategy::OnWindowClose) before close_when_idle(..)";
-            builder.mistake(Location::caller(), text.to_owned());
+            builder.mistake(Location::caller(), IDLE_UNTOLD.to_owned());
         }
         let idle = Some(idle);
         Self { idle, ..self }

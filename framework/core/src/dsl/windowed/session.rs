@@ -52,13 +52,13 @@ impl SessionWindows {
         mut visit: impl FnMut(At),
     ) {
         let latest_start = time.saturating_add(self.gap);
-        let mut cursor = At::first(time.saturating_sub(self.gap));
-        while let Some((at, _)) = first_from(cursor) {
+        let mut cursor = Some(At::first(time.saturating_sub(self.gap)));
+        while let Some((at, _)) = cursor.and_then(&first_from) {
             if at.second > latest_start {
                 return;
             }
             visit(at);
-            cursor = At::new(at.time, at.second.saturating_add(1));
+            cursor = at.next();
         }
     }
 

@@ -35,6 +35,15 @@ impl At {
         Self::new(time, i64::MIN)
     }
 
+    /// The place behind this one; `None` behind the last of all.
+    pub(crate) const fn next(self) -> Option<Self> {
+        match (self.second.checked_add(1), self.time.checked_add(1)) {
+            (Some(second), _) => Some(Self::new(self.time, second)),
+            (None, Some(time)) => Some(Self::first(time)),
+            (None, None) => None,
+        }
+    }
+
     /// Behind all rows of a time.
     pub const fn last(time: Timestamp) -> Self {
         Self::new(time, i64::MAX)

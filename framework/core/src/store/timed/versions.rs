@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     batch::RecordBatch,
-    error::Result,
+    error::{Error, Result},
     record::Timestamp,
     serde::Serde,
     store::{StateStore, StoreEnv},
@@ -54,6 +54,14 @@ pub struct VersionedStore<K: 'static, V: 'static> {
     rows: TimedStore<K, Option<V>>,
 }
 
+/// Refuses the end of time: a version that ended there could not be told from one that has not.
+fn can_begin(since: Timestamp) -> Result<()> {
+    match since {
+        Timestamp::MAX => Err(Error::processing("no version can begin at the end of time")),
+        _ => Ok(()),
+    }
+}
+
 impl<K: 'static, V: 'static> VersionedStore<K, V> {
     /// An overlay over a column; `value` is what [`versions_of`](crate::store::versions_of) makes
     /// of the serde of the values.
@@ -84,8 +92,10 @@ impl<K: 'static, V: 'static> VersionedStore<K, V> {
     /// the next version begins that is known already. `None`, and nothing happens, for a null key.
     ///
     /// # Errors
-    /// Where storage fails or the stored bytes cannot be decoded.
+    /// Where storage fails or the stored bytes cannot be decoded, and for `Timestamp::MAX`, which is
+    /// where the version lies that holds now.
     pub fn put(&mut self, key: &K, value: Option<V>, since: Timestamp) -> Result<Option<Put>> {
+        can_begin(since)?;
         let Some(rows) = self.rows.rows(key)? else {
             return Ok(None);
         };
@@ -103,6 +113,7 @@ impl<K: 'static, V: 'static> VersionedStore<K, V> {
     where
         V: Clone,
     {
+        can_begin(since)?;
         let Some(rows) = self.rows.rows(key)? else {
             return Ok(None);
         };
@@ -119,6 +130,7 @@ impl<K: 'static, V: 'static> VersionedStore<K, V> {
     where
         V: Clone,
     {
+        can_begin(since)?;
         let Some(rows) = self.rows.rows(key)? else {
             return Ok(None);
         };

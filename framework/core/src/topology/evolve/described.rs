@@ -6,12 +6,21 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Store {
     pub(super) format: String,
     pub(super) logged: bool,
+    /// The topics, of those that its subtopology reads, whose records come to the operator that
+    /// has it first: that keeps it, and those behind look rows up.
+    pub(super) sources: BTreeSet<String>,
+    /// Those whose records come to any operator that has it. Two processors may share a store.
+    pub(super) all_sources: BTreeSet<String>,
+    /// How many milliseconds back its rows reach, where it forgets what is older.
+    pub(super) retention: Option<i64>,
 }
 
-/// A repartition topic; its format is not told by descriptions from before it was.
+/// A repartition topic; its format, and who says where its records go, is not told by descriptions
+/// from before it was.
 pub(super) struct Repartition {
     pub(super) partitions: Option<u64>,
     pub(super) format: Option<String>,
+    pub(super) placed: Option<bool>,
 }
 
 pub(super) struct Sub {
@@ -52,17 +61,28 @@ impl Described {
         let mut subs = Vec::new();
         for sub in list(&json, "subtopologies")? {
             let id = sub["id"].as_u64().ok_or("a subtopology has no number")?;
-            let (mut sources, mut stores) = (BTreeSet::new(), BTreeMap::new());
-            for node in list(sub, "nodes")? {
-                if node["kind"] == "source" {
-                    sources.insert(text_of(node, "topic")?);
-                }
-            }
+            let nodes = list(sub, "nodes")?;
+            let mut stores = BTreeMap::new();
             for store in list(sub, "stores")? {
-                let format = text_of(store, "format")?;
-                let logged = !store["changelog"].is_null();
-                stores.insert(text_of(store, "name")?, Store { format, logged });
+                let name = text_of(store, "name")?;
+                let has = |node: &&Value| {
+                    node["stores"]
+                        .as_array()
+                        .is_some_and(|all| has_text(all, &name))
+                };
+                let users: Vec<_> = nodes.iter().filter(has).collect();
+                let declared = Store {
+                    format: text_of(store, "format")?,
+                    logged: !store["changelog"].is_null(),
+                    sources: sources_above(nodes, users.iter().take(1).copied().collect())?,
+                    all_sources: sources_above(nodes, users)?,
+                    retention: store["retention_ms"].as_i64(),
+                };
+                stores.insert(name, declared);
             }
+            let sources = (nodes.iter().filter(|node| node["kind"] == "source"))
+                .map(|node| text_of(node, "topic"))
+                .collect::<Result<_, _>>()?;
             subs.push(Sub {
                 id,
                 sources,
@@ -74,6 +94,7 @@ impl Described {
             let declared = Repartition {
                 partitions: topic["partitions"].as_u64(),
                 format: topic["format"].as_str().map(str::to_owned),
+                placed: topic["partitioner"].as_bool(),
             };
             repartitions.insert(text_of(topic, "name")?, declared);
         }
@@ -105,6 +126,32 @@ impl Described {
         let sources = self.subs.iter().flat_map(|sub| &sub.sources);
         sources.cloned().collect()
     }
+}
+
+/// The topics whose records come to some operators.
+fn sources_above<'v>(
+    nodes: &'v [Value],
+    mut operators: Vec<&'v Value>,
+) -> Result<BTreeSet<String>, String> {
+    let (mut known, mut sources) = (BTreeSet::new(), BTreeSet::new());
+    while let Some(node) = operators.pop() {
+        let name = text_of(node, "name")?;
+        if node["kind"] == "source" {
+            sources.insert(text_of(node, "topic")?);
+        }
+        let before = |other: &&Value| {
+            let next = other["successors"].as_array();
+            next.is_some_and(|next| has_text(next, &name))
+        };
+        if known.insert(name.clone()) {
+            operators.extend(nodes.iter().filter(before));
+        }
+    }
+    Ok(sources)
+}
+
+fn has_text(list: &[Value], text: &str) -> bool {
+    list.iter().any(|one| one == text)
 }
 
 fn list<'v>(json: &'v Value, name: &str) -> Result<&'v [Value], String> {

@@ -2,7 +2,7 @@
 
 use super::{
     Verdict,
-    described::{Repartition, StoreIn, Sub},
+    described::{Repartition, Store, StoreIn},
 };
 use millstream_state::{Fit, logging_changed, shown, shown_apart};
 
@@ -18,6 +18,21 @@ pub(super) fn rerouted(was: &Repartition, is: &Repartition) -> (Verdict, String)
              would move to other tasks",
             shown(is),
             shown(was)
+        );
+        return (Verdict::Reset, why);
+    }
+    if let (Some(before), Some(now)) = (was.placed, is.placed)
+        && before != now
+    {
+        let who = |placed: bool| match placed {
+            true => "a partitioner of the program's",
+            false => "the bytes of keys",
+        };
+        let why = format!(
+            "is placed by {} and not by {} any more: keys move to other tasks than those that \
+             have their rows",
+            who(now),
+            who(before)
         );
         return (Verdict::Reset, why);
     }
@@ -72,18 +87,20 @@ pub(super) fn kept(was: &StoreIn<'_>, is: &StoreIn<'_>) -> (Verdict, String) {
     if before.logged != now.logged {
         return (Verdict::Reset, logging_changed(now.logged).to_owned());
     }
-    if was.sub.sources.is_disjoint(&is.sub.sources) {
-        let list = |sub: &Sub| sub.sources.iter().cloned().collect::<Vec<_>>().join(", ");
+    if before.sources.is_disjoint(&now.all_sources) && now.sources.is_disjoint(&before.all_sources)
+    {
+        let list = |store: &Store| store.sources.iter().cloned().collect::<Vec<_>>().join(", ");
         let why = format!(
-            "is made from {} and not from {} any more: its rows may be in other partitions than \
-             the records that change them",
-            list(is.sub),
-            list(was.sub)
+            "is made from {} and not from {} any more: its old rows are none of those, and may \
+             be in other partitions than the records that change them. Give the new store another \
+             name, or reset",
+            list(now),
+            list(before)
         );
         return (Verdict::Reset, why);
     }
     match (was.sub.id == is.sub.id, now.logged) {
-        (true, _) => (Verdict::Compatible, format),
+        (true, _) => (Verdict::Compatible, format + &forgotten(before, now)),
         (false, true) => (
             Verdict::Restore,
             format!(
@@ -98,5 +115,17 @@ pub(super) fn kept(was: &StoreIn<'_>, is: &StoreIn<'_>) -> (Verdict, String) {
                 was.sub.id, is.sub.id
             ),
         ),
+    }
+}
+
+/// What there is to say where rows are kept for longer than they were.
+fn forgotten(was: &Store, is: &Store) -> String {
+    match (was.retention, is.retention) {
+        (Some(before), Some(now)) if before < now => format!(
+            ", but keeps rows for {now} ms and not {before}: what has gone does not come back, so a \
+             record that would have been too late for the old program finds nothing of the window \
+             or the history that it belongs to, and begins it anew"
+        ),
+        _ => String::new(),
     }
 }

@@ -157,8 +157,9 @@ impl Evolution {
                 let why = "is new, and so is all that it is made from";
                 self.tell(Verdict::Compatible, "store", is.name, why);
             } else {
-                let why = "is new, and starts empty, while records that it would be made from are \
-                           processed already: reset, unless it is meant to begin now";
+                let why = "is new, and starts empty, or with what an earlier program left under \
+                           its name, while records that it would be made from are processed \
+                           already: reset, unless it is meant to begin now";
                 self.tell(Verdict::Reset, "store", is.name, why);
             }
         }
