@@ -7,7 +7,7 @@ use millstream_core::record::{Offset, TopicPartition};
 use millstream_kafka::{Guarantee, KafkaClient, KafkaConfig, KafkaLog};
 use millstream_log::{
     Broker, Log,
-    contract::{self, Harness, Terms},
+    contract::{self, Excuse, Harness, Terms},
 };
 use millstream_runtime::clock::{Clock, SystemClock};
 use millstream_tests::servers::unique;
@@ -18,15 +18,17 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What it does not hold: with transactions all but the last.
-const CANNOT: &[(&str, &str)] = &[
-    (
-        "members must agree on the tasks",
-        "members with other tasks may join: one version of a program takes over from another",
-    ),
-    (
-        "a second client of a name fences the first",
-        "it is by transactions that a name has one owner",
-    ),
+const CANNOT: &[Excuse] = &[
+    Excuse {
+        case: "members must agree on the tasks",
+        why: "members with other tasks may join: one version of a program takes over from another",
+        says: "Ok(())",
+    },
+    Excuse {
+        case: "a second client of a name fences the first",
+        why: "it is by transactions that a name has one owner",
+        says: "it is not refused",
+    },
 ];
 
 /// A part of the shared cluster in which nobody else is.
@@ -109,7 +111,7 @@ impl Harness for OnKafka {
         }
     }
 
-    fn cannot(&self) -> &'static [(&'static str, &'static str)] {
+    fn cannot(&self) -> &'static [Excuse] {
         match self.guarantee {
             Guarantee::ExactlyOnceV2 => &CANNOT[..1],
             Guarantee::AtLeastOnce => CANNOT,

@@ -2,8 +2,8 @@
 //!
 //! Invariant: the cases use nothing but the trait and the few things that a [`Harness`] can do to a
 //! log from outside, so that a log that passes can replace any other. What differs between logs and
-//! may differ is said in its [`Terms`]; a case that a log does not hold is named, with the reason,
-//! and must then fail.
+//! may differ is said in its [`Terms`]; a case that a log does not hold is an [`Excuse`] of its, and
+//! must then fail as that says.
 //!
 //! The cases assert, and so panic where a log breaks the contract: they are for tests.
 
@@ -24,6 +24,7 @@ use crate::api::Log;
 use millstream_core::record::{Offset, Timestamp, TopicPartition};
 pub use stage::Stage;
 use std::{
+    any::Any,
     ops::RangeInclusive,
     panic::{AssertUnwindSafe, catch_unwind},
     thread,
@@ -63,10 +64,22 @@ pub trait Harness {
         Terms::default()
     }
 
-    /// The cases that the log does not hold, by name, each with the reason.
-    fn cannot(&self) -> &'static [(&'static str, &'static str)] {
+    /// The cases that the log does not hold.
+    fn cannot(&self) -> &'static [Excuse] {
         &[]
     }
+}
+
+/// A case that a log does not hold, and how that shows.
+#[derive(Debug)]
+pub struct Excuse {
+    /// The name of the case.
+    pub case: &'static str,
+    /// Why the log does otherwise.
+    pub why: &'static str,
+    /// What the case says when it fails for that: a part of it, that no other failure of the case
+    /// has.
+    pub says: &'static str,
 }
 
 /// What may differ between logs.
@@ -180,13 +193,23 @@ pub fn run_at_once(make: impl Fn() -> Box<dyn Harness> + Sync) {
 /// What is wrong with a case on a harness, if anything is. What an assertion says is told when it
 /// fails.
 fn wrong((name, case): &(&str, Case), harness: &mut dyn Harness) -> Option<String> {
-    let excused = harness.cannot().iter().find(|(cannot, _)| cannot == name);
+    let excuse = harness.cannot().iter().find(|excuse| excuse.case == *name);
     let ran = catch_unwind(AssertUnwindSafe(|| case(&mut Stage::new(harness))));
-    match (ran, excused) {
-        (Ok(()), None) | (Err(_), Some(_)) => None,
-        (Ok(()), Some((_, why))) => Some(format!("\"{name}\" holds, although {why}")),
+    match (ran, excuse) {
+        (Ok(()), None) => None,
+        (Ok(()), Some(Excuse { why, .. })) => Some(format!("\"{name}\" holds, although {why}")),
         (Err(_), None) => Some(format!("\"{name}\" failed, as told above")),
+        (Err(told), Some(Excuse { says, .. })) => {
+            let expected = said(&*told).is_some_and(|said| said.contains(says));
+            (!expected).then(|| format!("\"{name}\" failed, as told above, and not by {says:?}"))
+        }
     }
+}
+
+/// What a panic says.
+fn said(told: &(dyn Any + Send)) -> Option<&str> {
+    let text = told.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| told.downcast_ref::<&str>().copied())
 }
 
 fn told(wrong: Vec<String>) {
