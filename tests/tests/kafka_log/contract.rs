@@ -27,7 +27,7 @@ const CANNOT: &[Excuse] = &[
     Excuse {
         case: "a second client of a name fences the first",
         why: "it is by transactions that a name has one owner",
-        says: "it is not refused",
+        says: "Ok(Commit {",
     },
 ];
 

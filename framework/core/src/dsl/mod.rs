@@ -36,6 +36,7 @@ mod suppress;
 mod table;
 mod table_join;
 mod times;
+mod to_table;
 mod transform;
 mod unfit;
 mod versioned;

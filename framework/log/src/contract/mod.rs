@@ -2,8 +2,8 @@
 //!
 //! Invariant: the cases use nothing but the trait and the few things that a [`Harness`] can do to a
 //! log from outside, so that a log that passes can replace any other. What differs between logs and
-//! may differ is said in its [`Terms`]; a case that a log does not hold is an [`Excuse`] of its, and
-//! must then fail as that says.
+//! may differ is said in its [`Terms`]; a case that a log does not hold is an [`Excuse`], and must
+//! then fail as that says.
 //!
 //! The cases assert, and so panic where a log breaks the contract: they are for tests.
 

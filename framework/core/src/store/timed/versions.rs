@@ -92,8 +92,8 @@ impl<K: 'static, V: 'static> VersionedStore<K, V> {
     /// the next version begins that is known already. `None`, and nothing happens, for a null key.
     ///
     /// # Errors
-    /// Where storage fails or the stored bytes cannot be decoded, and for `Timestamp::MAX`, which is
-    /// where the version lies that holds now.
+    /// Where storage fails or the stored bytes cannot be decoded, and for `Timestamp::MAX`, where
+    /// the version lies that holds now.
     pub fn put(&mut self, key: &K, value: Option<V>, since: Timestamp) -> Result<Option<Put>> {
         can_begin(since)?;
         let Some(rows) = self.rows.rows(key)? else {

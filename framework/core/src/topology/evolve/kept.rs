@@ -122,9 +122,9 @@ pub(super) fn kept(was: &StoreIn<'_>, is: &StoreIn<'_>) -> (Verdict, String) {
 fn forgotten(was: &Store, is: &Store) -> String {
     match (was.retention, is.retention) {
         (Some(before), Some(now)) if before < now => format!(
-            ", but keeps rows for {now} ms and not {before}: what has gone does not come back, so a \
-             record that would have been too late for the old program finds nothing of the window \
-             or the history that it belongs to, and begins it anew"
+            ", but keeps rows for {now} ms and not {before}: what has gone does not come back, so \
+             a record that would have been too late for the old program finds nothing of the \
+             window or the history that it belongs to, and begins it anew"
         ),
         _ => String::new(),
     }
