@@ -20,14 +20,21 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 pub use crate::signals::stop_flag;
 
 /// Writes the program's own log to standard error: warnings, or what `MILLSTREAM_LOG` asks for in
-/// the form `info` or `millstream_runtime=debug`.
+/// the form `info` or `millstream_runtime=debug`. Where that cannot be read it is told, and
+/// warnings are written.
 pub fn log_to_stderr() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("MILLSTREAM_LOG").unwrap_or_else(|_| "warn".into());
+    let asked = std::env::var_os(OTHER_VARIABLES[0]);
+    let filter = asked.map(|asked| log_filter(&asked)).transpose();
+    let filter = filter.unwrap_or_else(|why| {
+        say(format_args!("{}: {why}", OTHER_VARIABLES[0]));
+        None
+    });
+    let filter = filter.unwrap_or_else(|| "warn".into());
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         // They would be told on standard error, which is what could not be written.
@@ -35,6 +42,25 @@ pub fn log_to_stderr() {
         .with_writer(std::io::stderr);
     // Whoever has set up a log before us keeps it.
     drop(log.try_init());
+}
+
+/// What `MILLSTREAM_LOG` asks for. A word that stands alone must be a level: the filter's own syntax
+/// would take one that is misspelt for the name of a crate.
+fn log_filter(asked: &OsStr) -> Result<EnvFilter, String> {
+    let shown = asked.to_string_lossy();
+    let unreadable = || {
+        format!(
+            "{shown:?} says not what to log: levels are off, error, warn, info, debug and trace, \
+             also by crate, as in warn,millstream_runtime=debug"
+        )
+    };
+    let asked = asked.to_str().ok_or_else(unreadable)?;
+    let alone = asked.split(',').map(str::trim);
+    let mut alone = alone.filter(|part| !part.is_empty() && !part.contains(['=', '[']));
+    if !alone.all(|part| part.parse::<LevelFilter>().is_ok()) {
+        return Err(unreadable());
+    }
+    EnvFilter::try_new(asked).map_err(|_| unreadable())
 }
 
 /// Tells an app's failure on standard error, cause after cause, and gives its exit code: 0, or 1.
@@ -79,7 +105,9 @@ impl App {
         let other = |name: &OsStr| OTHER_VARIABLES.iter().any(|other| name == *other);
         builder = builder.env(std::env::vars_os().filter(|(name, _)| !other(name)))?;
         if let Some(dir) = &self.state_dir {
-            builder = builder.set(&format!("state.dir={}", dir.display()))?;
+            let path = dir.to_str();
+            let path = path.with_context(|| format!("--state-dir {dir:?} is not UTF-8"))?;
+            builder = builder.set(&format!("state.dir={path}"))?;
         }
         for setting in &self.set {
             builder = builder.set(setting)?;
@@ -274,4 +302,44 @@ fn retire(topology: &Topology, config: &Config, store: &str) -> Result<Vec<Strin
         bail!("no task has a store {store:?} that is not known to be out already");
     }
     Ok(had)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_log_is_a_level_or_levels_by_crate() {
+        for good in [
+            "info",
+            "WARN",
+            "off",
+            "warn,millstream_runtime=debug",
+            "a[b]=trace",
+            "",
+        ] {
+            assert!(log_filter(OsStr::new(good)).is_ok(), "{good}");
+        }
+        for bad in ["wran", "warn,runtime", "millstream_runtime=loud"] {
+            let why = log_filter(OsStr::new(bad)).err().unwrap_or_default();
+            assert!(
+                why.contains(bad) && why.contains("debug and trace"),
+                "{why}"
+            );
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_directory_is_not_replaced_by_one_that_is_spelt_like_it() -> Result<()> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let odd = App {
+            state_dir: Some(PathBuf::from(OsStr::from_bytes(b"/tmp/\xff"))),
+            ..App::default()
+        };
+        let refused = odd.load(&[("application.id", "app")]);
+        let why = refused.err().map(|error| error.to_string());
+        assert!(why.context("it was taken")?.contains("is not UTF-8"));
+        Ok(())
+    }
 }

@@ -24,7 +24,7 @@ impl run::Source<String, Line> for Source {
             }
         };
         while let Some(line) = lines.next_line()? {
-            match parse(line) {
+            match line.and_then(parse) {
                 // Files that were put together have more than one.
                 Ok(Parsed::Header) => {}
                 Ok(Parsed::Line(product, line, time)) => {

@@ -36,7 +36,10 @@ impl Source {
     /// Reads on by one; `None` at the end.
     fn line(&mut self) -> Result<Option<Line>> {
         match self {
-            Self::Lines(lines) => Ok(lines.next_line()?.map(parse)),
+            Self::Lines(lines) => {
+                let line = lines.next_line()?;
+                Ok(line.map(|line| line.map_or_else(Line::Malformed, parse)))
+            }
             Self::Generated { left: 0, .. } => Ok(None),
             Self::Generated { left, seed } => {
                 *left -= 1;

@@ -182,18 +182,30 @@ impl Work {
     fn count_malformed(&self, number: u64, why: &str) {
         let before = self.counts.malformed.fetch_add(1, Ordering::Relaxed);
         if before < TOLD_MAX {
-            tracing::warn!(line = number + 1, why, "a record was left out");
+            tracing::warn!(record = number + 1, why, "a record was left out");
         }
     }
 }
 
 impl<K, V, S: Source<K, V>> Feeding<K, V, S> {
-    /// Passes over what was taken before.
+    /// Passes over what was taken before. A source that has become shorter than that is taken for
+    /// another one, of which nothing was taken and nothing is: where it goes on cannot be known.
     fn skip_taken(&mut self, work: &mut Work) -> Result<()> {
         let taken = self.feed.position();
-        for number in 0..taken {
-            while matches!(self.source.next(number)?, Next::Nothing) && !work.is_to_stop() {
-                work.rest()?;
+        let mut number = 0;
+        while number < taken && !work.is_to_stop() {
+            match self.source.next(number)? {
+                Next::Nothing => work.rest()?,
+                Next::End => {
+                    tracing::warn!(
+                        taken,
+                        found = number,
+                        "the source has fewer records than were taken of it before, so nothing is \
+                         left to take; another source wants another name or application.id"
+                    );
+                    break;
+                }
+                Next::Record(..) | Next::Malformed(_) => number += 1,
             }
         }
         work.counts.taken.fetch_add(taken, Ordering::Relaxed);
@@ -322,6 +334,34 @@ mod tests {
         // Before the first record none, then one, then two; and three each time the second run
         // passes over what the first has taken.
         assert_eq!(seen.load(Ordering::Relaxed), 1 + 2 + 3 * 3);
+        Ok(())
+    }
+
+    /// Has one record.
+    struct Short(Arc<AtomicU64>);
+
+    impl Source<String, u64> for Short {
+        fn next(&mut self, number: u64) -> Result<Next<String, u64>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(match number {
+                0 => Next::Record(String::new(), 0, 0),
+                _ => Next::End,
+            })
+        }
+    }
+
+    #[test]
+    fn a_source_that_has_become_shorter_is_not_asked_behind_its_end() -> Result<()> {
+        let log = numbers()?;
+        let mut feed = Feed::open(&log, "slow", &NUMBERS)?;
+        (0..100).for_each(|_| feed.skip());
+        feed.commit()?;
+        drop(feed);
+        let asked = Arc::<AtomicU64>::default();
+        run(&log, Short(Arc::clone(&asked)))?;
+        // Its record, its end, and its end again in place of the next record.
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
+        assert_eq!(log.client().end(&TopicPartition::new(NUMBERS.name, 0))?, 0);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The longest line that is taken; what is longer is no text but a mistake.
+/// The longest line that is taken.
 const LINE_BYTES_MAX: usize = 8 << 20;
 
 /// The lines of a file.
@@ -35,19 +35,24 @@ impl Lines {
         })
     }
 
-    /// The next line with its end, as it is in the file; `None` behind the last one.
+    /// The next line with its end, as it is in the file; `None` behind the last one. Of a line
+    /// longer than 8 MiB, which is passed over, it is only told why.
     ///
     /// # Errors
-    /// Where the file cannot be read, or a line is too long to be one.
-    pub fn next_line(&mut self) -> Result<Option<&[u8]>> {
+    /// Where the file cannot be read.
+    pub fn next_line(&mut self) -> Result<Option<Result<&[u8], String>>> {
         self.line.clear();
         let limit = LINE_BYTES_MAX as u64 + 1;
         let mut bounded = Read::take(&mut self.file, limit);
         bounded.read_until(b'\n', &mut self.line)?;
-        if self.line.len() > LINE_BYTES_MAX {
-            bail!("a line is longer than {LINE_BYTES_MAX} bytes: is this a text file?");
+        if self.line.len() <= LINE_BYTES_MAX {
+            return Ok((!self.line.is_empty()).then_some(Ok(&self.line)));
         }
-        Ok((!self.line.is_empty()).then_some(&self.line))
+        if self.line.last() != Some(&b'\n') {
+            self.file.skip_until(b'\n')?;
+        }
+        let why = format!("it is longer than {LINE_BYTES_MAX} bytes");
+        Ok(Some(Err(why)))
     }
 }
 
@@ -59,4 +64,34 @@ pub fn fetched(name: &str) -> Option<PathBuf> {
         .or_else(home)?;
     let file = cache.join("millstream/data").join(name);
     file.exists().then_some(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[test]
+    fn a_line_that_is_too_long_is_passed_over_to_its_end() -> Result<()> {
+        let mut file = tempfile::NamedTempFile::new()?;
+        let long = vec![b'x'; LINE_BYTES_MAX];
+        // One that fits, one that is too long by its end alone, and one by far.
+        for (times, end) in [(0, "one\n"), (1, "\n"), (3, "x\n"), (0, "two")] {
+            for _ in 0..times {
+                file.write_all(&long)?;
+            }
+            file.write_all(end.as_bytes())?;
+        }
+        let mut lines = Lines::open(file.path())?;
+        let mut found = Vec::new();
+        while let Some(line) = lines.next_line()? {
+            found.push(line.map(<[u8]>::to_vec));
+        }
+        let why = || Err(format!("it is longer than {LINE_BYTES_MAX} bytes"));
+        assert_eq!(
+            found,
+            [Ok(b"one\n".to_vec()), why(), why(), Ok(b"two".to_vec())]
+        );
+        Ok(())
+    }
 }

@@ -55,6 +55,16 @@ impl FromStr for Cursor {
     }
 }
 
+/// A page ends behind the row that makes it so many stored bytes: several are asked for at once,
+/// and a row is larger as JSON.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// The first key behind another one.
+fn successor(mut key: Vec<u8>) -> Vec<u8> {
+    key.push(0);
+    key
+}
+
 /// Rows of a store, some of those that were asked for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RowPage {
@@ -115,7 +125,7 @@ impl Streams {
         let bytes = |key: Option<&Value>| key.map(|key| rows.key(key)).transpose();
         let (from, to) = (bytes(from)?, bytes(to)?);
         let to = to.as_deref().map_or(Bound::Unbounded, Bound::Included);
-        let mut page = RowPage::default();
+        let (mut page, mut bytes_left) = (RowPage::default(), PAGE_BYTES);
         let first = cursor.map_or(0, |cursor| cursor.partition);
         for (&partition, backend) in backends.range(first..) {
             let at = cursor.filter(|cursor| cursor.partition == partition);
@@ -123,14 +133,23 @@ impl Streams {
             let from = at.map_or(Bound::Unbounded, Bound::Included);
             // One more than there is room for says whether there is another page.
             let room = limit - page.rows.len();
-            let mut found = rows.scan(&**backend, (from, to), room.saturating_add(1))?;
-            let beyond = (found.len() > room).then(|| found.swap_remove(room));
-            page.rows.extend(found.iter().map(|row| rows.look(row)));
-            if let Some(row) = beyond {
-                let key = row.key;
+            let wanted = (room.saturating_add(1), bytes_left);
+            let mut found = rows.first(&**backend, (from, to), wanted)?;
+            let beyond = (found.rows.len() > room).then(|| found.rows.swap_remove(room).key);
+            page.rows
+                .extend(found.rows.iter().map(|row| rows.look(row)));
+            // Where the bytes ran out, the next page begins behind the last key looked at.
+            let behind = || {
+                found
+                    .last
+                    .filter(|_| found.bytes >= bytes_left)
+                    .map(successor)
+            };
+            if let Some(key) = beyond.or_else(behind) {
                 page.next = Some(Cursor { partition, key });
                 break;
             }
+            bytes_left = bytes_left.saturating_sub(found.bytes).max(1);
         }
         Ok(page)
     }

@@ -80,7 +80,7 @@ pub(super) struct StoredPage {
     pub(super) rows: Vec<StoredRow>,
     /// The bytes of the last key that was looked at, where there may be more behind it.
     pub(super) last: Option<Vec<u8>>,
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 /// What has the backends in which a store's rows lie.
@@ -203,13 +203,25 @@ impl StoreRows {
         bounds: (Bound<&[u8]>, Bound<&[u8]>),
         limit: usize,
     ) -> Result<Vec<StoredRow>> {
+        let first = self.first(backend, bounds, (limit, usize::MAX))?;
+        Ok(first.rows)
+    }
+
+    /// The first rows between two keys, so many or so many bytes of them: the row that passes these
+    /// is the last one.
+    pub(super) fn first(
+        &self,
+        backend: &dyn Backend,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        (rows, bytes): (usize, usize),
+    ) -> Result<StoredPage> {
         let wanted = Wanted {
             direction: Direction::Ascending,
-            rows: limit,
-            bytes: usize::MAX,
+            rows,
+            bytes,
             which: &|_, _| true,
         };
-        Ok(self.page(backend, bounds, &wanted)?.rows)
+        self.page(backend, bounds, &wanted)
     }
 
     /// The wanted rows between two keys, or some of them from one end on.

@@ -53,6 +53,31 @@ fn rows_come_once_each_between_two_keys_up_to_a_limit() {
 }
 
 #[test]
+fn a_page_ends_behind_the_row_that_makes_it_large() {
+    let world = World::new(2);
+    let streams = world.streams(sums(), config("a"));
+    start(&streams);
+    let key = |n: i64| format!("{n}{}", "k".repeat(300_000));
+    world.feed((0..9).map(|n| (key(n), n)));
+    let found = |n: i64| streams.get("sums", &json!(key(n))).unwrap().is_some();
+    world.until("commits", || (0..9).all(found));
+    let (mut cursor, mut keys) = (None, Vec::new());
+    loop {
+        let page = streams.rows("sums", (None, None), cursor.as_ref(), 100);
+        let page = page.unwrap();
+        assert!(page.rows.len() <= 4, "{}", page.rows.len());
+        keys.extend(page.rows.into_iter().map(|row| row.unwrap().key));
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    let mut keys: Vec<_> = keys.iter().map(|key| &key.as_str().unwrap()[..1]).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["0", "1", "2", "3", "4", "5", "6", "7", "8"]);
+}
+
+#[test]
 fn rows_of_all_tasks_of_an_instance_are_found() {
     let world = World::new(4);
     let mut config = config("a");
