@@ -44,8 +44,8 @@ pub fn log_to_stderr() {
     drop(log.try_init());
 }
 
-/// What `MILLSTREAM_LOG` asks for. A word that stands alone must be a level: the filter's own syntax
-/// would take one that is misspelt for the name of a crate.
+/// What `MILLSTREAM_LOG` asks for. A word that stands alone must be a level: the filter's own
+/// syntax would take one that is misspelt for the name of a crate.
 fn log_filter(asked: &OsStr) -> Result<EnvFilter, String> {
     let shown = asked.to_string_lossy();
     let unreadable = || {
