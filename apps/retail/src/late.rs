@@ -40,8 +40,8 @@ impl Late {
         count(&streams.threads())
     }
 
-    /// When the threads have told of all that is committed by now. Where they have failed or do not
-    /// answer it is what they have told last.
+    /// When the threads have told of all that is committed by now. Where they do not answer it is
+    /// what they have told last, and 0 where they had ended before they were asked.
     pub(crate) fn settled(&mut self, streams: &Streams) -> Result<u64> {
         let mut last = 0;
         for _ in 0..ROUNDS {

@@ -44,8 +44,9 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
 }
 
 impl<'b, K: Data, V: Data> KStream<'b, K, Option<V>> {
-    /// The last value of each key as a table, `None` deleting the row. Otherwise it is as
-    /// [`KStream::to_table`].
+    /// The last value of each key as a table, `None` deleting the row. Records with a null key are
+    /// dropped and counted; where the key was changed before they go through a repartition topic,
+    /// as those of [`KStream::to_table`].
     #[track_caller]
     pub fn to_table_of_rows(self, materialized: impl Into<Materialized<K, V>>) -> KTable<'b, K, V> {
         let materialized = materialized.into();

@@ -24,8 +24,7 @@ pub use layout::{InternalKind, InternalTopic, TaskLayout, TaskSpec};
 use crate::{
     error::Result,
     link::Linker,
-    record::RawRecord,
-    record::Timestamp,
+    record::{RawRecord, Timestamp},
     store::{StateStore, StoreEnv, StoreKind, TimedShape},
     task::{ErrorHandler, OffsetReset},
 };

@@ -77,8 +77,7 @@ pub struct Excuse {
     pub case: &'static str,
     /// Why the log does otherwise.
     pub why: &'static str,
-    /// What the case says when it fails for that: a part of it, that no other failure of the case
-    /// has.
+    /// What the case says, among other things, when it fails for that.
     pub says: &'static str,
 }
 

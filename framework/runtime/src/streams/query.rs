@@ -70,7 +70,7 @@ fn successor(mut key: Vec<u8>) -> Vec<u8> {
 pub struct RowPage {
     /// The rows, each read by itself: one that cannot be read has its place among the others.
     pub rows: Vec<std::result::Result<StoreRow, UnreadableRow>>,
-    /// Where the next page begins, if there is one.
+    /// Where the next page begins, if there may be more.
     pub next: Option<Cursor>,
 }
 
@@ -149,7 +149,7 @@ impl Streams {
                 page.next = Some(Cursor { partition, key });
                 break;
             }
-            bytes_left = bytes_left.saturating_sub(found.bytes).max(1);
+            bytes_left = bytes_left.saturating_sub(found.bytes);
         }
         Ok(page)
     }

@@ -35,7 +35,8 @@ impl At {
         Self::new(time, i64::MIN)
     }
 
-    /// The place behind this one; `None` behind the last of all.
+    /// The place behind this one, where several rows may have one time; `None` behind the last of
+    /// all.
     pub(crate) const fn next(self) -> Option<Self> {
         match (self.second.checked_add(1), self.time.checked_add(1)) {
             (Some(second), _) => Some(Self::new(self.time, second)),

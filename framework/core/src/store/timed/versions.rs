@@ -149,7 +149,7 @@ impl<K: 'static, V: 'static> VersionedStore<K, V> {
     /// The version of a key that holds now, with the time since which it does.
     ///
     /// # Errors
-    /// As [`VersionedStore::put`].
+    /// Where storage fails or the stored bytes cannot be decoded.
     pub fn get(&mut self, key: &K) -> Result<Option<(&V, Timestamp)>> {
         let rows = self.rows.rows(key)?;
         Ok(rows.and_then(|rows| self.now(rows)))
@@ -159,7 +159,7 @@ impl<K: 'static, V: 'static> VersionedStore<K, V> {
     /// far, unless the version that holds now did already.
     ///
     /// # Errors
-    /// As [`VersionedStore::put`].
+    /// Where storage fails or the stored bytes cannot be decoded.
     pub fn get_as_of(&mut self, key: &K, time: Timestamp) -> Result<Option<Version<&V>>> {
         let rows = self.rows.rows(key)?;
         Ok(rows.and_then(|rows| self.as_of(rows, time)))
@@ -169,7 +169,7 @@ impl<K: 'static, V: 'static> VersionedStore<K, V> {
     /// `visit` breaks.
     ///
     /// # Errors
-    /// As [`VersionedStore::put`].
+    /// Where storage fails or the stored bytes cannot be decoded.
     pub fn versions(
         &mut self,
         key: &K,

@@ -7,10 +7,9 @@ pub(super) struct Store {
     pub(super) format: String,
     pub(super) logged: bool,
     /// The topics, of those that its subtopology reads, whose records come to the operator that
-    /// has it first: that keeps it, and those behind look rows up.
+    /// has it first: that keeps it, and those behind look rows up. Processors may share a store,
+    /// whose topics are those of all of them.
     pub(super) sources: BTreeSet<String>,
-    /// Those whose records come to any operator that has it. Two processors may share a store.
-    pub(super) all_sources: BTreeSet<String>,
     /// How many milliseconds back its rows reach, where it forgets what is older.
     pub(super) retention: Option<i64>,
 }
@@ -66,16 +65,17 @@ impl Described {
             for store in list(sub, "stores")? {
                 let name = text_of(store, "name")?;
                 let has = |node: &&Value| {
-                    node["stores"]
-                        .as_array()
-                        .is_some_and(|all| has_text(all, &name))
+                    let stores = node["stores"].as_array();
+                    stores.is_some_and(|stores| has_text(stores, &name))
                 };
-                let users: Vec<_> = nodes.iter().filter(has).collect();
+                let mut users: Vec<_> = nodes.iter().filter(has).collect();
+                if !users.first().is_some_and(|keeper| is_processor(keeper)) {
+                    users.truncate(1);
+                }
                 let declared = Store {
                     format: text_of(store, "format")?,
                     logged: !store["changelog"].is_null(),
-                    sources: sources_above(nodes, users.iter().take(1).copied().collect())?,
-                    all_sources: sources_above(nodes, users)?,
+                    sources: sources_above(nodes, users)?,
                     retention: store["retention_ms"].as_i64(),
                 };
                 stores.insert(name, declared);
@@ -148,6 +148,12 @@ fn sources_above<'v>(
         }
     }
     Ok(sources)
+}
+
+/// Whether an operator is code of the program's, by its label.
+fn is_processor(node: &Value) -> bool {
+    let label = node["label"].as_str();
+    label.is_some_and(|label| label.starts_with("process"))
 }
 
 fn has_text(list: &[Value], text: &str) -> bool {

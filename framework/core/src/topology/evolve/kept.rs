@@ -87,8 +87,7 @@ pub(super) fn kept(was: &StoreIn<'_>, is: &StoreIn<'_>) -> (Verdict, String) {
     if before.logged != now.logged {
         return (Verdict::Reset, logging_changed(now.logged).to_owned());
     }
-    if before.sources.is_disjoint(&now.all_sources) && now.sources.is_disjoint(&before.all_sources)
-    {
+    if before.sources.is_disjoint(&now.sources) {
         let list = |store: &Store| store.sources.iter().cloned().collect::<Vec<_>>().join(", ");
         let why = format!(
             "is made from {} and not from {} any more: its old rows are none of those, and may \
@@ -104,8 +103,10 @@ pub(super) fn kept(was: &StoreIn<'_>, is: &StoreIn<'_>) -> (Verdict, String) {
         (false, true) => (
             Verdict::Restore,
             format!(
-                "moves from subtopology {} to {}: it is restored from its changelog",
-                was.sub.id, is.sub.id
+                "moves from subtopology {} to {}: it is restored from its changelog{}",
+                was.sub.id,
+                is.sub.id,
+                forgotten(before, now)
             ),
         ),
         (false, false) => (
@@ -120,12 +121,14 @@ pub(super) fn kept(was: &StoreIn<'_>, is: &StoreIn<'_>) -> (Verdict, String) {
 
 /// What there is to say where rows are kept for longer than they were.
 fn forgotten(was: &Store, is: &Store) -> String {
-    match (was.retention, is.retention) {
-        (Some(before), Some(now)) if before < now => format!(
-            ", but keeps rows for {now} ms and not {before}: what has gone does not come back, so \
-             a record that would have been too late for the old program finds nothing of the \
-             window or the history that it belongs to, and begins it anew"
-        ),
-        _ => String::new(),
-    }
+    let kept = match (was.retention, is.retention) {
+        (Some(before), Some(now)) if before < now => format!("for {now} ms and not {before}"),
+        (Some(before), None) => format!("for ever and not for {before} ms"),
+        _ => return String::new(),
+    };
+    format!(
+        ", but keeps rows {kept}: what has gone does not come back, so a record that would have \
+         been too late for the old program finds nothing of the window or the history that it \
+         belongs to, and begins it anew"
+    )
 }
