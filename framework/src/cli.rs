@@ -28,10 +28,10 @@ pub use crate::signals::stop_flag;
 /// the form `info` or `millstream_runtime=debug`. Where that cannot be read it is told, and
 /// warnings are written.
 pub fn log_to_stderr() {
-    let asked = std::env::var_os(OTHER_VARIABLES[0]);
+    let asked = std::env::var_os(LOG_VARIABLE);
     let filter = asked.map(|asked| log_filter(&asked)).transpose();
     let filter = filter.unwrap_or_else(|why| {
-        say(format_args!("{}: {why}", OTHER_VARIABLES[0]));
+        say(format_args!("{LOG_VARIABLE}: {why}"));
         None
     });
     let filter = filter.unwrap_or_else(|| "warn".into());
@@ -74,8 +74,8 @@ pub fn exit(outcome: Result<()>) -> ExitCode {
     }
 }
 
-/// Variables under the settings' prefix that are not settings.
-const OTHER_VARIABLES: [&str; 1] = ["MILLSTREAM_LOG"];
+/// The variable under the settings' prefix that is not a setting.
+const LOG_VARIABLE: &str = "MILLSTREAM_LOG";
 
 /// The settings' flags, to be flattened into an app's own.
 #[derive(Args, Clone, Debug, Default)]
@@ -102,8 +102,7 @@ impl App {
         if let Some(file) = &self.config {
             builder = builder.file(file)?;
         }
-        let other = |name: &OsStr| OTHER_VARIABLES.iter().any(|other| name == *other);
-        builder = builder.env(std::env::vars_os().filter(|(name, _)| !other(name)))?;
+        builder = builder.env(std::env::vars_os().filter(|(name, _)| name != LOG_VARIABLE))?;
         if let Some(dir) = &self.state_dir {
             let path = dir.to_str();
             let path = path.with_context(|| format!("--state-dir {dir:?} is not UTF-8"))?;

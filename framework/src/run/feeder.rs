@@ -189,7 +189,8 @@ impl Work {
 
 impl<K, V, S: Source<K, V>> Feeding<K, V, S> {
     /// Passes over what was taken before. A source that has become shorter than that is taken for
-    /// another one, of which nothing is taken: where it goes on cannot be known. `false` for such.
+    /// another one, of which nothing is taken: where it goes on cannot be known. Whether it is at
+    /// its place now.
     fn skip_taken(&mut self, work: &mut Work) -> Result<bool> {
         let taken = self.feed.position();
         let mut number = 0;
@@ -203,20 +204,14 @@ impl<K, V, S: Source<K, V>> Feeding<K, V, S> {
                         "the source has fewer records than were taken of it before, so nothing is \
                          left to take; another source wants another name or application.id"
                     );
-                    Self::count_taken(taken, work);
-                    return Ok(false);
+                    break;
                 }
                 Next::Record(..) | Next::Malformed(_) => number += 1,
             }
         }
-        Self::count_taken(taken, work);
-        Ok(true)
-    }
-
-    /// Counts what earlier runs have taken.
-    fn count_taken(taken: u64, work: &Work) {
         work.counts.taken.fetch_add(taken, Ordering::Relaxed);
         work.counts.earlier.fetch_add(taken, Ordering::Relaxed);
+        Ok(number == taken)
     }
 
     /// Makes what was taken visible.

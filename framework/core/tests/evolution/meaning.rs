@@ -12,13 +12,14 @@ static JOINED: Topic<String, String> = Topic::new("joined", utf8(), utf8());
 
 #[test]
 fn a_table_of_another_topic_has_the_old_ones_rows() {
-    let joined = |of: &'static Topic<String, String>| {
+    let joining = |table, stream| {
         move |builder: &StreamsBuilder| {
-            let rows = builder.table(of, "rows");
+            let rows = builder.table(table, "rows");
             let pair = |left: String, right: &String| format!("{left}{right}");
-            builder.stream(&WORDS).join(rows, pair).to(&JOINED);
+            builder.stream(stream).join(rows, pair).to(&JOINED);
         }
     };
+    let joined = |table| joining(table, &WORDS);
     assert_eq!(changes(joined(&OTHER), joined(&OTHER)), [""; 0]);
     // The stream that looks rows up is the same.
     let evolution = Evolution::between(&described(joined(&OTHER)), &described(joined(&THIRD)));
@@ -27,14 +28,7 @@ fn a_table_of_another_topic_has_the_old_ones_rows() {
     let why = "is made from third and not from other any more";
     assert!(finding.why.contains(why), "{}", finding.why);
     // Nor do tables keep their rows that change places with what looks them up.
-    let turned = |table, stream| {
-        move |builder: &StreamsBuilder| {
-            let rows = builder.table(table, "rows");
-            let pair = |left: String, right: &String| format!("{left}{right}");
-            builder.stream(stream).join(rows, pair).to(&JOINED);
-        }
-    };
-    let told = changes(turned(&OTHER, &WORDS), turned(&WORDS, &OTHER));
+    let told = changes(joining(&OTHER, &WORDS), joining(&WORDS, &OTHER));
     assert_eq!(told, ["reset store rows"]);
     // A topic more or less of several changes whose rows come, and not what they are.
     let merged = |more: bool| {
