@@ -61,11 +61,20 @@ fn arguments(words: &[String]) -> Result<Arguments> {
     Ok(Arguments { options, recovery })
 }
 
+#[expect(clippy::print_stderr, reason = "a command says why it fails")]
+fn main() -> ExitCode {
+    // The reason is the last line, without a backtrace: of a long output, who looks may see no more.
+    run().unwrap_or_else(|error| {
+        eprintln!("chaos: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
 #[expect(
     clippy::print_stdout,
     reason = "the program's result is its standard output"
 )]
-fn main() -> Result<ExitCode> {
+fn run() -> Result<ExitCode> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     if let Some((chaos::SUBCOMMAND, rest)) = words.split_first().map(|(w, rest)| (&**w, rest)) {
         return Ok(millstream::cli::exit(chaos::instance(rest)));

@@ -27,6 +27,8 @@ use std::{
 pub const SUBCOMMAND: &str = "instance";
 /// What an instance says, in lines that begin so.
 pub(super) const SAYS: &str = "instance:";
+/// What it says first: from here on it ends in order when it is asked to.
+pub(super) const LISTENS: &str = "listens";
 /// The file in which an instance keeps the names of its active tasks, from their first change on.
 pub(super) const ACTIVE_FILE: &str = "active-tasks";
 
@@ -44,6 +46,7 @@ pub fn run(words: &[String]) -> Result<()> {
     };
     let directory = PathBuf::from(directory);
     let stop = stop_flag()?;
+    say(LISTENS);
     let program = Program::open(program::topology()?, config(&directory, settings)?)?
         .on_state_change(Box::new(|old, new| say(&format!("{old} to {new}"))));
     let sink = match database.as_str() {

@@ -3,7 +3,7 @@
 //! Invariant: whatever becomes of the storm, no instance outlives it; what instances say stays in
 //! a file of each until the storm's directory goes.
 
-use super::child::{ACTIVE_FILE, SUBCOMMAND};
+use super::child::{ACTIVE_FILE, LISTENS, SAYS, SUBCOMMAND};
 use crate::servers::Supervised;
 use anyhow::{Context, Result};
 use std::{
@@ -60,7 +60,8 @@ impl Instance {
         self.process.is_some()
     }
 
-    /// Starts its process, on whatever its directory holds.
+    /// Starts its process, on whatever its directory holds, and returns when it would hear a call to
+    /// end: a storm may call right after.
     pub(super) fn start(&mut self) -> Result<()> {
         fs::create_dir_all(&self.directory)?;
         // What it ran before it died it does not run now.
@@ -74,7 +75,9 @@ impl Instance {
         if std::env::var_os("MILLSTREAM_LOG").is_none() {
             command.env("MILLSTREAM_LOG", "info");
         }
-        self.process = Some(Supervised::start_recorded(&command, &self.record)?);
+        let mut process = Supervised::start_recorded(&command, &self.record)?;
+        process.hear(&format!("{SAYS} {LISTENS}"))?;
+        self.process = Some(process);
         self.standing = Standing::Up;
         Ok(())
     }
