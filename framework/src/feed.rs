@@ -7,8 +7,8 @@
 use anyhow::{Context, Result, bail};
 use millstream_core::{
     batch::RecordBatch,
-    record::{Headers, TopicPartition},
-    serde::Serde,
+    record::TopicPartition,
+    serde::{Apart, Serde},
     topic::Topic,
 };
 use millstream_log::{Broker, Committed, Error as LogError, Log};
@@ -24,7 +24,7 @@ pub struct Feed<K: 'static, V: 'static> {
     clock: SystemClock,
     topic: &'static str,
     key: Serde<K>,
-    value: Serde<V>,
+    value: Apart<V>,
     group: String,
     /// Places are kept for partitions: the feed's is that of its topic's first one.
     at: TopicPartition,
@@ -51,7 +51,7 @@ impl<K, V> Feed<K, V> {
             clock,
             topic: topic.name,
             key: topic.key,
-            value: topic.value,
+            value: topic.value.apart(),
             group,
             at,
             batch: RecordBatch::new(),
@@ -74,7 +74,7 @@ impl<K, V> Feed<K, V> {
         self.batch.clear();
         self.batch.encode(
             timestamp,
-            &Headers::NONE,
+            self.value.headers(value),
             |out| self.key.encode(key, out),
             |out| self.value.encode(value, out),
         )?;

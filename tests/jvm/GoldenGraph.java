@@ -199,6 +199,7 @@ final class GoldenGraph {
             case "process" -> GoldenProcessors.process(builder, stream, node, name);
             case "process_versions" ->
                 GoldenProcessors.processVersions(builder, stream, node, name);
+            case "process_headers" -> GoldenHeaders.process(builder, stream, node, name);
             case "process_values" ->
                 GoldenProcessors.processValues(builder, stream, node, name);
             case "to" -> {

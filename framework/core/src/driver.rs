@@ -151,12 +151,12 @@ impl TopologyTestDriver {
     /// # Errors
     /// As [`TopologyTestDriver::pipe`].
     pub fn pipe_record<K, V>(&mut self, topic: &Topic<K, V>, record: &Record<K, V>) -> Result<()> {
-        let mut batch = RecordBatch::new();
+        let (mut batch, value) = (RecordBatch::new(), topic.value.apart());
         batch.encode(
             record.timestamp,
-            &record.headers,
+            value.own_headers(&record.value).unwrap_or(&record.headers),
             |out| topic.key.encode(&record.key, out),
-            |out| topic.value.encode(&record.value, out),
+            |out| value.encode(&record.value, out),
         )?;
         self.pipe_batch(topic.name, batch)
     }
@@ -274,10 +274,11 @@ impl TopologyTestDriver {
     /// Where the topic's serdes cannot read them.
     pub fn read<K, V>(&mut self, topic: &Topic<K, V>) -> Result<Vec<Record<K, V>>> {
         let records = self.outputs.remove(topic.name).unwrap_or_default();
+        let value = topic.value.apart();
         let decode = |raw: Raw| {
             Ok(Record {
                 key: topic.key.decode(raw.key.as_deref())?,
-                value: topic.value.decode(raw.value.as_deref())?,
+                value: value.decode(raw.value.as_deref(), &raw.headers)?,
                 timestamp: raw.timestamp,
                 headers: raw.headers,
             })
@@ -294,7 +295,7 @@ impl TopologyTestDriver {
         let decode = |raw: Raw| {
             let value = raw
                 .value
-                .map(|bytes| topic.value.decode(Some(&bytes)))
+                .map(|bytes| topic.value.apart().decode(Some(&bytes), &raw.headers))
                 .transpose()?;
             Ok((topic.key.decode(raw.key.as_deref())?, value))
         };

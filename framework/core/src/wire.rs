@@ -38,15 +38,20 @@ pub fn put_option(out: &mut Vec<u8>, number: Option<i64>) {
 pub fn put_parts(out: &mut Vec<u8>, record: RawRecord<'_>) {
     put_length(out, record.key);
     put_length(out, record.value);
-    put_varint(out, record.headers.iter().len() as u64);
-    for header in record.headers {
+    put_headers(out, record.headers);
+    out.extend_from_slice(record.key.unwrap_or_default());
+    out.extend_from_slice(record.value.unwrap_or_default());
+}
+
+/// Appends headers: how many, then of each the name and the value, both behind their lengths.
+pub fn put_headers(out: &mut Vec<u8>, headers: &Headers) {
+    put_varint(out, headers.iter().len() as u64);
+    for header in headers {
         put_varint(out, header.name.len() as u64);
         out.extend_from_slice(header.name.as_bytes());
         put_length(out, header.value.as_deref());
         out.extend_from_slice(header.value.as_deref().unwrap_or_default());
     }
-    out.extend_from_slice(record.key.unwrap_or_default());
-    out.extend_from_slice(record.value.unwrap_or_default());
 }
 
 fn put_length(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
@@ -172,7 +177,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn headers(&mut self) -> Option<Headers> {
+    /// What [`put_headers`] has written.
+    pub fn headers(&mut self) -> Option<Headers> {
         let mut headers = Headers::NONE;
         for _ in 0..self.length()? {
             let length = self.length()?;

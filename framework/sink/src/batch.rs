@@ -44,15 +44,14 @@ pub(crate) fn decoder<K: 'static, V: 'static, R: Row, O: Into<Option<R>>>(
         exception,
         message: format!("{part}: {error}"),
     };
+    let (of_keys, of_values) = (topic.key, topic.value.apart());
     Box::new(move |record, meta, values| {
         let undecodable = |part, error| refuse("DeserializationException", part, &error);
-        let key = topic
-            .key
+        let key = of_keys
             .decode(record.key)
             .map_err(|error| undecodable("key", error))?;
-        let value = topic
-            .value
-            .decode(record.value)
+        let value = of_values
+            .decode(record.value, record.headers)
             .map_err(|error| undecodable("value", error))?;
         let Some(row) = row(&key, &value, meta).into() else {
             return Ok(false);

@@ -164,7 +164,8 @@ fn of_stream(op: &Op, rekeyed: bool) -> Result<Kind> {
         | Op::FlatMap { .. }
         | Op::Process { .. }
         | Op::Schedules { .. }
-        | Op::ProcessVersions { .. } => Kind::Stream { rekeyed: true },
+        | Op::ProcessVersions { .. }
+        | Op::ProcessHeaders { .. } => Kind::Stream { rekeyed: true },
         Op::Children { .. } => Kind::Branches {
             count: 2,
             rekeyed: true,

@@ -33,6 +33,7 @@ mod processing;
 mod processors;
 pub mod program;
 mod reads;
+mod recalling;
 pub mod run;
 pub mod script;
 pub mod shrink;

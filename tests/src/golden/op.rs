@@ -20,6 +20,18 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+/// The kind of a store with headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recall {
+    /// By key.
+    Rows,
+    /// By key and the window of the record's time.
+    Windows,
+    /// The same, in a store of sessions.
+    Sessions,
+}
+
 /// One operator. `of` is what it reads, `with` the other side of a join or a merge.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
@@ -225,6 +237,12 @@ pub enum Op {
         of: Place,
         history: Timestamp,
         back: Timestamp,
+    },
+    /// Puts each value with its headers into a store, and tells it with what its place held
+    /// before, and with the headers of that.
+    ProcessHeaders {
+        of: Place,
+        kind: Recall,
     },
     /// Makes and cancels schedules as its values say.
     Schedules {

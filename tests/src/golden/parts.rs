@@ -223,6 +223,7 @@ pub fn present(nodes: &[Op], at: Place) -> bool {
         | Op::Process { of: at, .. }
         | Op::ProcessValues { of: at, .. }
         | Op::ProcessVersions { of: at, .. }
+        | Op::ProcessHeaders { of: at, .. }
         | Op::Children { of: at }
         | Op::GroupByKey { of: at }
         | Op::GroupBy { of: at, .. } => of(at),

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// The JVM's program.
-const SOURCES: [(&str, &str); 11] = [
+const SOURCES: [(&str, &str); 12] = [
     ("Golden.java", include_str!("../../jvm/Golden.java")),
     (
         "GoldenErrors.java",
@@ -23,6 +23,10 @@ const SOURCES: [(&str, &str); 11] = [
     (
         "GoldenFunctions.java",
         include_str!("../../jvm/GoldenFunctions.java"),
+    ),
+    (
+        "GoldenHeaders.java",
+        include_str!("../../jvm/GoldenHeaders.java"),
     ),
     (
         "GoldenGraph.java",

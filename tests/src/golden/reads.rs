@@ -57,6 +57,7 @@ impl Op {
             | Self::Process { of, .. }
             | Self::ProcessValues { of, .. }
             | Self::ProcessVersions { of, .. }
+            | Self::ProcessHeaders { of, .. }
             | Self::Schedules { of, .. }
             | Self::Children { of }
             | Self::To { of, .. } => call(of),

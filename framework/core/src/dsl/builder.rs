@@ -1,6 +1,6 @@
 //! The builder: collects nodes and stores, and becomes a checked topology.
 
-use super::{Consumed, Fun, KStream, view::Table};
+use super::{Consumed, Fun, KStream, source::Reading, view::Table};
 use crate::{
     error::Result,
     link::{Data, Linker},
@@ -106,7 +106,12 @@ impl StreamsBuilder {
         } = materialized;
         self.no_versions(&name, history, at);
         self.no_retention(&name, retention, at);
-        let format = format!("key-value/{}/{}", key.codec().name(), value.codec().name());
+        let apart = value.apart();
+        let format = format!(
+            "key-value/{}/{}",
+            key.codec().name(),
+            apart.bytes.codec().name()
+        );
         self.add_store(StoreSpec {
             name,
             logging,
@@ -115,8 +120,12 @@ impl StreamsBuilder {
             retention: None,
             at,
             source: None,
-            query: Some(Arc::new(Formats { key, value })),
+            query: Some(Arc::new(Formats {
+                key,
+                value: apart.bytes,
+            })),
             whole_commits: false,
+            headers: apart.has_headers(),
             cached,
             open: Arc::new(move |env| Ok(Box::new(KeyValueStore::new(key, value, env)))),
         })
@@ -172,7 +181,8 @@ impl StreamsBuilder {
             wide,
             retention,
         } = shape;
-        let formats = (key.codec().name(), value.codec().name());
+        let apart = value.apart();
+        let formats = (key.codec().name(), apart.bytes.codec().name());
         let expires = (retention < Timestamp::MAX).then_some(shape);
         self.add_store(StoreSpec {
             name,
@@ -182,8 +192,13 @@ impl StreamsBuilder {
             retention: expires.map(|shape| shape.retention),
             at,
             source: None,
-            query: Some(Arc::new(TimedFormats { key, value, shape })),
+            query: Some(Arc::new(TimedFormats {
+                key,
+                value: apart.bytes,
+                shape,
+            })),
             whole_commits: false,
+            headers: apart.has_headers(),
             cached: true,
             open: Arc::new(move |env| {
                 let store = TimedStore::open(key, value, shape, env)?;
@@ -229,11 +244,13 @@ impl StreamsBuilder {
             at,
         );
         self.no_retention(&name, retention, at);
-        let formats = (key.codec().name(), value.codec().name());
+        let apart = value.apart();
+        let formats = (key.codec().name(), apart.bytes.codec().name());
         let format = format!("versioned/{}/{}", formats.0, formats.1);
         let retention =
             Timestamp::try_from(history_retention.as_millis()).unwrap_or(Timestamp::MAX);
-        let (value, shape) = (versions_of(value), VersionedStore::<K, V>::shape(retention));
+        let (value, bytes) = (versions_of(value), versions_of(apart.bytes));
+        let shape = VersionedStore::<K, V>::shape(retention);
         self.add_store(StoreSpec {
             name,
             logging,
@@ -242,8 +259,13 @@ impl StreamsBuilder {
             retention: Some(retention),
             at,
             source: None,
-            query: Some(Arc::new(VersionedFormats { key, value, shape })),
+            query: Some(Arc::new(VersionedFormats {
+                key,
+                value: bytes,
+                shape,
+            })),
             whole_commits: false,
+            headers: apart.has_headers(),
             cached: true,
             open: Arc::new(move |env| {
                 Ok(Box::new(VersionedStore::open(key, value, retention, env)?))
@@ -288,7 +310,13 @@ impl StreamsBuilder {
             handler: None,
             reset: None,
         };
-        self.source(kind, key, value)
+        let reading = Reading {
+            kind,
+            key,
+            null_keys: true,
+            times: None,
+        };
+        self.read(reading, move |raw| value(raw.value))
     }
 
     /// Adds a node, which gets its name when the program is built.

@@ -52,7 +52,7 @@ impl<K, V> GlobalStore<K, V> {
             backend,
             column: Column(self.number),
             key: self.key,
-            value: self.value,
+            value: self.value.apart(),
             sought: Vec::new(),
             stored: Vec::new(),
         }
@@ -149,7 +149,10 @@ impl StreamsBuilder {
             format,
             handlers: handler.into_iter().collect(),
             at,
-            query: Arc::new(Formats { key, value }),
+            query: Arc::new(Formats {
+                key,
+                value: value.apart().bytes,
+            }),
             making,
         });
         GlobalKTable {

@@ -9,7 +9,7 @@ use crate::{
     error::Result,
     link::Data,
     record::{Headers, Offset, RawRecord, Record, TopicPartition},
-    serde::Serde,
+    serde::{Apart, Serde},
     store::{KeyValueStore, Materialized, StateStore},
     task::{RecordMetadata, restore_record},
     topology::global::{Making, ProcessRows},
@@ -63,7 +63,7 @@ impl<K, V> GlobalContext<'_, K, V> {
 /// A processor and the rows it makes.
 struct Rows<K: 'static, V: 'static, P: GlobalProcessor<K, V>> {
     key: Serde<K>,
-    value: Serde<V>,
+    value: Apart<V>,
     processor: P,
     store: KeyValueStore<P::Key, P::Value>,
     changes: RecordBatch,
@@ -71,10 +71,9 @@ struct Rows<K: 'static, V: 'static, P: GlobalProcessor<K, V>> {
 
 impl<K: Data, V: Data, P: GlobalProcessor<K, V>> ProcessRows for Rows<K, V, P> {
     fn process(&mut self, from: (&TopicPartition, Offset), raw: RawRecord<'_>) -> Result<()> {
-        let value = raw.value.map(|bytes| self.value.decode(Some(bytes)));
         let record = Record {
             key: self.key.decode(raw.key)?,
-            value: value.transpose()?,
+            value: self.value.decode_row(raw)?,
             timestamp: raw.timestamp,
             headers: Headers::clone(raw.headers),
         };
@@ -161,7 +160,7 @@ impl StreamsBuilder {
         let making = Making::Processed(Arc::new(move |env| {
             Box::new(Rows {
                 key: source.0,
-                value: source.1,
+                value: source.1.apart(),
                 processor: new(),
                 store: KeyValueStore::new(stored.0, stored.1, env),
                 changes: RecordBatch::new(),

@@ -76,7 +76,8 @@ impl StreamsBuilder {
         }
         self.no_versions(&name, history, at);
         self.no_retention(&name, retention, at);
-        let formats = (key.codec().name(), value.codec().name());
+        let apart = value.apart();
+        let formats = (key.codec().name(), apart.bytes.codec().name());
         self.add_store(StoreSpec {
             name,
             logging,
@@ -86,8 +87,12 @@ impl StreamsBuilder {
             retention: None,
             at,
             source: None,
-            query: Some(Arc::new(LruFormats { key, value })),
+            query: Some(Arc::new(LruFormats {
+                key,
+                value: apart.bytes,
+            })),
             whole_commits: false,
+            headers: apart.has_headers(),
             cached: false,
             open: Arc::new(move |env| Ok(Box::new(LruStore::open(key, value, max_entries, env)?))),
         })

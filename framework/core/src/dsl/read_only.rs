@@ -97,11 +97,8 @@ impl StreamsBuilder {
             null_keys: false,
             times: None,
         };
-        let rows = self.read(reading, move |bytes| {
-            bytes
-                .map(|bytes| topic.value.decode(Some(bytes)))
-                .transpose()
-        });
+        let value = topic.value.apart();
+        let rows = self.read(reading, move |raw| value.decode_row(raw));
         rows.operator::<K, V, _>("read_only_store", vec![store.id], move |link| {
             let (at, name) = (store.reference(), link.name().to_owned());
             move |ctx: &mut TaskContext, record: Record<K, Option<V>>| {

@@ -58,9 +58,17 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
         let name = TopicName::User(topic.name.to_owned());
         self.builder
             .add_format(&name, (topic.key, topic.value), Role::Sink);
-        let value = move |v: &V, out: &mut Vec<u8>| topic.value.encode(v, out);
-        let placing = partitioner.map(of_streams);
-        self.sink((name, settings), topic.key, value, placing);
+        let (key, value) = (topic.key, topic.value.apart());
+        let write = move |ctx: &mut TaskContext, to, record: &Record<K, V>| {
+            ctx.emit(
+                to,
+                record,
+                value.own_headers(&record.value).unwrap_or(&record.headers),
+                |k, out| key.encode(k, out),
+                |v, out| value.encode(v, out),
+            )
+        };
+        self.sink_by((name, settings), write, partitioner.map(of_streams));
     }
 
     /// Writes each record to the topic that `choose` names for it. A record whose topic does not
@@ -116,7 +124,7 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
         (key, value): (Serde<K>, Serde<V>),
         handler: Option<ErrorHandler>,
     ) {
-        let choose = Arc::new(choose);
+        let (choose, value) = (Arc::new(choose), value.apart());
         let kind = NodeKind::Sink { topic: None };
         let node = self
             .builder
@@ -130,6 +138,7 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
                     let written = ctx.emit(
                         to,
                         &record,
+                        value.own_headers(&record.value).unwrap_or(&record.headers),
                         |k, out| key.encode(k, out),
                         |v, out| value.encode(v, out),
                     );
@@ -153,10 +162,21 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
             ctx.emit(
                 to,
                 record,
+                &record.headers,
                 |k, out| key.encode(k, out),
                 |v, out| value(v, out),
             )
         };
+        self.sink_by(topic, write, placing);
+    }
+
+    #[track_caller]
+    fn sink_by(
+        self,
+        topic: impl Into<Target>,
+        write: impl Fn(&mut TaskContext, OutputId, &Record<K, V>) -> Result<()> + Fun,
+        placing: Option<Placing<K, V>>,
+    ) {
         let Some(placing) = placing else {
             return self.builder.add_sink(topic, vec![self.node], write);
         };
@@ -213,16 +233,23 @@ impl<K: Data, V: Data> KTable<'_, K, V> {
         let name = TopicName::User(topic.name.to_owned());
         let builder = self.changes.builder;
         builder.add_format(&name, (topic.key, topic.value), Role::Sink);
-        let value = move |change: &Change<V>, out: &mut Vec<u8>| match &change.new {
-            Some(row) => topic.value.encode(row, out),
-            None => Ok(Encoded::Null),
+        let (key, value) = (topic.key, topic.value.apart());
+        let write = move |ctx: &mut TaskContext, to, record: &Record<K, Change<V>>| {
+            let row = record.value.new.as_ref();
+            let own = row.and_then(|row| value.own_headers(row));
+            ctx.emit(
+                to,
+                record,
+                own.unwrap_or(&record.headers),
+                |k, out| key.encode(k, out),
+                |_, out| row.map_or(Ok(Encoded::Null), |row| value.encode(row, out)),
+            )
         };
         let placing = partitioner.map(|choose| -> Placing<K, Change<V>> {
             Arc::new(move |record, partitions| {
                 choose(&record.key, record.value.new.as_ref(), partitions)
             })
         });
-        let name = (name, settings);
-        self.changes.sink(name, topic.key, value, placing);
+        self.changes.sink_by((name, settings), write, placing);
     }
 }

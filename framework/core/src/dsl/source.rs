@@ -130,24 +130,8 @@ impl StreamsBuilder {
             null_keys: true,
             times,
         };
-        self.read(reading, move |bytes| topic.value.decode(bytes))
-    }
-
-    /// A source that decodes keys and values and sends them on.
-    #[track_caller]
-    pub(crate) fn source<K: Data, V: Data>(
-        &self,
-        kind: NodeKind,
-        key: Serde<K>,
-        value: impl Fn(Option<&[u8]>) -> Result<V> + Fun,
-    ) -> KStream<'_, K, V> {
-        let reading = Reading {
-            kind,
-            key,
-            null_keys: true,
-            times: None,
-        };
-        self.read(reading, value)
+        let value = topic.value.apart();
+        self.read(reading, move |raw| value.decode(raw.value, raw.headers))
     }
 
     /// A source of any kind.
@@ -155,7 +139,7 @@ impl StreamsBuilder {
     pub(crate) fn read<K: Data, V: Data>(
         &self,
         reading: Reading<K, V>,
-        value: impl Fn(Option<&[u8]>) -> Result<V> + Fun,
+        value: impl Fn(RawRecord<'_>) -> Result<V> + Fun,
     ) -> KStream<'_, K, V> {
         let Reading {
             kind,
@@ -206,7 +190,7 @@ struct Source<K: 'static, V: 'static, D> {
     null_keys: bool,
 }
 
-impl<K: Data, V: Data, D: Fn(Option<&[u8]>) -> Result<V> + Fun> Source<K, V, D> {
+impl<K: Data, V: Data, D: Fn(RawRecord<'_>) -> Result<V> + Fun> Source<K, V, D> {
     /// Puts it below a topic.
     fn link(
         &self,
@@ -216,7 +200,7 @@ impl<K: Data, V: Data, D: Fn(Option<&[u8]>) -> Result<V> + Fun> Source<K, V, D> 
     ) {
         let (key, value, name) = (self.key, self.value.clone(), self.name.clone());
         let (decode_value, null_keys) = (value.clone(), self.null_keys);
-        let decode = move |raw: RawRecord<'_>| Ok((key.decode(raw.key)?, value(raw.value)?));
+        let decode = move |raw: RawRecord<'_>| Ok((key.decode(raw.key)?, value(raw)?));
         let ahead = self.times.as_ref().map(|times| {
             let ahead: Ahead<K, V> = Rc::default();
             let (times, kept, decode) = (times.clone(), ahead.clone(), decode.clone());
@@ -244,7 +228,7 @@ impl<K: Data, V: Data, D: Fn(Option<&[u8]>) -> Result<V> + Fun> Source<K, V, D> 
             }
             if !null_keys && raw.key.is_none() {
                 // It has no place, but is not lost if it is to be kept for being unreadable.
-                return match decode_value(raw.value) {
+                return match decode_value(raw) {
                     Ok(_) => ctx.drop_null_key(),
                     Err(error) => ctx.refuse_unread(&name, error),
                 };

@@ -224,7 +224,7 @@ impl StreamsBuilder {
         };
         let extracted = times.is_some();
         let (value, reading) = (
-            topic.value,
+            topic.value.apart(),
             Reading {
                 kind,
                 key: topic.key,
@@ -232,9 +232,7 @@ impl StreamsBuilder {
                 times: times.map(TimestampExtractor::of_rows),
             },
         );
-        let rows = self.read(reading, move |bytes| {
-            bytes.map(|bytes| value.decode(Some(bytes))).transpose()
-        });
+        let rows = self.read(reading, move |raw| value.decode_row(raw));
         let materialized = materialized.into();
         let whole = matches!(reset, None | Some(OffsetReset::Earliest));
         let exact = whole && !extracted && materialized.logging == Logging::Changelog;

@@ -4,6 +4,7 @@
 
 mod bincode;
 mod guard;
+mod headers;
 mod json;
 mod named;
 mod numbers;
@@ -14,6 +15,7 @@ pub(crate) mod windowed;
 
 pub use self::{
     bincode::{Bincode, bincode},
+    headers::{Apart, Beside, ValueAndHeaders, with_headers},
     json::{Json, json},
     numbers::{
         Bool, F32Be, F64Be, I16Be, I32Be, I64Be, OrderedI64, U32Be, U64Be, bool_, f32_be, f64_be,
@@ -57,6 +59,13 @@ pub trait Codec: Sync + 'static {
     /// Whether the value would be written as null; only of types that can be absent.
     fn is_null(&self, _value: &Self::Item) -> bool {
         false
+    }
+
+    /// How values are written where there is a place for headers beside their bytes, as in a topic's
+    /// record and in a store's row; only of types that have headers, as
+    /// [`with_headers`](crate::serde::with_headers()) makes them.
+    fn beside(&self) -> Option<&dyn Beside<Self::Item>> {
+        None
     }
 
     /// The format's name, for errors, descriptions and the check of a store's format at start: what

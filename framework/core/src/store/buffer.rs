@@ -8,7 +8,7 @@
 
 use super::{
     StateStore, StoreEnv,
-    stored::{read_rows, split_stamp},
+    stored::{RowBytes, read_rows},
 };
 use crate::{
     batch::RecordBatch,
@@ -248,7 +248,11 @@ impl<V: 'static> BufferStore<V> {
         let mut bytes = 0;
         let all = (*behind, Bound::Unbounded);
         let read = read_rows(env, all, |key, stored| {
-            let (timestamp, encoded) = split_stamp(stored)?;
+            let RowBytes {
+                timestamp,
+                value: encoded,
+                ..
+            } = RowBytes::split(stored)?;
             let row = Row {
                 value: value.decode(encoded)?,
                 timestamp,

@@ -7,14 +7,14 @@
 
 use super::{
     StateStore, StoreEnv, StoreKind,
-    stored::{null_key, null_value, read_rows, split_stamp},
+    stored::{RowBytes, null_key, null_value, read_rows},
     value_bytes::ValueBytes,
 };
 use crate::{
     batch::RecordBatch,
     error::{Error, Result},
     record::{Headers, Timestamp},
-    serde::{Encoded, Serde},
+    serde::{Apart, Encoded, Serde},
     topology::StoreQuery,
 };
 use serde_json::Value;
@@ -45,7 +45,7 @@ struct Entry<V> {
 /// has one, so the limit holds for each partition by itself.
 pub struct LruStore<K: 'static, V: 'static> {
     key: Serde<K>,
-    value: Serde<V>,
+    value: Apart<V>,
     env: StoreEnv,
     max_entries: usize,
     now: Timestamp,
@@ -74,7 +74,7 @@ impl<K: 'static, V: 'static> LruStore<K, V> {
     pub fn open(key: Serde<K>, value: Serde<V>, max_entries: usize, env: StoreEnv) -> Result<Self> {
         let mut store = Self {
             key,
-            value,
+            value: value.apart(),
             env,
             max_entries,
             now: 0,
@@ -202,7 +202,8 @@ impl<K: 'static, V: 'static> LruStore<K, V> {
         let mut bytes = Vec::new();
         // What cannot be encoded is told by the commit.
         if self.entry_bytes.wants_one() && self.value.encode(value, &mut bytes).is_ok() {
-            self.entry_bytes.see(self.scratch.len() + USE + bytes.len());
+            let beside = self.scratch.len() + USE + self.value.headers(value).bytes();
+            self.entry_bytes.see(beside + bytes.len());
         }
     }
 
@@ -247,9 +248,10 @@ impl<K: 'static, V: 'static> LruStore<K, V> {
         let mut rows = Vec::new();
         let (env, value) = (&self.env, self.value);
         read_rows(env, (Bound::Unbounded, Bound::Unbounded), |key, stored| {
-            let (timestamp, rest) = split_stamp(stored)?;
-            let (used, bytes) = split_use(rest)?;
-            rows.push((used, key.to_vec(), value.decode(Some(bytes))?, timestamp));
+            let mut row = RowBytes::split(stored)?;
+            let (used, bytes) = split_use(row.value)?;
+            row.value = bytes;
+            rows.push((used, key.to_vec(), row.decode(value)?, row.timestamp));
             Ok(())
         })?;
         // Under at-least-once two owners may have counted from the same number: what they used at
@@ -298,7 +300,7 @@ impl<K: 'static, V: 'static> StateStore for LruStore<K, V> {
     }
 
     fn drain(&mut self, changes: &mut RecordBatch) -> Result<()> {
-        let (before, mut count) = (changes.bytes(), self.gone.len());
+        let (before, mut count) = (changes.held_bytes(), self.gone.len());
         let key_of = |key: &[u8], out: &mut Vec<u8>| {
             out.extend_from_slice(key);
             Ok(Encoded::Bytes)
@@ -319,7 +321,7 @@ impl<K: 'static, V: 'static> StateStore for LruStore<K, V> {
             };
             changes.encode(
                 entry.timestamp,
-                &Headers::NONE,
+                self.value.headers(&entry.value),
                 |out| key_of(key, out),
                 |out| {
                     out.extend(used.to_be_bytes());
@@ -335,7 +337,7 @@ impl<K: 'static, V: 'static> StateStore for LruStore<K, V> {
             entry.stored = true;
             count += 1;
         }
-        let mean = (changes.bytes() - before).checked_div(count);
+        let mean = (changes.held_bytes() - before).checked_div(count);
         self.entry_bytes.committed(mean);
         self.undrained = self.next_use;
         Ok(())

@@ -2,7 +2,7 @@
 
 use crate::{
     link::Data,
-    serde::{self, Serde},
+    serde::{self, Serde, ValueAndHeaders},
     topology::Logging,
 };
 use ::serde::{Serialize, de::DeserializeOwned};
@@ -90,6 +90,60 @@ impl<K, V> Materialized<K, V> {
         Self {
             retention: Some(retention),
             ..self
+        }
+    }
+
+    /// A header-aware store (KIP-1271): the same, of values with headers, which lie beside the
+    /// values in its rows and in its changelog's records. Kafka's `..WithHeaders` stores, and
+    /// `dsl.store.format=HEADERS` for one store; see [`with_headers`](serde::with_headers()).
+    ///
+    /// A store that was there before without headers goes on: its rows have none until they are
+    /// written anew. So does one that is to have no headers any more. Who asks for its rows without
+    /// headers gets the values alone. Stores of all shapes can be header-aware.
+    ///
+    /// ```
+    /// use millstream_core::prelude::*;
+    ///
+    /// static VISITS: Topic<String, u64> = Topic::new("visits", utf8(), u64_be());
+    ///
+    /// /// Keeps the last visit of each visitor, with the headers of its record.
+    /// struct Keep(StoreRef<KeyValueStore<String, ValueAndHeaders<u64>>>);
+    ///
+    /// impl Processor<String, u64> for Keep {
+    ///     type Key = ();
+    ///     type Value = ();
+    ///
+    ///     fn process(
+    ///         &mut self,
+    ///         visit: Record<String, u64>,
+    ///         ctx: &mut ProcessorContext<'_, (), ()>,
+    ///     ) -> ProcessResult {
+    ///         let (value, headers) = (visit.value, visit.headers);
+    ///         Ok(ctx.store(self.0).put(&visit.key, ValueAndHeaders { value, headers })?)
+    ///     }
+    /// }
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let last = builder.store(Materialized::<String, u64>::from("last-visits").with_headers());
+    /// let _ = builder.stream(&VISITS).process(last, Keep);
+    ///
+    /// let mut driver = TopologyTestDriver::new(builder.build()?)?;
+    /// let mut visit = Record::new("ann".to_owned(), 3, 1_000);
+    /// visit.headers.push("trace", Some(b"4bf92f".to_vec()));
+    /// driver.pipe_record(&VISITS, &visit)?;
+    /// let row = driver.store(last)?.get(&visit.key)?.cloned().unwrap_or_default();
+    /// assert_eq!((row.value, row.headers), (3, visit.headers));
+    /// # Ok::<(), millstream_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_headers(self) -> Materialized<K, ValueAndHeaders<V>> {
+        Materialized {
+            name: self.name,
+            key: self.key,
+            value: self.value.with_headers(),
+            logging: self.logging,
+            history: self.history,
+            retention: self.retention,
         }
     }
 

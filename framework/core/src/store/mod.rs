@@ -35,7 +35,8 @@ pub(crate) use lru::LruFormats;
 pub use lru::LruStore;
 pub use materialized::{Materialized, Storable};
 pub(crate) use materialized::{default_key, default_value};
-pub(crate) use stored::{corrupt, split_stamp};
+pub use stored::RowBytes;
+pub(crate) use stored::{RowStart, corrupt};
 pub(crate) use suppress::Released;
 pub use suppress::SuppressStore;
 pub use timed::{
@@ -59,9 +60,10 @@ pub struct SuppressionBuffer {
 
 /// What every store can do, whatever its shape.
 ///
-/// A changelog record of a store is `key -> value` with a timestamp; the backend column holds, for
-/// the same key, eight big-endian bytes of that timestamp and then the value. Restore and standby
-/// replicas therefore need no knowledge of the store: they copy.
+/// A changelog record of a store is `key -> value` with a timestamp, and with the headers of values
+/// that have some; the backend column holds, for the same key, eight big-endian bytes of that
+/// timestamp and then the value ([`RowBytes`]). Restore and standby replicas therefore need no
+/// knowledge of the store: they copy.
 pub trait StateStore: Any {
     /// Takes the time of the record being processed: the timestamp of what is written from now on.
     fn set_time(&mut self, now: Timestamp);

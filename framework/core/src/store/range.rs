@@ -6,7 +6,7 @@
 
 use super::{
     KeyValueStore,
-    stored::{corrupt, split_stamp},
+    stored::{RowBytes, corrupt},
 };
 use crate::{
     error::{Error, Result},
@@ -125,7 +125,7 @@ impl<K: 'static, V: Clone + 'static> KeyValueStore<K, V> {
         direction: Direction,
         mut visit: impl FnMut(K, V, Timestamp) -> ControlFlow<()>,
     ) -> Result<()> {
-        let (key, _) = self.serdes();
+        let (key, _) = self.formats();
         let encode = |k: &K, out: &mut Vec<u8>| key.encode(k, out);
         let from = bound(keys.start_bound(), encode)?;
         let to = bound(keys.end_bound(), encode)?;
@@ -168,7 +168,7 @@ impl<K: 'static, V: Clone + 'static> KeyValueStore<K, V> {
         mut visit: impl FnMut(&[u8], V, Timestamp) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
         self.order();
-        let ((_, serde), env) = (self.serdes(), self.env());
+        let ((_, format), env) = (self.formats(), self.env());
         let mut failed = None;
         let mut emit = |key: &[u8], found: Result<(V, Timestamp)>| {
             let visited = found.and_then(|(value, time)| visit(key, value, time));
@@ -196,8 +196,8 @@ impl<K: 'static, V: Clone + 'static> KeyValueStore<K, V> {
                         Some((_, Some(row))) => emit(key, owned(row)),
                         Some((_, None)) => ControlFlow::Continue(()),
                         None => {
-                            let found = split_stamp(stored)
-                                .and_then(|(time, bytes)| Ok((serde.decode(Some(bytes))?, time)));
+                            let found = RowBytes::split(stored)
+                                .and_then(|row| Ok((row.decode(format)?, row.timestamp)));
                             emit(key, found)
                         }
                     }

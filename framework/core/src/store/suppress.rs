@@ -7,7 +7,7 @@
 use super::{
     BufferStore, StateStore, StoreEnv, SuppressionBuffer,
     held::{Held, HeldFormat},
-    stored::{corrupt, split_stamp},
+    stored::{RowBytes, corrupt},
 };
 use crate::{
     batch::RecordBatch,
@@ -199,7 +199,7 @@ impl<K: 'static, V: 'static> SuppressStore<K, V> {
         self.clock = BEGINNING;
         let Self { env, scratch, .. } = self;
         if env.backend.get(env.column, CLOCK, scratch)? == Presence::Found {
-            let clock = split_stamp(scratch).and_then(|(_, bytes)| {
+            let clock = RowBytes::split(scratch).and_then(|RowBytes { value: bytes, .. }| {
                 let mut reader = Reader::new(bytes);
                 let (observed, closed) = (reader.i64()?, reader.i64()?);
                 Ok(Clock { observed, closed })

@@ -9,12 +9,12 @@ use super::{
     Materialized, TimedKind, TimedShape,
     lru::split_use,
     range::{after, bound},
-    split_stamp,
+    stored::RowBytes,
 };
 use crate::{
     error::{Error, Result},
     record::Timestamp,
-    serde::{Encoded, Serde},
+    serde::{Apart, Encoded, Serde},
 };
 use millstream_state::{Fit, shown_apart};
 use std::{
@@ -88,7 +88,7 @@ pub struct StoreLayout {
 impl StoreLayout {
     /// Rows of that kind, with these serdes.
     pub fn new<K, V>(kind: StoreKind, key: Serde<K>, value: Serde<V>) -> Self {
-        let (key, value) = (key.codec().name(), value.codec().name());
+        let (key, value) = (key.codec().name(), value.apart().bytes.codec().name());
         Self { kind, key, value }
     }
 
@@ -145,7 +145,7 @@ pub(super) fn key_bytes<K>(serde: Serde<K>, key: &K) -> Result<Vec<u8>> {
 /// ```
 pub struct KeyValueRows<K: 'static, V: 'static> {
     key: Serde<K>,
-    value: Serde<V>,
+    value: Apart<V>,
     /// Whether values stand behind the numbers of their uses.
     used: bool,
 }
@@ -163,7 +163,7 @@ impl<K: 'static, V: 'static> KeyValueRows<K, V> {
     /// # Errors
     /// Where the store is none of values by key, or has other serdes.
     pub fn of(asked: &Materialized<K, V>, found: &StoreLayout) -> Result<Self> {
-        let (key, value) = (asked.key, asked.value);
+        let (key, value) = (asked.key, asked.value.apart());
         let used = match found.kind {
             StoreKind::KeyValue => false,
             StoreKind::Lru => true,
@@ -171,7 +171,11 @@ impl<K: 'static, V: 'static> KeyValueRows<K, V> {
                 return Err(found.is_no(&asked.name, "a key-value store"));
             }
         };
-        found.holds(&asked.name, &key.codec().name(), &value.codec().name())?;
+        found.holds(
+            &asked.name,
+            &key.codec().name(),
+            &value.bytes.codec().name(),
+        )?;
         Ok(Self { key, value, used })
     }
 
@@ -211,11 +215,13 @@ impl<K: 'static, V: 'static> KeyValueRows<K, V> {
     /// # Errors
     /// As [`KeyValueRows::row`].
     pub fn value(&self, stored: &[u8]) -> Result<ValueAndTimestamp<V>> {
-        let (timestamp, mut bytes) = split_stamp(stored)?;
+        let mut row = RowBytes::split(stored)?;
         if self.used {
-            bytes = split_use(bytes)?.1;
+            row.value = split_use(row.value)?.1;
         }
-        let value = self.value.decode(Some(bytes))?;
-        Ok(ValueAndTimestamp { value, timestamp })
+        Ok(ValueAndTimestamp {
+            value: row.decode(self.value)?,
+            timestamp: row.timestamp,
+        })
     }
 }

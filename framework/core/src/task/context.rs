@@ -304,6 +304,7 @@ impl TaskContext {
         &mut self,
         to: OutputId,
         record: &Record<K, V>,
+        headers: &Headers,
         key: impl FnOnce(&K, &mut Vec<u8>) -> Result<Encoded>,
         value: impl FnOnce(&V, &mut Vec<u8>) -> Result<Encoded>,
     ) -> Result<()> {
@@ -313,7 +314,7 @@ impl TaskContext {
         let output = &mut self.outputs[to.0];
         output.records.encode(
             record.timestamp,
-            &record.headers,
+            headers,
             |out| key(&record.key, out),
             |out| value(&record.value, out),
         )?;

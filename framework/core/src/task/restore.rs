@@ -5,7 +5,7 @@
 //! its changelog has deleted.
 
 use super::{StoreChanges, Task};
-use crate::{record::RawRecord, topology::Topology};
+use crate::{record::RawRecord, store::RowStart, topology::Topology};
 use millstream_state::{Before, Column, WriteBatch};
 
 impl Task {
@@ -29,8 +29,8 @@ pub(super) fn write_changes(batch: &mut WriteBatch, changes: &StoreChanges) {
         let before = records.before(index);
         match (record.key, record.value, before) {
             (Some(key), Some(value), Before::Absent | Before::Supposed) if changes.exact => {
-                let time = record.timestamp.to_be_bytes();
-                let parts = &[&time, value][..];
+                let start = RowStart::new(record.timestamp, record.headers);
+                let parts = &[start.as_ref(), value][..];
                 match before {
                     Before::Supposed => batch.suppose_parts(column, key, parts),
                     _ => batch.insert_parts(column, key, parts),
@@ -43,11 +43,15 @@ pub(super) fn write_changes(batch: &mut WriteBatch, changes: &StoreChanges) {
     }
 }
 
-/// Writes one changelog record into a column: the key, and the value behind its timestamp.
+/// Writes one changelog record into a column: the key, and the value behind its timestamp and, if
+/// there are some, its headers.
 pub fn restore_record(batch: &mut WriteBatch, column: Column, record: RawRecord<'_>) {
     let Some(key) = record.key else { return };
     match record.value {
-        Some(value) => batch.put_parts(column, key, &[&record.timestamp.to_be_bytes(), value]),
+        Some(value) => {
+            let start = RowStart::new(record.timestamp, record.headers);
+            batch.put_parts(column, key, &[start.as_ref(), value]);
+        }
         None => batch.delete(column, key),
     }
 }

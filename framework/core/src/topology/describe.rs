@@ -132,7 +132,7 @@ impl Topology {
                 let changelog = logged.then(|| format!("{}-changelog", store.name));
                 json!({
                     "name": store.name, "changelog": changelog, "format": store.format,
-                    "retention_ms": store.retention,
+                    "retention_ms": store.retention, "headers": store.headers,
                 })
             });
             json!({

@@ -41,7 +41,10 @@ impl TopicFormat {
     ) -> Self {
         Self {
             topic,
-            format: Arc::new(Formats { key, value }),
+            format: Arc::new(Formats {
+                key,
+                value: value.apart().bytes,
+            }),
             role,
         }
     }

@@ -8,8 +8,8 @@ use super::StoreQuery;
 use crate::{
     error::{Error, ErrorKind, Result},
     record::{Offset, RawRecord, Timestamp, TopicPartition},
-    serde::{Encoded, Serde},
-    store::{StoreEnv, corrupt, split_stamp},
+    serde::{Apart, Encoded, Serde},
+    store::{RowBytes, RowStart, StoreEnv, corrupt},
     task::{
         Dropped, ErrorHandler, ErrorHandlerContext, ErrorPolicy, ErrorReason, Policies,
         RecordMetadata, judge,
@@ -258,12 +258,13 @@ pub(crate) fn writer<K: 'static, V: 'static>(
     (key, value): (Serde<K>, Serde<V>),
     (stored_key, stored_value): (Serde<K>, Serde<V>),
 ) -> WriteRow {
+    let (value, stored_value) = (value.apart(), stored_value.apart());
     Arc::new(move |record, column, batch| {
         if record.key.is_none() {
             // Bytes that nobody can read are that first of all.
             record
                 .value
-                .map(|bytes| value.decode(Some(bytes)))
+                .map(|bytes| value.decode(Some(bytes), record.headers))
                 .transpose()?;
             return Ok(Written::NullKey);
         }
@@ -276,13 +277,14 @@ pub(crate) fn writer<K: 'static, V: 'static>(
             batch.delete(column, &at);
             return Ok(Written::Row);
         };
-        let decoded = value.decode(Some(encoded))?;
+        let decoded = value.decode(Some(encoded), record.headers)?;
         if stored_value.encode(&decoded, &mut bytes)? == Encoded::Null {
             return Err(Error::serialization(
                 "a global table cannot hold a value that its serde writes as null",
             ));
         }
-        batch.put_parts(column, &at, &[&record.timestamp.to_be_bytes(), &bytes]);
+        let start = RowStart::new(record.timestamp, stored_value.headers(&decoded));
+        batch.put_parts(column, &at, &[start.as_ref(), &bytes]);
         Ok(Written::Row)
     })
 }
@@ -302,7 +304,7 @@ pub(crate) struct GlobalRows<K: 'static, V: 'static> {
     pub(crate) backend: Option<Arc<dyn Backend>>,
     pub(crate) column: Column,
     pub(crate) key: Serde<K>,
-    pub(crate) value: Serde<V>,
+    pub(crate) value: Apart<V>,
     pub(crate) sought: Vec<u8>,
     pub(crate) stored: Vec<u8>,
 }
@@ -320,8 +322,8 @@ impl<K, V> GlobalRows<K, V> {
         if backend.get(self.column, &self.sought, &mut self.stored)? == Presence::Missing {
             return Ok(Sought::Missing);
         }
-        let row = split_stamp(&self.stored)
-            .and_then(|(time, bytes)| Ok(Sought::Row(self.value.decode(Some(bytes))?, time)));
+        let row = RowBytes::split(&self.stored)
+            .and_then(|row| Ok(Sought::Row(row.decode(self.value)?, row.timestamp)));
         row.map_err(|cause| {
             let env = StoreEnv {
                 backend: backend.clone(),

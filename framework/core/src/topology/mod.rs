@@ -174,6 +174,8 @@ pub struct StoreSpec {
     /// would lose it. The runtime refuses such a store where the log may have a commit in part
     /// ([`TaskConfig::exactly_once`](crate::task::TaskConfig)).
     pub whole_commits: bool,
+    /// Whether its rows have headers ([`Materialized::with_headers`](crate::store::Materialized)).
+    pub headers: bool,
     /// Whether it keeps rows in memory that wait for no commit, to find them again without asking
     /// its backend. Only such stores share the memory that there is for it
     /// ([`TaskConfig::cache_bytes`](crate::task::TaskConfig::cache_bytes)); others are told 0.
@@ -200,6 +202,7 @@ impl StoreSpec {
             source: None,
             query: None,
             whole_commits: false,
+            headers: false,
             cached: false,
             open: Arc::new(open),
         }

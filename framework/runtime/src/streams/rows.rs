@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use millstream_core::{
     record::Timestamp,
-    store::{StoreLayout, TimedShape},
+    store::{RowBytes, StoreLayout, TimedShape},
     topology::{StoreQuery, Topology},
 };
 use millstream_state::{Backend, Column, Direction, Presence};
@@ -291,13 +291,11 @@ impl StoreRows {
     /// # Errors
     /// Where its bytes are not what the store's serdes write.
     pub fn show(&self, row: &StoredRow) -> Result<StoreRow> {
-        let broken =
-            || millstream_core::Error::deserialization("a stored value without its timestamp");
-        let (stamp, value) = row.stored.split_first_chunk::<8>().ok_or_else(broken)?;
+        let stored = RowBytes::split(&row.stored)?;
         Ok(StoreRow {
             key: self.query.show_key(&row.key)?,
-            value: self.query.show_value(value)?,
-            timestamp: Timestamp::from_be_bytes(*stamp),
+            value: self.query.show_value(stored.value)?,
+            timestamp: stored.timestamp,
         })
     }
 

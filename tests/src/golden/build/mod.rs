@@ -17,6 +17,7 @@ use super::{
     op::{Place, Windows},
     processing, processors,
     program::{Key, Value},
+    recalling,
 };
 use anyhow::{Result, bail, ensure};
 use millstream_core::{prelude::*, store::StoreHandle, topology::Topology};
@@ -222,6 +223,15 @@ impl<'b> Graph<'b> {
                 (stream.merge(other.stream), rekeyed || other.rekeyed)
             }
             Op::Repartition { .. } => (repartitioned(stream, name), false),
+            _ => return self.processed(op, Stream { stream, rekeyed }, name),
+        };
+        Ok(Stream { stream, rekeyed })
+    }
+
+    /// What a processor of the program's own makes of a stream.
+    fn processed(&self, op: &Op, of: Stream<'b>, name: &str) -> Result<Stream<'b>> {
+        let Stream { stream, rekeyed } = of;
+        let (stream, rekeyed) = match op.clone() {
             Op::Process {
                 every,
                 clear,
@@ -246,6 +256,10 @@ impl<'b> Graph<'b> {
                     .builder
                     .versioned_store(stored(name), duration(history));
                 let told = processors::versions(stream, store, back, &self.dropped);
+                (told, true)
+            }
+            Op::ProcessHeaders { kind, .. } => {
+                let told = recalling::process(self.builder, stream, stored(name), kind);
                 (told, true)
             }
             other => bail!("{other:?} is not supported yet"),

@@ -5,7 +5,7 @@ use crate::golden::{
     Op,
     functions::{Fold, Test},
     kind::Kind,
-    op::{Joining, Place, Side},
+    op::{Joining, Place, Recall, Side},
     parts::present,
 };
 
@@ -131,6 +131,12 @@ impl Growing<'_> {
                 of,
                 refuses: self.refuses(),
                 on_error: self.answer(),
+            },
+            26 if self.dice.percent(40) => Op::ProcessHeaders {
+                of,
+                kind: self
+                    .dice
+                    .one(&[Recall::Rows, Recall::Windows, Recall::Sessions]),
             },
             26 => Op::ProcessVersions {
                 of,

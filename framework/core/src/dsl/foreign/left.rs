@@ -130,6 +130,7 @@ pub(super) fn subscribe<'b, K: Data, V: Data, K2: Data, F: Fn(&K, &V) -> Option<
                 ctx.emit(
                     to,
                     record,
+                    &record.headers,
                     |_, out| raw(foreign_key, out),
                     |_, out| wire::write_subscription((*instruction, *new), *hash, write_key, out),
                 )

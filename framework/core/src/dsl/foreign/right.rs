@@ -83,6 +83,7 @@ pub(super) fn send<K: Data>(
             ctx.emit(
                 to,
                 answer,
+                &answer.headers,
                 |key, out| wire::raw().encode(key, out),
                 |answer, out| Ok(wire::write_answer(answer, out)),
             )

@@ -204,6 +204,7 @@ impl StreamsBuilder {
             source: None,
             query: None,
             whole_commits: false,
+            headers: false,
             cached: false,
             open: Arc::new(move |env| {
                 let store = SuppressStore::open(shown.clone(), (key, value), by_key, env)?;

@@ -34,7 +34,7 @@ impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
         ahead.touch(|number| {
             let slot = &self.slots[number as usize];
             let value = slot.value.as_ref();
-            let value = value.and_then(|value| self.value.as_bytes(value));
+            let value = value.and_then(|value| self.value.bytes.as_bytes(value));
             let ends = value.and_then(|bytes| Some((bytes.first()?, bytes.last()?)));
             let (first, last) = ends.unwrap_or((&0, &0));
             let key = slot.key.first().unwrap_or(&0);
@@ -48,22 +48,24 @@ impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
     }
 
     fn drain(&mut self, changes: &mut RecordBatch) -> Result<()> {
-        let before = changes.bytes();
+        let before = changes.held_bytes();
         for (place, &number) in self.dirty.iter().enumerate() {
             if place % AHEAD == 0 {
                 let next = self.dirty[place..].iter().take(AHEAD);
                 touch_all(next.copied(), |at| self.slots[at as usize].timestamp);
             }
             let slot = &mut self.slots[number as usize];
-            let start = changes.bytes();
+            let start = changes.held_bytes();
+            let value = slot.value.as_ref();
+            let headers = value.map_or(&Headers::NONE, |value| self.value.headers(value));
             changes.encode(
                 slot.timestamp,
-                &Headers::NONE,
+                headers,
                 |out| {
                     out.extend_from_slice(&slot.key);
                     Ok(Encoded::Bytes)
                 },
-                |out| match &slot.value {
+                |out| match value {
                     Some(value) => match self.value.encode(value, out)? {
                         Encoded::Bytes => Ok(Encoded::Bytes),
                         Encoded::Null => Err(null_value()),
@@ -75,13 +77,13 @@ impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
                 changes.mark_supposed();
             }
             // Values change in place and may have grown since they came in.
-            let encoded = changes.bytes() - start - slot.key.len();
+            let encoded = changes.held_bytes() - start - slot.key.len();
             let bytes = Self::entry_bytes(slot.key.len(), encoded);
             self.resident_bytes = self.resident_bytes - slot.bytes as usize + bytes as usize;
             slot.bytes = bytes;
             slot.freshness = Freshness::Pending;
         }
-        let mean = (changes.bytes() - before).checked_div(self.dirty.len());
+        let mean = (changes.held_bytes() - before).checked_div(self.dirty.len());
         self.value_bytes.committed(mean);
         self.pending.append(&mut self.dirty);
         self.dirty_key_bytes = 0;

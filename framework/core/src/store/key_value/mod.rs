@@ -10,10 +10,14 @@ mod commit;
 use super::{
     StoreEnv,
     range::{Bounds, Ordered},
-    stored::{STAMP, corrupt, null_key, split_stamp},
+    stored::{RowBytes, STAMP, corrupt, null_key},
     value_bytes::ValueBytes,
 };
-use crate::{error::Result, record::Timestamp, serde::Serde};
+use crate::{
+    error::Result,
+    record::Timestamp,
+    serde::{Apart, Serde},
+};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use millstream_state::{Direction, Presence, SmallBytes};
 use std::hash::BuildHasher;
@@ -55,7 +59,7 @@ struct Slot<V> {
 /// written, committed or not.
 pub struct KeyValueStore<K: 'static, V: 'static> {
     key: Serde<K>,
-    value: Serde<V>,
+    value: Apart<V>,
     env: StoreEnv,
     now: Timestamp,
     hasher: DefaultHashBuilder,
@@ -80,7 +84,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     pub fn new(key: Serde<K>, value: Serde<V>, env: StoreEnv) -> Self {
         Self {
             key,
-            value,
+            value: value.apart(),
             env,
             now: Timestamp::MIN,
             hasher: DefaultHashBuilder::default(),
@@ -235,7 +239,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         &self.env
     }
 
-    pub(super) fn serdes(&self) -> (Serde<K>, Serde<V>) {
+    pub(super) fn formats(&self) -> (Serde<K>, Apart<V>) {
         (self.key, self.value)
     }
 
@@ -286,9 +290,8 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         let (value, timestamp) = match env.backend.get(env.column, key, loaded)? {
             Presence::Missing => (None, Timestamp::MIN),
             Presence::Found => {
-                let stored = split_stamp(loaded).and_then(|(timestamp, bytes)| {
-                    Ok((Some(self.value.decode(Some(bytes))?), timestamp))
-                });
+                let stored = RowBytes::split(loaded)
+                    .and_then(|row| Ok((Some(row.decode(self.value)?), row.timestamp)));
                 stored.map_err(|cause| corrupt(env, &cause))?
             }
         };
@@ -403,7 +406,8 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
             self.loaded.clear();
             // What cannot be encoded is told by the commit.
             if self.value.encode(value, &mut self.loaded).is_ok() {
-                self.value_bytes.see(self.loaded.len());
+                let headers = self.value.headers(value).bytes();
+                self.value_bytes.see(self.loaded.len() + headers);
             }
         }
     }

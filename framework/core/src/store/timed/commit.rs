@@ -12,7 +12,7 @@ use crate::{
     batch::RecordBatch,
     error::{Error, Result},
     record::{Headers, Offset, Timestamp},
-    serde::{Encoded, Serde},
+    serde::{Apart, Encoded},
     store::{AHEAD, StateStore},
 };
 use millstream_state::{Horizon, Position};
@@ -22,12 +22,12 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     fn encode_row(
         changes: &mut RecordBatch,
         (prefix, at, wide): (&[u8], At, bool),
-        timestamp: Timestamp,
+        (timestamp, headers): (Timestamp, &Headers),
         value: impl FnOnce(&mut Vec<u8>) -> Result<Encoded>,
     ) -> Result<()> {
         changes.encode(
             timestamp.max(0),
-            &Headers::NONE,
+            headers,
             |out| {
                 out.extend_from_slice(prefix);
                 keys::put_at(out, at, wide);
@@ -42,11 +42,12 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         changes: &mut RecordBatch,
         row: (&[u8], At, bool),
         timestamp: Timestamp,
-        serde: Serde<V>,
+        format: Apart<V>,
         value: &V,
     ) -> Result<()> {
-        Self::encode_row(changes, row, timestamp, |out| {
-            match serde.encode(value, out)? {
+        let said = (timestamp, format.headers(value));
+        Self::encode_row(changes, row, said, |out| {
+            match format.encode(value, out)? {
                 Encoded::Bytes => Ok(Encoded::Bytes),
                 Encoded::Null => Err(Error::serialization(
                     "a store cannot hold a value that its serde writes as null: delete the row",
@@ -57,7 +58,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
 
     fn drain_rows(&mut self, changes: &mut RecordBatch) -> Result<usize> {
         changes.take_in(&mut self.written_rows)?;
-        let (before, wide) = (changes.bytes(), self.shape.wide);
+        let (before, wide) = (changes.held_bytes(), self.shape.wide);
         let (mut written, dirty) = (0, self.groups.now);
         let handed = self.groups.hand_over();
         let mut rows = std::mem::take(&mut self.dirty);
@@ -75,20 +76,21 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             row.changed = handed;
             group.changed = group.changed.max(handed);
             let row = &group.rows()[place];
-            let (start, place_of) = (changes.bytes(), (&group.prefix[..], at, wide));
+            let (start, place_of) = (changes.held_bytes(), (&group.prefix[..], at, wide));
             match &row.value {
                 Some(value) => {
                     Self::encode_value(changes, place_of, row.timestamp, self.value, value)?;
                 }
                 None => {
-                    Self::encode_row(changes, place_of, row.timestamp, |_| Ok(Encoded::Null))?;
+                    let deleted = (row.timestamp, &Headers::NONE);
+                    Self::encode_row(changes, place_of, deleted, |_| Ok(Encoded::Null))?;
                 }
             }
             if !row.stored {
                 changes.mark_first();
             }
             let key = group.prefix.len() + keys::tail_length(wide);
-            let bytes = row_bytes::<V>(changes.bytes() - start - key);
+            let bytes = row_bytes::<V>(changes.held_bytes() - start - key);
             self.groups.bytes += bytes as usize;
             let row = self.groups.get_mut(number).row(place);
             let old = std::mem::replace(&mut row.bytes, bytes);
@@ -101,7 +103,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         }
         rows.clear();
         self.dirty = rows;
-        let mean = (changes.bytes() - before).checked_div(written);
+        let mean = (changes.held_bytes() - before).checked_div(written);
         self.value_bytes.committed(mean);
         self.dirty_key_bytes = 0;
         Ok(written)
@@ -170,7 +172,8 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             }
         }
         let row = (prefix, at, self.shape.wide);
-        Self::encode_row(changes, row, timestamp, |_| Ok(Encoded::Null))?;
+        let deleted = (timestamp, &Headers::NONE);
+        Self::encode_row(changes, row, deleted, |_| Ok(Encoded::Null))?;
         if self.env.trimmed {
             changes.mark_local();
         }
@@ -193,7 +196,7 @@ impl<K: 'static, V: 'static> StateStore for TimedStore<K, V> {
     }
 
     fn written_bytes(&self) -> usize {
-        self.written_rows.bytes() + self.written_rows.len() * size_of::<Timestamp>()
+        self.written_rows.held_bytes() + self.written_rows.len() * size_of::<Timestamp>()
     }
 
     fn drain(&mut self, changes: &mut RecordBatch) -> Result<()> {

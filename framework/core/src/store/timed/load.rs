@@ -7,8 +7,8 @@ use super::{At, Row, TimedStore, group::NOBODY, keys, rows::row_bytes};
 use crate::{
     error::Result,
     record::Timestamp,
-    serde::Serde,
-    store::stored::{corrupt, read_rows, split_stamp},
+    serde::Apart,
+    store::stored::{RowBytes, STAMP, corrupt, read_rows},
 };
 use millstream_state::{Presence, ordered};
 use std::{hash::BuildHasher, ops::Bound};
@@ -141,14 +141,14 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     }
 }
 
-fn decode<V>(serde: Serde<V>, at: At, stored: &[u8]) -> Result<Row<V>> {
-    let (timestamp, bytes) = split_stamp(stored)?;
+fn decode<V>(format: Apart<V>, at: At, stored: &[u8]) -> Result<Row<V>> {
+    let row = RowBytes::split(stored)?;
     Ok(Row {
         at,
-        value: Some(serde.decode(Some(bytes))?),
-        timestamp,
+        value: Some(row.decode(format)?),
+        timestamp: row.timestamp,
         changed: 0,
         stored: true,
-        bytes: row_bytes::<V>(bytes.len()),
+        bytes: row_bytes::<V>(stored.len() - STAMP),
     })
 }

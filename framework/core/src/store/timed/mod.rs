@@ -37,7 +37,12 @@ pub use version_rows::versions_of;
 pub use versions::{Put, Version, VersionedStore};
 
 use super::{StoreEnv, stored::corrupt, value_bytes::ValueBytes};
-use crate::{batch::RecordBatch, error::Result, record::Timestamp, serde::Serde};
+use crate::{
+    batch::RecordBatch,
+    error::Result,
+    record::Timestamp,
+    serde::{Apart, Serde},
+};
 use group::{Group, Groups, Row};
 use hashbrown::DefaultHashBuilder;
 use millstream_state::{Direction, Presence};
@@ -63,7 +68,7 @@ pub struct TimedShape {
 /// Null keys have no rows: reading one finds nothing, and writing one says `false` or `None`.
 pub struct TimedStore<K: 'static, V: 'static> {
     key: Serde<K>,
-    value: Serde<V>,
+    value: Apart<V>,
     env: StoreEnv,
     shape: TimedShape,
     now: Timestamp,
@@ -98,7 +103,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     pub fn open(key: Serde<K>, value: Serde<V>, shape: TimedShape, env: StoreEnv) -> Result<Self> {
         let mut store = Self {
             key,
-            value,
+            value: value.apart(),
             env,
             shape,
             now: Timestamp::MIN,

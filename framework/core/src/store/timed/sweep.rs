@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     record::Timestamp,
-    store::stored::{corrupt_column, split_stamp},
+    store::stored::{RowBytes, corrupt_column},
 };
 use millstream_state::{Backend, Column, Horizon, Presence, WriteBatch, ordered};
 use std::ops::{Bound, ControlFlow};
@@ -148,8 +148,7 @@ fn observed(backend: &dyn Backend, column: Column) -> Result<(Timestamp, Option<
 /// The greatest time that a store had observed when it committed last, from the row of its clock,
 /// and what else is written there.
 pub(super) fn clock(stored: &[u8]) -> Result<(Timestamp, &[u8])> {
-    let (_, bytes) = split_stamp(stored)?;
-    let parts = bytes.split_first_chunk::<8>();
+    let parts = RowBytes::split(stored)?.value.split_first_chunk::<8>();
     let (time, rest) = parts.ok_or_else(|| Error::deserialization("not a time of eight bytes"))?;
     Ok((Timestamp::from_be_bytes(*time), rest))
 }

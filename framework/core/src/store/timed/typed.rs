@@ -7,10 +7,10 @@ use super::{At, TimedKind, keys};
 use crate::{
     error::Result,
     record::Timestamp,
-    serde::Serde,
+    serde::{Apart, Serde},
     store::{
         KeyBounds, Materialized, StoreKind, StoreLayout, ValueAndTimestamp, range::after,
-        split_stamp, typed::key_bytes,
+        stored::RowBytes, typed::key_bytes,
     },
     window::{Window, Windowed},
 };
@@ -39,7 +39,7 @@ use std::ops::{Bound, RangeBounds};
 /// ```
 pub struct TimedRows<K: 'static, V: 'static> {
     key: Serde<K>,
-    value: Serde<V>,
+    value: Apart<V>,
     kind: TimedKind,
     wide: bool,
 }
@@ -80,8 +80,12 @@ impl<K: 'static, V: 'static> TimedRows<K, V> {
             StoreKind::Timed(shape) if is_asked(shape.kind) => shape,
             _ => return Err(found.is_no(&asked.name, kind)),
         };
-        let (key, value) = (asked.key, asked.value);
-        found.holds(&asked.name, &key.codec().name(), &value.codec().name())?;
+        let (key, value) = (asked.key, asked.value.apart());
+        found.holds(
+            &asked.name,
+            &key.codec().name(),
+            &value.bytes.codec().name(),
+        )?;
         Ok(Self {
             key,
             value,
@@ -176,9 +180,11 @@ impl<K: 'static, V: 'static> TimedRows<K, V> {
     /// # Errors
     /// As [`TimedRows::row`].
     pub fn value(&self, stored: &[u8]) -> Result<ValueAndTimestamp<V>> {
-        let (timestamp, bytes) = split_stamp(stored)?;
-        let value = self.value.decode(Some(bytes))?;
-        Ok(ValueAndTimestamp { value, timestamp })
+        let row = RowBytes::split(stored)?;
+        Ok(ValueAndTimestamp {
+            value: row.decode(self.value)?,
+            timestamp: row.timestamp,
+        })
     }
 
     fn prefix(&self, key: &K) -> Result<Vec<u8>> {

@@ -11,8 +11,8 @@ use super::{
 use crate::{
     error::Result,
     record::Timestamp,
-    serde::Serde,
-    store::{KeyBounds, Materialized, StoreKind, StoreLayout, split_stamp},
+    serde::{Apart, Serde},
+    store::{KeyBounds, Materialized, RowBytes, StoreKind, StoreLayout},
 };
 use std::ops::Bound;
 
@@ -35,7 +35,7 @@ use std::ops::Bound;
 /// ```
 pub struct VersionRows<K: 'static, V: 'static> {
     key: Serde<K>,
-    value: Serde<V>,
+    value: Apart<V>,
 }
 
 impl<K, V> Clone for VersionRows<K, V> {
@@ -56,11 +56,11 @@ impl<K: 'static, V: 'static> VersionRows<K, V> {
     /// # Errors
     /// Where the store is not versioned, or has other serdes.
     pub fn of(asked: &Materialized<K, V>, found: &StoreLayout) -> Result<Self> {
-        let (key, value) = (asked.key, asked.value);
+        let (key, value) = (asked.key, asked.value.apart());
         if !matches!(found.kind, StoreKind::Versioned(_)) {
             return Err(found.is_no(&asked.name, "a versioned store"));
         }
-        let names = (key.codec().name(), version_rows::name(value));
+        let names = (key.codec().name(), version_rows::name(value.bytes));
         found.holds(&asked.name, &names.0, &names.1)?;
         Ok(Self { key, value })
     }
@@ -97,10 +97,14 @@ impl<K: 'static, V: 'static> VersionRows<K, V> {
     /// Where its bytes are not what the serdes write.
     pub fn version(&self, key: &[u8], stored: &[u8]) -> Result<Option<Version<V>>> {
         let (_, at) = keys::parts(key, WIDE)?;
-        let (timestamp, bytes) = split_stamp(stored)?;
-        let value = version_rows::decode(self.value, Some(bytes))?;
+        let mut row = RowBytes::split(stored)?;
+        let value = version_rows::split(Some(row.value))?.map(|bytes| {
+            row.value = bytes;
+            row.decode(self.value)
+        });
+        let value = value.transpose()?;
         let (since, until) = if at == NOW {
-            (timestamp, None)
+            (row.timestamp, None)
         } else {
             (at.second, Some(at.time))
         };

@@ -3,8 +3,8 @@
 use super::{At, TimedShape, keys};
 use crate::{
     error::{Error, Result},
-    record::Timestamp,
-    serde::{Codec, Encoded, Serde},
+    record::{Headers, Timestamp},
+    serde::{Beside, Codec, Encoded, Serde},
     store::StoreKind,
     topology::StoreQuery,
 };
@@ -17,7 +17,16 @@ pub(super) const NOW: At = At::time(Timestamp::MAX);
 pub(super) const WIDE: bool = true;
 
 /// Writes a value behind a one, and a deleted stretch as a zero.
-struct OrDeleted<V: 'static>(Serde<V>);
+struct OrDeleted<V: 'static> {
+    value: Serde<V>,
+    beside: Option<VersionHeaders<V>>,
+}
+
+/// The headers of versions, where their values have some.
+struct VersionHeaders<V: 'static> {
+    of_values: &'static dyn Beside<V>,
+    bytes: Serde<Option<V>>,
+}
 
 const DELETED: u8 = 0;
 const VALUE: u8 = 1;
@@ -25,7 +34,11 @@ const VALUE: u8 = 1;
 /// The serde of the rows of a [`VersionedStore`](super::VersionedStore), of that of its values: a
 /// stretch for which a key was deleted is a row too. To be made once, when a program is declared.
 pub fn versions_of<V: 'static>(value: Serde<V>) -> Serde<Option<V>> {
-    Serde::composed(OrDeleted(value))
+    let beside = value.codec().beside().map(|of_values| VersionHeaders {
+        of_values,
+        bytes: versions_of(of_values.bytes()),
+    });
+    Serde::composed(OrDeleted { value, beside })
 }
 
 /// What the serde of the rows is called whose values have this one.
@@ -33,11 +46,11 @@ pub(super) fn name<V>(value: Serde<V>) -> String {
     format!("versions<{}>", value.codec().name())
 }
 
-/// A row's value; `None` where its key was deleted.
-pub(super) fn decode<V>(value: Serde<V>, bytes: Option<&[u8]>) -> Result<Option<V>> {
+/// The bytes of a row's value; `None` where its key was deleted.
+pub(super) fn split(bytes: Option<&[u8]>) -> Result<Option<&[u8]>> {
     match bytes {
         Some([DELETED]) => Ok(None),
-        Some([VALUE, bytes @ ..]) => value.decode(Some(bytes)).map(Some),
+        Some([VALUE, bytes @ ..]) => Ok(Some(bytes)),
         _ => Err(Error::deserialization(
             "neither a version nor a deleted one",
         )),
@@ -52,7 +65,7 @@ impl<V> Codec for OrDeleted<V> {
             None => out.push(DELETED),
             Some(value) => {
                 out.push(VALUE);
-                if self.0.encode(value, out)? == Encoded::Null {
+                if self.value.encode(value, out)? == Encoded::Null {
                     return Err(Error::serialization(
                         "a store cannot hold a value that its serde writes as null: delete the key",
                     ));
@@ -63,16 +76,24 @@ impl<V> Codec for OrDeleted<V> {
     }
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<Option<V>> {
-        decode(self.0, bytes)
+        let bytes = split(bytes)?;
+        bytes
+            .map(|bytes| self.value.decode(Some(bytes)))
+            .transpose()
+    }
+
+    fn beside(&self) -> Option<&dyn Beside<Option<V>>> {
+        let beside = self.beside.as_ref();
+        beside.map(|beside| beside as &dyn Beside<Option<V>>)
     }
 
     fn name(&self) -> String {
-        name(self.0)
+        name(self.value)
     }
 
     fn to_json(&self, bytes: Option<&[u8]>) -> Result<Value> {
         match bytes {
-            Some([VALUE, value @ ..]) => self.0.codec().to_json(Some(value)),
+            Some([VALUE, value @ ..]) => self.value.codec().to_json(Some(value)),
             _ => Ok(Value::Null),
         }
     }
@@ -83,7 +104,24 @@ impl<V> Codec for OrDeleted<V> {
             return Ok(Encoded::Bytes);
         }
         out.push(VALUE);
-        self.0.codec().from_json(json, out)
+        self.value.codec().from_json(json, out)
+    }
+}
+
+impl<V> Beside<Option<V>> for VersionHeaders<V> {
+    fn bytes(&self) -> Serde<Option<V>> {
+        self.bytes
+    }
+
+    fn headers<'a>(&self, value: &'a Option<V>) -> &'a Headers {
+        let value = value.as_ref();
+        value.map_or(&Headers::NONE, |value| self.of_values.headers(value))
+    }
+
+    fn put(&self, value: &mut Option<V>, headers: Headers) {
+        if let Some(value) = value {
+            self.of_values.put(value, headers);
+        }
     }
 }
 

@@ -12,6 +12,8 @@ pub(super) struct Store {
     pub(super) sources: BTreeSet<String>,
     /// How many milliseconds back its rows reach, where it forgets what is older.
     pub(super) retention: Option<i64>,
+    /// Whether its rows have headers; descriptions from before there were such stores do not say.
+    pub(super) headers: bool,
 }
 
 /// A repartition topic; its format, and who says where its records go, is not told by descriptions
@@ -77,6 +79,7 @@ impl Described {
                     logged: !store["changelog"].is_null(),
                     sources: sources_above(nodes, users)?,
                     retention: store["retention_ms"].as_i64(),
+                    headers: store["headers"] == true,
                 };
                 stores.insert(name, declared);
             }

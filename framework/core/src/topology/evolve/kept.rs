@@ -99,13 +99,17 @@ pub(super) fn kept(was: &StoreIn<'_>, is: &StoreIn<'_>) -> (Verdict, String) {
         return (Verdict::Reset, why);
     }
     match (was.sub.id == is.sub.id, now.logged) {
-        (true, _) => (Verdict::Compatible, format + &forgotten(before, now)),
+        (true, _) => (
+            Verdict::Compatible,
+            format + headers(before, now) + &forgotten(before, now),
+        ),
         (false, true) => (
             Verdict::Restore,
             format!(
-                "moves from subtopology {} to {}: it is restored from its changelog{}",
+                "moves from subtopology {} to {}: it is restored from its changelog{}{}",
                 was.sub.id,
                 is.sub.id,
+                headers(before, now),
                 forgotten(before, now)
             ),
         ),
@@ -116,6 +120,20 @@ pub(super) fn kept(was: &StoreIn<'_>, is: &StoreIn<'_>) -> (Verdict, String) {
                 was.sub.id, is.sub.id
             ),
         ),
+    }
+}
+
+/// What there is to say where rows come to have headers, or have none any more.
+fn headers(was: &Store, is: &Store) -> &'static str {
+    match (was.headers, is.headers) {
+        (false, true) => {
+            ", and its rows have headers now: those that are there have none until they are written \
+             anew"
+        }
+        (true, false) => {
+            ", and its rows have no headers any more: those of rows that are there are passed over"
+        }
+        _ => "",
     }
 }
 
