@@ -1,5 +1,5 @@
-//! Header-aware stores (KIP-1271): every shape keeps the headers of its values over commits, restore
-//! and reopening, and stores with and without them read each other's rows.
+//! Header-aware stores (KIP-1271): every shape keeps the headers of its values over commits,
+//! restore and reopening, and stores with and without them read each other's rows.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -63,7 +63,7 @@ fn arguments(words: &[String]) -> Result<Arguments> {
 
 #[expect(clippy::print_stderr, reason = "a command says why it fails")]
 fn main() -> ExitCode {
-    // The reason is the last line, without a backtrace: of a long output, who looks may see no more.
+    // The reason is the last line, without a backtrace: of a long output one may see no more.
     run().unwrap_or_else(|error| {
         eprintln!("chaos: {error:#}");
         ExitCode::FAILURE

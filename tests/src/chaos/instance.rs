@@ -60,8 +60,8 @@ impl Instance {
         self.process.is_some()
     }
 
-    /// Starts its process, on whatever its directory holds, and returns when it would hear a call to
-    /// end: a storm may call right after.
+    /// Starts its process, on whatever its directory holds, and returns when it would hear a call
+    /// to end: a storm may call right after.
     pub(super) fn start(&mut self) -> Result<()> {
         fs::create_dir_all(&self.directory)?;
         // What it ran before it died it does not run now.

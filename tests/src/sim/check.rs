@@ -8,7 +8,10 @@ use super::{
     world::{ANSWER, Contents, Entry},
 };
 use anyhow::Result;
-use millstream_core::record::TopicPartition;
+use millstream_core::{
+    record::{Headers, TopicPartition},
+    store::RowBytes,
+};
 use millstream_log::Log;
 use millstream_runtime::{clock::SystemClock, patience::patiently, program::Program};
 use millstream_state::{Backend, Column, Direction, ordered};
@@ -22,6 +25,9 @@ const CLOCK: &[u8] = &[0];
 
 /// What of that row is times; behind them lies how far the changelog was when.
 const CLOCK_BYTES: usize = 16;
+
+/// What the names of a dead letter's own headers begin with.
+const OF_LETTERS: &str = "__streams.errors.";
 
 const PAGE: usize = 1 << 20;
 
@@ -40,7 +46,8 @@ pub(super) fn records(
         for (offset, record) in page.records.iter() {
             if end.is_none_or(|end| offset < end) {
                 let bytes = |side: Option<&[u8]>| side.map(<[u8]>::to_vec);
-                found.push((bytes(record.key), bytes(record.value), record.timestamp));
+                let (key, value) = (bytes(record.key), bytes(record.value));
+                found.push((key, value, record.timestamp, own_headers(record.headers)));
             }
         }
         from = page.next;
@@ -50,7 +57,25 @@ pub(super) fn records(
     }
 }
 
-/// A store's rows as its changelog gives them: stored bytes by key.
+/// The headers of a record without those that say why it is a dead letter: what calls outside
+/// answered is another thing each time.
+fn own_headers(headers: &Headers) -> Headers {
+    let own = headers
+        .iter()
+        .filter(|header| !header.name.starts_with(OF_LETTERS));
+    own.cloned().collect()
+}
+
+/// A row as it is compared: eight bytes of its time, its value, and its headers in words.
+fn row(timestamp: i64, value: &[u8], headers: &Headers) -> Vec<u8> {
+    let headers = match headers.is_empty() {
+        true => String::new(),
+        false => format!("{headers:?}"),
+    };
+    [&timestamp.to_be_bytes(), value, headers.as_bytes()].concat()
+}
+
+/// A store's rows as its changelog gives them, by key.
 fn replay(entries: &[Entry]) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut rows = BTreeMap::new();
     replay_onto(&mut rows, entries);
@@ -58,18 +83,12 @@ fn replay(entries: &[Entry]) -> BTreeMap<Vec<u8>, Vec<u8>> {
 }
 
 fn replay_onto(rows: &mut BTreeMap<Vec<u8>, Vec<u8>>, entries: &[Entry]) {
-    for (key, value, timestamp) in entries {
+    for (key, value, timestamp, headers) in entries {
         let key = key.clone().unwrap_or_default();
         match value {
-            Some(value) => {
-                let mut stored = timestamp.to_be_bytes().to_vec();
-                stored.extend(value);
-                rows.insert(key, stored);
-            }
-            None => {
-                rows.remove(&key);
-            }
-        }
+            Some(value) => rows.insert(key, row(*timestamp, value, headers)),
+            None => rows.remove(&key),
+        };
     }
 }
 
@@ -111,7 +130,7 @@ pub(super) fn disk(
                     "{name}: {id} {store} is at {offset}, its changelog at {end}"
                 ));
             }
-            let mut found = stored(&*backend, column);
+            let mut found = stored(&*backend, column)?;
             replay_onto(&mut found, &behind);
             if let Some(shape) = store.expires {
                 let clock = clock(&replay(&records(log, &store.changelog, (None, None))?));
@@ -134,20 +153,24 @@ pub(super) fn disk(
     Ok(wrong)
 }
 
-fn stored(backend: &dyn Backend, column: Column) -> BTreeMap<Vec<u8>, Vec<u8>> {
+fn stored(backend: &dyn Backend, column: Column) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     let mut rows = BTreeMap::new();
     let everything = (Bound::Unbounded, Bound::Unbounded);
     let scanned = backend.scan(
         column,
         everything,
         Direction::Ascending,
-        &mut |key, value| {
-            rows.insert(key.to_vec(), value.to_vec());
+        &mut |key, stored| {
+            rows.insert(key.to_vec(), stored.to_vec());
             ControlFlow::Continue(())
         },
     );
     assert!(scanned.is_ok(), "a disk in memory can be read");
-    rows
+    for stored in rows.values_mut() {
+        let parts = RowBytes::split(stored)?;
+        *stored = row(parts.timestamp, parts.value, &parts.headers()?);
+    }
+    Ok(rows)
 }
 
 /// Outputs record for record; changelogs by the rows they come to, since how many records say so
@@ -194,7 +217,7 @@ pub(super) fn compare(
         let same = if topic.ends_with("-repartition") || script.depends_on_the_clock(topic) {
             true
         } else if Script::only_the_end_matters(topic) {
-            without_times(&replay(expected)) == without_times(&replay(&found))
+            values(expected) == values(&found)
         } else if topic.ends_with("-changelog") {
             rows(expected) == rows(&found)
         } else if script.per_commit && topic != DEAD && !script.shape.tells_alike() {
@@ -230,7 +253,7 @@ fn by_key(entries: &[Entry]) -> BTreeMap<&Option<Vec<u8>>, Vec<&Entry>> {
 /// and went between two commits is told of neither time.
 fn last_rows(entries: &[Entry]) -> BTreeMap<(Vec<u8>, String), Vec<u8>> {
     let mut rows = BTreeMap::new();
-    for (key, value, _) in entries {
+    for (key, value, ..) in entries {
         let key = key.clone().unwrap_or_default();
         let Some(value) = value.clone() else {
             rows.remove(&(key, String::new()));
@@ -293,10 +316,16 @@ fn in_order_of_use(rows: BTreeMap<Vec<u8>, Vec<u8>>) -> BTreeMap<Vec<u8>, Vec<u8
     ranked.collect()
 }
 
-fn without_times(rows: &BTreeMap<Vec<u8>, Vec<u8>>) -> BTreeMap<&[u8], &[u8]> {
-    rows.iter()
-        .map(|(key, stored)| (key.as_slice(), stored.get(8..).unwrap_or(&[])))
-        .collect()
+/// What was said last of each key, whenever and with whatever headers.
+fn values(entries: &[Entry]) -> BTreeMap<&Option<Vec<u8>>, &Vec<u8>> {
+    let mut values = BTreeMap::new();
+    for (key, value, ..) in entries {
+        match value {
+            Some(value) => values.insert(key, value),
+            None => values.remove(key),
+        };
+    }
+    values
 }
 
 fn first_difference(expected: &[Entry], found: &[Entry]) -> String {

@@ -14,7 +14,7 @@ use super::{
 };
 use anyhow::{Result, anyhow, bail};
 use millstream_core::{
-    record::{Offset, TopicPartition},
+    record::{Headers, Offset, TopicPartition},
     task::{Emission, TaskConfig},
 };
 use millstream_log::{Cleanup, Error as LogError, FaultRates, Faults, Limits, Log, Rng, TopicSpec};
@@ -34,8 +34,8 @@ pub(super) const APPLICATION: &str = "sim";
 /// How long a log that says "not now" is asked.
 pub(super) const ANSWER: Duration = Duration::from_secs(60);
 
-/// A log's record as it is compared: key, value, timestamp.
-pub(super) type Entry = (Option<Vec<u8>>, Option<Vec<u8>>, i64);
+/// A log's record as it is compared: key, value, timestamp, headers.
+pub(super) type Entry = (Option<Vec<u8>>, Option<Vec<u8>>, i64, Headers);
 /// All partitions of all topics.
 pub(super) type Contents = BTreeMap<(String, u32), Vec<Entry>>;
 

@@ -61,8 +61,8 @@ pub trait Codec: Sync + 'static {
         false
     }
 
-    /// How values are written where there is a place for headers beside their bytes, as in a topic's
-    /// record and in a store's row; only of types that have headers, as
+    /// How values are written where there is a place for headers beside their bytes, as in a record
+    /// of a topic and in a row of a store; only of types that have headers, as
     /// [`with_headers`](crate::serde::with_headers()) makes them.
     fn beside(&self) -> Option<&dyn Beside<Self::Item>> {
         None

@@ -2,9 +2,26 @@
 
 use millstream_core::{
     batch::RecordBatch,
-    record::{Headers, RawRecord},
+    record::{Header, Headers, RawRecord},
 };
 use millstream_log::Rng;
+
+/// Every third record has headers, of which two are never alike.
+fn headers(number: usize) -> Headers {
+    let named = |name: &str, value| Header {
+        name: name.to_owned(),
+        value,
+    };
+    match number % 3 {
+        0 => {
+            let number = number.to_string().into_bytes();
+            [named("number", Some(number)), named("", None)]
+                .into_iter()
+                .collect()
+        }
+        _ => Headers::NONE,
+    }
+}
 
 /// So many records over so many keys: times mostly forwards, some values that are no number, and
 /// tombstones in so many of twenty where the topic is a table.
@@ -51,7 +68,7 @@ pub(super) fn records_of(
             key: Some(key.as_bytes()),
             value,
             timestamp,
-            headers: &Headers::NONE,
+            headers: &headers(batch.len()),
         };
         let taken = batch.push(batch.len() as i64, record);
         assert!(taken, "a simulation's input is small");

@@ -291,7 +291,7 @@ impl Script {
     pub(super) fn made(&self, contents: &Contents) -> BTreeMap<String, u64> {
         let mut made = BTreeMap::new();
         for ((topic, _), records) in contents {
-            for (_, value, _) in records {
+            for (_, value, ..) in records {
                 let word = if topic == TOLD.name {
                     let text = std::str::from_utf8(value.as_deref().unwrap_or_default());
                     text.unwrap_or_default().split(' ').next()

@@ -67,6 +67,10 @@ impl Script {
                 let last = builder.lru_map::<String, i64>("s", limit);
                 stream.process(last, Remember).to(&TOLD);
             }
+            Shape::Recalling => {
+                let rows = Materialized::<String, i64>::from("s").with_headers();
+                stream.process(builder.store(rows), Recall).to(&TOLD);
+            }
             _ => sum(stream.group_by_key()).to(&OUT),
         }
     }
@@ -99,6 +103,43 @@ impl Processor<String, i64> for Remember {
         let (key, timestamp) = (record.key, record.timestamp);
         ctx.forward(Record::new(key, told, timestamp))?;
         Ok(())
+    }
+}
+
+/// Tells what the record before had, with its headers. Every seventh number deletes, and every
+/// third changes the row's value and leaves its headers.
+struct Recall(StoreRef<KeyValueStore<String, ValueAndHeaders<i64>>>);
+
+impl Processor<String, i64> for Recall {
+    type Key = String;
+    type Value = String;
+
+    fn process(
+        &mut self,
+        record: Record<String, i64>,
+        ctx: &mut ProcessorContext<'_, String, String>,
+    ) -> ProcessResult {
+        let (key, value, rows) = (record.key, record.value, ctx.store(self.0));
+        let before = rows.get(&key)?.cloned();
+        match value {
+            n if n % 7 == 0 => drop(rows.delete(&key)?),
+            n if n % 3 == 0 => rows.entry(&key, ValueAndHeaders::default)?.value += n,
+            _ => {
+                let headers = record.headers;
+                rows.put(&key, ValueAndHeaders { value, headers })?;
+            }
+        }
+        let (value, headers) = match before {
+            Some(before) => (format!("row {}", before.value), before.headers),
+            None => ("gone".to_owned(), Headers::NONE),
+        };
+        let timestamp = record.timestamp;
+        Ok(ctx.forward(Record {
+            key,
+            value,
+            timestamp,
+            headers,
+        })?)
     }
 }
 

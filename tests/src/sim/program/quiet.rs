@@ -122,7 +122,7 @@ fn sums(numbers: &[i64]) -> impl Iterator<Item = i64> {
 }
 
 /// `window start/end sum`.
-fn parsed((key, value, _): &Entry) -> Option<(Place, i64)> {
+fn parsed((key, value, ..): &Entry) -> Option<(Place, i64)> {
     let key = String::from_utf8(key.clone()?).ok()?;
     let text = std::str::from_utf8(value.as_deref()?).ok()?;
     let (window, sum) = text.strip_prefix("window ")?.split_once(' ')?;

@@ -95,6 +95,8 @@ pub(in crate::sim) enum Shape {
     Asked(Asked),
     /// What a store remembers that forgets what was used least recently.
     Forgetting,
+    /// What a store with headers has of the record before, and its headers.
+    Recalling,
 }
 
 impl Shape {
@@ -193,7 +195,7 @@ const TIMED: [Shape; 27] = [
 
 /// Shapes that came later than the seeds that were kept as cases, none of which leaves 2 or 4 when
 /// it is divided by 5.
-const LATER: [Shape; 15] = [
+const LATER: [Shape; 16] = [
     Shape::Windows(Cut::Unlimited),
     Shape::SuppressWindows(Cut::Sliding),
     Shape::SuppressBytes,
@@ -209,6 +211,7 @@ const LATER: [Shape; 15] = [
     Shape::Asked(Asked::Closing),
     Shape::Asked(Asked::Suppressed),
     Shape::Forgetting,
+    Shape::Recalling,
 ];
 
 /// How many shapes there are.
@@ -237,7 +240,7 @@ pub(in crate::sim) fn wanted() -> Vec<String> {
             Shape::Asked(Asked::Closing | Asked::Suppressed) => &["window", "refused", "late"],
             Shape::Asked(Asked::Changes) => &["out"],
             Shape::Asked(_) => &["out", "refused"],
-            Shape::Forgetting => &["row", "gone"],
+            Shape::Forgetting | Shape::Recalling => &["row", "gone"],
             _ => &["out"],
         }
     };

@@ -5,7 +5,7 @@
 use super::{Entry, World};
 use crate::sim::program::{Script, TOLD};
 use anyhow::Result;
-use millstream_core::record::{Headers, RawRecord};
+use millstream_core::record::RawRecord;
 use millstream_log::Log;
 use std::collections::VecDeque;
 
@@ -28,9 +28,12 @@ impl Portions {
         let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
         let mut portions = Self::default();
         for (topic, records) in &script.input {
-            let entries = records
-                .iter()
-                .map(|(_, r)| (*topic, (owned(r.key), owned(r.value), r.timestamp)));
+            let entries = records.iter().map(|(_, r)| {
+                (
+                    *topic,
+                    (owned(r.key), owned(r.value), r.timestamp, r.headers.clone()),
+                )
+            });
             portions.later.extend(entries);
         }
         let in_portions = !calm && script.depends_on_the_clock(TOLD.name);
@@ -46,12 +49,12 @@ impl Portions {
             return Ok(());
         }
         let size = self.size.min(self.later.len());
-        for (topic, (key, value, timestamp)) in self.later.drain(..size) {
+        for (topic, (key, value, timestamp, headers)) in self.later.drain(..size) {
             let record = RawRecord {
                 key: key.as_deref(),
                 value: value.as_deref(),
                 timestamp,
-                headers: &Headers::NONE,
+                headers: &headers,
             };
             client.send(topic, None, record)?;
         }

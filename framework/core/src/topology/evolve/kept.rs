@@ -127,8 +127,8 @@ pub(super) fn kept(was: &StoreIn<'_>, is: &StoreIn<'_>) -> (Verdict, String) {
 fn headers(was: &Store, is: &Store) -> &'static str {
     match (was.headers, is.headers) {
         (false, true) => {
-            ", and its rows have headers now: those that are there have none until they are written \
-             anew"
+            ", and its rows have headers now: those that are there have none until they are \
+             written anew"
         }
         (true, false) => {
             ", and its rows have no headers any more: those of rows that are there are passed over"
