@@ -191,6 +191,7 @@ fn unavailable(error: LogError) -> QueryError {
     match error {
         LogError::Retry(why) => QueryError::NotReady(why),
         LogError::UnknownTopic(topic) => QueryError::UnknownTopic(topic),
+        LogError::UnknownOutcome(why) => QueryError::UnknownOutcome(why),
         other => internal(other),
     }
 }

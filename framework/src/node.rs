@@ -268,6 +268,11 @@ impl Node {
     /// # Errors
     /// What stopped the client, if it was a failure.
     pub fn close(mut self) -> Result<()> {
+        self.stop()
+    }
+
+    /// As [`Node::close`], for one who asks afterwards what it has done.
+    pub(crate) fn stop(&mut self) -> Result<()> {
         let end = self.end(SINK_DRAIN_MS)?;
         if end == State::Error {
             bail!(

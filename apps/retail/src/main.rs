@@ -6,7 +6,6 @@
 
 mod forecast;
 mod generate;
-mod late;
 mod model;
 mod parse;
 mod ranking;

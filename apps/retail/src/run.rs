@@ -2,7 +2,6 @@
 
 use crate::{
     generate::Generator,
-    late::Late,
     model::{self, LINES},
     source::Source,
     tables,
@@ -35,17 +34,16 @@ pub(crate) fn run(config: Config, options: &Options) -> Result<()> {
     let program = Program::open(model::topology()?, config)?;
     let location = options.run.location(&program, "retail.db");
     let sinks = tables::sinks(&program, &location)?;
-    let mut late = Late::of(&program)?;
     let mut run = Run::start(program, sinks, &options.run)?;
     run.feed(&name, &LINES, source)?;
     run.watch("lines", |streams, taken| {
         Ok(Sight {
             count: taken,
-            message: format!("too late for {} windows", Late::so_far(streams)),
+            message: format!("too late for {} windows", streams.dropped().late_record),
         })
     })?;
-    let late = late.settled(run.streams())?;
     let end = run.close()?;
+    let late = end.dropped.late_record;
     let results = tables::results(&location, late)?;
     let text = format!(
         "{} lines, {} of them in this run, in {:.1} s ({} left out, too late for {late} windows)\n\

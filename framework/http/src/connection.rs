@@ -1,8 +1,9 @@
 //! Connections, bounded in number and in silence.
 //!
-//! Invariant: at most [`Limits::connections`](crate::Limits) are open, and each that moves no byte
-//! for the idle time is closed. Without the second a few clients that send half a request could
-//! hold all places for ever, and the probes with them.
+//! Invariant: at most [`Limits::connections`](crate::Limits) are open, and each is closed that
+//! moves no byte for the idle time, or that has asked for so long without an answer. Without the
+//! second a few clients that send half a request could hold all places for ever, and the probes
+//! with them; without the third they could by sending the other half byte by byte.
 
 use axum::serve::Listener;
 use std::{
@@ -52,6 +53,7 @@ impl Listener for BoundedListener {
         let connection = Connection {
             stream,
             idle: Box::pin(sleep(self.idle_timeout)),
+            asking: None,
             idle_timeout: self.idle_timeout,
             _permit: permit,
         };
@@ -63,10 +65,13 @@ impl Listener for BoundedListener {
     }
 }
 
-/// A connection that ends by an error when it is silent for too long.
+/// A connection that ends by an error when it is silent, or asks, for too long.
 pub(crate) struct Connection {
     stream: TcpStream,
     idle: Pin<Box<Sleep>>,
+    /// Runs from the first byte that comes in behind an answer, or at first, until the next answer
+    /// begins.
+    asking: Option<Pin<Box<Sleep>>>,
     idle_timeout: Duration,
     _permit: OwnedSemaphorePermit,
 }
@@ -82,10 +87,13 @@ impl Connection {
             self.idle.set(sleep(self.idle_timeout));
             return result;
         }
-        self.idle
-            .as_mut()
-            .poll(context)
-            .map(|()| Err(io::ErrorKind::TimedOut.into()))
+        let asking = self.asking.as_mut();
+        let asked = asking.map_or(Poll::Pending, |asking| asking.as_mut().poll(context));
+        let idle = self.idle.as_mut().poll(context);
+        match (asked, idle) {
+            (Poll::Pending, Poll::Pending) => Poll::Pending,
+            _ => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+        }
     }
 }
 
@@ -95,7 +103,11 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before && self.asking.is_none() {
+            self.asking = Some(Box::pin(sleep(self.idle_timeout)));
+        }
         self.watch(result, context)
     }
 }
@@ -107,6 +119,9 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if let Poll::Ready(Ok(_)) = result {
+            self.asking = None;
+        }
         self.watch(result, context)
     }
 

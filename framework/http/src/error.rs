@@ -82,6 +82,7 @@ impl From<QueryError> for ApiError {
             QueryError::BadRecord(_) => (StatusCode::BAD_REQUEST, "bad_record"),
             QueryError::Refused(_) => (StatusCode::FORBIDDEN, "refused"),
             QueryError::NotReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
+            QueryError::UnknownOutcome(_) => (StatusCode::GATEWAY_TIMEOUT, "unknown_outcome"),
             QueryError::Elsewhere { .. } => (StatusCode::MISDIRECTED_REQUEST, "elsewhere"),
             QueryError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };

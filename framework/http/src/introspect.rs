@@ -366,6 +366,9 @@ pub enum QueryError {
     /// Not now: restoring, rebalancing, or owned by nobody who is known. Status 503.
     #[error("not ready: {0}")]
     NotReady(String),
+    /// The log did not say what became of an append: it may have been made. Status 504.
+    #[error("what was asked for may have been done: {0}")]
+    UnknownOutcome(String),
     /// Another instance has it. Status 421, with the place to ask instead where that is known.
     #[error("another instance has it: {why}")]
     Elsewhere {

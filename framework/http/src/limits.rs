@@ -21,7 +21,9 @@ pub struct Limits {
     pub blocking_threads: usize,
     /// Time until a request is given up.
     pub request_timeout: Duration,
-    /// Time without a byte until a connection is closed; longer than [`Limits::heartbeat`].
+    /// Time without a byte until a connection is closed, longer than [`Limits::heartbeat`]; and
+    /// the time from a request's first byte to its answer's, longer than
+    /// [`Limits::request_timeout`].
     pub idle_timeout: Duration,
     /// Time between signs of life on a silent stream.
     pub heartbeat: Duration,

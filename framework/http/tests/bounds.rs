@@ -7,7 +7,7 @@ use millstream_http::{HttpServer, Limits};
 use millstream_metrics::{Metric, Registry};
 use serde_json::{Value, json};
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener},
     sync::atomic::Ordering,
     time::Duration,
@@ -278,6 +278,34 @@ fn a_connection_that_says_nothing_is_closed_and_frees_its_place() {
 }
 
 #[test]
+fn a_request_that_comes_byte_by_byte_is_not_waited_for_without_end() {
+    let limits = Limits {
+        connections: 1,
+        idle_timeout: Duration::from_millis(300),
+        ..quick()
+    };
+    let (server, ..) = start(limits);
+    let address = server.local_addr();
+    let mut slow = connect(address);
+    slow.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+        .unwrap();
+    slow.set_read_timeout(Some(Duration::from_millis(20)))
+        .unwrap();
+    let mut answer = [0; 1];
+    // A header without an end, of which a byte comes now and then: fewer than would take a minute.
+    let closed = (0..3_000).any(|_| {
+        let refused = slow.write_all(b"a").is_err();
+        let over = match slow.read(&mut answer) {
+            Ok(bytes) => bytes == 0,
+            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        };
+        refused || over
+    });
+    assert!(closed, "it is still waited for");
+    assert_eq!(get(address, "/healthz").status, 200);
+}
+
+#[test]
 fn malformed_requests_are_answered_or_closed_and_harm_nobody() {
     let (server, ..) = start(quick());
     let address = server.local_addr();
@@ -325,5 +353,5 @@ fn a_taken_port_is_an_error_of_start() {
     let (server, fake, _release) = start(quick());
     let registry = Registry::new().unwrap();
     let error = HttpServer::start(server.local_addr(), fake, registry).unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    assert_eq!(error.kind(), ErrorKind::AddrInUse);
 }

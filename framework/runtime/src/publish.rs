@@ -14,7 +14,7 @@ use millstream_core::{
 use millstream_metrics::{Metric, Registry};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -36,6 +36,8 @@ pub(crate) struct Publisher {
     registry: Registry,
     application_id: String,
     last: Mutex<Last>,
+    /// What all tasks have dropped together, those that are elsewhere by now included.
+    dropped: Mutex<Dropped>,
 }
 
 #[derive(Default)]
@@ -59,6 +61,7 @@ impl Publisher {
             registry,
             application_id: application_id.to_owned(),
             last: Mutex::default(),
+            dropped: Mutex::default(),
         };
         // There from the start: a query for growth does not see a series that begins at one.
         publisher.count(Metric::ThreadFailures, &[], 0);
@@ -82,6 +85,11 @@ impl Publisher {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.totals.retain(|(of, _), _| *of != index);
         Meter::new(clock, self.registry.clone(), &thread_name(index))
+    }
+
+    /// Everything that was dropped, as threads have told it.
+    pub(crate) fn all_dropped(&self) -> MutexGuard<'_, Dropped> {
+        self.dropped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn thread_failed(&self) {
@@ -175,6 +183,7 @@ impl Publisher {
             let source = letter.source.as_deref().unwrap_or(task);
             let labels = [("source", source), ("reason", letter.reason)];
             let letters = growth(*count, before.entry(letter.clone()).or_default());
+            self.all_dropped().dead_lettered += letters;
             self.count(Metric::DeadLetters, &labels, letters);
         }
     }
@@ -281,26 +290,28 @@ impl Publisher {
     }
 
     fn dropped(&self, task: &str, now: Dropped, before: &mut Dropped) {
-        let reasons = [
-            (
-                "deserialization",
-                now.deserialization,
-                &mut before.deserialization,
-            ),
-            ("processing", now.processing, &mut before.processing),
-            ("production", now.production, &mut before.production),
-            ("null_key", now.null_key, &mut before.null_key),
-            (
-                "invalid_timestamp",
-                now.invalid_timestamp,
-                &mut before.invalid_timestamp,
-            ),
-            ("late_record", now.late_record, &mut before.late_record),
-            ("lost", now.lost, &mut before.lost),
+        let all = &mut *self.all_dropped();
+        macro_rules! reasons {
+            ($($reason:ident),*) => {
+                [$((
+                    stringify!($reason), now.$reason, &mut before.$reason, &mut all.$reason
+                )),*]
+            };
+        }
+        let reasons = reasons![
+            deserialization,
+            processing,
+            production,
+            null_key,
+            invalid_timestamp,
+            late_record,
+            lost
         ];
-        for (reason, now, before) in reasons {
+        for (reason, now, before, all) in reasons {
             let labels = [("task", task), ("reason", reason)];
-            self.count(Metric::RecordsDropped, &labels, growth(now, before));
+            let grown = growth(now, before);
+            *all += grown;
+            self.count(Metric::RecordsDropped, &labels, grown);
         }
     }
 
@@ -392,5 +403,6 @@ mod tests {
             "production\",task=\"0_0\"} 3",
         ];
         assert_eq!(counts("streams_records_dropped_total{reason=\""), reasons);
+        assert_eq!(*publisher.all_dropped(), dropped);
     }
 }

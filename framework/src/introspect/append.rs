@@ -87,6 +87,8 @@ impl Inspector {
                 .try_for_each(|record| log.send(topic, Some(record.partition), record.raw()))
                 .and_then(|()| log.commit(number, &[]));
             match written {
+                // It may have been made, and the client goes by itself.
+                Err(error @ LogError::UnknownOutcome(_)) => Err(error),
                 // The next request must not find these records in its transaction. Where they
                 // cannot be dropped, the client is.
                 Err(error) if log.abort().is_err() => Err(LogError::Fatal(error.to_string())),

@@ -1,6 +1,6 @@
 //! By whose fault a query fails.
 
-use super::{Cursor, QueryError, RuntimeError, unanswered};
+use super::{Cursor, LogError, QueryError, RuntimeError, unanswered, unavailable};
 
 #[test]
 fn a_client_that_stops_meanwhile_is_not_ready_and_has_not_failed() {
@@ -11,6 +11,13 @@ fn a_client_that_stops_meanwhile_is_not_ready_and_has_not_failed() {
     assert_eq!(told, QueryError::BadKey("no number".to_owned()));
     let failed = millstream_core::Error::deserialization("a row that is cut off");
     assert!(matches!(unanswered(failed.into()), QueryError::Internal(_)));
+}
+
+#[test]
+fn an_append_that_may_have_been_made_is_not_told_to_have_failed() {
+    let why = "the answer was lost".to_owned();
+    let told = unavailable(LogError::UnknownOutcome(why.clone()));
+    assert_eq!(told, QueryError::UnknownOutcome(why));
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use feeder::{Feeder, Feeding, Job};
 use lag::Lag;
-use millstream_core::topic::Topic;
+use millstream_core::{task::Dropped, topic::Topic};
 use millstream_log::{Error as LogError, Log};
 use millstream_runtime::{
     clock::{Clock, SystemClock},
@@ -156,11 +156,12 @@ impl Run {
             earlier = counts.earlier.load(Ordering::Relaxed);
             malformed = counts.malformed.load(Ordering::Relaxed);
         }
-        self.node.close()?;
+        self.node.stop()?;
         Ok(End {
             taken,
             fed: taken.saturating_sub(earlier),
             malformed,
+            dropped: self.node.streams().dropped(),
             seconds: self.clock.elapsed().as_secs_f64(),
             output: self.options.output,
         })
@@ -229,6 +230,8 @@ pub struct End {
     pub fed: u64,
     /// What of the sources was left out in this run.
     pub malformed: u64,
+    /// What the program has dropped on this instance in this run.
+    pub dropped: Dropped,
     /// How long the run took.
     pub seconds: f64,
     output: Output,

@@ -28,7 +28,7 @@ use crate::{
     program::Program,
     worker::{Phase, TaskView, Totals, WorkerStats},
 };
-use millstream_core::record::TaskId;
+use millstream_core::{record::TaskId, task::Dropped};
 use roster::Seat;
 use shared::Shared;
 use std::{
@@ -229,6 +229,13 @@ impl Streams {
     /// All threads as last looked at.
     pub fn threads(&self) -> Vec<ThreadView> {
         self.shared.views().values().cloned().collect()
+    }
+
+    /// What this client has dropped since it was started, by reason, and how many dead letters it
+    /// wrote: the sum of what `streams_records_dropped_total` and `streams_dead_letters_total`
+    /// count. Threads tell it a few times a second, and when they end.
+    pub fn dropped(&self) -> Dropped {
+        *self.shared.publisher.all_dropped()
     }
 
     /// All tasks of this instance as last looked at.
