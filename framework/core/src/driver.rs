@@ -146,7 +146,9 @@ impl TopologyTestDriver {
         self.pipe_record(topic, &Record::new(key, value, timestamp))
     }
 
-    /// Puts one record with headers on an input topic and runs the program until it is quiet.
+    /// Puts one record with headers on an input topic and runs the program until it is quiet. A
+    /// value that has headers of its own ([`with_headers`](crate::serde::with_headers())) says what
+    /// the record's are, also if it has none.
     ///
     /// # Errors
     /// As [`TopologyTestDriver::pipe`].
@@ -154,7 +156,7 @@ impl TopologyTestDriver {
         let (mut batch, value) = (RecordBatch::new(), topic.value.apart());
         batch.encode(
             record.timestamp,
-            value.own_headers(&record.value).unwrap_or(&record.headers),
+            value.headers_or(&record.value, &record.headers),
             |out| topic.key.encode(&record.key, out),
             |out| value.encode(&record.value, out),
         )?;

@@ -173,6 +173,23 @@ fn rows_by_key_have_their_headers_again() {
 }
 
 #[test]
+fn a_serde_under_another_name_keeps_headers_apart_too() {
+    let named = traced().named("number-v2");
+    let backend = backend();
+    let mut store = KeyValueStore::new(utf8(), named, env(&backend));
+    store
+        .put_at(&"a".to_owned(), value(7, trace("x")), 5)
+        .unwrap();
+    let (changes, _) = commit(&mut store, &backend);
+    let record = changes.get(0);
+    assert_eq!(record.value, Some(&7_i64.to_be_bytes()[..]));
+    assert_eq!(record.headers, &trace("x"));
+    // What has the headers in front of it is another format, and has another name.
+    assert_eq!(named.apart().name(), "number-v2");
+    assert_eq!(named.codec().name(), "with-headers<number-v2>");
+}
+
+#[test]
 fn windows_and_sessions_have_their_headers_again() {
     for (kind, wide, at) in [
         (TimedKind::Window(10), false, At::time(20)),
@@ -323,6 +340,7 @@ proptest! {
         text in proptest::option::of(".{0,9}"),
         headers in any_headers(),
     ) {
+        // It may be null, and have headers.
         static SERDE: OnceLock<Serde<ValueAndHeaders<Option<String>>>> = OnceLock::new();
         let serde = *SERDE.get_or_init(|| option::<Utf8>().with_headers());
         let (value, mut bytes) = (ValueAndHeaders { value: text, headers }, Vec::new());
@@ -335,7 +353,7 @@ proptest! {
     }
 
     #[test]
-    fn rubbish_behind_the_mark_is_refused_not_trusted(rest in vec(any::<u8>(), 0..40)) {
+    fn rubbish_behind_the_mark_never_panics(rest in vec(any::<u8>(), 0..40)) {
         let stored = [&b"\x80headers"[..], &rest].concat();
         if let Ok(row) = RowBytes::split(&stored) {
             let _ = row.headers().is_ok();

@@ -4,7 +4,7 @@
 use super::{
     Tally,
     disk::Disk,
-    program::{DEAD, Forgets, Script, TOLD},
+    program::{DEAD, Forgets, SIDE, Script, TOLD},
     world::{ANSWER, Contents, Entry},
 };
 use anyhow::Result;
@@ -47,7 +47,12 @@ pub(super) fn records(
             if end.is_none_or(|end| offset < end) {
                 let bytes = |side: Option<&[u8]>| side.map(<[u8]>::to_vec);
                 let (key, value) = (bytes(record.key), bytes(record.value));
-                found.push((key, value, record.timestamp, own_headers(record.headers)));
+                found.push((
+                    key,
+                    value,
+                    record.timestamp,
+                    own_headers(&at.topic, record.headers),
+                ));
             }
         }
         from = page.next;
@@ -57,9 +62,12 @@ pub(super) fn records(
     }
 }
 
-/// The headers of a record without those that say why it is a dead letter: what calls outside
-/// answered is another thing each time.
-fn own_headers(headers: &Headers) -> Headers {
+/// The headers of a record; of a dead letter without those that say why it is one, since what calls
+/// outside answer is another thing each time.
+fn own_headers(topic: &str, headers: &Headers) -> Headers {
+    if ![DEAD, SIDE.name].contains(&topic) {
+        return headers.clone();
+    }
     let own = headers
         .iter()
         .filter(|header| !header.name.starts_with(OF_LETTERS));

@@ -107,11 +107,7 @@ impl StreamsBuilder {
         self.no_versions(&name, history, at);
         self.no_retention(&name, retention, at);
         let apart = value.apart();
-        let format = format!(
-            "key-value/{}/{}",
-            key.codec().name(),
-            apart.bytes.codec().name()
-        );
+        let format = format!("key-value/{}/{}", key.codec().name(), apart.name());
         self.add_store(StoreSpec {
             name,
             logging,
@@ -182,7 +178,7 @@ impl StreamsBuilder {
             retention,
         } = shape;
         let apart = value.apart();
-        let formats = (key.codec().name(), apart.bytes.codec().name());
+        let formats = (key.codec().name(), apart.name());
         let expires = (retention < Timestamp::MAX).then_some(shape);
         self.add_store(StoreSpec {
             name,
@@ -245,11 +241,11 @@ impl StreamsBuilder {
         );
         self.no_retention(&name, retention, at);
         let apart = value.apart();
-        let formats = (key.codec().name(), apart.bytes.codec().name());
+        let formats = (key.codec().name(), apart.name());
         let format = format!("versioned/{}/{}", formats.0, formats.1);
         let retention =
             Timestamp::try_from(history_retention.as_millis()).unwrap_or(Timestamp::MAX);
-        let (value, bytes) = (versions_of(value), versions_of(apart.bytes));
+        let value = versions_of(value);
         let shape = VersionedStore::<K, V>::shape(retention);
         self.add_store(StoreSpec {
             name,
@@ -261,7 +257,7 @@ impl StreamsBuilder {
             source: None,
             query: Some(Arc::new(VersionedFormats {
                 key,
-                value: bytes,
+                value: value.apart().bytes,
                 shape,
             })),
             whole_commits: false,

@@ -132,6 +132,8 @@ impl StreamsBuilder {
         }
         self.no_versions(&name, history, at);
         self.no_retention(&name, retention, at);
+        // With the headers of its values: where these come or go, the topic is read again, which
+        // gives every row its own.
         let mut format = format!("key-value/{}/{}", key.codec().name(), value.codec().name());
         if matches!(making, Making::Processed(_)) {
             // Rows that were copied are not what a processor makes, whatever their serdes.

@@ -219,6 +219,8 @@ fn encode<V>(serde: Serde<V>, change: &Change<V>, out: &mut Vec<u8>) -> Result<E
     out.extend([0; HEAD]);
     let put = |side: &Option<V>, flag, out: &mut Vec<u8>| -> Result<u8> {
         match side {
+            // One that is null has nothing else than its headers, if it has any.
+            Some(value) if serde.is_null(value) => Ok(0),
             Some(value) if serde.encode(value, out)? == Encoded::Bytes => Ok(flag),
             _ => Ok(0),
         }

@@ -77,7 +77,7 @@ impl StreamsBuilder {
         self.no_versions(&name, history, at);
         self.no_retention(&name, retention, at);
         let apart = value.apart();
-        let formats = (key.codec().name(), apart.bytes.codec().name());
+        let formats = (key.codec().name(), apart.name());
         self.add_store(StoreSpec {
             name,
             logging,

@@ -63,7 +63,7 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
             ctx.emit(
                 to,
                 record,
-                value.own_headers(&record.value).unwrap_or(&record.headers),
+                value.headers_or(&record.value, &record.headers),
                 |k, out| key.encode(k, out),
                 |v, out| value.encode(v, out),
             )
@@ -138,7 +138,7 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
                     let written = ctx.emit(
                         to,
                         &record,
-                        value.own_headers(&record.value).unwrap_or(&record.headers),
+                        value.headers_or(&record.value, &record.headers),
                         |k, out| key.encode(k, out),
                         |v, out| value.encode(v, out),
                     );
@@ -235,12 +235,11 @@ impl<K: Data, V: Data> KTable<'_, K, V> {
         builder.add_format(&name, (topic.key, topic.value), Role::Sink);
         let (key, value) = (topic.key, topic.value.apart());
         let write = move |ctx: &mut TaskContext, to, record: &Record<K, Change<V>>| {
-            let row = record.value.new.as_ref();
-            let own = row.and_then(|row| value.own_headers(row));
+            let (row, headers) = (record.value.new.as_ref(), &record.headers);
             ctx.emit(
                 to,
                 record,
-                own.unwrap_or(&record.headers),
+                row.map_or(headers, |row| value.headers_or(row, headers)),
                 |k, out| key.encode(k, out),
                 |_, out| row.map_or(Ok(Encoded::Null), |row| value.encode(row, out)),
             )

@@ -1,6 +1,6 @@
 //! A stream as a table: the last value of each key.
 //!
-//! Invariant: what goes through a repartition topic on the way has the bytes that the store has, so
+//! Invariant: what goes through a repartition topic on the way is written by the store's serdes, so
 //! equal keys of equally stored tables lie in equal partitions.
 
 use super::{Grouped, KStream, KTable};
@@ -14,8 +14,8 @@ impl<'b, K: Data, V: Data> KStream<'b, K, V> {
     /// Of `Option`s only [`option`](crate::serde::option()) writes `None` as null; the default
     /// serde makes it a row, and [`KStream::to_table_of_rows`] knows what it means.
     ///
-    /// If the key was changed before, records go through a repartition topic, whose bytes are those
-    /// of the store.
+    /// If the key was changed before, records go through a repartition topic, which the store's
+    /// serdes write.
     ///
     /// ```
     /// use millstream_core::prelude::*;

@@ -2,9 +2,10 @@
 //!
 //! A topic's record and a store's row have a place for headers beside the bytes of the value, and
 //! there they go ([`Beside`]). Everywhere else, in repartition topics and in what waits for its
-//! time, they lie in front of the value. Invariant: no way of writing such a value loses a header,
-//! and beside its headers its bytes are those that the serde within writes, so that a topic or a
-//! store may go from values alone to values with headers and back.
+//! time, they lie in front of the value, also if the record has the same. Invariant: no way of
+//! writing such a value loses a header, and beside its headers its bytes are those that the serde
+//! within writes, so that a topic or a store may go from values alone to values with headers and
+//! back.
 
 use super::{Codec, ConstCodec, Encoded, Serde, null};
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     record::{Headers, RawRecord},
     wire::{Reader, put_headers},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::marker::PhantomData;
 
 /// A value and the headers of the record or row that it is in. With the row's timestamp it is what
@@ -29,8 +30,8 @@ pub struct ValueAndHeaders<V> {
 pub trait Beside<T: 'static>: Sync {
     /// The values' bytes without their headers: values are read from there with none.
     fn bytes(&self) -> Serde<T>;
-    /// The headers of a value.
-    fn headers<'a>(&self, value: &'a T) -> &'a Headers;
+    /// The headers of a value; `None` where it is one that has no place for any, as `None` has not.
+    fn headers<'a>(&self, value: &'a T) -> Option<&'a Headers>;
     /// Gives a value other headers.
     fn put(&self, value: &mut T, headers: Headers);
 }
@@ -38,7 +39,7 @@ pub trait Beside<T: 'static>: Sync {
 /// Values as `C` writes them, each with the headers of its record: a source of such a topic reads
 /// both, and a sink writes the value's headers instead of those that came with the record.
 ///
-/// A table of such a topic keeps the headers of its rows, and so does every store of such values
+/// A table of such a topic keeps the headers of its rows, and so does a store of such values
 /// ([`Materialized::with_headers`](crate::store::Materialized::with_headers)): header-aware stores
 /// (KIP-1271), of which each is asked for by its type, and in which what a result's headers are is
 /// what the program makes them. For people, over HTTP and in JSON, it is the value alone.
@@ -72,20 +73,24 @@ pub trait Beside<T: 'static>: Sync {
 /// # Ok::<(), millstream_core::Error>(())
 /// ```
 pub const fn with_headers<C: ConstCodec>() -> Serde<ValueAndHeaders<C::Item>> {
-    Serde::new(
-        const {
-            &WithHeaders {
-                within: PhantomData::<fn() -> C>,
-                apart: Serde::new(const { &Alone(PhantomData::<fn() -> C>) }),
-            }
-        },
-    )
+    Serde::new(const { &WithHeaders::<C>::CODEC })
+}
+
+/// The codec behind [`with_headers`].
+pub type WithHeaders<C> = Headed<PhantomData<fn() -> C>>;
+
+impl<C: ConstCodec> ConstCodec for WithHeaders<C> {
+    const CODEC: Self = Self {
+        within: PhantomData,
+        apart: Serde::new(const { &Alone(PhantomData::<fn() -> C>) }),
+    };
 }
 
 impl<V> Serde<V> {
-    /// As [`with_headers`], of a serde that is known only while the program is declared.
+    /// As [`with_headers`], of a serde that is known only while the program is declared: to be
+    /// called then, as [`Serde::composed`].
     pub fn with_headers(self) -> Serde<ValueAndHeaders<V>> {
-        Serde::composed(WithHeaders {
+        Serde::composed(Headed {
             within: self,
             apart: Serde::composed(Alone(self)),
         })
@@ -132,20 +137,33 @@ impl<V> Copy for Apart<V> {}
 
 impl<V> Apart<V> {
     /// Whether its values have headers.
+    #[inline]
     pub fn has_headers(self) -> bool {
         self.beside.is_some()
-    }
-
-    /// The headers of a value; `None` where its type has no place for any.
-    #[inline]
-    pub fn own_headers(self, value: &V) -> Option<&Headers> {
-        self.beside.map(|beside| beside.headers(value))
     }
 
     /// The headers of a value, or none.
     #[inline]
     pub fn headers(self, value: &V) -> &Headers {
-        self.own_headers(value).unwrap_or(&Headers::NONE)
+        self.headers_or(value, &Headers::NONE)
+    }
+
+    /// The headers of a value; where it has no place for any, those.
+    #[inline]
+    pub fn headers_or<'a>(self, value: &'a V, those: &'a Headers) -> &'a Headers {
+        let own = self.beside.and_then(|beside| beside.headers(value));
+        own.unwrap_or(those)
+    }
+
+    /// The name of the format of the bytes.
+    pub fn name(self) -> String {
+        self.bytes.codec().name()
+    }
+
+    /// What a value counts as in memory that is so many bytes: those, and its headers.
+    #[inline]
+    pub(crate) fn held_bytes(self, value: &V, bytes: usize) -> usize {
+        bytes + self.headers(value).bytes()
     }
 
     /// Appends the value's bytes to `out`.
@@ -182,9 +200,11 @@ impl<V> Apart<V> {
 }
 
 /// The codec of the value within: a type, or a serde.
-trait Within: Sync + 'static {
+pub trait Within: Sync + 'static {
+    /// The values.
     type Item: 'static;
 
+    /// Asks their codec.
     fn ask<R>(&self, what: impl FnOnce(&dyn Codec<Item = Self::Item>) -> R) -> R;
 }
 
@@ -246,7 +266,7 @@ impl<W: Within> Codec for Alone<W> {
 
 /// Where there is no other place, headers lie in front of the value; a null has a byte of its own,
 /// since it may have headers.
-struct WithHeaders<W: Within> {
+pub struct Headed<W: Within> {
     within: W,
     apart: Serde<ValueAndHeaders<W::Item>>,
 }
@@ -254,7 +274,7 @@ struct WithHeaders<W: Within> {
 const NULL: u8 = 0;
 const VALUE: u8 = 1;
 
-impl<W: Within> WithHeaders<W> {
+impl<W: Within> Headed<W> {
     fn split<'a>(&self, bytes: Option<&'a [u8]>) -> Result<(Headers, Option<&'a [u8]>)> {
         let mut reader = Reader(bytes.ok_or_else(|| null(&self.name()))?);
         match (reader.headers(), reader.u8(), reader.0) {
@@ -265,7 +285,7 @@ impl<W: Within> WithHeaders<W> {
     }
 }
 
-impl<W: Within> Codec for WithHeaders<W> {
+impl<W: Within> Codec for Headed<W> {
     type Item = ValueAndHeaders<W::Item>;
 
     fn encode(&self, value: &Self::Item, out: &mut Vec<u8>) -> Result<Encoded> {
@@ -284,6 +304,11 @@ impl<W: Within> Codec for WithHeaders<W> {
         Ok(ValueAndHeaders { value, headers })
     }
 
+    /// A null is one with headers too: a table has no such row.
+    fn is_null(&self, value: &Self::Item) -> bool {
+        self.apart.is_null(value)
+    }
+
     fn beside(&self) -> Option<&dyn Beside<Self::Item>> {
         Some(self)
     }
@@ -293,13 +318,7 @@ impl<W: Within> Codec for WithHeaders<W> {
     }
 
     fn to_json(&self, bytes: Option<&[u8]>) -> Result<Value> {
-        let (headers, bytes) = self.split(bytes)?;
-        let shown = headers.iter().map(|header| {
-            let text = header.value.as_deref().map(String::from_utf8_lossy);
-            json!([header.name, text])
-        });
-        let value = self.apart.codec().to_json(bytes)?;
-        Ok(json!({ "value": value, "headers": shown.collect::<Value>() }))
+        self.apart.codec().to_json(self.split(bytes)?.1)
     }
 
     fn from_json(&self, json: &Value, out: &mut Vec<u8>) -> Result<Encoded> {
@@ -313,13 +332,13 @@ impl<W: Within> Codec for WithHeaders<W> {
     }
 }
 
-impl<W: Within> Beside<ValueAndHeaders<W::Item>> for WithHeaders<W> {
+impl<W: Within> Beside<ValueAndHeaders<W::Item>> for Headed<W> {
     fn bytes(&self) -> Serde<ValueAndHeaders<W::Item>> {
         self.apart
     }
 
-    fn headers<'a>(&self, value: &'a ValueAndHeaders<W::Item>) -> &'a Headers {
-        &value.headers
+    fn headers<'a>(&self, value: &'a ValueAndHeaders<W::Item>) -> Option<&'a Headers> {
+        Some(&value.headers)
     }
 
     fn put(&self, value: &mut ValueAndHeaders<W::Item>, headers: Headers) {

@@ -15,7 +15,7 @@ pub(crate) mod windowed;
 
 pub use self::{
     bincode::{Bincode, bincode},
-    headers::{Apart, Beside, ValueAndHeaders, with_headers},
+    headers::{Apart, Beside, ValueAndHeaders, WithHeaders, with_headers},
     json::{Json, json},
     numbers::{
         Bool, F32Be, F64Be, I16Be, I32Be, I64Be, OrderedI64, U32Be, U64Be, bool_, f32_be, f64_be,
@@ -63,7 +63,8 @@ pub trait Codec: Sync + 'static {
 
     /// How values are written where there is a place for headers beside their bytes, as in a record
     /// of a topic and in a row of a store; only of types that have headers, as
-    /// [`with_headers`](crate::serde::with_headers()) makes them.
+    /// [`with_headers`](crate::serde::with_headers()) makes them. A codec that wraps another one
+    /// passes it on, or these headers lie in front of the values everywhere.
     fn beside(&self) -> Option<&dyn Beside<Self::Item>> {
         None
     }

@@ -2,13 +2,20 @@
 //!
 //! Invariant: only the name differs.
 
-use super::{Codec, Encoded, Serde};
-use crate::error::Result;
+use super::{Beside, Codec, Encoded, Serde};
+use crate::{error::Result, record::Headers};
 use serde_json::Value;
 
 struct Named<T: 'static> {
     name: String,
     inner: Serde<T>,
+    beside: Option<Apart<T>>,
+}
+
+/// The values' headers, where they have some, and their bytes alone, which have the name too.
+struct Apart<T: 'static> {
+    inner: &'static dyn Beside<T>,
+    bytes: Serde<T>,
 }
 
 impl<T> Serde<T> {
@@ -29,9 +36,15 @@ impl<T> Serde<T> {
     /// ```
     #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        let beside = self.codec().beside().map(|inner| Apart {
+            inner,
+            bytes: inner.bytes().named(name.clone()),
+        });
         Self::composed(Named {
-            name: name.into(),
+            name,
             inner: self,
+            beside,
         })
     }
 }
@@ -59,8 +72,17 @@ impl<T> Codec for Named<T> {
         self.inner.is_null(value)
     }
 
+    fn beside(&self) -> Option<&dyn Beside<T>> {
+        let beside = self.beside.as_ref();
+        beside.map(|beside| beside as &dyn Beside<T>)
+    }
+
     fn name(&self) -> String {
-        self.name.clone()
+        match self.beside {
+            // The name is that of the bytes, which here have the headers in front of them.
+            Some(_) => format!("with-headers<{}>", self.name),
+            None => self.name.clone(),
+        }
     }
 
     fn to_json(&self, bytes: Option<&[u8]>) -> Result<Value> {
@@ -69,5 +91,19 @@ impl<T> Codec for Named<T> {
 
     fn from_json(&self, json: &Value, out: &mut Vec<u8>) -> Result<Encoded> {
         self.inner.codec().from_json(json, out)
+    }
+}
+
+impl<T> Beside<T> for Apart<T> {
+    fn bytes(&self) -> Serde<T> {
+        self.bytes
+    }
+
+    fn headers<'a>(&self, value: &'a T) -> Option<&'a Headers> {
+        self.inner.headers(value)
+    }
+
+    fn put(&self, value: &mut T, headers: Headers) {
+        self.inner.put(value, headers);
     }
 }

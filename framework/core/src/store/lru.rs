@@ -202,8 +202,8 @@ impl<K: 'static, V: 'static> LruStore<K, V> {
         let mut bytes = Vec::new();
         // What cannot be encoded is told by the commit.
         if self.entry_bytes.wants_one() && self.value.encode(value, &mut bytes).is_ok() {
-            let beside = self.scratch.len() + USE + self.value.headers(value).bytes();
-            self.entry_bytes.see(beside + bytes.len());
+            let bytes = self.value.held_bytes(value, USE + bytes.len());
+            self.entry_bytes.see(self.scratch.len() + bytes);
         }
     }
 

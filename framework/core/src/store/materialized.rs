@@ -99,7 +99,12 @@ impl<K, V> Materialized<K, V> {
     ///
     /// A store that was there before without headers goes on: its rows have none until they are
     /// written anew. So does one that is to have no headers any more. Who asks for its rows without
-    /// headers gets the values alone. Stores of all shapes can be header-aware.
+    /// headers gets the values alone. Stores of all shapes can be header-aware. What waits in a
+    /// buffer, of a `suppress` or a join, has the headers in front of its values and so another
+    /// format, with which the program does not go on; a global table is read again.
+    ///
+    /// To be called while a program is declared. Who asks for rows again and again names the serde
+    /// itself, `Materialized::with("rows", utf8(), with_headers::<U64Be>())`.
     ///
     /// ```
     /// use millstream_core::prelude::*;

@@ -62,8 +62,8 @@ pub struct SuppressionBuffer {
 ///
 /// A changelog record of a store is `key -> value` with a timestamp, and with the headers of values
 /// that have some; the backend column holds, for the same key, eight big-endian bytes of that
-/// timestamp and then the value ([`RowBytes`]). Restore and standby replicas therefore need no
-/// knowledge of the store: they copy.
+/// timestamp and then the value, or, where the record has headers, these too: [`RowBytes`] reads
+/// both. Restore and standby replicas therefore need no knowledge of the store: they copy.
 pub trait StateStore: Any {
     /// Takes the time of the record being processed: the timestamp of what is written from now on.
     fn set_time(&mut self, now: Timestamp);

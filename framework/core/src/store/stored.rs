@@ -97,7 +97,7 @@ impl<'a> RowBytes<'a> {
         }
     }
 
-    #[cold]
+    #[inline(never)]
     fn split_headed(rest: &'a [u8]) -> Result<Self> {
         let mut reader = Reader(rest);
         let parts = reader.i64().zip(reader.length());
@@ -129,7 +129,7 @@ impl<'a> RowBytes<'a> {
     /// Its value, with its headers if it has a place for them.
     #[inline]
     pub(crate) fn decode<V>(&self, format: Apart<V>) -> Result<V> {
-        if self.headers.is_empty() {
+        if self.headers.is_empty() || !format.has_headers() {
             return format.bytes.decode(Some(self.value));
         }
         format.decode(Some(self.value), &self.headers()?)

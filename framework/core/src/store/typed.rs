@@ -88,7 +88,7 @@ pub struct StoreLayout {
 impl StoreLayout {
     /// Rows of that kind, with these serdes.
     pub fn new<K, V>(kind: StoreKind, key: Serde<K>, value: Serde<V>) -> Self {
-        let (key, value) = (key.codec().name(), value.apart().bytes.codec().name());
+        let (key, value) = (key.codec().name(), value.apart().name());
         Self { kind, key, value }
     }
 
@@ -171,11 +171,7 @@ impl<K: 'static, V: 'static> KeyValueRows<K, V> {
                 return Err(found.is_no(&asked.name, "a key-value store"));
             }
         };
-        found.holds(
-            &asked.name,
-            &key.codec().name(),
-            &value.bytes.codec().name(),
-        )?;
+        found.holds(&asked.name, &key.codec().name(), &value.name())?;
         Ok(Self { key, value, used })
     }
 

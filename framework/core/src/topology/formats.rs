@@ -39,12 +39,14 @@ impl TopicFormat {
         (key, value): (Serde<K>, Serde<V>),
         role: Role,
     ) -> Self {
+        // In the program's own topics headers lie in front of the values.
+        let value = match topic {
+            TopicName::Repartition(_) => value,
+            TopicName::User(_) | TopicName::Pattern(_) => value.apart().bytes,
+        };
         Self {
             topic,
-            format: Arc::new(Formats {
-                key,
-                value: value.apart().bytes,
-            }),
+            format: Arc::new(Formats { key, value }),
             role,
         }
     }

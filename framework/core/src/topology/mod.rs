@@ -244,7 +244,7 @@ pub trait StoreQuery: Send + Sync {
     fn key(&self, json: &serde_json::Value) -> Result<Vec<u8>>;
     /// What a stored key shows as.
     fn show_key(&self, bytes: &[u8]) -> Result<serde_json::Value>;
-    /// What a stored value (without its timestamp) shows as.
+    /// What a stored value (without its timestamp and its headers) shows as.
     fn show_value(&self, bytes: &[u8]) -> Result<serde_json::Value>;
     /// The bytes of the record's key in a stored key, by which records are partitioned.
     fn record_key(&self, stored: &[u8]) -> Result<Vec<u8>> {

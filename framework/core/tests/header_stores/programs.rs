@@ -1,10 +1,9 @@
-//! Values with headers on their way through programs: none of them loses its headers, whatever it
-//! passes.
+//! Values with headers on their way through programs: what they pass takes none of them away.
 
 use super::{trace, traced};
 use millstream_core::{
     prelude::*,
-    topology::{Evolution, Format, Verdict},
+    topology::{Evolution, Format, TopicName, Verdict},
 };
 use std::time::Duration;
 
@@ -13,7 +12,13 @@ type Key = String;
 
 static ONE: Topic<Key, Traced> = Topic::new("one", utf8(), with_headers::<I64Be>());
 static OTHER: Topic<Key, Traced> = Topic::new("other", utf8(), with_headers::<I64Be>());
+static ROWS_AGAIN: Topic<Key, Option<Traced>> =
+    Topic::new("rows-again", utf8(), option::<WithHeaders<I64Be>>());
+static PLAIN_OUT: Topic<Key, i64> = Topic::new("out", utf8(), i64_be());
 static OUT: Topic<Key, Traced> = Topic::new("out", utf8(), with_headers::<I64Be>());
+/// Rows, and deletions of some.
+static ROWS: Topic<Key, Option<Traced>> =
+    Topic::new("rows", utf8(), option::<WithHeaders<I64Be>>());
 /// The same topic for those who do not know that its values have headers.
 static BARE: Topic<Key, i64> = Topic::new("one", utf8(), i64_be());
 
@@ -122,6 +127,29 @@ fn values_keep_their_headers_in_joins_and_while_they_wait() {
             .to(&OUT);
     };
     assert_eq!(told(global, &[&OTHER, &ONE]), [value(1, "t1")]);
+    let outer = |b: &StreamsBuilder| {
+        let windows = JoinWindows::of_time_difference_with_no_grace(Duration::from_millis(5));
+        let stores = StreamJoined::with("joined", utf8(), traced(), traced());
+        let (one, other) = (b.stream(&ONE), b.stream(&OTHER));
+        let either = |one: Option<&Traced>, other: Option<&Traced>| {
+            one.or(other).cloned().unwrap_or_default()
+        };
+        one.outer_join_stream(other, windows, stores, either)
+            .to(&OUT);
+    };
+    let topics = [&ONE, &OTHER, &ONE];
+    assert_eq!(told(outer, &topics), [value(1, "t1"), value(2, "t2")]);
+    let waits = |b: &StreamsBuilder| {
+        let second = Duration::from_secs(1);
+        let others = b.table(&OTHER, rows("others").versioned(second));
+        let waits = Joined::with("waits", utf8(), traced());
+        let waits = waits.with_grace_period(Duration::from_millis(5));
+        b.stream(&ONE)
+            .join_with(others, waits, |one, _| one)
+            .to(&OUT);
+    };
+    let topics = [&OTHER, &ONE, &ONE];
+    assert_eq!(told(waits, &topics), [value(2, "t2")]);
     let held = |b: &StreamsBuilder| {
         let limit =
             Suppressed::until_time_limit(Duration::from_millis(5), BufferConfig::unbounded());
@@ -147,6 +175,152 @@ fn values_keep_their_headers_on_the_way_to_a_row_of_another_key_and_back() {
             .to(&OUT);
     };
     assert_eq!(told(foreign, &[&ONE, &OTHER]), [value(3, "t1t2")]);
+}
+
+#[test]
+fn a_row_is_known_by_its_value_whether_it_has_headers_or_not() {
+    static PLAIN: Topic<Key, i64> = Topic::new("other", utf8(), i64_be());
+    let subscriptions = |mut driver: TopologyTestDriver| {
+        driver.pipe(&BARE, key(), 7, 1).unwrap();
+        let store = driver.changelog("joined-subscription-store");
+        let hashes = store.iter().map(|(_, hash, ..)| hash.clone());
+        hashes.collect::<Vec<_>>()
+    };
+    let plain = driver(|b| {
+        let rows = |name: &str| Materialized::<Key, i64>::with(name, utf8(), i64_be());
+        let (one, other) = (
+            b.table(&BARE, rows("ones")),
+            b.table(&PLAIN, rows("others")),
+        );
+        let joined = TableJoined::with("joined", i64_be(), i64_be());
+        one.foreign_key_join(other, |key, _| Some(key.clone()), |one, _| *one, joined)
+            .to(&PLAIN_OUT);
+    });
+    let aware = driver(|b| {
+        let (one, other) = (b.table(&ONE, rows("ones")), b.table(&OTHER, rows("others")));
+        let joined = TableJoined::with("joined", traced(), traced());
+        one.foreign_key_join(other, |key, _| Some(key.clone()), first, joined)
+            .to(&OUT);
+    });
+    let known = subscriptions(plain);
+    assert_eq!(known.len(), 1);
+    assert_eq!(subscriptions(aware), known);
+}
+
+#[test]
+fn a_null_deletes_whatever_headers_it_has() {
+    let serde = option::<I64Be>().with_headers();
+    let (maybe, out) = (
+        Topic::new("maybe", utf8(), serde),
+        Topic::new("told", utf8(), serde),
+    );
+    for rekeyed in [false, true] {
+        let mut driver = driver(|b| {
+            let rows = Materialized::with("rows", utf8(), serde);
+            let stream = b.stream(&maybe);
+            let stream = if rekeyed {
+                stream.select_key(|key, _| key.clone())
+            } else {
+                stream
+            };
+            stream.to_table(rows).to(&out);
+        });
+        let headers = trace("x");
+        let value = Some(7);
+        driver
+            .pipe(&maybe, key(), ValueAndHeaders { value, headers }, 1)
+            .unwrap();
+        let (value, headers) = (None, trace("y"));
+        driver
+            .pipe(&maybe, key(), ValueAndHeaders { value, headers }, 2)
+            .unwrap();
+        let told = driver.read_raw("told");
+        let told: Vec<_> = told.iter().map(|(_, value, ..)| value.is_some()).collect();
+        assert_eq!(told, [true, false], "rekeyed: {rekeyed}");
+    }
+}
+
+#[test]
+fn rows_that_may_be_gone_have_headers_and_deletions_those_of_their_record() {
+    let mut driver = driver(|b| b.table(&ONE, rows("ones")).to_stream().to(&ROWS));
+    driver.pipe(&ONE, key(), value(1, "x"), 1).unwrap();
+    driver.pipe_tombstone(&ONE, &key(), 2).unwrap();
+    let raw = driver.read_raw("rows");
+    assert_eq!(raw[0].1.as_deref(), Some(&1_i64.to_be_bytes()[..]));
+    assert_eq!((raw[1].1.as_deref(), &raw[1].3), (None, &Headers::NONE));
+    assert_eq!(raw[0].3, trace("x"));
+    let mut driver = driver_of_rows();
+    driver.pipe(&ROWS, key(), Some(value(1, "x")), 1).unwrap();
+    let mut gone = Record::new(key(), None, 2);
+    gone.headers = trace("gone");
+    driver.pipe_record(&ROWS, &gone).unwrap();
+    let read = driver.read(&ROWS_AGAIN).unwrap();
+    assert_eq!(
+        (&read[0].value, &read[0].headers),
+        (&Some(value(1, "x")), &trace("x"))
+    );
+    assert_eq!((&read[1].value, &read[1].headers), (&None, &trace("gone")));
+}
+
+fn driver_of_rows() -> TopologyTestDriver {
+    driver(|b| b.stream(&ROWS).to(&ROWS_AGAIN))
+}
+
+#[test]
+fn people_see_values_without_their_headers_in_every_topic() {
+    let builder = StreamsBuilder::new();
+    builder
+        .stream(&ONE)
+        .repartition(Repartitioned::with("again", utf8(), traced()))
+        .to(&OUT);
+    let topology = builder.build().unwrap();
+    let mut beside = Vec::new();
+    traced()
+        .apart()
+        .encode(&value(7, "x"), &mut beside)
+        .unwrap();
+    let mut in_front = Vec::new();
+    traced().encode(&value(7, "x"), &mut in_front).unwrap();
+    for known in topology.formats() {
+        let bytes = match known.topic {
+            TopicName::Repartition(_) => &in_front,
+            _ => &beside,
+        };
+        let shown = known.format.show_value(Some(bytes)).unwrap();
+        assert_eq!(shown, 7, "{}", known.topic.shown());
+    }
+    assert_eq!(topology.formats().len(), 3);
+}
+
+/// Tells the row of a key as a store of its topic has it.
+struct LookUp(StoreRef<KeyValueStore<Key, Traced>>);
+
+impl FixedKeyProcessor<Key, Traced> for LookUp {
+    type Value = Traced;
+
+    fn process(
+        &mut self,
+        key: &Key,
+        _: Traced,
+        ctx: &mut FixedKeyContext<'_, Key, Traced>,
+    ) -> ProcessResult {
+        let row = ctx.store(self.0).get(key)?.cloned();
+        Ok(ctx.forward(row.unwrap_or_default())?)
+    }
+}
+
+#[test]
+fn copies_of_a_topic_and_topics_by_choice_have_the_headers() {
+    let copied = |b: &StreamsBuilder| {
+        let store = b.read_only_store(&OTHER, "others");
+        b.stream(&ONE).process_values(store, LookUp).to(&OUT);
+    };
+    assert_eq!(told(copied, &[&OTHER, &ONE]), [value(1, "t1")]);
+    let chosen = |b: &StreamsBuilder| {
+        b.stream(&ONE)
+            .to_chosen(|_, _| "out".to_owned(), utf8(), traced());
+    };
+    assert_eq!(told(chosen, &[&ONE]), [value(1, "t1")]);
 }
 
 #[test]

@@ -233,7 +233,16 @@ impl Streams {
 
     /// What this client has dropped since it was started, by reason, and how many dead letters it
     /// wrote: the sum of what `streams_records_dropped_total` and `streams_dead_letters_total`
-    /// count. Threads tell it a few times a second, and when they end.
+    /// count. Threads tell it a few times a second, and when they end in order; what is done again
+    /// after a failure may be counted again.
+    ///
+    /// ```
+    /// use millstream_runtime::streams::Streams;
+    ///
+    /// fn too_late(streams: &Streams) -> u64 {
+    ///     streams.dropped().late_record
+    /// }
+    /// ```
     pub fn dropped(&self) -> Dropped {
         *self.shared.publisher.all_dropped()
     }

@@ -54,6 +54,8 @@ pub(super) struct Left<K: 'static, V: 'static, K2: 'static, F> {
     pub(super) kind: Kind,
     pub(super) foreign_key: Arc<F>,
     pub(super) key: Serde<K>,
+    /// What of a row is hashed: its bytes alone, so that a table that comes to have headers, or
+    /// loses them, still knows its rows.
     pub(super) row: Serde<V>,
     pub(super) right_key: Serde<K2>,
 }

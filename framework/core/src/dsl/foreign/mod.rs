@@ -153,7 +153,7 @@ impl<'b, K: Data, V: Data> KTable<'b, K, V> {
             kind,
             foreign_key: Arc::new(foreign_key),
             key,
-            row: left,
+            row: left.apart().bytes,
             right_key,
         };
         let telling = left::subscribe(this, &side, registration.clone(), places.1);

@@ -287,15 +287,17 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     /// The slot of a key that is not in memory, with what is stored.
     fn read(&mut self, hash: u64, key: &[u8]) -> Result<u32> {
         let Self { env, loaded, .. } = self;
-        let (value, timestamp) = match env.backend.get(env.column, key, loaded)? {
-            Presence::Missing => (None, Timestamp::MIN),
+        let (value, timestamp, encoded) = match env.backend.get(env.column, key, loaded)? {
+            Presence::Missing => (None, Timestamp::MIN, 0),
             Presence::Found => {
-                let stored = RowBytes::split(loaded)
-                    .and_then(|row| Ok((Some(row.decode(self.value)?), row.timestamp)));
+                let stored = RowBytes::split(loaded).and_then(|row| {
+                    let value = row.decode(self.value)?;
+                    let bytes = self.value.held_bytes(&value, STAMP + row.value.len());
+                    Ok((Some(value), row.timestamp, bytes))
+                });
                 stored.map_err(|cause| corrupt(env, &cause))?
             }
         };
-        let encoded = self.loaded.len();
         Ok(self.insert((hash, key), value, timestamp, encoded))
     }
 
@@ -406,8 +408,8 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
             self.loaded.clear();
             // What cannot be encoded is told by the commit.
             if self.value.encode(value, &mut self.loaded).is_ok() {
-                let headers = self.value.headers(value).bytes();
-                self.value_bytes.see(self.loaded.len() + headers);
+                let bytes = self.value.held_bytes(value, self.loaded.len());
+                self.value_bytes.see(bytes);
             }
         }
     }

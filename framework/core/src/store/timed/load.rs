@@ -8,7 +8,7 @@ use crate::{
     error::Result,
     record::Timestamp,
     serde::Apart,
-    store::stored::{RowBytes, STAMP, corrupt, read_rows},
+    store::stored::{RowBytes, corrupt, read_rows},
 };
 use millstream_state::{Presence, ordered};
 use std::{hash::BuildHasher, ops::Bound};
@@ -143,12 +143,14 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
 
 fn decode<V>(format: Apart<V>, at: At, stored: &[u8]) -> Result<Row<V>> {
     let row = RowBytes::split(stored)?;
+    let value = row.decode(format)?;
+    let bytes = format.held_bytes(&value, row.value.len());
     Ok(Row {
         at,
-        value: Some(row.decode(format)?),
+        value: Some(value),
         timestamp: row.timestamp,
         changed: 0,
         stored: true,
-        bytes: row_bytes::<V>(stored.len() - STAMP),
+        bytes: row_bytes::<V>(bytes),
     })
 }

@@ -305,8 +305,8 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
             self.scratch.clear();
             // What cannot be encoded is told by the commit.
             if self.value.encode(value, &mut self.scratch).is_ok() {
-                let headers = self.value.headers(value).bytes();
-                self.value_bytes.see(self.scratch.len() + headers);
+                let bytes = self.value.held_bytes(value, self.scratch.len());
+                self.value_bytes.see(bytes);
             }
         }
     }

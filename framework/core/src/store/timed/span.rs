@@ -61,7 +61,8 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
     #[inline]
     pub(crate) fn hold(&mut self, KeyRows(number): KeyRows, at: At, value: V) {
         debug_assert!(at.time <= self.observed, "it is of a time to come");
-        let bytes = row_bytes::<V>(self.written_rows.last_value_bytes());
+        let bytes = self.written_rows.last_value_bytes();
+        let bytes = row_bytes::<V>(self.value.held_bytes(&value, bytes));
         // It is on its way to the backend, so its deletion must be told; but there are no changes
         // of it beyond that, as a row that is dirty has. What keeps it in memory until it is there
         // is the group's change.

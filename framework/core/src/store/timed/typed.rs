@@ -81,11 +81,7 @@ impl<K: 'static, V: 'static> TimedRows<K, V> {
             _ => return Err(found.is_no(&asked.name, kind)),
         };
         let (key, value) = (asked.key, asked.value.apart());
-        found.holds(
-            &asked.name,
-            &key.codec().name(),
-            &value.bytes.codec().name(),
-        )?;
+        found.holds(&asked.name, &key.codec().name(), &value.name())?;
         Ok(Self {
             key,
             value,

@@ -113,9 +113,8 @@ impl<V> Beside<Option<V>> for VersionHeaders<V> {
         self.bytes
     }
 
-    fn headers<'a>(&self, value: &'a Option<V>) -> &'a Headers {
-        let value = value.as_ref();
-        value.map_or(&Headers::NONE, |value| self.of_values.headers(value))
+    fn headers<'a>(&self, value: &'a Option<V>) -> Option<&'a Headers> {
+        self.of_values.headers(value.as_ref()?)
     }
 
     fn put(&self, value: &mut Option<V>, headers: Headers) {
