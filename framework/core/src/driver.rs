@@ -294,10 +294,11 @@ impl TopologyTestDriver {
     /// Where the topic's serdes cannot read them.
     pub fn read_key_values<K, V>(&mut self, topic: &Topic<K, V>) -> Result<Vec<(K, Option<V>)>> {
         let records = self.outputs.remove(topic.name).unwrap_or_default();
+        let format = topic.value.apart();
         let decode = |raw: Raw| {
             let value = raw
                 .value
-                .map(|bytes| topic.value.apart().decode(Some(&bytes), &raw.headers))
+                .map(|bytes| format.decode(Some(&bytes), &raw.headers))
                 .transpose()?;
             Ok((topic.key.decode(raw.key.as_deref())?, value))
         };

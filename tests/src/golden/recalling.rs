@@ -37,20 +37,15 @@ impl Processor<Key, Value> for Recalling {
         record: Record<Key, Value>,
         ctx: &mut ProcessorContext<'_, Key, Value>,
     ) -> ProcessResult {
+        if record.key.is_none() {
+            return Ok(ctx.forward(record)?);
+        }
         let Record {
             key,
             value,
             timestamp,
             headers,
         } = record;
-        if key.is_none() {
-            return Ok(ctx.forward(Record {
-                key,
-                value,
-                timestamp,
-                headers,
-            })?);
-        }
         let new = value.map(|value| Held { value, headers });
         let start = timestamp - timestamp.rem_euclid(SIZE);
         let before = match self.0 {

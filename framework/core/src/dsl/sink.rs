@@ -34,6 +34,23 @@ impl From<(TopicName, Settings)> for Target {
     }
 }
 
+/// Writes a record as a topic of the user's has it: with the headers of its value, where that has a
+/// place for some.
+fn to_user<K: Data, V: Data>(
+    (key, value): (Serde<K>, Serde<V>),
+) -> impl Fn(&mut TaskContext, OutputId, &Record<K, V>) -> Result<()> + Fun + Copy {
+    let value = value.apart();
+    move |ctx, to, record| {
+        ctx.emit(
+            to,
+            record,
+            value.headers_or(&record.value, &record.headers),
+            |k, out| key.encode(k, out),
+            |v, out| value.encode(v, out),
+        )
+    }
+}
+
 impl<K: Data, V: Data> KStream<'_, K, V> {
     /// Writes the stream to a topic. The key chooses the partition, as Kafka's producer does.
     ///
@@ -58,16 +75,7 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
         let name = TopicName::User(topic.name.to_owned());
         self.builder
             .add_format(&name, (topic.key, topic.value), Role::Sink);
-        let (key, value) = (topic.key, topic.value.apart());
-        let write = move |ctx: &mut TaskContext, to, record: &Record<K, V>| {
-            ctx.emit(
-                to,
-                record,
-                value.headers_or(&record.value, &record.headers),
-                |k, out| key.encode(k, out),
-                |v, out| value.encode(v, out),
-            )
-        };
+        let write = to_user((topic.key, topic.value));
         self.sink_by((name, settings), write, partitioner.map(of_streams));
     }
 
@@ -124,7 +132,7 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
         (key, value): (Serde<K>, Serde<V>),
         handler: Option<ErrorHandler>,
     ) {
-        let (choose, value) = (Arc::new(choose), value.apart());
+        let (choose, write) = (Arc::new(choose), to_user((key, value)));
         let kind = NodeKind::Sink { topic: None };
         let node = self
             .builder
@@ -135,14 +143,7 @@ impl<K: Data, V: Data> KStream<'_, K, V> {
                         Ok(to) => to,
                         Err(error) => return ctx.refuse_output(&name, error),
                     };
-                    let written = ctx.emit(
-                        to,
-                        &record,
-                        value.headers_or(&record.value, &record.headers),
-                        |k, out| key.encode(k, out),
-                        |v, out| value.encode(v, out),
-                    );
-                    written.or_else(|error| ctx.refuse_output(&name, error))
+                    write(ctx, to, &record).or_else(|error| ctx.refuse_output(&name, error))
                 });
             });
         if let Some(handler) = handler {

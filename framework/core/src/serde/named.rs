@@ -9,11 +9,11 @@ use serde_json::Value;
 struct Named<T: 'static> {
     name: String,
     inner: Serde<T>,
-    beside: Option<Apart<T>>,
+    beside: Option<NamedHeaders<T>>,
 }
 
 /// The values' headers, where they have some, and their bytes alone, which have the name too.
-struct Apart<T: 'static> {
+struct NamedHeaders<T: 'static> {
     inner: &'static dyn Beside<T>,
     bytes: Serde<T>,
 }
@@ -37,7 +37,7 @@ impl<T> Serde<T> {
     #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
         let name = name.into();
-        let beside = self.codec().beside().map(|inner| Apart {
+        let beside = self.codec().beside().map(|inner| NamedHeaders {
             inner,
             bytes: inner.bytes().named(name.clone()),
         });
@@ -94,7 +94,7 @@ impl<T> Codec for Named<T> {
     }
 }
 
-impl<T> Beside<T> for Apart<T> {
+impl<T> Beside<T> for NamedHeaders<T> {
     fn bytes(&self) -> Serde<T> {
         self.bytes
     }
