@@ -203,6 +203,35 @@ fn a_large_column_is_cleared_and_its_disk_given_back() {
     assert!(shared.write_buffer_bytes() > 0 && shared.block_cache_bytes() <= 1 << 20);
 }
 
+/// A log's blocks are read in long stretches and hardly ever again; rows are.
+#[test]
+fn what_a_scan_of_a_log_reads_is_not_kept() {
+    for (is_log, kept) in [(false, 800_000..usize::MAX), (true, 0..100_000)] {
+        let directory = tempfile::tempdir().unwrap();
+        let shared = Shared::new(Limits::default());
+        let own = if is_log {
+            shared.for_a_log()
+        } else {
+            shared.clone()
+        };
+        let backend = open(directory.path(), &["a"], &own);
+        let mut batch = WriteBatch::new();
+        for key in 0..1_000_u32 {
+            batch.put(Column(0), &key.to_be_bytes(), &noise(key));
+        }
+        backend.apply(&batch).unwrap();
+        // What is still in memory becomes files when the write-ahead log is read.
+        drop(backend);
+        let backend = open(directory.path(), &["a"], &own);
+        let before = shared.block_cache_bytes();
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let rows = contract::scan(&backend, Column(0), all, Direction::Ascending).unwrap();
+        assert_eq!(rows.len(), 1_000);
+        let grown = shared.block_cache_bytes() - before;
+        assert!(kept.contains(&grown), "{is_log}: {grown}");
+    }
+}
+
 #[test]
 fn a_lock_that_cannot_be_opened_is_not_in_use() {
     let directory = tempfile::tempdir().unwrap();

@@ -93,6 +93,7 @@ pub struct RocksBackend {
     families: Vec<String>,
     undeclared: Vec<String>,
     reads: ReadOptions,
+    shared: Shared,
     writes: WriteOptions,
     /// Held shared by writers and alone by `clear`, which has to know the last key for a moment.
     clearing: RwLock<()>,
@@ -144,6 +145,7 @@ impl RocksBackend {
             families,
             undeclared: undeclared.collect(),
             reads: ReadOptions::default(),
+            shared: shared.clone(),
             writes,
             clearing: RwLock::new(()),
         })
@@ -235,7 +237,7 @@ impl Backend for RocksBackend {
         if to.as_ref().is_some_and(|to| from >= *to) {
             return Ok(());
         }
-        let mut options = ReadOptions::default();
+        let mut options = self.shared.scan();
         options.set_iterate_lower_bound(from);
         if let Some(to) = to {
             options.set_iterate_upper_bound(to);

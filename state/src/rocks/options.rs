@@ -6,7 +6,7 @@
 use crate::BufferBudget;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode,
-    DataBlockIndexType, LogLevel, Options, WriteBufferManager,
+    DataBlockIndexType, LogLevel, Options, ReadOptions, WriteBufferManager,
 };
 
 const MIB: usize = 1 << 20;
@@ -54,6 +54,8 @@ pub struct Shared {
     buffers: BufferBudget,
     /// How many files of a column may wait, as they were flushed, until they are compacted.
     files_max: i32,
+    /// Whether blocks that a scan reads are kept in the cache.
+    scans_fill: bool,
 }
 
 impl Shared {
@@ -67,16 +69,19 @@ impl Shared {
             writes: WriteBufferManager::new_write_buffer_manager(memtables, false),
             buffers: BufferBudget::new(write_buffer_bytes - memtables),
             files_max: FILES_MAX,
+            scans_fill: true,
         }
     }
 
     /// The same for a database that is written at its ends and read in long stretches, as a log is:
     /// to look into more files costs it little, and to write them together again is the larger part
-    /// of what writing costs.
+    /// of what writing costs. What a stretch reads is not kept either: it is hardly ever read again
+    /// soon, and memory that is used again at once stays in the processor's caches.
     #[must_use]
     pub fn for_a_log(&self) -> Self {
         Self {
             files_max: LOG_FILES_MAX,
+            scans_fill: false,
             ..self.clone()
         }
     }
@@ -94,6 +99,13 @@ impl Shared {
     /// What the [`Buffered`](crate::Buffered) backends of the process hold together.
     pub fn buffers(&self) -> BufferBudget {
         self.buffers.clone()
+    }
+
+    /// The options of a scan.
+    pub(super) fn scan(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        options.fill_cache(self.scans_fill);
+        options
     }
 
     /// The options of one database.

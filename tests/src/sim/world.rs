@@ -406,6 +406,7 @@ fn limits(seed: u64) -> Limits {
     if seed % 4 == 1 {
         // Small enough for changelogs to be compacted while stores are restored from them.
         limits.compact_bytes_min = 500;
+        limits.compact_trimmed_bytes_min = 500;
     }
     if seed % 16 == 3 {
         limits.commit_bytes = 100;

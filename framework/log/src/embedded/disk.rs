@@ -170,40 +170,39 @@ impl Disk {
             .map_err(storage)
     }
 
-    /// Visits the blocks from the one that may hold `from` on, as they are on disk.
+    /// Visits the blocks from the one that may hold `from` on, as they are on disk, each read once:
+    /// a reader that goes on where it was finds a block that begins there.
     fn scan(&self, spot: &Spot, from: Offset, visit: BlockVisitor<'_>) -> Result<()> {
         let _no_rewrites = self.rewrites.read().unwrap_or_else(PoisonError::into_inner);
-        let (first, last) = (
-            rows::block_key(spot.id, 0),
-            rows::block_key(spot.id, Offset::MAX),
-        );
-        let highest = rows::block_key(spot.id, from);
-        let mut begin = highest;
-        let below = (Bound::Included(&first[..]), Bound::Included(&highest[..]));
-        self.backend
-            .scan(self.blocks, below, Direction::Descending, &mut |key, _| {
-                if let Ok(key) = key.try_into() {
-                    begin = key;
-                }
+        let [first, highest, last] =
+            [0, from, Offset::MAX].map(|offset| rows::block_key(spot.id, offset));
+        let mut broken = None;
+        let mut visit = |key: &[u8], value: &[u8]| {
+            let base = rows::decode_block_base(key).unwrap_or_default();
+            visit(base, value).unwrap_or_else(|why| {
+                broken = Some(corrupt_block(spot, base, why));
                 ControlFlow::Break(())
             })
-            .map_err(storage)?;
-        let mut broken = None;
-        let rest = (Bound::Included(&begin[..]), Bound::Included(&last[..]));
+        };
+        let mut flow = ControlFlow::Continue(());
+        let below = (Bound::Included(&first[..]), Bound::Included(&highest[..]));
         self.backend
             .scan(
                 self.blocks,
-                rest,
-                Direction::Ascending,
+                below,
+                Direction::Descending,
                 &mut |key, value| {
-                    let base = rows::decode_block_base(key).unwrap_or_default();
-                    visit(base, value).unwrap_or_else(|why| {
-                        broken = Some(corrupt_block(spot, base, why));
-                        ControlFlow::Break(())
-                    })
+                    flow = visit(key, value);
+                    ControlFlow::Break(())
                 },
             )
             .map_err(storage)?;
+        if flow.is_continue() {
+            let rest = (Bound::Excluded(&highest[..]), Bound::Included(&last[..]));
+            self.backend
+                .scan(self.blocks, rest, Direction::Ascending, &mut visit)
+                .map_err(storage)?;
+        }
         broken.map_or(Ok(()), Err)
     }
 

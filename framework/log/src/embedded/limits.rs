@@ -22,6 +22,10 @@ pub struct Limits {
     pub merge_blocks: usize,
     /// A partition below this size is never compacted.
     pub compact_bytes_min: u64,
+    /// The same of one whose front is cut off too, which is bounded without compaction: what is
+    /// read back in about a second need not be made shorter, and what comes and goes fast would be
+    /// cut off before it had been worth the work.
+    pub compact_trimmed_bytes_min: u64,
     /// Bytes of keys that one compaction remembers; a partition with more takes several.
     pub compact_keys_bytes_max: usize,
     /// Bytes of blocks that one call of `maintain` reads.
@@ -41,10 +45,11 @@ impl Default for Limits {
             record_bytes_max: 16 << 20,
             transaction_bytes_max: 256 << 20,
             commit_bytes: 3 << 20,
-            block_bytes_max: 4 << 20,
+            block_bytes_max: 256 << 10,
             merge_bytes: 256 << 10,
             merge_blocks: 32,
             compact_bytes_min: 8 << 20,
+            compact_trimmed_bytes_min: 64 << 20,
             compact_keys_bytes_max: 32 << 20,
             maintain_bytes_max: 16 << 20,
             rewrite_bytes_max: 2 << 20,

@@ -160,9 +160,30 @@ fn where_there_is_little_to_remove_compaction_waits_for_much_more() {
 }
 
 #[test]
+fn what_is_cut_off_in_front_too_is_compacted_when_there_is_more_of_it() {
+    let limits = Limits {
+        compact_trimmed_bytes_min: 64_000,
+        ..roomy()
+    };
+    let kept = Cleanup::Compact {
+        delete_retention_ms: 0,
+    };
+    for (cleanup, rounds) in [(kept, 2), (TRIMMED, 12)] {
+        let log = Compacted::new(limits, cleanup);
+        let first = (1..40).find(|_| log.write(0..100) > 0).unwrap();
+        // A record here is some fifty bytes.
+        assert!(
+            (rounds..rounds + 4).contains(&first),
+            "{cleanup:?}: {first}"
+        );
+    }
+}
+
+#[test]
 fn a_compaction_that_was_worth_it_is_made_again_without_a_look_before() {
     let limits = Limits {
         compact_bytes_min: 8_000,
+        compact_trimmed_bytes_min: 8_000,
         ..roomy()
     };
     let log = Compacted::new(limits, TRIMMED);

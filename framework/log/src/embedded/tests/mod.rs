@@ -25,6 +25,7 @@ fn small() -> Limits {
         merge_bytes: 400,
         merge_blocks: 4,
         compact_bytes_min: 1_000,
+        compact_trimmed_bytes_min: 1_000,
         compact_keys_bytes_max: 1_000,
         maintain_bytes_max: 5_000,
         read_ahead_bytes: 200,
