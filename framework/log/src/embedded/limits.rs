@@ -48,7 +48,7 @@ impl Default for Limits {
             block_bytes_max: 256 << 10,
             merge_bytes: 256 << 10,
             merge_blocks: 32,
-            compact_bytes_min: 8 << 20,
+            compact_bytes_min: 32 << 20,
             compact_trimmed_bytes_min: 64 << 20,
             compact_keys_bytes_max: 32 << 20,
             maintain_bytes_max: 16 << 20,
