@@ -117,17 +117,23 @@ fn key_and_value(record: RawRecord<'_>) -> usize {
     record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len)
 }
 
-/// Cuts a batch into stretches of at most about that many bytes, each of one record at least.
+/// Cuts a batch into stretches of about the same size, of at most about that many bytes and of one
+/// record at least.
 pub(super) fn cut(batch: &RecordBatch, bytes_max: usize) -> Vec<Range<usize>> {
-    let (mut cuts, mut start, mut bytes) = (Vec::new(), 0, 0);
-    let whole = batch_bytes(batch) <= bytes_max;
-    for index in (0..batch.len()).filter(|_| !whole) {
-        let size = record_bytes(batch.get(index));
-        if index > start && bytes + size > bytes_max {
-            cuts.push(start..index);
-            (start, bytes) = (index, 0);
+    let all = batch_bytes(batch);
+    let mut left = all.div_ceil(bytes_max.max(1));
+    let (mut cuts, mut start) = (Vec::with_capacity(left.min(batch.len())), 0);
+    let (mut bytes, mut rest) = (0, all);
+    for index in 0..batch.len() {
+        if left <= 1 {
+            break;
         }
-        bytes += size;
+        bytes += record_bytes(batch.get(index));
+        if bytes * left >= rest && index + 1 < batch.len() {
+            cuts.push(start..index + 1);
+            (start, rest) = (index + 1, rest - bytes);
+            (left, bytes) = (rest.div_ceil(bytes_max.max(1)), 0);
+        }
     }
     cuts.push(start..batch.len());
     cuts
@@ -188,6 +194,24 @@ mod tests {
         );
         assert_eq!(cut(&batch, 2 * RECORD_OVERHEAD), [0..2, 2..3, 3..4]);
         assert_eq!(cut(&batch, 0), [0..1, 1..2, 2..3, 3..4]);
+    }
+
+    #[test]
+    fn cuts_are_of_equal_size() {
+        let batch = batch(&[0; 100]);
+        let (one, all) = (RECORD_OVERHEAD, 100 * RECORD_OVERHEAD);
+        for (bytes_max, lengths) in [
+            (all, &[100][..]),
+            (all - 1, &[50, 50]),
+            (60 * one, &[50, 50]),
+            (40 * one, &[34, 33, 33]),
+            (33 * one, &[25, 25, 25, 25]),
+        ] {
+            let cuts = cut(&batch, bytes_max);
+            let found: Vec<_> = cuts.iter().map(ExactSizeIterator::len).collect();
+            assert_eq!(found, lengths, "{bytes_max}");
+            assert_eq!(cuts.iter().map(|cut| cut.start).min(), Some(0));
+        }
     }
 
     #[test]

@@ -14,9 +14,10 @@ pub struct Limits {
     pub transaction_bytes_max: usize,
     /// Whoever has so many bytes of finished records commits them without waiting longer.
     pub commit_bytes: usize,
-    /// A commit that gives a partition more than this is stored as several blocks.
+    /// A commit that gives a partition more than this is stored as several blocks of equal size.
     pub block_bytes_max: usize,
-    /// Blocks are merged until they are this large.
+    /// Blocks are merged until they are this large: half of the largest, so that none of those is
+    /// looked at.
     pub merge_bytes: u64,
     /// So many small blocks in a row are merged even when they stay below `merge_bytes`.
     pub merge_blocks: usize,
@@ -46,7 +47,7 @@ impl Default for Limits {
             transaction_bytes_max: 256 << 20,
             commit_bytes: 3 << 20,
             block_bytes_max: 256 << 10,
-            merge_bytes: 256 << 10,
+            merge_bytes: 128 << 10,
             merge_blocks: 32,
             compact_bytes_min: 32 << 20,
             compact_trimmed_bytes_min: 64 << 20,
