@@ -9,15 +9,14 @@
 
 mod common;
 
-use common::Home;
-use std::process::Stdio;
+use common::{Home, kills_leave_no_trace};
 
 const TABLES: [&str; 3] = ["sessions", "funnel", "predictions"];
 
 #[test]
 fn the_result_says_how_far_the_model_is_from_the_best_possible() {
     let home = Home::new();
-    let result = home.watch(&["--generate", "20000"]);
+    let result = home.outcome(&["--generate", "20000"]);
     let figure = |name: &str| result[name].as_f64().unwrap();
     let count = |name: &str| result[name].as_u64().unwrap();
     assert_eq!(count("records"), 20_050, "the catalogue and the events");
@@ -34,12 +33,12 @@ fn the_result_says_how_far_the_model_is_from_the_best_possible() {
 #[test]
 fn a_longer_run_goes_on_where_a_shorter_one_ended() {
     let (whole, home) = (Home::new(), Home::new());
-    let expected = whole.watch(&["--generate", "3000"]);
-    assert_eq!(home.watch(&["--generate", "1000"])["records"], 1_050);
+    let expected = whole.outcome(&["--generate", "3000"]);
+    assert_eq!(home.outcome(&["--generate", "1000"])["records"], 1_050);
     // The model has seen the items that the best log-loss is of, each of them once.
-    assert_eq!(home.watch(&["--generate", "3000"]), expected);
+    assert_eq!(home.outcome(&["--generate", "3000"]), expected);
     // What was taken stays taken.
-    assert_eq!(home.watch(&["--generate", "500"]), expected);
+    assert_eq!(home.outcome(&["--generate", "500"]), expected);
     for table in TABLES {
         assert_eq!(home.rows(table), whole.rows(table), "{table}");
     }
@@ -47,29 +46,7 @@ fn a_longer_run_goes_on_where_a_shorter_one_ended() {
 
 #[test]
 fn kills_leave_no_trace_in_any_table() {
-    let source = ["--generate", "30000"];
-    let (calm, home) = (Home::new(), Home::new());
-    let expected = calm.watch(&source);
-    let (mut kills, mut seen) = (0, 0);
-    while kills < 5 {
-        let mut args = vec!["run", "--until-caught-up", "--no-http"];
-        args.extend(source);
-        let mut command = home.command(&args);
-        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
-        // Looking at the table takes its time, and a child that has ended has come to its end.
-        while home.progress() <= seen && child.try_wait().unwrap().is_none() {}
-        child.kill().unwrap();
-        if child.wait().unwrap().success() {
-            break;
-        }
-        kills += 1;
-        seen = home.progress();
-    }
-    assert!(kills > 0, "it was never killed in the middle");
-    assert_eq!(home.watch(&source), expected);
-    for table in TABLES {
-        assert_eq!(home.rows(table), calm.rows(table), "{table}");
-    }
+    kills_leave_no_trace(&["--generate", "30000"], &TABLES);
 }
 
 #[test]

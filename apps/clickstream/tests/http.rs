@@ -17,11 +17,10 @@ const EVENTS: &str = "3000";
 #[test]
 fn the_model_is_shown_with_its_grades_and_measured() {
     // How many items are shown among the events.
-    let shown = Home::new().watch(&["--generate", EVENTS])["shown"].clone();
-    let home = Home::new();
-    let served = Served::start(&home, EVENTS);
+    let shown = Home::new().outcome(&["--generate", EVENTS])["shown"].clone();
+    let served = Served::start(Home::new(), &["--generate", EVENTS]);
     let part = format!("{{\"partition\":0,\"predictions\":{shown},\"learned\":{shown}}}");
-    let models = served.until("/api/v1/models", |body| body.contains(&part));
+    let models = served.until("/api/v1/models", |_, body| body.contains(&part));
     let models: Value = serde_json::from_str(&models).unwrap();
     assert_eq!(models.as_array().map(Vec::len), Some(1));
     let model = &models[0];
@@ -43,7 +42,7 @@ fn the_model_is_shown_with_its_grades_and_measured() {
 
     let series = "model=\"clicks\",partition=\"0\"";
     let counted = |name: &str| format!("streams_model_{name}_total{{{series}}} {shown}\n");
-    let metrics = served.until("/metrics", |text| text.contains(&counted("learned")));
+    let metrics = served.until("/metrics", |_, text| text.contains(&counted("learned")));
     assert!(metrics.contains(&counted("predictions")), "{metrics}");
     let version = model["version"].as_str().unwrap();
     let info = format!("streams_model_info{{model=\"clicks\",version=\"{version}\"}} 1\n");

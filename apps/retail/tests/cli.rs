@@ -9,7 +9,7 @@
 
 mod common;
 
-use common::Home;
+use common::{Home, kills_leave_no_trace};
 use serde_json::json;
 use std::{
     collections::BTreeMap,
@@ -38,8 +38,8 @@ const TABLES: [&str; 5] = [
 #[test]
 fn a_file_becomes_tables_and_one_object() {
     let home = Home::new();
-    let input = home.file(LINES);
-    let result = home.sell(&["--input", input.to_str().unwrap()]);
+    let input = home.file("lines.csv", LINES);
+    let result = home.outcome(&["--input", input.to_str().unwrap()]);
     let best = result["best_of_last_day"].clone();
     let mut rest = result;
     rest.as_object_mut().unwrap().remove("best_of_last_day");
@@ -64,24 +64,24 @@ fn a_file_becomes_tables_and_one_object() {
 #[test]
 fn a_second_run_goes_on_where_the_first_ended() {
     let (whole, home) = (Home::new(), Home::new());
-    let input = whole.file(LINES);
-    let expected = whole.sell(&["--input", input.to_str().unwrap()]);
+    let input = whole.file("lines.csv", LINES);
+    let expected = whole.outcome(&["--input", input.to_str().unwrap()]);
     let half = LINES.find("C3").unwrap();
-    let input = home.file(&LINES[..half]);
+    let input = home.file("lines.csv", &LINES[..half]);
     let args = ["--input", input.to_str().unwrap()];
-    assert_eq!(home.sell(&args)["records"], 2);
-    home.file(LINES);
-    assert_eq!(home.sell(&args), expected);
+    assert_eq!(home.outcome(&args)["records"], 2);
+    home.file("lines.csv", LINES);
+    assert_eq!(home.outcome(&args), expected);
 }
 
 #[test]
 fn a_longer_run_of_the_made_up_shop_goes_on_where_a_shorter_one_ended() {
     let (whole, home) = (Home::new(), Home::new());
-    let expected = whole.sell(&["--generate", "3000"]);
-    assert_eq!(home.sell(&["--generate", "1000"])["records"], 1_000);
-    assert_eq!(home.sell(&["--generate", "3000"]), expected);
+    let expected = whole.outcome(&["--generate", "3000"]);
+    assert_eq!(home.outcome(&["--generate", "1000"])["records"], 1_000);
+    assert_eq!(home.outcome(&["--generate", "3000"]), expected);
     // What was taken stays taken.
-    assert_eq!(home.sell(&["--generate", "500"]), expected);
+    assert_eq!(home.outcome(&["--generate", "500"]), expected);
     for table in TABLES {
         assert_eq!(home.rows(table), whole.rows(table), "{table}");
     }
@@ -93,7 +93,7 @@ fn what_comes_too_late_is_counted_beside_what_is_no_line() {
     // One absurd date closes every window before it; a date that does not exist is none.
     let absurd = "0,A,LANTERN,1,2099-01-01 08:00:00,2.55,,\n1,A,,1,2011-02-29 08:00:00,2.55,,\n";
     let (header, lines) = LINES.split_at(LINES.find("1,A").unwrap());
-    let input = home.file(&format!("{header}{absurd}{lines}"));
+    let input = home.file("lines.csv", format!("{header}{absurd}{lines}"));
     let args = ["run", "--input", input.to_str().unwrap()];
     let rest = ["--until-caught-up", "--no-http"];
     let output = home.command(&[&args[..], &rest].concat()).output().unwrap();
@@ -106,12 +106,12 @@ fn what_comes_too_late_is_counted_beside_what_is_no_line() {
         "{said}"
     );
     let other = Home::new();
-    let input = other.file(&format!("{header}{absurd}{lines}"));
-    let told = other.sell(&["--input", input.to_str().unwrap()]);
+    let input = other.file("lines.csv", format!("{header}{absurd}{lines}"));
+    let told = other.outcome(&["--input", input.to_str().unwrap()]);
     let counts = ["records", "malformed", "late", "sales"].map(|name| told[name].as_u64());
     assert_eq!(counts, [8, 2, 10, 6].map(Some));
     // The next run has nothing to leave out, though there are as many records as there were.
-    let again = other.sell(&["--input", input.to_str().unwrap()]);
+    let again = other.outcome(&["--input", input.to_str().unwrap()]);
     let counts = ["records", "malformed", "late", "sales"].map(|name| again[name].as_u64());
     assert_eq!(counts, [8, 0, 0, 6].map(Some));
 }
@@ -121,9 +121,9 @@ fn tables_are_the_same_when_changes_are_told_per_commit() {
     let (each, commit) = (Home::new(), Home::new());
     let source = ["--generate", "10000"];
     let cached = ["--set", "statestore.cache.max.bytes=10000000"];
-    let expected = each.sell(&source);
+    let expected = each.outcome(&source);
     assert_eq!(
-        commit.sell(&[&source[..], &cached].concat())["days_closed"],
+        commit.outcome(&[&source[..], &cached].concat())["days_closed"],
         27
     );
     for table in TABLES {
@@ -142,29 +142,7 @@ fn tables_are_the_same_when_changes_are_told_per_commit() {
 
 #[test]
 fn kills_leave_no_trace_in_any_table() {
-    let source = ["--generate", "30000"];
-    let (calm, home) = (Home::new(), Home::new());
-    let expected = calm.sell(&source);
-    let (mut kills, mut seen) = (0, 0);
-    while kills < 5 {
-        let mut args = vec!["run", "--until-caught-up", "--no-http"];
-        args.extend(source);
-        let mut command = home.command(&args);
-        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
-        // Looking at the table takes its time, and a child that has ended has come to its end.
-        while home.progress() <= seen && child.try_wait().unwrap().is_none() {}
-        child.kill().unwrap();
-        if child.wait().unwrap().success() {
-            break;
-        }
-        kills += 1;
-        seen = home.progress();
-    }
-    assert!(kills > 0, "it was never killed in the middle");
-    assert_eq!(home.sell(&source), expected);
-    for table in TABLES {
-        assert_eq!(home.rows(table), calm.rows(table), "{table}");
-    }
+    let expected = kills_leave_no_trace(&["--generate", "30000"], &TABLES);
     assert!(
         expected["forecast_mae"].as_f64() < expected["naive_mae"].as_f64(),
         "{expected}"
@@ -205,7 +183,7 @@ fn real_purchases_add_up() {
         }
     }
     let home = Home::new();
-    let told = home.sell(&["--input", file.to_str().unwrap()]);
+    let told = home.outcome(&["--input", file.to_str().unwrap()]);
     let cents = (millionths as f64 / 1e4).round() / 100.0;
     let expected = [
         ("records", json!(lines)),
@@ -239,7 +217,7 @@ fn closed() -> PipeWriter {
 #[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
     let home = Home::new();
-    let input = home.file(LINES);
+    let input = home.file("lines.csv", LINES);
     let run = ["run", "--until-caught-up", "-o", "json", "--input"];
     let run = [&run[..], &[input.to_str().unwrap()]].concat();
     let verbs: [&[&str]; 5] = [

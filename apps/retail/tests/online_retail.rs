@@ -153,7 +153,7 @@ fn half_a_year_of_a_shop_adds_up_and_is_forecast_better_than_by_the_day_before()
     let returned = sold().filter(|sale| sale.returned);
 
     let home = Home::new();
-    let told = home.sell(&["--input", home.file(&text).to_str().unwrap()]);
+    let told = home.outcome(&["--input", home.file("lines.csv", &text).to_str().unwrap()]);
     let expected = [
         ("records", json!(sales.len())),
         ("malformed", json!(0)),

@@ -22,7 +22,7 @@ const LINES: &str = "1\ta joy from start to end\n\
 #[test]
 fn the_result_is_one_object_with_all_figures() {
     let home = Home::new();
-    let result = home.learn(&["--generate", "2000"]);
+    let result = home.run(&["--generate", "2000"]);
     for field in [
         "accuracy",
         "log_loss",
@@ -41,19 +41,19 @@ fn the_result_is_one_object_with_all_figures() {
     let fingerprint = result["fingerprint"].as_str().unwrap();
     assert!(fingerprint.len() == 16 && u64::from_str_radix(fingerprint, 16).unwrap() != 0);
     assert!(result["accuracy"].as_f64().unwrap() > 0.7, "{result}");
-    assert_eq!(home.rows().len(), 2000);
+    assert_eq!(home.rows("predictions").len(), 2000);
 }
 
 #[test]
 fn malformed_lines_are_counted_and_unlabelled_ones_teach_nothing() {
     let home = Home::new();
     let input = home.file("reviews.tsv", LINES);
-    let result = home.learn(&["--input", input.to_str().unwrap()]);
+    let result = home.run(&["--input", input.to_str().unwrap()]);
     assert_eq!(
         (&result["records"], &result["malformed"]),
         (&3.into(), &2.into())
     );
-    let rows = home.rows();
+    let rows = home.rows("predictions");
     let ids: Vec<_> = rows.iter().map(|row| row["id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["0", "1", "3", "5"], "keys are places in the source");
     assert_eq!(
@@ -75,7 +75,7 @@ fn malformed_lines_are_counted_and_unlabelled_ones_teach_nothing() {
     let taught = Home::new();
     let some = LINES.lines().filter(|line| line.starts_with(['0', '1']));
     let input = taught.file("reviews.tsv", some.collect::<Vec<_>>().join("\n"));
-    let again = taught.learn(&["--input", input.to_str().unwrap()]);
+    let again = taught.run(&["--input", input.to_str().unwrap()]);
     assert_eq!(again["fingerprint"], result["fingerprint"]);
 }
 
@@ -85,32 +85,32 @@ fn a_second_run_goes_on_where_the_first_ended() {
     let (half, both) = LINES.split_at(LINES.find("good").unwrap());
     let input = home.file("reviews.tsv", half);
     let args = ["--input", input.to_str().unwrap()];
-    assert_eq!(home.learn(&args)["records"], 2);
+    assert_eq!(home.run(&args)["records"], 2);
     home.file("reviews.tsv", format!("{half}{both}"));
-    assert_eq!(home.learn(&args)["records"], 3);
+    assert_eq!(home.run(&args)["records"], 3);
     // What is there already takes no time to be taken.
-    let idle = home.learn(&args);
+    let idle = home.run(&args);
     assert_eq!(idle["records"], 3);
     assert_eq!(idle["records_per_second"], 0.0);
     let whole = Home::new();
     let input = whole.file("reviews.tsv", LINES);
-    let expected = whole.learn(&["--input", input.to_str().unwrap()]);
-    assert_eq!(home.learn(&args)["fingerprint"], expected["fingerprint"]);
-    assert_eq!(home.rows(), whole.rows());
+    let expected = whole.run(&["--input", input.to_str().unwrap()]);
+    assert_eq!(home.run(&args)["fingerprint"], expected["fingerprint"]);
+    assert_eq!(home.rows("predictions"), whole.rows("predictions"));
 }
 
 #[test]
 fn a_longer_run_of_made_up_sentences_goes_on_where_a_shorter_one_ended() {
     let (whole, home) = (Home::new(), Home::new());
-    let expected = whole.learn(&["--generate", "300"]);
-    assert_eq!(home.learn(&["--generate", "100"])["records"], 100);
+    let expected = whole.run(&["--generate", "300"]);
+    assert_eq!(home.run(&["--generate", "100"])["records"], 100);
     for sentences in ["300", "50"] {
-        let told = home.learn(&["--generate", sentences]);
+        let told = home.run(&["--generate", sentences]);
         for name in ["records", "fingerprint"] {
             assert_eq!(told[name], expected[name], "{name}, {sentences}");
         }
     }
-    assert_eq!(home.rows(), whole.rows());
+    assert_eq!(home.rows("predictions"), whole.rows("predictions"));
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn mistakes_are_told_with_what_to_do() {
 #[test]
 fn what_needs_no_cluster_asks_for_none() {
     let home = Home::new();
-    home.learn(&["--generate", "50"]);
+    home.run(&["--generate", "50"]);
     let cluster = ["--set", "bootstrap.servers=127.0.0.1:1"];
     let with = |args: &[&str]| home.good(&[args, &cluster].concat());
     assert_eq!(with(&["topology"]), home.good(&["topology"]));
@@ -267,7 +267,7 @@ fn what_needs_no_cluster_asks_for_none() {
 #[test]
 fn a_renamed_store_stops_the_program_until_the_old_one_is_retired() {
     let home = Home::new();
-    home.learn(&["--generate", "50"]);
+    home.run(&["--generate", "50"]);
     let tasks = home.path().join("sentiment/tasks");
     let note = tasks.join("0_0/STORES");
     let noted = std::fs::read_to_string(&note).unwrap();
@@ -304,11 +304,11 @@ fn a_state_directory_serves_one_instance() {
 fn reset_begins_anew_and_only_when_told_to() {
     let home = Home::new();
     let source = ["--generate", "1500"];
-    let (first, rows) = (home.learn(&source), home.rows());
+    let (first, rows) = (home.run(&source), home.rows("predictions"));
     let plan = home.good(&["reset"]);
     assert!(plan.contains("nothing was done"), "{plan}");
     // Nothing was done: there is nothing new to learn.
-    assert_eq!(home.learn(&source)["fingerprint"], first["fingerprint"]);
+    assert_eq!(home.run(&source)["fingerprint"], first["fingerprint"]);
     let done = home.good(&["reset", "--execute"]);
     for part in [
         "state of task 0_0",
@@ -318,7 +318,7 @@ fn reset_begins_anew_and_only_when_told_to() {
         assert!(plan.contains(part) && done.contains(part), "{plan}{done}");
     }
     assert!(!done.contains("nothing was done"), "{done}");
-    let again = home.learn(&source);
+    let again = home.run(&source);
     assert_eq!(again["records"], 1500, "the model began anew");
     assert_eq!(again["fingerprint"], first["fingerprint"]);
     let without_places = |rows: Vec<Value>| -> Vec<Value> {
@@ -329,7 +329,10 @@ fn reset_begins_anew_and_only_when_told_to() {
         }
         rows
     };
-    assert_eq!(without_places(home.rows()), without_places(rows));
+    assert_eq!(
+        without_places(home.rows("predictions")),
+        without_places(rows)
+    );
     // Where nothing ever ran there is nothing to forget.
     assert!(
         Home::new()

@@ -36,8 +36,8 @@ fn reference(input: &Path) -> &'static Reference {
     static REFERENCE: OnceLock<Reference> = OnceLock::new();
     REFERENCE.get_or_init(|| {
         let home = Home::new();
-        let result = home.learn(&["--input", input.to_str().unwrap()]);
-        let rows = home.rows();
+        let result = home.run(&["--input", input.to_str().unwrap()]);
+        let rows = home.rows("predictions");
         Reference { result, rows }
     })
 }
@@ -60,11 +60,11 @@ fn start(home: &Home, input: &Path) -> Running {
 /// Runs what is left without disturbance, and holds everything against the reference.
 fn finish_and_compare(home: &Home, input: &Path) {
     let expected = reference(input);
-    let result = home.learn(&["--input", input.to_str().unwrap()]);
+    let result = home.run(&["--input", input.to_str().unwrap()]);
     for field in ["fingerprint", "records", "accuracy", "log_loss", "auc"] {
         assert_eq!(result[field], expected.result[field], "{field}");
     }
-    let rows = home.rows();
+    let rows = home.rows("predictions");
     assert_eq!(rows.len(), expected.rows.len());
     for (row, expected) in rows.iter().zip(&expected.rows) {
         assert_eq!(row, expected);
@@ -74,7 +74,7 @@ fn finish_and_compare(home: &Home, input: &Path) {
 /// Waits until the table has more rows than so many; `false` where the child ended before.
 fn comes_beyond(rows: u64, child: &Running, home: &Home) -> bool {
     for _ in 0..LIMIT.as_millis() / LOOK.as_millis() {
-        if home.row_count() > rows {
+        if home.progress() > rows {
             return true;
         }
         if child.ends_within(LOOK) {
@@ -119,7 +119,7 @@ fn kills_at_any_moment_leave_no_trace() {
             // Not after every kill: who looks into the table also recovers its journal, which
             // else the next run must do.
             if looked_at {
-                rows = home.row_count();
+                rows = home.progress();
                 println!("kill {kills}: {rows} of {all} rows");
                 in_the_middle += usize::from(rows > 0 && rows < all);
             }
@@ -141,7 +141,7 @@ fn a_signal_ends_the_run_after_a_last_commit() {
     assert!(!child.ends_within(Duration::from_millis(100)));
     child.signal("-TERM");
     assert_eq!(child.end().code(), Some(0));
-    let rows = home.row_count();
+    let rows = home.progress();
     let all = reference(&input).rows.len() as u64;
     assert!(rows < all, "the signal came too late to show anything");
     finish_and_compare(&home, &input);

@@ -10,80 +10,31 @@
 
 mod common;
 
-use common::{Home, LIMIT, Running, request};
+use common::{Home, LIMIT, Served, request};
 use serde_json::{Value, json};
 use std::{
     io::Write,
     process::{Command, Stdio},
-    time::Duration,
 };
 
-/// How often something is asked for that must come about.
-const ATTEMPTS: u32 = 200;
-/// How long the child may end in between: it does not, so this is the pace of asking.
-const PACE: Duration = Duration::from_millis(50);
 /// Sentences of the source.
 const SENTENCES: u64 = 2_000;
 
-/// A program that serves.
-struct Served {
-    _home: Home,
-    child: Running,
-    address: String,
+/// The program, which serves what it learns of so many sentences.
+fn serve() -> Served {
+    Served::start(Home::new(), &["--generate", &SENTENCES.to_string()])
 }
 
-impl Served {
-    fn start() -> Self {
-        let home = Home::new();
-        let (any_port, count) = ("application.server=127.0.0.1:0", SENTENCES.to_string());
-        let args = ["run", "--generate", &count, "--set", any_port];
-        let child = Running::start(home.command(&args));
-        let line = child.hear("http://").expect("it ended before it served");
-        let (_, address) = line.split_once("http://").unwrap();
-        Self {
-            address: address.trim_end_matches('/').to_owned(),
-            _home: home,
-            child,
-        }
-    }
-
-    fn get(&self, path: &str) -> (u16, String) {
-        request(&self.address, "GET", path, "")
-    }
-
-    /// What is there, as JSON.
-    fn json(&self, path: &str) -> Value {
-        let (status, body) = self.get(path);
-        assert_eq!(status, 200, "{path}: {body}");
-        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error} in {body}"))
-    }
-
-    /// Asks until the answer is as it must become; returns it.
-    fn until(&self, path: &str, fits: impl Fn(u16, &str) -> bool) -> String {
-        let mut last = String::new();
-        for _ in 0..ATTEMPTS {
-            let (status, body) = self.get(path);
-            if fits(status, &body) {
-                return body;
-            }
-            last = format!("{status} {body}");
-            assert!(!self.child.ends_within(PACE), "it ended");
-        }
-        panic!("{path} stays {last}");
-    }
-
-    /// Waits until all of the source is learned and the metrics say so.
-    fn until_learned(&self) -> String {
-        self.until("/readyz", |status, _| status == 200);
-        let series = "streams_model_learned_total{model=\"sentiment\",partition=\"0\"}";
-        let learned = format!("{series} {SENTENCES}");
-        let written = format!(
-            "streams_sink_rows_total{{outcome=\"written\",sink=\"predictions\"}} {SENTENCES}"
-        );
-        self.until("/metrics", |_, text| {
-            text.contains(&learned) && text.contains(&written)
-        })
-    }
+/// Waits until all of the source is learned and the metrics say so.
+fn until_learned(served: &Served) -> String {
+    served.until("/readyz", |status, _| status == 200);
+    let series = "streams_model_learned_total{model=\"sentiment\",partition=\"0\"}";
+    let learned = format!("{series} {SENTENCES}");
+    let written =
+        format!("streams_sink_rows_total{{outcome=\"written\",sink=\"predictions\"}} {SENTENCES}");
+    served.until("/metrics", |_, text| {
+        text.contains(&learned) && text.contains(&written)
+    })
 }
 
 /// The sum over a metric's series, or of those with a label; `None` where there are none.
@@ -100,8 +51,8 @@ fn sum(metrics: &str, name: &str, label: &str) -> Option<f64> {
 
 #[test]
 fn metrics_tell_of_records_commits_sinks_and_the_model() {
-    let served = Served::start();
-    let metrics = served.until_learned();
+    let served = serve();
+    let metrics = until_learned(&served);
     let counts = f64::from(u32::try_from(SENTENCES).unwrap());
     for (name, label, expected) in [
         ("streams_client_state", "state=\"RUNNING\"", 1.0),
@@ -174,8 +125,8 @@ fn promtool_finds_no_fault(metrics: &str) {
 
 #[test]
 fn a_posted_review_comes_back_predicted() {
-    let served = Served::start();
-    served.until_learned();
+    let served = serve();
+    until_learned(&served);
     let version = served.json("/api/v1/models")[0]["version"].clone();
     let post = |body: &Value| {
         request(
@@ -227,7 +178,7 @@ fn a_posted_review_comes_back_predicted() {
 
 #[test]
 fn bad_appends_are_told_from_good_ones() {
-    let served = Served::start();
+    let served = serve();
     let review = |text: &str| json!({"text": text, "favourable": null});
     for (path, body, expected) in [
         (
@@ -287,8 +238,8 @@ fn bad_appends_are_told_from_good_ones() {
 
 #[test]
 fn page_probes_and_queries_answer() {
-    let served = Served::start();
-    served.until_learned();
+    let served = serve();
+    until_learned(&served);
     for (path, part) in [
         ("/", "<!doctype html>"),
         ("/page.js", "followSummaries"),
@@ -353,7 +304,7 @@ fn page_probes_and_queries_answer() {
 
 #[test]
 fn questions_nobody_can_answer_say_why() {
-    let served = Served::start();
+    let served = serve();
     for (path, expected) in [
         ("/no-such-page", 404),
         ("/stores/no-such", 404),

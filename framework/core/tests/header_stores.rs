@@ -5,6 +5,8 @@
 
 #[path = "header_stores/programs.rs"]
 mod programs;
+#[path = "common/shelf.rs"]
+mod shelf;
 
 use millstream_core::{
     batch::RecordBatch,
@@ -12,15 +14,13 @@ use millstream_core::{
     prelude::*,
     record::Header,
     store::{
-        At, KeyValueRows, RowBytes, StateStore, StoreEnv, StoreKind, StoreLayout, TimedKind,
-        TimedRows, TimedShape, TimedStore, VersionRows, versions_of,
+        At, KeyValueRows, RowBytes, StateStore, StoreKind, StoreLayout, TimedKind, TimedRows,
+        TimedShape, TimedStore, VersionRows, versions_of,
     },
-    task::restore_record,
 };
-use millstream_state::{
-    Backend, Column, Direction, Error as StateError, MemoryBackend, WriteBatch,
-};
+use millstream_state::{Backend, Direction, Error as StateError, MemoryBackend, WriteBatch};
 use proptest::{collection::vec, prelude::*};
+use shelf::{COLUMN, backend, env, replay};
 use std::{
     ops::{Bound, ControlFlow},
     sync::{Arc, OnceLock},
@@ -28,7 +28,6 @@ use std::{
 
 type Traced = ValueAndHeaders<i64>;
 
-const COLUMN: Column = Column(0);
 /// A timestamp that looks like the mark of a row with headers.
 const MARK: Timestamp = i64::from_be_bytes(*b"\x80headers");
 
@@ -39,19 +38,6 @@ fn traced() -> Serde<Traced> {
 fn versions() -> Serde<Option<Traced>> {
     static SERDE: OnceLock<Serde<Option<Traced>>> = OnceLock::new();
     *SERDE.get_or_init(|| versions_of(traced()))
-}
-
-fn backend() -> Arc<MemoryBackend> {
-    Arc::new(MemoryBackend::new(&["store"]))
-}
-
-fn env(backend: &Arc<MemoryBackend>) -> StoreEnv {
-    StoreEnv {
-        backend: backend.clone(),
-        column: COLUMN,
-        cache_bytes: 0,
-        trimmed: false,
-    }
 }
 
 fn headers(of: &[(&str, Option<&[u8]>)]) -> Headers {
@@ -75,16 +61,9 @@ fn commit(
     store: &mut dyn StateStore,
     backend: &MemoryBackend,
 ) -> (RecordBatch, Arc<MemoryBackend>) {
-    let (mut changes, restored) = (RecordBatch::new(), self::backend());
-    store.drain(&mut changes).unwrap();
-    for backend in [backend, &restored] {
-        let mut batch = WriteBatch::new();
-        for (_, record) in changes.iter() {
-            restore_record(&mut batch, COLUMN, record);
-        }
-        backend.apply(&batch).unwrap();
-    }
-    store.applied().unwrap();
+    let restored = shelf::backend();
+    let changes = shelf::commit(store, backend);
+    replay(&changes, &restored);
     (changes, restored)
 }
 

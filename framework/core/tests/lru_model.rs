@@ -4,20 +4,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "common/shelf.rs"]
+mod shelf;
+
 use millstream_core::{
     ErrorKind,
     batch::RecordBatch,
     prelude::*,
     record::RawRecord,
-    store::{StateStore, StoreEnv},
+    store::StateStore,
     task::restore_record,
     topology::{Evolution, Format, Verdict},
 };
-use millstream_state::{Backend, Column, MemoryBackend, WriteBatch};
+use millstream_state::{Backend, MemoryBackend, WriteBatch};
 use proptest::{collection::vec, prelude::*};
+use shelf::{COLUMN, backend, env, replay};
 use std::sync::Arc;
-
-const COLUMN: Column = Column(0);
 
 /// The entries, least recently used first: key, value, when it changed.
 type Rows = Vec<(String, i64, Timestamp)>;
@@ -74,7 +76,7 @@ struct Pair {
 
 impl Pair {
     fn new(limit: usize) -> Self {
-        let backend = Arc::new(MemoryBackend::new(&["rows"]));
+        let backend = backend();
         let mut store = open(&backend, limit);
         store.set_time(0);
         Self {
@@ -176,12 +178,8 @@ impl Pair {
         let Some((rows, changes)) = self.drained.take() else {
             return;
         };
-        let mut batch = WriteBatch::new();
-        for (_, record) in changes.iter() {
-            restore_record(&mut batch, COLUMN, record);
-            self.changelog.push(logged(record));
-        }
-        self.backend.apply(&batch).unwrap();
+        replay(&changes, &self.backend);
+        (self.changelog).extend(changes.iter().map(|(_, record)| logged(record)));
         self.store.applied().unwrap();
         self.committed = rows;
         self.changelog_has_the_order();
@@ -216,7 +214,7 @@ fn logged(record: RawRecord<'_>) -> Logged {
 
 /// A disk that had nothing, after a restore from the changelog.
 fn restored(changelog: &[Logged]) -> Arc<MemoryBackend> {
-    let backend = Arc::new(MemoryBackend::new(&["rows"]));
+    let backend = backend();
     let mut batch = WriteBatch::new();
     for (key, value, timestamp) in changelog {
         let record = RawRecord {
@@ -233,15 +231,6 @@ fn restored(changelog: &[Logged]) -> Arc<MemoryBackend> {
 
 fn open(backend: &Arc<MemoryBackend>, limit: usize) -> LruStore<String, i64> {
     LruStore::open(utf8(), i64_be(), limit, env(backend)).unwrap()
-}
-
-fn env(backend: &Arc<MemoryBackend>) -> StoreEnv {
-    StoreEnv {
-        backend: backend.clone(),
-        column: COLUMN,
-        cache_bytes: 0,
-        trimmed: false,
-    }
 }
 
 proptest! {
@@ -271,7 +260,7 @@ fn used(number: u64, value: i64) -> Vec<u8> {
 }
 
 fn with_rows(rows: &[(&str, Vec<u8>)]) -> Arc<MemoryBackend> {
-    let backend = Arc::new(MemoryBackend::new(&["rows"]));
+    let backend = backend();
     let mut batch = WriteBatch::new();
     for (key, row) in rows {
         batch.put(COLUMN, key.as_bytes(), row);
@@ -309,7 +298,7 @@ fn stored_bytes_that_cannot_be_read_are_corrupt_state() {
 
 #[test]
 fn what_the_log_could_not_tell_from_a_deletion_is_refused() {
-    let backend = Arc::new(MemoryBackend::new(&["rows"]));
+    let backend = backend();
     let mut store = LruStore::open(option::<Utf8>(), option::<Utf8>(), 2, env(&backend)).unwrap();
     assert!(store.put(&None, None).is_err());
     assert!(store.delete(&None).is_err());

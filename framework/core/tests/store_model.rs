@@ -3,23 +3,25 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "common/shelf.rs"]
+mod shelf;
+
 use millstream_core::{
     ErrorKind,
     batch::RecordBatch,
     record::Timestamp,
     serde::{Utf8, i64_be, option, utf8},
     store::{KeyValueStore, StateStore, StoreEnv},
-    task::restore_record,
 };
-use millstream_state::{Backend, Column, Direction, MemoryBackend, WriteBatch};
+use millstream_state::{Backend, Direction, MemoryBackend, WriteBatch};
 use proptest::{collection::vec, prelude::*};
+use shelf::{COLUMN, backend, commit, replay};
 use std::{
     collections::BTreeMap,
     ops::{Bound, ControlFlow, RangeBounds},
     sync::Arc,
 };
 
-const COLUMN: Column = Column(0);
 type Rows = BTreeMap<String, (i64, Timestamp)>;
 
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +94,7 @@ struct Pair {
 
 impl Pair {
     fn new(cache_bytes: usize) -> Self {
-        let backend = Arc::new(MemoryBackend::new(&["rows"]));
+        let backend = backend();
         Self {
             store: open(&backend, cache_bytes),
             backend,
@@ -260,11 +262,7 @@ impl Pair {
         let Some((rows, changes)) = self.drained.take() else {
             return;
         };
-        let mut batch = WriteBatch::new();
-        changes
-            .iter()
-            .for_each(|(_, record)| restore_record(&mut batch, COLUMN, record));
-        self.backend.apply(&batch).unwrap();
+        replay(&changes, &self.backend);
         self.store.applied().unwrap();
         self.committed = rows;
         if self.dirty.is_empty() {
@@ -284,10 +282,8 @@ fn open(backend: &Arc<MemoryBackend>, cache_bytes: usize) -> KeyValueStore<Strin
 
 fn env(backend: &Arc<MemoryBackend>, cache_bytes: usize) -> StoreEnv {
     StoreEnv {
-        backend: backend.clone(),
-        column: COLUMN,
         cache_bytes,
-        trimmed: false,
+        ..shelf::env(backend)
     }
 }
 
@@ -310,7 +306,7 @@ proptest! {
 /// Of one key alone there can be no mistake.
 #[test]
 fn a_key_that_is_expected_is_looked_for_as_it_is_on_the_log() {
-    let backend = Arc::new(MemoryBackend::new(&["rows"]));
+    let backend = backend();
     let mut store = open(&backend, 10_000);
     assert_eq!(store.expect(&[b"key"]), 0);
     store.put(&"key".to_owned(), 1).unwrap();
@@ -321,25 +317,16 @@ fn a_key_that_is_expected_is_looked_for_as_it_is_on_the_log() {
 
 #[test]
 fn the_cache_keeps_its_bound_while_values_grow_and_shrink() {
-    let backend = Arc::new(MemoryBackend::new(&["rows"]));
+    let backend = backend();
     let cache_bytes = 20_000;
     let mut store = KeyValueStore::new(utf8(), utf8(), env(&backend, cache_bytes));
-    let commit = |store: &mut KeyValueStore<String, String>| {
-        let (mut changes, mut batch) = (RecordBatch::new(), WriteBatch::new());
-        store.drain(&mut changes).unwrap();
-        changes
-            .iter()
-            .for_each(|(_, record)| restore_record(&mut batch, COLUMN, record));
-        backend.apply(&batch).unwrap();
-        store.applied().unwrap();
-    };
     for round in 0..20usize {
         let length = if round % 2 == 0 { 10 } else { 1000 };
         for number in 0..100 {
             let name = format!("{}", number + round * 50);
             store.put(&name, "x".repeat(length)).unwrap();
         }
-        commit(&mut store);
+        commit(&mut store, &backend);
         // What is held cannot be less than what lies there.
         assert!(store.resident_bytes() <= cache_bytes, "round {round}");
     }
@@ -348,7 +335,7 @@ fn the_cache_keeps_its_bound_while_values_grow_and_shrink() {
     }
     let held = store.resident_bytes();
     assert!(held <= 3 * cache_bytes, "{held} bytes between two commits");
-    commit(&mut store);
+    commit(&mut store, &backend);
     let held = store.resident_bytes();
     assert!(
         held <= cache_bytes && held > cache_bytes / 2,
@@ -359,7 +346,7 @@ fn the_cache_keeps_its_bound_while_values_grow_and_shrink() {
 #[test]
 fn stored_bytes_that_cannot_be_read_are_corrupt_state() {
     for bytes in [&b"short"[..], &[0; 9], &[]] {
-        let backend = Arc::new(MemoryBackend::new(&["rows"]));
+        let backend = backend();
         let mut batch = WriteBatch::new();
         batch.put(COLUMN, b"a", bytes);
         backend.apply(&batch).unwrap();
@@ -375,7 +362,7 @@ fn stored_bytes_that_cannot_be_read_are_corrupt_state() {
 
 #[test]
 fn what_the_log_could_not_tell_from_a_deletion_is_refused() {
-    let backend = Arc::new(MemoryBackend::new(&["rows"]));
+    let backend = backend();
     let mut store = KeyValueStore::new(option::<Utf8>(), option::<Utf8>(), env(&backend, 0));
     assert!(store.put(&None, None).is_err());
     assert!(store.delete(&None).is_err());

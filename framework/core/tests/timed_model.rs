@@ -4,6 +4,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "common/shelf.rs"]
+mod shelf;
+
 use millstream_core::{
     batch::RecordBatch,
     record::{Headers, RawRecord, Timestamp},
@@ -11,15 +14,15 @@ use millstream_core::{
     store::{At, BufferStore, StateStore, StoreEnv, Sweep, TimedKind, TimedShape, TimedStore},
     task::restore_record,
 };
-use millstream_state::{Backend, Column, Direction, MemoryBackend, Position, WriteBatch};
+use millstream_state::{Backend, Direction, MemoryBackend, Position, WriteBatch};
 use proptest::{collection::vec, prelude::*};
+use shelf::{COLUMN, backend, replay};
 use std::{
     collections::BTreeMap,
     ops::{Bound, ControlFlow},
     sync::Arc,
 };
 
-const COLUMN: Column = Column(0);
 const RETENTION: Timestamp = 20;
 const SHAPE: TimedShape = TimedShape {
     kind: TimedKind::Instant,
@@ -107,7 +110,7 @@ struct Changelog {
 
 impl Pair {
     fn new(cache_bytes: usize, trimmed: bool) -> Self {
-        let backend = Arc::new(MemoryBackend::new(&["rows"]));
+        let backend = backend();
         Self {
             store: open(&backend, cache_bytes, trimmed),
             backend,
@@ -204,7 +207,7 @@ impl Pair {
     }
 
     fn restore(&mut self, tidy: bool) {
-        self.backend = Arc::new(MemoryBackend::new(&["rows"]));
+        self.backend = backend();
         let mut batch = WriteBatch::new();
         for (key, value, timestamp) in &self.log.records[self.log.start..] {
             let (key, value) = (Some(&key[..]), value.as_deref());
@@ -314,11 +317,7 @@ impl Pair {
         let Some((rows, changes)) = self.drained.take() else {
             return;
         };
-        let mut batch = WriteBatch::new();
-        for (_, record) in changes.iter() {
-            restore_record(&mut batch, COLUMN, record);
-        }
-        self.backend.apply(&batch).unwrap();
+        replay(&changes, &self.backend);
         for record in changes.logged() {
             let (key, value) = (
                 record.key.unwrap().to_vec(),
@@ -365,10 +364,9 @@ fn open(
 
 fn env(backend: &Arc<MemoryBackend>, cache_bytes: usize, trimmed: bool) -> StoreEnv {
     StoreEnv {
-        backend: backend.clone(),
-        column: COLUMN,
         cache_bytes,
         trimmed,
+        ..shelf::env(backend)
     }
 }
 
@@ -391,7 +389,7 @@ proptest! {
 
     #[test]
     fn the_buffer_is_a_map_with_commits(script in vec((0u8..6, 0u8..8, any::<i64>()), 0..120)) {
-        let backend = Arc::new(MemoryBackend::new(&["rows"]));
+        let backend = backend();
         let open = || BufferStore::open(i64_be(), env(&backend, 0, true)).unwrap();
         let (mut store, mut shown) = (open(), BTreeMap::new());
         let mut committed: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
@@ -415,12 +413,7 @@ proptest! {
                 }
                 4 => {
                     if let Some((rows, changes)) = drained.take() {
-                        let mut batch = WriteBatch::new();
-                        let changes: RecordBatch = changes;
-                        for (_, record) in changes.iter() {
-                            restore_record(&mut batch, COLUMN, record);
-                        }
-                        backend.apply(&batch).unwrap();
+                        replay(&changes, &backend);
                         store.applied().unwrap();
                         committed = rows;
                     } else {

@@ -2,24 +2,25 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "common/shelf.rs"]
+mod shelf;
+
 use millstream_core::{
-    batch::RecordBatch,
     prelude::*,
     store::{
         At, KeyBounds, KeyValueRows, StateStore, StoreEnv, StoreKind, StoreLayout, TimedKind,
         TimedRows, TimedShape, TimedStore, Version, VersionRows, versions_of,
     },
-    task::restore_record,
 };
-use millstream_state::{Backend, Column, Direction, MemoryBackend, WriteBatch};
+use millstream_state::{Backend, Direction, MemoryBackend};
 use proptest::{collection::vec, prelude::*};
 use serde::{Deserialize, Serialize};
+use shelf::{COLUMN, backend, commit};
 use std::{
     ops::{Bound, ControlFlow},
     sync::{Arc, OnceLock},
 };
 
-const COLUMN: Column = Column(0);
 const RETENTION: Timestamp = 20;
 /// A zero in a key is escaped where times stand behind it.
 const KEYS: [&str; 4] = ["", "a", "a\0", "b"];
@@ -31,25 +32,9 @@ type Puts = Vec<(String, Option<i64>, (Timestamp, i64), bool)>;
 
 fn env(backend: &Arc<MemoryBackend>) -> StoreEnv {
     StoreEnv {
-        backend: backend.clone(),
-        column: COLUMN,
-        cache_bytes: 0,
         trimmed: true,
+        ..shelf::env(backend)
     }
-}
-
-fn backend() -> Arc<MemoryBackend> {
-    Arc::new(MemoryBackend::new(&["store"]))
-}
-
-fn commit(store: &mut dyn StateStore, backend: &MemoryBackend) {
-    let (mut changes, mut batch) = (RecordBatch::new(), WriteBatch::new());
-    store.drain(&mut changes).unwrap();
-    for (_, record) in changes.iter() {
-        restore_record(&mut batch, COLUMN, record);
-    }
-    backend.apply(&batch).unwrap();
-    store.applied().unwrap();
 }
 
 /// The rows between two bounds that have not expired, as a query finds them.

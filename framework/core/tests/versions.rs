@@ -3,22 +3,24 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "common/shelf.rs"]
+mod shelf;
+
 use millstream_core::{
     batch::RecordBatch,
     record::Timestamp,
     serde::{Serde, i64_be, utf8},
     store::{Put, StateStore, StoreEnv, Version, VersionedStore, versions_of},
-    task::restore_record,
 };
-use millstream_state::{Backend, Column, Direction, MemoryBackend, WriteBatch};
+use millstream_state::{Backend, Direction, MemoryBackend};
 use proptest::{collection::vec, prelude::*};
+use shelf::{backend, commit, replay};
 use std::{
     collections::BTreeMap,
     ops::ControlFlow,
     sync::{Arc, OnceLock},
 };
 
-const COLUMN: Column = Column(0);
 const RETENTION: Timestamp = 20;
 
 fn serde() -> Serde<Option<i64>> {
@@ -28,10 +30,9 @@ fn serde() -> Serde<Option<i64>> {
 
 fn open(backend: &Arc<MemoryBackend>, cache_bytes: usize) -> VersionedStore<String, i64> {
     let env = StoreEnv {
-        backend: backend.clone(),
-        column: COLUMN,
         cache_bytes,
         trimmed: true,
+        ..shelf::env(backend)
     };
     VersionedStore::open(utf8(), serde(), RETENTION, env).unwrap()
 }
@@ -176,7 +177,7 @@ struct Pair {
 
 impl Pair {
     fn new(cache_bytes: usize) -> Self {
-        let backend = Arc::new(MemoryBackend::new(&["rows"]));
+        let backend = backend();
         let history = History {
             keys: BTreeMap::new(),
             observed: Timestamp::MIN,
@@ -256,11 +257,7 @@ impl Pair {
 
     fn applied(&mut self) {
         if let Some((history, changes)) = self.drained.take() {
-            let mut batch = WriteBatch::new();
-            for (_, record) in changes.iter() {
-                restore_record(&mut batch, COLUMN, record);
-            }
-            self.backend.apply(&batch).unwrap();
+            replay(&changes, &self.backend);
             self.store.applied().unwrap();
             self.committed = history;
         }
@@ -297,7 +294,7 @@ proptest! {
 }
 
 fn store() -> VersionedStore<String, i64> {
-    open(&Arc::new(MemoryBackend::new(&["rows"])), 1 << 20)
+    open(&backend(), 1 << 20)
 }
 
 fn put(store: &mut VersionedStore<String, i64>, value: Option<i64>, since: Timestamp) -> Put {
@@ -368,19 +365,13 @@ fn a_version_deleted_at_its_beginning_leaves_no_trace() {
 /// Versions of keys that never come again are forgotten all the same, but for the last.
 #[test]
 fn what_has_ended_leaves_the_backend() {
-    let backend = Arc::new(MemoryBackend::new(&["rows"]));
+    let backend = backend();
     let mut store = open(&backend, 1 << 20);
     for second in 0..2_000i64 {
         let time = second * 1000;
         let key = format!("k{}", second / 10);
         store.put(&key, Some(second), time).unwrap();
-        let (mut changes, mut batch) = (RecordBatch::new(), WriteBatch::new());
-        store.drain(&mut changes).unwrap();
-        for (_, record) in changes.iter() {
-            restore_record(&mut batch, COLUMN, record);
-        }
-        backend.apply(&batch).unwrap();
-        store.applied().unwrap();
+        commit(&mut store, &backend);
     }
     let rows = backend.stats().keys_estimate;
     assert!((200..400).contains(&rows), "{rows} rows of 200 keys");
