@@ -102,14 +102,13 @@ impl Shared {
         };
         let row = log.row;
         let half = row.dirty_bytes.saturating_mul(2) >= row.bytes;
-        let much = row.bytes
-            >= if is_trimmed {
-                self.limits.compact_trimmed_bytes_min
-            } else {
-                self.limits.compact_bytes_min
-            };
+        let least = if is_trimmed {
+            self.limits.compact_trimmed_bytes_min
+        } else {
+            self.limits.compact_bytes_min
+        };
         let waits = is_trimmed && !log.worth.is_time(row.bytes);
-        if !half || !much || waits || row.clean_until >= row.end {
+        if !half || row.bytes < least || waits || row.clean_until >= row.end {
             return Ok(None);
         }
         let dirty = row.clean_until.max(row.start);
